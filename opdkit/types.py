@@ -1,0 +1,142 @@
+"""What passes between the stages, as frozen dataclasses with their shapes.
+
+Axes: B sequences, P prompt tokens, T response tokens, K support ids, V vocabulary ids.
+The way is one-directional: Prompts -> Rollout -> Scores (teacher, student) -> mask -> TokenLoss.
+Log-probs and losses are in nats; every log-prob and logit is divided by the run's temperature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+StopReason = Literal["stop", "length"]
+SupportSource = Literal["teacher", "student", "union"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a chat. `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem of a task, before any tokenizer has seen it.
+
+    `identifier` is unique and stable within its task; `reference` is the gold answer as text.
+    """
+
+    identifier: str
+    messages: tuple[Message, ...]
+    reference: str
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """A batch of rendered prompts, padded on the left.
+
+    ids i64[B, P]; mask bool[B, P], True on real tokens; problems, B of them.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What the student wrote, padded on the right.
+
+    tokens i64[B, T]; mask bool[B, T], True on sampled tokens (the stop token included);
+    behaviour_log_prob f32[B, T], log-prob of each sampled token under the student that wrote it, at
+    the run's temperature and before the sampler's filter; entropy f32[B, T], that student's entropy
+    in nats; stop_reason, B of them: "stop" where a stop token was sampled, "length" where the limit cut.
+    Positions outside the mask hold the padding id and zeros.
+    """
+
+    prompts: Prompts
+    tokens: Tensor
+    mask: Tensor
+    behaviour_log_prob: Tensor
+    entropy: Tensor
+    stop_reason: tuple[StopReason, ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model says of a rollout: one type for student and teacher.
+
+    sampled_log_prob f32[B, T], log-prob of the sampled token over the whole vocabulary;
+    support_ids i64[B, T, K] and support_logits f32[B, T, K], logits (not normalised) of those ids;
+    support_mask bool[B, T, K], False on filler ids (a joined support is ragged), None where all count;
+    logsumexp f32[B, T], of all logits; entropy f32[B, T]. A field that was not asked for is None.
+    Positions that do not count hold zeros.
+    """
+
+    sampled_log_prob: Tensor | None = None
+    support_ids: Tensor | None = None
+    support_logits: Tensor | None = None
+    support_mask: Tensor | None = None
+    logsumexp: Tensor | None = None
+    entropy: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """What an objective may use beside the two models' scores.
+
+    mask bool[B, T], the tokens that count; old_log_prob f32[B, T] or None, the student's log-prob of
+    each sampled token before the first update on this rollout batch; reward f32[B] or None.
+    """
+
+    mask: Tensor
+    old_log_prob: Tensor | None = None
+    reward: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an objective asks of the two models. Nothing that is not asked for is computed.
+
+    sampled: log-prob of the sampled token (streams the vocabulary of both models).
+    support: where the K ids come from, or None; `k` how many each source gives;
+    include_sampled: the sampled token joins the support.
+    logsumexp: the full-vocabulary normaliser of both models.
+    old_log_prob: the student's log-probs before the first update; reward: the task's verdict.
+    """
+
+    sampled: bool = False
+    support: SupportSource | None = None
+    k: int = 0
+    include_sampled: bool = False
+    logsumexp: bool = False
+    old_log_prob: bool = False
+    reward: bool = False
+
+
+@dataclass(frozen=True)
+class TokenLoss:
+    """An objective's answer, not reduced.
+
+    value f32[B, T], nats a token, finite everywhere and zero outside the mask;
+    metrics, name -> f32[B, T] values without gradient, averaged over counted tokens by the loop.
+    """
+
+    value: Tensor
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A grader's word on one response. `extracted` is the answer it read, None where there was none;
+    `status` is "ok", or why no grade was possible ("timeout", "crashed", "too_long", "no_answer")."""
+
+    correct: bool
+    extracted: str | None = None
+    status: str = "ok"
