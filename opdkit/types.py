@@ -75,8 +75,9 @@ class Scores:
     sampled_log_prob f32[B, T], log-prob of the sampled token over the whole vocabulary;
     support_ids i64[B, T, K] and support_logits f32[B, T, K], logits (not normalised) of those ids;
     support_mask bool[B, T, K], False on filler ids (a joined support is ragged), None where all count;
-    logsumexp f32[B, T], of all logits; entropy f32[B, T]. A field that was not asked for is None.
-    Positions that do not count hold zeros.
+    logsumexp f32[B, T], of all logits; entropy f32[B, T], in nats;
+    top_ids i64[B, T, k], the model's own best ids, best first, for diagnostics.
+    A field that was not asked for is None. Positions that do not count hold zeros.
     """
 
     sampled_log_prob: Tensor | None = None
@@ -85,6 +86,7 @@ class Scores:
     support_mask: Tensor | None = None
     logsumexp: Tensor | None = None
     entropy: Tensor | None = None
+    top_ids: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ class TokenBatch:
     """What an objective may use beside the two models' scores.
 
     mask bool[B, T], the tokens that count; old_log_prob f32[B, T] or None, the student's log-prob of
-    each sampled token before the first update on this rollout batch; reward f32[B] or None.
+    each sampled token before the first update on this rollout batch, None in that first update, where
+    the student's own detached log-probs are the old ones; reward f32[B] or None.
     """
 
     mask: Tensor

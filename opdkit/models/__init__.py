@@ -1,0 +1,34 @@
+"""Models: the only package that imports transformers.
+
+The names below load on first use, so that a config can be bound to `ModelSpec` without transformers.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from opdkit.models.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from opdkit.models.language_model import LanguageModel
+    from opdkit.models.loading import load, load_tokenizer
+    from opdkit.models.scorer import Request, Scorer
+    from opdkit.models.vocabulary import require_same
+
+_HOMES = {
+    "LanguageModel": "language_model",
+    "load": "loading",
+    "load_tokenizer": "loading",
+    "Request": "scorer",
+    "Scorer": "scorer",
+    "require_same": "vocabulary",
+}
+
+__all__ = ["LanguageModel", "ModelSpec", "Request", "Scorer", "load", "load_tokenizer", "require_same"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

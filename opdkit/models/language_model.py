@@ -1,0 +1,99 @@
+"""A loaded causal language model with its tokenizer, as the rest of opdkit sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from opdkit.errors import UserError
+from opdkit.heads import Head
+from opdkit.types import Message
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """module: a transformers causal LM; tokenizer: its tokenizer; name: what the user typed.
+
+    vocabulary: how many ids exist. Padded rows of lm_head beyond it are never sampled or scored.
+    """
+
+    module: Any
+    tokenizer: Any
+    name: str
+    vocabulary: int
+
+    @property
+    def device(self) -> torch.device:
+        return self.module.device
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills padding: the tokenizer's own, else its end of sequence, else 0."""
+        for name in ("pad_token_id", "eos_token_id"):
+            if (found := getattr(self.tokenizer, name, None)) is not None:
+                return int(found)
+        return 0
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """The ids that end a response: the generation config's and the tokenizer's."""
+        named = getattr(self.module.generation_config, "eos_token_id", None)
+        listed = named if isinstance(named, list) else [named]
+        return frozenset(int(i) for i in [*listed, self.tokenizer.eos_token_id] if i is not None)
+
+    def render(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of a chat that awaits its next answer. Without a chat template, the plain texts."""
+        chat = [{"role": message.role, "content": message.content} for message in messages]
+        if self.tokenizer.chat_template is None:
+            return self.tokenizer.encode("\n".join(m.content for m in messages))
+        try:
+            text = self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        except Exception as error:  # a template is the model's own Jinja and may raise anything
+            raise UserError(f"the chat template of {self.name} refuses the prompt: {first_line(error)}") from error
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`, without the stop token and the padding behind it."""
+        kept = list(ids)
+        while kept and (kept[-1] in self.stop_ids or kept[-1] == self.pad_id):
+            kept.pop()
+        return self.tokenizer.decode(kept, skip_special_tokens=False)
+
+    def body(self) -> nn.Module:
+        """The transformer without lm_head."""
+        return getattr(self.module, self.module.base_model_prefix)
+
+    def head(self) -> Head:
+        """lm_head as it stands now: weights are shared with the module, not copied."""
+        return read_head(self.module, self.vocabulary)
+
+    def restricted(self, vocabulary: int) -> LanguageModel:
+        """The same model over the first `vocabulary` ids alone."""
+        return LanguageModel(self.module, self.tokenizer, self.name, min(vocabulary, self.vocabulary))
+
+
+def read_head(module: Any, vocabulary: int) -> Head:
+    """lm_head's weights and what the architecture does to its logits, read from module and config.
+
+    Cohere multiplies by logit_scale, Granite divides by logits_scaling, Falcon-H1 has lm_head_multiplier,
+    Gemma caps with tanh. `opdkit.models.loading.check_head` proves the reading on real hidden states.
+    """
+    linear = module.get_output_embeddings()
+    config = module.config.get_text_config()
+    scale = 1.0
+    for name, power in (("logit_scale", 1), ("lm_head_multiplier", 1), ("logits_scaling", -1)):
+        if isinstance(found := getattr(config, name, None), int | float):
+            scale *= float(found) ** power
+    softcap = getattr(config, "final_logit_softcapping", None)
+    bias: Tensor | None = getattr(linear, "bias", None)
+    return Head(linear.weight, bias, scale, softcap, min(vocabulary, linear.weight.shape[0]))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, at most 200 characters."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

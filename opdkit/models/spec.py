@@ -1,0 +1,42 @@
+"""Which model, and how it is held in memory. A spec loads nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from opdkit.errors import UserError
+
+EMBEDDED = ("embedded/student", "embedded/teacher")
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A causal language model in Hugging Face format.
+
+    path: a folder, a hub id, or `embedded/student` and `embedded/teacher` for the pair in the package.
+    dtype: what the weights are held in. attention: transformers' name of the implementation.
+    gradient_checkpointing: recompute activations in the backward pass. revision: of a hub id.
+    trust_remote_code: run code that comes with the model; off unless asked for.
+    """
+
+    path: str
+    dtype: Precision = "float32"
+    attention: str = "sdpa"
+    gradient_checkpointing: bool = False
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("float32", "bfloat16", "float16"):
+            raise UserError(f"dtype={self.dtype!r} is not one of float32, bfloat16, float16")
+        if not self.path:
+            raise UserError("path='' names no model: give a folder or a hub id")
+
+    def location(self) -> str:
+        """The folder or hub id that transformers is given."""
+        if self.path in EMBEDDED:
+            return str(Path(__file__).parent / self.path)
+        return str(Path(self.path).expanduser()) if Path(self.path).expanduser().exists() else self.path
