@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from opdkit.models.spec import ModelSpec
 
 if TYPE_CHECKING:
+    from opdkit.models.decoding import Decoder
     from opdkit.models.language_model import LanguageModel
     from opdkit.models.loading import load, load_tokenizer
     from opdkit.models.scorer import Request, Scorer
     from opdkit.models.vocabulary import require_same
 
 _HOMES = {
+    "Decoder": "decoding",
     "LanguageModel": "language_model",
     "load": "loading",
     "load_tokenizer": "loading",
@@ -25,7 +27,7 @@ _HOMES = {
     "require_same": "vocabulary",
 }
 
-__all__ = ["LanguageModel", "ModelSpec", "Request", "Scorer", "load", "load_tokenizer", "require_same"]
+__all__ = ["Decoder", "LanguageModel", "ModelSpec", "Request", "Scorer", "load", "load_tokenizer", "require_same"]
 
 
 def __getattr__(name: str) -> Any:

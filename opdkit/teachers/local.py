@@ -1,0 +1,66 @@
+"""A teacher held in this process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from opdkit.functional.layout import rows
+from opdkit.models import LanguageModel, ModelSpec, Request, Scorer, load
+from opdkit.types import Rollout, Scores
+
+
+@dataclass(frozen=True)
+class LocalTeacher(ModelSpec):
+    """A causal language model that scores in process: any ids, and the whole vocabulary.
+
+    The fields are those of `ModelSpec`. Nothing is loaded before `load`.
+    """
+
+    def load(self, device: torch.device | str) -> LoadedTeacher:
+        """Read the weights onto `device`, without gradients."""
+        model = load(self, device, key="teacher")
+        model.module.requires_grad_(False)
+        return LoadedTeacher(model)
+
+
+class LoadedTeacher:
+    """A teacher in memory. `model` is what tells its tokenizer and vocabulary."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.model = model
+
+    @torch.no_grad()
+    def score(self, rollout: Rollout, counted: Tensor, request: Request, temperature: float, batch: int) -> Scores:
+        """Scores of the counted tokens, bool[B, T], `batch` rows at a time. No gradient ever flows here."""
+        scorer = Scorer(self.model)
+        parts: list[Scores] = []
+        for start in range(0, len(rollout.tokens), batch):
+            part = rows(rollout, start, start + batch)
+            width = part.tokens.shape[1]
+            wanted = request.rows(start, start + batch, width)
+            parts.append(scorer(part, counted[start : start + batch, :width], wanted, temperature))
+        return join_scores(parts, rollout.tokens.shape[1])
+
+
+def join_scores(parts: list[Scores], width: int) -> Scores:
+    """Scores of consecutive rows, each [b, t, ...], as one of [B, width, ...], zeros behind."""
+
+    def joined(name: str) -> Tensor | None:
+        found = [getattr(part, name) for part in parts]
+        if any(value is None for value in found):
+            return None
+        last = max(value.shape[-1] for value in found)
+        return torch.cat([_grow(value, width, last) for value in found])
+
+    return Scores(**{name: joined(name) for name in Scores.__dataclass_fields__})
+
+
+def _grow(values: Tensor, width: int, last: int) -> Tensor:
+    """Zeros up to `width` response positions and, for support tensors, up to `last` ids."""
+    if values.dim() == 3:
+        values = torch.nn.functional.pad(values, (0, last - values.shape[-1]))
+        return torch.nn.functional.pad(values, (0, 0, 0, width - values.shape[1]))
+    return torch.nn.functional.pad(values, (0, width - values.shape[1]))
