@@ -1,0 +1,1 @@
+"""Pure functions of tensors: no config, no models, no logging."""

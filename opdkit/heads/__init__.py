@@ -1,0 +1,8 @@
+"""lm_head arithmetic that never builds a tensor of positions x vocabulary."""
+
+from opdkit.heads.head import Head
+from opdkit.heads.rows import support_logits
+from opdkit.heads.stream import logsumexp, sampled_log_prob
+from opdkit.heads.survey import Survey, survey
+
+__all__ = ["Head", "Survey", "logsumexp", "sampled_log_prob", "support_logits", "survey"]

@@ -1,0 +1,80 @@
+"""The last layer of a language model as plain numbers, and what happens to a logit after the product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """An lm_head: z = scale * (h . W_v + b_v), then z = softcap * tanh(z / softcap) where a softcap is set.
+
+    weight [R, D] and bias [R] or None, R rows of which only the first `vocabulary` are ids that exist
+    (the others are padding and take part in nothing). `weight` may be the input embedding (tied).
+    """
+
+    weight: Tensor
+    bias: Tensor | None = None
+    scale: float = 1.0
+    softcap: float | None = None
+    vocabulary: int = 0
+
+    def __post_init__(self) -> None:
+        if self.weight.dim() != 2:
+            raise ValueError(f"head weight has shape {tuple(self.weight.shape)}, it must be [rows, width]")
+        rows = self.weight.shape[0]
+        if self.vocabulary == 0:
+            object.__setattr__(self, "vocabulary", rows)
+        if not 1 <= self.vocabulary <= rows:
+            raise ValueError(f"head vocabulary is {self.vocabulary}, it must be between 1 and its {rows} rows")
+        if self.bias is not None and self.bias.shape != (rows,):
+            raise ValueError(f"head bias has shape {tuple(self.bias.shape)}, it must be [{rows}]")
+        if self.scale <= 0 or (self.softcap is not None and self.softcap <= 0):
+            raise ValueError(f"head scale and softcap must be positive, got {self.scale} and {self.softcap}")
+
+    def shape(self, temperature: float) -> LogitShape:
+        """What is done to h . W_v + b_v at this temperature."""
+        return LogitShape(self.scale, self.softcap, temperature)
+
+
+@dataclass(frozen=True)
+class LogitShape:
+    """The scalars between the product and the logit that a softmax sees."""
+
+    scale: float
+    softcap: float | None
+    temperature: float
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"temperature is {self.temperature}, it must be positive")
+
+    def apply_(self, product: Tensor) -> Tensor:
+        """Turn h . W_v + b_v into z / temperature, in place."""
+        if self.softcap is None:
+            factor = self.scale / self.temperature
+            return product if factor == 1.0 else product.mul_(factor)
+        return product.mul_(self.scale / self.softcap).tanh_().mul_(self.softcap / self.temperature)
+
+    def pull_back_(self, gradient: Tensor, logits: Tensor) -> Tensor:
+        """Turn a gradient for z / temperature into one for h . W_v + b_v, in place; `logits` is z / temperature."""
+        factor = self.scale / self.temperature
+        if self.softcap is not None:
+            gradient.mul_((logits * (self.temperature / self.softcap)).square_().neg_().add_(1.0))
+        return gradient if factor == 1.0 else gradient.mul_(factor)
+
+
+def accumulate_type(*tensors: Tensor) -> torch.dtype:
+    """float64 where any input is, else float32: the type of every logit that leaves this package."""
+    return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
+
+
+def product_type(hidden: Tensor, weight: Tensor) -> torch.dtype:
+    """The model's own type for the large products: the narrower of the two where one is half precision."""
+    for tensor in (hidden, weight):
+        if tensor.dtype in (torch.bfloat16, torch.float16):
+            return tensor.dtype
+    return torch.promote_types(hidden.dtype, weight.dtype)
