@@ -1,0 +1,74 @@
+"""Gradient variance over the micro-batches of one update, without keeping their gradients."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from types import TracebackType
+
+import torch
+from torch import Tensor, nn
+
+
+class GradientVariance:
+    """Watches the gradients that micro-batches add to the parameters of one update.
+
+    With c_m the gradient that micro-batch m adds under the global denominator, g_m = M c_m estimates the
+    whole gradient and their mean is g. Since sum_m |g_m - g|^2 = sum_m |g_m|^2 - M |g|^2, only norms are
+    kept: a hook on each parameter reads a micro-batch's gradient before it is accumulated.
+
+    Used as a context around the backward passes; `closed` ends a micro-batch; `result` gives the numbers.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+        self._parameters = [p for p in parameters if p.requires_grad]
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._square: Tensor | None = None
+        self._micro_batches = 0
+
+    def __enter__(self) -> GradientVariance:
+        self._handles = [p.register_hook(self._see) for p in self._parameters]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _see(self, gradient: Tensor) -> None:
+        square = torch.linalg.vector_norm(gradient.detach(), dtype=_wide(gradient)).square().double()
+        self._square = square if self._square is None else self._square + square.to(self._square.device)
+
+    def closed(self) -> None:
+        """One micro-batch has gone backward."""
+        self._micro_batches += 1
+
+    def result(self) -> dict[str, float]:
+        """`grad_variance`: the paper's (1/M) sum_m |g_m - g|^2 (App. E); `grad_snr`: the unbiased estimate of
+        the signal |E g|^2 over that of the noise in g, tr Var(g_m) / M; below 0 where noise hides the signal.
+        Both are in the units of the squared gradient, and null (nan) for fewer than two micro-batches."""
+        count = self._micro_batches
+        if count < 2 or self._square is None:
+            return {"grad_variance": math.nan, "grad_snr": math.nan}
+        total = torch.zeros((), dtype=torch.float64)
+        for parameter in self._parameters:
+            if parameter.grad is not None:
+                norm = torch.linalg.vector_norm(parameter.grad, dtype=_wide(parameter.grad))
+                total = total + norm.square().double().cpu()
+        mean_square = count * float(self._square)  # (1/M) sum |M c_m|^2
+        signal = float(total)
+        variance = max(mean_square - signal, 0.0)
+        noise = variance / (count - 1)  # the unbiased variance of g_m, over M
+        return {"grad_variance": variance, "grad_snr": (signal - noise) / noise if noise > 0 else math.nan}
+
+
+def named_subset(module: nn.Module, pattern: str | None) -> list[nn.Parameter]:
+    """The parameters whose name matches the regular expression `pattern`; all of them for None."""
+    wanted = re.compile(pattern) if pattern else None
+    return [p for name, p in module.named_parameters() if wanted is None or wanted.search(name)]
+
+
+def _wide(gradient: Tensor) -> torch.dtype:
+    return torch.float64 if gradient.dtype == torch.float64 else torch.float32

@@ -1,0 +1,25 @@
+"""Where problems come from and how answers are graded.
+
+The names below load on first use: the grading worker is a module of this package and must start without torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from opdkit.tasks.base import ProblemSource
+    from opdkit.tasks.procedural import ReasoningGym
+    from opdkit.tasks.records import Records
+
+__all__ = ["ProblemSource", "ReasoningGym", "Records"]
+
+_HOMES = {"ProblemSource": "base", "ReasoningGym": "procedural", "Records": "records"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,26 @@
+"""What every problem source offers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from opdkit.types import Problem, Verdict
+
+
+@runtime_checkable
+class ProblemSource(Protocol):
+    """Problems, and the grades of answers to them. Sources are frozen: the same fields give the same problems."""
+
+    @property
+    def name(self) -> str:
+        """What the source is called in file names and tables."""
+        ...
+
+    def load(self) -> Sequence[Problem]:
+        """All problems, in a fixed order. Identifiers are unique. Raises UserError for bad input."""
+        ...
+
+    def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+        """One verdict for each (response, reference), in order. No response raises."""
+        ...

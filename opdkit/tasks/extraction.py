@@ -1,0 +1,87 @@
+"""Which part of a response is its answer. Every function is linear in the length of the text."""
+
+from __future__ import annotations
+
+import re
+
+_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
+_FINAL_FORM = re.compile(
+    r"####[ \t]*"
+    r"|(?:final[ \t]+|correct[ \t]+)?answer[ \t]*(?:[*_]{1,3})?[ \t]*"
+    r"(?:is[ \t]*:|is\b|equals\b|[:=：])"
+    r"|答案[ \t]*(?:是|为|為|[:：])",
+    re.IGNORECASE,
+)
+_LINE_LIMIT = 4000
+_SENTENCE_END = re.compile(r"[.。;!?](?=\s|$)")
+_EMPHASIS = "*_ \t\r"
+
+
+def extract_answer(response: str) -> str | None:
+    """The answer that a response gives, as text, or None where it gives none.
+
+    The part after the last `</think>` is read first; the reasoning itself only where that part has no answer.
+    Within a part the last `\\boxed{...}` wins. Without one, the last of the forms `#### x`, `the answer is x`,
+    `Answer: x` does, up to the end of its sentence or line. A box that was never closed is no answer: the
+    response was cut inside it. A number that merely stands somewhere is no answer either.
+    """
+    _, separator, conclusion = response.rpartition("</think>")
+    parts = [conclusion, response] if separator else [response]
+    for part in parts:
+        answer = _last_box(part) if "\\boxed" in part or "\\fbox" in part else _last_final_form(part)
+        if answer:
+            return answer
+    return None
+
+
+def _last_box(text: str) -> str | None:
+    start = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
+    opening = _BOX.match(text, start)
+    if opening is None or opening.end() == len(text):
+        return None
+    position = opening.end()
+    if text[position] != "{":
+        return re.split(r"[\s$]", text[position : position + _LINE_LIMIT], maxsplit=1)[0].rstrip(".,;") or None
+    end = _closing_brace(text, position)
+    return text[position + 1 : end].strip() or None if end is not None else None
+
+
+def _closing_brace(text: str, opening: int) -> int | None:
+    """Where the brace that opens at `opening` closes; `\\{` and `\\}` do not count."""
+    depth = 0
+    for match in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, opening):
+        token = match.group()
+        if token == "{":
+            depth += 1
+        elif token == "}":
+            depth -= 1
+            if depth == 0:
+                return match.start()
+    return None
+
+
+def _last_final_form(text: str) -> str | None:
+    last = None
+    for match in _FINAL_FORM.finditer(text):
+        last = match
+    if last is None:
+        return None
+    tail = text[last.end() : last.end() + _LINE_LIMIT].lstrip(": \t*_：").lstrip("\n")
+    line = tail.split("\n", 1)[0].strip(_EMPHASIS)
+    return _clean_sentence(line) or None
+
+
+def _clean_sentence(line: str) -> str:
+    """A sentence's answer: the first formula where it starts with one, else the text up to the full stop."""
+    for opening, closing in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
+        if line.startswith(opening) and (end := line.find(closing, len(opening))) > 0:
+            formula = line[len(opening) : end].strip()
+            if formula and not (opening == "$" and _is_money(line, end)):
+                return formula
+    stop = _SENTENCE_END.search(line)
+    return (line[: stop.start()] if stop else line).strip(_EMPHASIS)
+
+
+def _is_money(line: str, closing: int) -> bool:
+    """`$5 and not $6` holds two prices, not the formula `5 and not `."""
+    return bool(re.match(r"\$\s?[\d.,]+\s+[A-Za-z]", line)) and line[closing + 1 : closing + 2].isdigit()

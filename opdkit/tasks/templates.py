@@ -1,0 +1,45 @@
+"""Prompt templates: `{field}` is replaced, every other brace stays as it is (so `\\boxed{}` needs no doubling)."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+
+from opdkit.errors import UserError
+from opdkit.types import Message
+
+_FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def template_fields(template: str) -> set[str]:
+    """The names a template asks for."""
+    return set(_FIELD.findall(template))
+
+
+def check_template(template: str, available: Iterable[str], where: str) -> None:
+    """Refuse a template without any field, or with one that the problems do not have.
+
+    Raises UserError naming `where` (the source), the field, and the nearest one that exists.
+    """
+    names = sorted(set(available))
+    wanted = template_fields(template)
+    if not wanted:
+        raise UserError(
+            f"{where}: template={template!r} has no field, so every prompt would be the same; "
+            f"allowed: {', '.join('{' + name + '}' for name in names)}"
+        )
+    for field in sorted(wanted - set(names)):
+        near = difflib.get_close_matches(field, names, n=1)
+        hint = f" (did you mean {{{near[0]}}}?)" if near else ""
+        raise UserError(
+            f"{where}: template asks for {{{field}}}, which the problems do not have{hint}; "
+            f"allowed: {', '.join('{' + name + '}' for name in names)}"
+        )
+
+
+def render(template: str, fields: Mapping[str, object], system: str | None = None) -> tuple[Message, ...]:
+    """The chat turns of one problem: an optional system turn, then the filled template as the user's."""
+    content = _FIELD.sub(lambda match: str(fields[match.group(1)]), template)
+    user = Message(role="user", content=content)
+    return (Message(role="system", content=system), user) if system else (user,)
