@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from torch import Tensor
 
@@ -143,3 +143,28 @@ class Verdict:
     correct: bool
     extracted: str | None = None
     status: str = "ok"
+
+
+class Objective(Protocol):
+    """What the loop asks of an objective."""
+
+    @property
+    def needs(self) -> Needs:
+        """What must be computed for it."""
+        ...
+
+    def __call__(self, student: Scores, teacher: Scores, batch: TokenBatch) -> TokenLoss:
+        """The loss of every token, with gradient through the student's scores alone."""
+        ...
+
+
+class Aggregation(Protocol):
+    """How token losses become one number: loss = sum(value * weights)."""
+
+    def denominator(self, mask: Tensor) -> Tensor:
+        """f32[], additive over disjoint sets of rows. mask bool[B, T]."""
+        ...
+
+    def weights(self, mask: Tensor, denominator: Tensor) -> Tensor:
+        """f32[B, T], zero outside the mask, for a denominator of the whole batch."""
+        ...

@@ -11,7 +11,16 @@ from pathlib import Path
 import psutil
 import torch
 
-_PACKAGES = ("opdkit", "torch", "transformers", "accelerate", "hydra-core", "wandb", "reasoning-gym", "math-verify")
+_PACKAGES = (
+    "opdkit",
+    "torch",
+    "transformers",
+    "accelerate",
+    "hydra-core",
+    "wandb",
+    "reasoning-gym",
+    "math-verify",
+)
 
 
 def environment(seed: int) -> dict[str, object]:
@@ -54,7 +63,9 @@ def _git(*arguments: str) -> str | None:
     if not (folder / ".git").exists():
         return None
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -27,7 +27,16 @@ _HOMES = {
     "require_same": "vocabulary",
 }
 
-__all__ = ["Decoder", "LanguageModel", "ModelSpec", "Request", "Scorer", "load", "load_tokenizer", "require_same"]
+__all__ = [
+    "Decoder",
+    "LanguageModel",
+    "ModelSpec",
+    "Request",
+    "Scorer",
+    "load",
+    "load_tokenizer",
+    "require_same",
+]
 
 
 def __getattr__(name: str) -> Any:

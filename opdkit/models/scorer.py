@@ -58,11 +58,18 @@ class Scorer(nn.Module):
         hidden = self._model.body()(input_ids=layout.ids, use_cache=False).last_hidden_state
         row, step = counted.nonzero(as_tuple=True)
         picked = hidden[row, layout.predictor[row, step]]
-        return _score(picked, self._model.head(), rollout.tokens, (row, step), request, temperature)
+        # The heads choose their own precisions; autocast would change them inside a custom function.
+        with torch.autocast(picked.device.type, enabled=False):
+            return _score(picked, self._model.head(), rollout.tokens, (row, step), request, temperature)
 
 
 def _score(
-    hidden: Tensor, head: Head, tokens: Tensor, place: tuple[Tensor, Tensor], request: Request, temperature: float
+    hidden: Tensor,
+    head: Head,
+    tokens: Tensor,
+    place: tuple[Tensor, Tensor],
+    request: Request,
+    temperature: float,
 ) -> Scores:
     row, step = place
     sampled = tokens[row, step]
@@ -89,7 +96,13 @@ def _score(
 
 
 def _support(
-    hidden: Tensor, head: Head, sampled: Tensor, place: tuple[Tensor, Tensor], request: Request, looked: Any, t: float
+    hidden: Tensor,
+    head: Head,
+    sampled: Tensor,
+    place: tuple[Tensor, Tensor],
+    request: Request,
+    looked: Any,
+    t: float,
 ) -> dict[str, Tensor | None]:
     parts: list[Tensor] = []
     masks: list[Tensor | None] = []

@@ -1,0 +1,1 @@
+"""The loop: joins tasks, rollout, teachers, objectives; the only package that changes weights."""

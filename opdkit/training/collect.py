@@ -1,0 +1,133 @@
+"""Before the first update of a step: rollout -> reward -> mask -> supports -> teacher scores."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from opdkit.experiment import Experiment
+from opdkit.functional.layout import rows
+from opdkit.masking import Vocabularies
+from opdkit.models import LanguageModel, Request, Scorer
+from opdkit.seeding import derive_seed
+from opdkit.teachers import LoadedTeacher
+from opdkit.teachers.local import join_scores
+from opdkit.training.problems import ProblemStream
+from opdkit.training.update import ScoredBatch
+from opdkit.types import Needs, Rollout, Scores, Verdict
+
+# Diagnostics of an objective without a support of its own look at this many of the teacher's best ids.
+_WATCHED_SUPPORT = 32
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A scored batch, what it took, and the verdicts on its responses (None where no one asked)."""
+
+    batch: ScoredBatch
+    verdicts: tuple[Verdict, ...]
+    responses: tuple[str, ...]
+    rollout_seconds: float
+    teacher_seconds: float
+
+
+@dataclass(frozen=True)
+class Collector:
+    """Writes and scores the rollouts of a step."""
+
+    experiment: Experiment
+    accelerator: Accelerator
+    student: LanguageModel
+    teacher: LoadedTeacher
+    stream: ProblemStream
+    grade: Callable[[Sequence[tuple[str, str]]], list[Verdict]]
+
+    def collect(self, step: int) -> Collected:
+        """The rollouts of step `step`, their rewards and the teacher's scores. No gradient is kept."""
+        started = time.perf_counter()
+        rollout = self._write(step)
+        responses = tuple(self._text(rollout))
+        references = [problem.reference for problem in rollout.prompts.problems]
+        verdicts = tuple(self.grade(list(zip(responses, references, strict=True))))
+        written = time.perf_counter()
+        vocabularies = Vocabularies(self.student.tokenizer, self.teacher.model.tokenizer)
+        counted = self.experiment.masking(rollout, vocabularies) & rollout.mask
+        batch = self._score(step, rollout, counted, verdicts)
+        return Collected(batch, verdicts, responses, written - started, time.perf_counter() - written)
+
+    def _write(self, step: int) -> Rollout:
+        experiment = self.experiment
+        taken = self.stream.take(experiment.batch.prompts)
+        problems = [pair for pair in taken for _ in range(experiment.batch.rollouts_per_prompt)]
+        seeds = [derive_seed(experiment.seed, "rollout", step, row) for row in range(len(problems))]
+        self.student.module.eval()
+        with self.accelerator.autocast():
+            return experiment.rollout.generate(
+                self.student, problems, experiment.sampler, experiment.temperature, seeds
+            )
+
+    def _text(self, rollout: Rollout) -> list[str]:
+        lengths = rollout.mask.sum(dim=1).tolist()
+        return [self.student.decode(row[:n]) for row, n in zip(rollout.tokens.tolist(), lengths, strict=True)]
+
+    @torch.no_grad()
+    def _score(
+        self, step: int, rollout: Rollout, counted: Tensor, verdicts: Sequence[Verdict]
+    ) -> ScoredBatch:
+        experiment = self.experiment
+        needs: Needs = experiment.objective.needs
+        observed = self._observed(step, needs)
+        ours = self._student_before(rollout, counted, needs)
+        teacher = self.teacher.score(
+            rollout, counted, self._teacher_request(needs, ours, observed), experiment.temperature,
+            experiment.batch.micro_batch,
+        )  # fmt: skip
+        reward = torch.tensor([float(v.correct) for v in verdicts], device=rollout.tokens.device)
+        old = None if ours is None or not self._needs_old(needs) else ours.sampled_log_prob
+        return ScoredBatch(rollout, counted, teacher, old, reward, observed)
+
+    def _observed(self, step: int, needs: Needs) -> int:
+        """How many of its best ids each model tells this step; 0 when its vocabulary is not looked at."""
+        every = self.experiment.cadence.vocabulary_metrics_every
+        if every == 0 or step % every != 0:
+            return 0
+        return min(needs.k or _WATCHED_SUPPORT, self.student.vocabulary)
+
+    def _needs_old(self, needs: Needs) -> bool:
+        """Old log-probs are a pass of their own only where a later update starts from moved weights."""
+        return needs.old_log_prob and self.experiment.batch.updates > 1
+
+    def _student_before(self, rollout: Rollout, counted: Tensor, needs: Needs) -> Scores | None:
+        top_k = needs.k if needs.support in ("student", "union") else 0
+        if not top_k and not self._needs_old(needs):
+            return None
+        request = Request(sampled=self._needs_old(needs), top_k=top_k)
+        scorer, size, width = Scorer(self.student), self.experiment.batch.micro_batch, counted.shape[1]
+        parts: list[Scores] = []
+        for start in range(0, len(counted), size):
+            part = rows(rollout, start, start + size)
+            mask = counted[start : start + size, : part.tokens.shape[1]]
+            with self.accelerator.autocast():
+                parts.append(scorer(part, mask, request, self.experiment.temperature))
+        return join_scores(parts, width)
+
+    def _teacher_request(self, needs: Needs, ours: Scores | None, observed: int) -> Request:
+        top_k = needs.k if needs.support in ("teacher", "union") else 0
+        if needs.support is None and observed:
+            top_k = observed
+        ids: dict[str, Any] = {}
+        if needs.support in ("student", "union") and ours is not None:
+            ids = {"support_ids": ours.support_ids, "support_mask": ours.support_mask}
+        return Request(
+            sampled=needs.sampled,
+            top_k=top_k,
+            include_sampled=needs.include_sampled,
+            survey_k=observed or (1 if needs.logsumexp else 0),
+            **ids,
+        )

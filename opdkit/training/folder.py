@@ -1,0 +1,130 @@
+"""The run folder: what lies where, and who owns it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from opdkit.errors import RunError, UserError
+
+# Keys that may differ between a run and its resumption: they do not change what is computed.
+_FREE_KEYS = ("resume", "run_dir", "logger", "paths", "keep_checkpoints", "checkpoint_every")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of one run."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        return self.path / "env.json"
+
+    @property
+    def evals(self) -> Path:
+        return self.path / "evals"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def final(self) -> Path:
+        return self.path / "final"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    def require_new(self) -> None:
+        """Raise UserError where a run already lies here."""
+        if self.config.exists():
+            raise UserError(
+                f"run_dir={str(self.path)!r} already holds a run: choose another folder, or add resume=true to go on"
+            )
+
+    def require_same_config(self, resolved: Mapping[str, Any]) -> None:
+        """Raise UserError that shows the first differences from the config the run was started with."""
+        try:
+            before = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise UserError(f"run_dir={str(self.path)!r}: config.yaml can't be read: {error}") from error
+        ours = json.loads(json.dumps(resolved))
+        changed = [
+            f"{key}: {old!r} -> {new!r}" for key, old, new in _differences(before or {}, ours)
+            if key.split(".")[0] not in _FREE_KEYS
+        ]  # fmt: skip
+        if changed:
+            more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
+            raise UserError(f"resume=true with another config than the run's: {'; '.join(changed[:4])}{more}")
+
+    def start(self, resolved: Mapping[str, Any], environment: Mapping[str, object]) -> None:
+        """Write config.yaml and env.json."""
+        for folder in (self.evals, self.checkpoints):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_whole(self.environment, json.dumps(environment, indent=1) + "\n")
+        write_whole(self.config, yaml.safe_dump(json.loads(json.dumps(resolved)), sort_keys=False))
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Hold the folder: a second process that asks for it gets a UserError. A killed owner holds nothing."""
+        missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise UserError(f"run_dir={str(self.path)!r} can't be written: {error.strerror}") from error
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UserError(f"run_dir={str(self.path)!r} is in use by another run") from None
+            yield
+        finally:
+            os.close(handle)
+            if missing and {path.name for path in self.path.iterdir()} <= {".lock"}:
+                self._remove(missing)
+
+    def _remove(self, created: list[Path]) -> None:
+        """A run that was refused leaves no folder behind."""
+        (self.path / ".lock").unlink(missing_ok=True)
+        for path in created:
+            if any(path.iterdir()):
+                return
+            path.rmdir()
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a file in one step: a reader sees the old one or the new one."""
+    beside = path.with_name(f".{path.name}.writing")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise RunError(f"{path} could not be written: {error.strerror}") from error
+
+
+def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted key, old value, new value) wherever two plain configs differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in [*old, *(n for n in new if n not in old)]:
+            yield from _differences(old.get(name), new.get(name), f"{key}.{name}" if key else str(name))
+    elif old != new:
+        yield key, old, new

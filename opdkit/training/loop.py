@@ -1,0 +1,158 @@
+"""The loop: one step after another, with its evaluations, checkpoints and endings."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from opdkit.diagnostics import TokenMeans, peak_rss_mib
+from opdkit.errors import Interrupted, RunError
+from opdkit.experiment import Experiment
+from opdkit.seeding import derive_seed
+from opdkit.training import checkpoint
+from opdkit.training.collect import Collected
+from opdkit.training.folder import RunFolder
+from opdkit.training.session import Session, save_student
+from opdkit.training.signals import StopRequest
+
+Metrics = dict[str, float]
+
+
+@dataclass
+class Progress:
+    """Where a run stands: all of this goes into a checkpoint. step counts the steps that are done."""
+
+    step: int = 0
+    bad_in_a_row: int = 0
+    skipped_updates: int = 0
+
+
+@dataclass
+class Loop:
+    """Runs steps until the end, a signal, or too many bad steps.
+
+    evaluate(step) -> metrics of the student as it stands; log(step, metrics, collected) keeps them;
+    card(step) -> the text of the student's model card.
+    """
+
+    experiment: Experiment
+    session: Session
+    folder: RunFolder
+    evaluate: Callable[[int], Metrics]
+    log: Callable[[int, Metrics, Collected], None]
+    card: Callable[[int], str]
+    stop: StopRequest
+    progress: Progress = field(default_factory=Progress)
+
+    def run(self) -> None:
+        """All the steps that are left."""
+        while self.progress.step < self.experiment.steps:
+            self._one()
+            if self.stop.signal_number is not None:
+                raise Interrupted(self.stop.signal_number)
+
+    def _one(self) -> None:
+        started = time.perf_counter()
+        step = self.progress.step
+        torch.manual_seed(
+            derive_seed(self.experiment.seed, "step", step)
+        )  # dropout; rollouts have their own seeds
+        collected = self.session.collector.collect(step)
+        update_started = time.perf_counter()
+        metrics = self._update(step, collected)
+        ended = time.perf_counter()
+        self.progress.step = step + 1
+        metrics |= _rollout_metrics(collected, self.session.stream.dropped)
+        tokens = int(collected.batch.rollout.mask.sum())
+        metrics |= {
+            "time/rollout_s": collected.rollout_seconds,
+            "time/teacher_s": collected.teacher_seconds,
+            "time/update_s": ended - update_started,
+            "perf/tokens_per_s": tokens / (ended - started),
+            "perf/peak_rss_mib": peak_rss_mib(),
+        }
+        cadence = self.experiment.cadence
+        last = self.progress.step == self.experiment.steps
+        if not last and cadence.eval_every and self.progress.step % cadence.eval_every == 0:
+            metrics |= self.evaluate(self.progress.step)
+        self.log(self.progress.step, metrics, collected)
+        self._require_finite(metrics)
+        due = cadence.checkpoint_every and self.progress.step % cadence.checkpoint_every == 0
+        if due or last or self.stop.signal_number is not None:
+            self.save()
+
+    def save(self) -> None:
+        """Write a checkpoint of the run as it stands."""
+        progress = self.progress
+        state: Mapping[str, Any] = {
+            "bad_in_a_row": progress.bad_in_a_row,
+            "skipped_updates": progress.skipped_updates,
+            "cursor": self.session.stream.cursor,
+            "dropped": self.session.stream.dropped,
+        }
+        checkpoint.write(
+            self.folder.checkpoints,
+            progress.step,
+            lambda beside: save_student(self.session, beside, self.card(progress.step)),
+            self.session.updater.optimizer,
+            state,
+            self.experiment.cadence.keep_checkpoints,
+        )
+
+    def _update(self, step: int, collected: Collected) -> Metrics:
+        """Every update on one rollout batch; their numbers averaged."""
+        experiment, batch = self.experiment, collected.batch
+        lr = experiment.optimizer.lr_at(step, experiment.steps)
+        means = TokenMeans()
+        numbers: list[dict[str, float]] = []
+        self.session.student.module.train()
+        for _ in range(experiment.batch.epochs):
+            for start in range(0, len(batch.counted), experiment.batch.mini_batch):
+                part = batch.cut(start, start + experiment.batch.mini_batch)
+                numbers.append(self.session.updater.step(part, lr, means))
+        self.session.student.module.eval()
+        skipped = sum(n["skipped"] for n in numbers)
+        self.progress.skipped_updates += int(skipped)
+        self.progress.bad_in_a_row = self.progress.bad_in_a_row + 1 if skipped == len(numbers) else 0
+        averaged = {
+            f"train/{name}": _mean([n[name] for n in numbers]) for name in numbers[0] if name != "skipped"
+        }
+        masked = 1.0 - float(batch.counted.sum()) / max(1, int(batch.rollout.mask.sum()))
+        return {
+            **averaged,
+            "train/skipped_updates": float(self.progress.skipped_updates),
+            **{f"opd/{name}": value for name, value in means.means().items()},
+            "opd/masked_fraction": masked,
+        }
+
+    def _require_finite(self, metrics: Metrics) -> None:
+        limit = self.experiment.max_bad_steps
+        if limit and self.progress.bad_in_a_row >= limit:
+            raise RunError(
+                f"step {self.progress.step}: the loss or its gradient was not finite for {limit} steps in a row "
+                f"(loss {metrics['train/loss']}, gradient norm {metrics['train/grad_norm']}); no update was made "
+                "from them. Lower optim.lr, or clip_log_ratio where the objective has it"
+            )
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _rollout_metrics(collected: Collected, dropped: int) -> Metrics:
+    rollout = collected.batch.rollout
+    verdicts = collected.verdicts
+    return {
+        "rollout/length_mean": float(rollout.mask.sum(dim=1).double().mean()),
+        "rollout/truncated_fraction": _mean([float(reason == "length") for reason in rollout.stop_reason]),
+        "rollout/reward_mean": _mean([float(verdict.correct) for verdict in verdicts]),
+        "rollout/ungraded_fraction": _mean(
+            [float(verdict.status in ("timeout", "crashed")) for verdict in verdicts]
+        ),
+        "rollout/dropped_prompts": float(dropped),
+    }

@@ -1,0 +1,143 @@
+"""`train` and `evaluate`: what the commands of the same name do once their configuration is built."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from opdkit.diagnostics import environment
+from opdkit.errors import UserError
+from opdkit.experiment import Evaluation, Experiment
+from opdkit.loggers import open_loggers
+from opdkit.models import load
+from opdkit.reporting.terminal import Reporter
+from opdkit.rollout import HFRollout
+from opdkit.training import checkpoint
+from opdkit.training.answers import ask
+from opdkit.training.card import model_card
+from opdkit.training.folder import RunFolder, write_whole
+from opdkit.training.loop import Loop, Progress
+from opdkit.training.records import Records
+from opdkit.training.session import Session, close_session, open_session, save_student
+from opdkit.training.signals import graceful_stop
+
+Summary = dict[str, Any]
+
+
+def train(experiment: Experiment, run_dir: Path, reporter: Reporter) -> Summary:
+    """Run `experiment` in `run_dir` and return its summary: before, after, teacher, and where things are.
+
+    Raises UserError before anything is written where the input is wrong, RunError where the run can't go on,
+    Interrupted after a signal (the run has saved itself).
+    """
+    folder = RunFolder(run_dir)
+    try:
+        with folder.owned():
+            found = _take_up(experiment, folder, reporter)
+            if found is None and experiment.resume:
+                return json.loads(folder.summary.read_text(encoding="utf-8"))
+            return _train(experiment, folder, reporter, found)
+    finally:
+        close_session()
+
+
+def _take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter) -> checkpoint.Found | None:
+    """The checkpoint to go on from; None for a new run, and for one that is complete."""
+    if not experiment.resume:
+        folder.require_new()
+        return None
+    if not folder.config.exists():
+        raise UserError(f"resume=true, but run_dir={str(folder.path)!r} holds no run")
+    folder.require_same_config(experiment.resolved)
+    if folder.summary.exists():
+        reporter.note(f"{folder.path} is complete: nothing is left to do")
+        return None
+    found = checkpoint.newest(folder.checkpoints)
+    if found is None:
+        raise UserError(f"resume=true, but there is no whole checkpoint in {str(folder.checkpoints)!r}")
+    for reason in found.damaged:
+        reporter.note(f"passed over a damaged checkpoint, {reason}")
+    reporter.note(f"going on from {found.folder.name}")
+    return found
+
+
+def _train(
+    experiment: Experiment, folder: RunFolder, reporter: Reporter, found: checkpoint.Found | None
+) -> Summary:
+    started = time.perf_counter()
+    reporter.stage("loading models and data")
+    session = open_session(experiment, found)
+    with ExitStack() as stack:
+        if found is None:
+            folder.start(experiment.resolved, environment(experiment.seed))
+        first = int(found.state["step"]) if found else 0
+        loggers = stack.enter_context(
+            open_loggers(experiment.loggers, folder.path, experiment.resolved, first)
+        )
+        records = Records(experiment, session, folder, reporter, loggers)
+        stop = stack.enter_context(graceful_stop())
+        results = {"before": records.benchmark(session.student, 0, "before")}
+        teacher = records.benchmark(session.teacher.model, 0, "teacher")
+        progress = Progress(first)
+        if found:
+            progress = Progress(first, found.state["bad_in_a_row"], found.state["skipped_updates"])
+        loop = Loop(
+            experiment,
+            session,
+            folder,
+            evaluate=records.evaluate,
+            log=records.log,
+            card=lambda step: model_card(experiment, step, results),
+            stop=stop,
+            progress=progress,
+        )
+        reporter.stage("training")
+        loop.run()
+        results["after"] = records.benchmark(session.student, experiment.steps, "after")
+        _finish(experiment, session, folder, results)
+    summary = {
+        "benchmark": experiment.benchmark.name,
+        **results,
+        "teacher": teacher,
+        "steps": experiment.steps,
+        "seconds": round(time.perf_counter() - started, 1),
+        "run_dir": str(folder.path),
+    }
+    write_whole(folder.summary, json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def _finish(experiment: Experiment, session: Session, folder: RunFolder, results: Mapping[str, Any]) -> None:
+    """Write the student into final/, beside first."""
+    beside = folder.path / ".writing-final"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    save_student(session, beside, model_card(experiment, experiment.steps, results))
+    shutil.rmtree(folder.final, ignore_errors=True)
+    beside.rename(folder.final)
+
+
+def evaluate(evaluation: Evaluation, run_dir: Path, reporter: Reporter) -> Summary:
+    """Run one model on one benchmark; results go to `run_dir`/evals. Returns the benchmark's summary."""
+    folder = RunFolder(run_dir)
+    try:
+        with folder.owned():
+            problems = evaluation.benchmark.problems()
+            reporter.stage("loading the model")
+            accelerator = Accelerator(mixed_precision="bf16" if evaluation.precision == "bfloat16" else "no")
+            model = load(evaluation.model, accelerator.device, "model")
+            rollout = HFRollout(
+                evaluation.benchmark.max_new_tokens, evaluation.max_prompt_tokens, evaluation.batch_size
+            )
+            return ask(
+                model, evaluation.benchmark, rollout, accelerator, evaluation.seed, folder.evals, reporter
+            )
+    finally:
+        close_session()

@@ -1,0 +1,123 @@
+"""One optimiser step over a mini-batch of scored rollouts, micro-batch by micro-batch."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from opdkit.diagnostics import GradientVariance, TokenMeans, token_metrics
+from opdkit.functional.layout import rows
+from opdkit.models import Request
+from opdkit.training.optimizer import AdamW
+from opdkit.types import Aggregation, Objective, Rollout, Scores, TokenBatch
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """A rollout batch with all that is fixed before the first update on it.
+
+    counted bool[B, T]; teacher, Scores of [B, T]; old_log_prob f32[B, T] or None; reward f32[B] or None;
+    observed: the step's diagnostics look at the whole vocabulary of the student, too.
+    """
+
+    rollout: Rollout
+    counted: Tensor
+    teacher: Scores
+    old_log_prob: Tensor | None
+    reward: Tensor | None
+    observed: int
+
+    def cut(self, start: int, stop: int) -> ScoredBatch:
+        """Rows [start, stop), cropped to the response positions that they use."""
+        part = rows(self.rollout, start, stop)
+        width = part.tokens.shape[1]
+
+        def crop(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values[start:stop, :width]
+
+        teacher = Scores(**{name: crop(getattr(self.teacher, name)) for name in Scores.__dataclass_fields__})
+        reward = None if self.reward is None else self.reward[start:stop]
+        counted = self.counted[start:stop, :width]
+        return ScoredBatch(part, counted, teacher, crop(self.old_log_prob), reward, self.observed)
+
+
+@dataclass(frozen=True)
+class Updater:
+    """Holds what an update needs and what does not change from one to the next.
+
+    watched: the parameters whose gradient variance is measured. micro_batch: rows a backward pass.
+    """
+
+    accelerator: Accelerator
+    scorer: nn.Module
+    optimizer: torch.optim.Optimizer
+    spec: AdamW
+    objective: Objective
+    aggregation: Aggregation
+    temperature: float
+    micro_batch: int
+    watched: tuple[nn.Parameter, ...]
+
+    def step(self, batch: ScoredBatch, lr: float, means: TokenMeans) -> dict[str, float]:
+        """Backward over all micro-batches, then one optimiser step.
+
+        The loss of every micro-batch is weighed under the denominator of the whole mini-batch, so their
+        gradients add up to that of the mini-batch in one piece. Where the loss or a gradient is not finite
+        the weights and the optimiser stay as they are. Returns loss, grad_norm, grad_variance, grad_snr,
+        lr and `skipped` (0 or 1).
+        """
+        denominator = self.accelerator.reduce(self.aggregation.denominator(batch.counted), reduction="sum")
+        variance = GradientVariance(self.watched)
+        loss = 0.0
+        self.optimizer.zero_grad(set_to_none=True)
+        with variance:
+            for start in range(0, len(batch.counted), self.micro_batch):
+                part = batch.cut(start, start + self.micro_batch)
+                loss += self._backward(
+                    part, denominator, means, last=start + self.micro_batch >= len(batch.counted)
+                )
+                variance.closed()
+        numbers = {"loss": loss, "lr": lr, **variance.result()}
+        numbers["grad_norm"] = self._clip()
+        finite = math.isfinite(loss) and math.isfinite(numbers["grad_norm"])
+        if finite:
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return numbers | {"skipped": 0.0 if finite else 1.0}
+
+    def _backward(self, part: ScoredBatch, denominator: Tensor, means: TokenMeans, last: bool) -> float:
+        if not bool(part.counted.any()):
+            return 0.0
+        needs = self.objective.needs
+        request = Request(
+            sampled=needs.sampled,
+            support_ids=part.teacher.support_ids,
+            support_mask=part.teacher.support_mask,
+            survey_k=part.observed,
+        )
+        with ExitStack() as stack:
+            if not last:
+                stack.enter_context(self.accelerator.no_sync(self.scorer))
+            with self.accelerator.autocast():
+                student: Scores = self.scorer(part.rollout, part.counted, request, self.temperature)
+            token_batch = TokenBatch(part.counted, part.old_log_prob, part.reward)
+            token_loss = self.objective(student, part.teacher, token_batch)
+            weights = self.aggregation.weights(part.counted, denominator)
+            loss = (token_loss.value * weights).sum()
+            self.accelerator.backward(loss)
+        means.add(token_metrics(part.rollout, student, part.teacher), part.counted)
+        means.add(dict(token_loss.metrics), part.counted)
+        return float(loss.detach())
+
+    def _clip(self) -> float:
+        """The global gradient norm, before clipping."""
+        limit = math.inf if self.spec.clip_norm is None else self.spec.clip_norm
+        norm = self.accelerator.clip_grad_norm_(self.scorer.parameters(), limit)
+        return 0.0 if norm is None else float(norm)
