@@ -9,3 +9,14 @@ class UserError(ValueError):
 
 class RunError(RuntimeError):
     """A run that cannot go on (a loss that stays non-finite, a disk that is full). One line; exit status 1."""
+
+
+class Interrupted(BaseException):
+    """A signal asked the run to end, and the run has saved itself. Exit status 128 + `signum`.
+
+    Not an Exception: nothing between the loop and `cli` may swallow it.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"interrupted by signal {signum}")
+        self.signum = signum

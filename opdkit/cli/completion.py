@@ -1,0 +1,40 @@
+"""Shell completion: `eval "$(opdkit -sc install=bash)"`. Hydra completes what follows a command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from opdkit.cli.main import COMMANDS
+from opdkit.config.location import groups, search_folders
+
+_ROOTS = {"train": "train", "sweep": "train", "eval": "eval"}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """`install=<shell>` prints the shell's function; `query=<shell>` answers it, from the line in COMP_LINE."""
+    line = os.environ.get("COMP_LINE", "")
+    if not arguments or not arguments[0].startswith("query="):
+        return _hydra("train", arguments)
+    words = line.split()
+    if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
+        print(" ".join(COMMANDS))
+        return 0
+    command = words[1]
+    if command in _ROOTS:
+        os.environ["COMP_LINE"] = _without_command(line, command)
+        return _hydra(_ROOTS[command], arguments)
+    if command == "ls":
+        print(" ".join(groups(search_folders(None))))
+    return 0
+
+
+def _without_command(line: str, command: str) -> str:
+    start = line.index(command, len(line.split()[0]))
+    return line[:start].rstrip() + " " + line[start + len(command) :].lstrip()
+
+
+def _hydra(root: str, arguments: Sequence[str]) -> int:
+    from importlib import import_module
+
+    return import_module(f"opdkit.cli.{root}").run(["-sc", *arguments])

@@ -1,0 +1,54 @@
+"""`opdkit eval`: one model on one benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from opdkit.cli import application
+from opdkit.cli.arguments import read
+from opdkit.cli.run_folder import check_folder, new_folder
+from opdkit.config.build import Origin, build_evaluation
+from opdkit.experiment import Evaluation
+
+
+@dataclass(frozen=True)
+class _Job:
+    evaluation: Evaluation
+    folder: Path
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Exit status of `opdkit eval`."""
+    return application.run(_COMMAND, read("eval", arguments), job)
+
+
+def job(config: DictConfig) -> float:
+    """Called by Hydra, once a job."""
+    return application.run_job(_COMMAND, config)
+
+
+def _prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None) -> _Job:
+    evaluation = build_evaluation(config, origin)
+    given = evaluation.resolved["run_dir"]
+    name = evaluation.benchmark.name
+    runs = Path(evaluation.resolved["paths"]["runs"])
+    folder = sweep_folder or (Path(given) if given else new_folder(runs, f"eval-{origin.choices['benchmark']}"))
+    holds = (f"evals/{name}.json", f"evals/{name}.responses.jsonl")
+    check_folder(folder, holds=holds, resume=evaluation.resume)
+    return _Job(evaluation, folder)
+
+
+def _execute(prepared: _Job) -> float:
+    from opdkit.reporting.terminal import terminal_reporter
+    from opdkit.training.run import evaluate
+
+    with terminal_reporter() as reporter:
+        result = evaluate(prepared.evaluation, prepared.folder, reporter)
+    return float(result.get("pass@1", float("nan")))
+
+
+_COMMAND = application.Command("eval", _prepare, _execute)

@@ -1,0 +1,41 @@
+"""`opdkit ls [group]`: what can be chosen. Reads file names and first lines, so it is quick."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from opdkit.config.location import description, groups, options, options_of, search_folders
+from opdkit.errors import UserError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; usage: opdkit ls [GROUP] [--config-dir FOLDER]")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Prints the groups, or one group's options: the name first, then what it is."""
+    parser = _Parser(prog="opdkit ls", description="What can be chosen.", allow_abbrev=False)
+    parser.add_argument("group", nargs="?", help="a config group, for example objective")
+    parser.add_argument("-cd", "--config-dir", help="a folder with options of your own")
+    try:
+        given = parser.parse_args(list(arguments))
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    folders = search_folders(given.config_dir)
+    lines = _groups(folders) if given.group is None else _options(given.group, folders)
+    width = max((len(name) for name, _ in lines), default=0)
+    for name, what in lines:
+        print(f"{name:<{width}}  {what}".rstrip())
+    return 0
+
+
+def _groups(folders: Sequence[Path]) -> list[tuple[str, str]]:
+    return [(group, ", ".join(options(group, folders))) for group in groups(folders)]
+
+
+def _options(group: str, folders: Sequence[Path]) -> list[tuple[str, str]]:
+    return [(name, description(file)) for name, file in options_of(group, folders).items()]

@@ -1,0 +1,64 @@
+"""`opdkit <command>`: takes the command off, imports it, and turns its errors into an exit status."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from opdkit import __version__
+from opdkit.config.near import refusal
+from opdkit.errors import Interrupted, RunError, UserError
+
+COMMANDS = {
+    "train": "train a student on its own rollouts under a teacher",
+    "sweep": "train once for each combination of several values (train --multirun)",
+    "eval": "one model on one benchmark",
+    "ls": "what can be chosen: `opdkit ls`, `opdkit ls objective`",
+    "check": "compose and bind every experiment and option, without loading a weight",
+}
+HELP = "\n".join(
+    ["opdkit <command> [key=value ...]", "", *(f"  {name:<7}{what}" for name, what in COMMANDS.items())]
+    + ["", "`opdkit <command> --help` says more. Shell completion: eval \"$(opdkit -sc install=bash)\""]
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command. Returns the exit status: 0, 1 (a run that failed), 2 (bad input), 128 + a signal."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _dispatch(given)
+    except UserError as error:
+        return _told(error, 2)
+    except RunError as error:
+        return _told(error, 1)
+    except Interrupted as stop:
+        return 128 + stop.signum
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `opdkit ls | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _dispatch(given: list[str]) -> int:
+    if not given or given[0] in ("--help", "-h", "help"):
+        print(HELP)
+        return 0
+    if given[0] == "--version":
+        print(f"opdkit {__version__}")
+        return 0
+    if given[0] in ("-sc", "--shell-completion"):
+        return importlib.import_module("opdkit.cli.completion").run(given[1:])
+    if given[0] not in COMMANDS:
+        raise UserError(refusal(given[0], "no such command", given[0], COMMANDS))
+    return importlib.import_module(f"opdkit.cli.{given[0]}").run(given[1:])
+
+
+def _told(error: Exception, status: int) -> int:
+    """One line on stderr; the whole story with HYDRA_FULL_ERROR=1."""
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        raise error
+    print("opdkit: error: " + " ".join(str(error).split()), file=sys.stderr)
+    return status

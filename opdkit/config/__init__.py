@@ -1,0 +1,1 @@
+"""From what the user typed to a checked, built experiment. The only package beside `cli` that knows Hydra."""

@@ -1,0 +1,165 @@
+"""Checks a group's keys and values against the signature of its `_target_`, without calling it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Union, cast
+
+from opdkit.config.near import near_miss, refusal
+from opdkit.errors import UserError
+
+_MISSING = "???"
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path"}
+
+
+def bind(key: str, node: object) -> None:
+    """Refuses what `_target_` would not take. `key` is the node's place, for the message. Raises UserError."""
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise UserError(f"{key}: not an option; it names no _target_ (choose one: `opdkit ls {key}`)")
+    values = dict(cast(Mapping[str, Any], node))
+    target = locate(key, values.pop("_target_"))
+    signature = _signature(key, target)
+    hints = _hints(target)
+    keyed = {
+        name: parameter
+        for name, parameter in signature.parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    for name, value in values.items():
+        if name not in keyed and not takes_any:
+            raise UserError(refusal(f"{key}.{name}", f"no such key in {_name(target)}", name, keyed))
+        _check(f"{key}.{name}", value, hints.get(name, Any))
+    for name, parameter in keyed.items():
+        if parameter.default is parameter.empty and name not in values:
+            raise UserError(f"{key}.{name}: {_name(target)} needs it, and it is not given")
+
+
+def locate(key: str, path: object) -> Any:
+    """The class or function that a `_target_` names. Raises UserError."""
+    parts = path.split(".") if isinstance(path, str) else []
+    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+        raise UserError(f"{key}._target_: {path!r} is not a dotted path to a class")
+    module, name = ".".join(parts[:-1]), parts[-1]
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
+        raise UserError(f"{key}._target_: cannot import {module} ({error})") from error
+    if not callable(found):
+        raise UserError(f"{key}._target_: {module} has no {name}{near_miss(name, dir(importlib.import_module(module)))}")
+    return found
+
+
+def _signature(key: str, target: Any) -> inspect.Signature:
+    try:
+        return inspect.signature(target)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{key}._target_: {_name(target)} has no signature to check against") from error
+
+
+def _hints(target: Any) -> dict[str, Any]:
+    """Type hints of the target's parameters; none where they cannot be read (names for type checkers only)."""
+    try:
+        return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    except (NameError, TypeError, AttributeError):
+        return {}
+
+
+def _name(target: Any) -> str:
+    return getattr(target, "__name__", str(target))
+
+
+def _check(key: str, value: Any, hint: Any) -> None:
+    if isinstance(value, Mapping) and "_target_" in value:
+        bind(key, cast(object, value))
+        return
+    if value == _MISSING:
+        raise UserError(f"{key}: no value; give {key}=...")
+    if not _fits(value, hint):
+        raise UserError(f"{key}={_shown(value)}: must be {_wanted(hint)}{_near(value, hint)}")
+    _check_inner(key, value)
+
+
+def _check_inner(key: str, value: Any) -> None:
+    """Objects inside lists and mappings are bound too."""
+    if isinstance(value, Mapping):
+        for name, inner in cast(Mapping[str, Any], value).items():
+            if isinstance(inner, Mapping) and "_target_" in inner:
+                bind(f"{key}.{name}", cast(object, inner))
+    elif isinstance(value, list):
+        for position, inner in enumerate(cast(list[Any], value)):
+            if isinstance(inner, Mapping) and "_target_" in inner:
+                bind(f"{key}.{position}", cast(object, inner))
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, choice) for choice in arguments)
+    if origin is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in arguments)
+    if hint in (None, type(None)):
+        return value is None
+    if hint is bool:
+        return isinstance(value, bool)
+    if hint in (int, float):
+        return isinstance(value, int if hint is int else (int, float)) and not isinstance(value, bool)
+    if hint in (str, Path):
+        return isinstance(value, str)
+    outer = origin or hint
+    if inspect.isclass(outer) and issubclass(outer, Mapping):
+        return isinstance(value, Mapping)
+    if inspect.isclass(outer) and issubclass(outer, Sequence):
+        return isinstance(value, list) and _elements_fit(cast(list[Any], value), outer, arguments)
+    return True
+
+
+def _elements_fit(values: list[Any], outer: type, arguments: tuple[Any, ...]) -> bool:
+    if not arguments:
+        return True
+    if outer is tuple and Ellipsis not in arguments:
+        return len(values) == len(arguments) and all(map(_fits, values, arguments))
+    return all(_fits(value, arguments[0]) for value in values)
+
+
+def _wanted(hint: Any) -> str:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_wanted(choice) for choice in arguments)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    if hint in (None, type(None)):
+        return "null"
+    if hint in _WORDS:
+        return _WORDS[hint]
+    outer = origin or hint
+    if inspect.isclass(outer) and issubclass(outer, Mapping):
+        return "a mapping"
+    if inspect.isclass(outer) and issubclass(outer, Sequence):
+        return _wanted_elements(outer, arguments)
+    return str(hint)
+
+
+def _wanted_elements(outer: type, arguments: tuple[Any, ...]) -> str:
+    if not arguments:
+        return "a list"
+    if outer is tuple and Ellipsis not in arguments:
+        return f"a list of {len(arguments)}: " + ", ".join(map(_wanted, arguments))
+    return f"a list, each {_wanted(arguments[0])}"
+
+
+def _near(value: Any, hint: Any) -> str:
+    choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    return near_miss(str(value), map(str, choices))
+
+
+def _shown(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,100 @@
+"""From a composed configuration to built objects. The one place that calls Hydra's `instantiate`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from opdkit.config.binding import bind
+from opdkit.config.checks import check_together, check_values
+from opdkit.config.compose import resolve
+from opdkit.config.overrides import parse
+from opdkit.config.schema import EVAL_GROUPS, SCHEMAS, TRAIN_GROUPS
+from opdkit.config.shorthands import check_shorthands
+from opdkit.errors import UserError
+from opdkit.experiment import Batch, Cadence, Evaluation, Experiment
+
+_build = cast(Callable[..., Any], instantiate)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is known of a configuration beside its values: what was typed, and which option each group has."""
+
+    overrides: Sequence[str]
+    choices: Mapping[str, str]
+    folders: Sequence[Path]
+
+
+def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
+    """Checks everything that needs no weights, and builds. Raises UserError."""
+    resolved = _checked("train", TRAIN_GROUPS, config, origin)
+    loggers: Mapping[str, Any] = resolved["logger"]
+    for name, node in loggers.items():
+        bind(f"logger.{name}", node)
+    cadence = {name: resolved[name] for name in Cadence.__dataclass_fields__}
+    plain = ("steps", "seed", "temperature", "precision", "gradient_variance", "max_bad_steps", "resume")
+    groups = {name: _object(name, resolved[name]) for name in TRAIN_GROUPS}
+    experiment = Experiment(
+        **{("optimizer" if name == "optim" else name): built for name, built in groups.items()},
+        loggers={name: _object(f"logger.{name}", node) for name, node in loggers.items()},
+        batch=Batch(**resolved["batch"]),
+        cadence=Cadence(**cadence),
+        **{name: resolved[name] for name in plain},
+        resolved=resolved,
+    )
+    check_together(experiment)
+    return experiment
+
+
+def build_evaluation(config: DictConfig, origin: Origin) -> Evaluation:
+    """`build_experiment` for `opdkit eval`. Raises UserError."""
+    resolved = _checked("eval", EVAL_GROUPS, config, origin)
+    plain = ("seed", "batch_size", "max_prompt_tokens", "precision", "resume")
+    return Evaluation(
+        **{name: _object(name, resolved[name]) for name in EVAL_GROUPS},
+        **{name: resolved[name] for name in plain},
+        resolved=resolved,
+    )
+
+
+def _checked(root: str, groups: Sequence[str], config: DictConfig, origin: Origin) -> dict[str, Any]:
+    check_shorthands(config, parse(origin.overrides), dict(origin.choices), origin.folders)
+    resolved = resolve(config)
+    schema = SCHEMAS[root].__dataclass_fields__
+    for key in resolved:
+        if key not in schema:
+            raise UserError(f"{key}: no such key at the root of {root}.yaml")
+    for name in groups:
+        bind(name, resolved[name])
+    _refuse_missing("", {key: value for key, value in resolved.items() if key not in groups})
+    check_values(resolved)
+    return resolved
+
+
+def _refuse_missing(prefix: str, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if value == "???":
+            raise UserError(f"{prefix}{name}: no value; give {prefix}{name}=...")
+        if isinstance(value, Mapping):
+            _refuse_missing(f"{prefix}{name}.", cast(Mapping[str, Any], value))
+
+
+def _object(key: str, node: Mapping[str, Any]) -> Any:
+    try:
+        return _build(node, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        while cause is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        text = str(cause)
+        group = key.split(".")[0]
+        raise UserError(text if group in text.split(" ")[0] else f"{key}: {text}") from error

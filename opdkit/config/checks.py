@@ -1,0 +1,97 @@
+"""What single types cannot say: ranges, numbers that must divide one another, choices that do not go together."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from opdkit.config.near import refusal
+from opdkit.errors import UserError
+from opdkit.experiment import Experiment
+
+_LARGEST_SEED = 2**32 - 1
+_AT_LEAST_ONE = (
+    "steps",
+    "batch.prompts",
+    "batch.rollouts_per_prompt",
+    "batch.mini_batch",
+    "batch.micro_batch",
+    "batch.epochs",
+    "keep_checkpoints",
+    "max_bad_steps",
+    "batch_size",
+    "max_prompt_tokens",
+)
+_AT_LEAST_ZERO = ("eval_every", "checkpoint_every", "log_samples", "vocabulary_metrics_every")
+
+
+def check_values(resolved: Mapping[str, Any]) -> None:
+    """Root scalars of either root, on their own and together. Raises UserError."""
+    for least, keys in ((1, _AT_LEAST_ONE), (0, _AT_LEAST_ZERO)):
+        for key in keys:
+            value = _at(resolved, key)
+            if value is not None and value < least:
+                raise UserError(f"{key}={value}: must be at least {least}")
+    if not 0 <= resolved["seed"] <= _LARGEST_SEED:
+        raise UserError(f"seed={resolved['seed']}: must be between 0 and {_LARGEST_SEED}")
+    if resolved["precision"] not in ("float32", "bfloat16"):
+        wrong = str(resolved["precision"])
+        raise UserError(refusal(f"precision={wrong}", "no such precision", wrong, ("float32", "bfloat16")))
+    if "temperature" in resolved:
+        _check_temperature(resolved["temperature"])
+    if "batch" in resolved:
+        _check_batch(resolved["batch"])
+    if resolved.get("gradient_variance") is not None:
+        _check_pattern(resolved["gradient_variance"])
+    if resolved["resume"] and not resolved["run_dir"]:
+        raise UserError("resume=true: which run? give run_dir=... as well")
+    if resolved["run_dir"] is not None and not str(resolved["run_dir"]).strip():
+        raise UserError("run_dir='': must name a folder; leave it out for a new one under paths.runs")
+
+
+def _at(resolved: Mapping[str, Any], key: str) -> Any:
+    node: Any = resolved
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
+def _check_temperature(value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise UserError(
+            f"temperature={value}: must be a finite number above 0 (sampler=greedy takes the likeliest token)"
+        )
+
+
+def _check_batch(batch: Mapping[str, int]) -> None:
+    rollouts = batch["prompts"] * batch["rollouts_per_prompt"]
+    mini, micro = batch["mini_batch"], batch["micro_batch"]
+    if rollouts % mini:
+        raise UserError(
+            f"batch.mini_batch={mini}: must divide the step's {rollouts} rollouts "
+            f"(batch.prompts={batch['prompts']} x batch.rollouts_per_prompt={batch['rollouts_per_prompt']})"
+        )
+    if mini % micro:
+        raise UserError(f"batch.micro_batch={micro}: must divide batch.mini_batch={mini}")
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"gradient_variance={pattern}: not a regular expression ({error})") from error
+
+
+def check_together(experiment: Experiment) -> None:
+    """Choices that are each fine and cannot be combined. Raises UserError."""
+    needs = experiment.objective.needs
+    updates = experiment.batch.updates
+    if updates > 1 and not needs.old_log_prob and needs.support is None:
+        name = type(experiment.objective).__name__
+        raise UserError(
+            f"batch.epochs={experiment.batch.epochs}: {updates} updates on one batch of rollouts, and {name} as "
+            f"set has no importance ratio; allowed: one update (batch.epochs=1, batch.mini_batch="
+            f"{experiment.batch.rollouts}), objective.surrogate=ppo, or objective=topk"
+        )

@@ -1,0 +1,117 @@
+"""Composes a root configuration with Hydra and says in one line why it could not."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from opdkit.config import location, schema
+from opdkit.config.near import refusal
+from opdkit.config.overrides import Typed, check, parse
+from opdkit.errors import UserError
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which root is composed, and from where: `train` or `eval`, and the user's own folder."""
+
+    root: str
+    own: str | None = None
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        return location.search_folders(self.own)
+
+
+def compose(source: Source, overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
+    """The composed configuration of one job, not yet resolved. Raises UserError in one line."""
+    typed = parse(overrides)
+    check(source.root, typed, source.folders, multirun=False)
+    try:
+        return _compose(source, overrides, with_hydra=with_hydra)
+    except (CompactHydraException, OmegaConfBaseException) as error:
+        _blame_an_override(source, typed)
+        raise UserError(_first_lines(error)) from error
+
+
+def _compose(source: Source, overrides: Sequence[str], *, with_hydra: bool) -> DictConfig:
+    schema.register()
+    shipped, *own = source.folders
+    extra = [f"hydra.searchpath=['file://{_quoted(folder)}']" for folder in own]
+    GlobalHydra.instance().clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        with initialize_config_dir(str(shipped), job_name=source.root, version_base="1.3"):
+            return hydra_compose(source.root, [*overrides, *extra], return_hydra_config=with_hydra)
+
+
+def _quoted(folder: Path) -> str:
+    return str(folder).replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _blame_an_override(source: Source, typed: Sequence[Typed]) -> None:
+    """Finds the override that names a key which is not there, or whose value has the wrong type."""
+    groups = location.groups(source.folders)
+    choices = [t.text for t in typed if t.key in groups or t.key.startswith("hydra")]
+    try:
+        base = _compose(source, choices, with_hydra=False)
+    except (CompactHydraException, OmegaConfBaseException) as error:
+        raise UserError(_first_lines(error)) from error
+    for item in typed:
+        if item.text in choices:
+            continue
+        _check_key(base, item)
+        try:
+            _compose(source, [*choices, item.text], with_hydra=False)
+        except (CompactHydraException, OmegaConfBaseException) as error:
+            raise UserError(f"{item.text}: {_reason(base, item, error)}") from error
+
+
+def _check_key(base: DictConfig, item: Typed) -> None:
+    parent, _, last = item.key.rpartition(".")
+    walked = ""
+    node: Any = base
+    for part in [*parent.split("."), last] if parent else [last]:
+        if not isinstance(node, DictConfig):
+            raise UserError(f"{item.text}: {walked} holds a single value and has no keys")
+        names = [str(name) for name in cast(Any, node)]
+        if part not in names and not (part == last and item.override.is_add()):
+            where = f" in {walked}" if walked else ""
+            raise UserError(refusal(item.text, f"no key named {part}{where}", part, names))
+        walked = f"{walked}.{part}" if walked else part
+        node = cast(Any, node)._get_node(part)  # the value may be an interpolation that cannot be read yet
+
+
+def _reason(base: DictConfig, item: Typed, error: Exception) -> str:
+    node: Any = OmegaConf.select(base, item.key.rpartition(".")[0]) if "." in item.key else base
+    expected = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+    kind = expected.get(cast(Any, node)._get_node(item.key.rpartition(".")[2])._metadata.ref_type)
+    return f"the value must be {kind}" if kind else _first_lines(error)
+
+
+def _first_lines(error: Exception) -> str:
+    """Hydra's and OmegaConf's message, its lines joined."""
+    text = f"{error}\n{error.__cause__ or ''}" if isinstance(error, CompactHydraException) else str(error)
+    lines = [line.strip() for line in text.splitlines()]
+    kept = [line for line in lines if line and not line.startswith(("full_key", "object_type", "Set the env"))]
+    return "; ".join(dict.fromkeys(kept))
+
+
+def resolve(config: DictConfig) -> dict[str, Any]:
+    """The configuration as plain values, shorthands left out. Raises UserError for a reference to nothing."""
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
+    except OmegaConfBaseException as error:
+        raise UserError(_first_lines(error)) from error
+    values = cast(dict[str, Any], plain)
+    return {key: value for key, value in values.items() if key not in schema.SHORTHANDS}

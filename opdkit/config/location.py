@@ -1,0 +1,63 @@
+"""Where the configuration files are, and what can be chosen in each group. Reads file names; needs no Hydra."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from opdkit.config.near import refusal
+from opdkit.errors import UserError
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def conf_dir() -> Path:
+    """The shipped configuration: `conf/` beside the package in a checkout, `opdkit/conf` when installed."""
+    for candidate in (_PACKAGE.parent / "conf", _PACKAGE / "conf"):
+        if (candidate / "train.yaml").is_file():
+            return candidate
+    raise UserError(f"no conf folder beside or inside {_PACKAGE}: the installation is incomplete")
+
+
+def search_folders(own: str | None) -> tuple[Path, ...]:
+    """The shipped folder and, behind it, the user's `--config-dir`."""
+    if own is None:
+        return (conf_dir(),)
+    folder = Path(own)
+    if not folder.is_dir():
+        raise UserError(f"--config-dir {own}: no such folder")
+    return conf_dir(), folder.resolve()
+
+
+def groups(folders: Sequence[Path]) -> list[str]:
+    """Names of all config groups: folders that hold at least one yaml file."""
+    found = {p.parent.name for f in folders for p in f.glob("*/*.yaml")}
+    return sorted(name for name in found if name != "hydra")
+
+
+def options(group: str, folders: Sequence[Path]) -> dict[str, Path]:
+    """Option name -> file of a group. The shipped file wins over a user's file of the same name."""
+    found: dict[str, Path] = {}
+    for folder in reversed(folders):
+        found.update({p.stem: p for p in (folder / group).glob("*.yaml")})
+    return dict(sorted(found.items()))
+
+
+def options_of(group: str, folders: Sequence[Path]) -> dict[str, Path]:
+    """`options`, refusing a group that does not exist. Raises UserError."""
+    known = groups(folders)
+    if group not in known:
+        raise UserError(refusal(group, "no such group", group, known))
+    return options(group, folders)
+
+
+def description(file: Path) -> str:
+    """What an option is: the first comment line of its file that is not an instruction to Hydra."""
+    for line in file.read_text(encoding="utf-8").splitlines():
+        text = line.strip()
+        if text and not text.startswith("#"):
+            break
+        text = text.lstrip("#").strip()
+        if text and not text.startswith("@package"):
+            return text
+    return ""

@@ -1,0 +1,126 @@
+"""What was typed, read and checked before Hydra composes: groups, options, keys, and the jobs of a sweep."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, cast
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import OverrideParseException
+
+from opdkit.config import location
+from opdkit.config.near import near_miss, refusal
+from opdkit.config.schema import SCHEMAS
+from opdkit.errors import UserError
+
+
+@dataclass(frozen=True)
+class Typed:
+    """One `key=value` as typed. `key` has no `+` and no `@package`."""
+
+    text: str
+    key: str
+    override: Override
+
+    @property
+    def value(self) -> Any:
+        return cast(Any, self.override).value()
+
+
+def parse(texts: Sequence[str]) -> list[Typed]:
+    """The overrides, in order. Raises UserError for what is not `key=value`."""
+    return [_parse_one(text) for text in texts]
+
+
+def _parse_one(text: str) -> Typed:
+    if text.startswith("-"):
+        raise UserError(f"{text}: no such flag; allowed: key=value, --multirun, --cfg job, --config-dir, --help")
+    if "=" not in text and not text.startswith("~"):
+        raise UserError(f"{text}: not an override; write key=value, for example steps=10")
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except OverrideParseException as error:
+        reason = str(error.message).splitlines()[0].strip()
+        raise UserError(f"{text}: the value cannot be read ({reason}); quote what has special signs") from None
+    if override.is_delete():
+        raise UserError(f"{text}: nothing can be deleted; choose another option or value")
+    return Typed(text, override.key_or_group, override)
+
+
+def check(root: str, typed: Iterable[Typed], folders: Sequence[Path], *, multirun: bool) -> None:
+    """Refuses unknown groups, options and root keys, doubled keys, and several values outside a sweep."""
+    seen: dict[str, str] = {}
+    known_groups = location.groups(folders)
+    root_keys = [f.name for f in fields(SCHEMAS[root])]
+    for item in typed:
+        if item.key in seen:
+            raise UserError(f"{item.key}: given twice ({seen[item.key]} and {item.text}); keep one")
+        seen[item.key] = item.text
+        if item.override.is_sweep_override() and not multirun:
+            raise UserError(f"{item.text}: several values; allowed in `opdkit sweep` only, or with --multirun")
+        first = item.key.split(".")[0]
+        if first == "hydra" or item.key.startswith("hydra/"):
+            continue
+        if item.key in known_groups:
+            _check_choice(item, folders)
+        elif "/" in item.key:
+            _check_nested_group(item, folders)
+        elif first not in root_keys:
+            allowed = [*root_keys, *(known_groups if "." not in item.key else [])]
+            raise UserError(refusal(item.text, f"no key named {first}", first, sorted(set(allowed))))
+
+
+def _check_choice(item: Typed, folders: Sequence[Path]) -> None:
+    if item.override.is_add():
+        raise UserError(f"{item.text}: {item.key} is a group; write {item.text.lstrip('+')}")
+    known = list(location.options(item.key, folders))
+    for value in _values(item):
+        if value is None and item.key in ("experiment", "debug", "hparams_search"):
+            continue
+        if not isinstance(value, str):
+            raise UserError(refusal(item.text, f"not an option of {item.key}", str(value), known))
+        if value not in known:
+            raise UserError(refusal(f"{item.key}={value}", "no such option", value, known))
+
+
+def _check_nested_group(item: Typed, folders: Sequence[Path]) -> None:
+    known = sorted(
+        p.parent.relative_to(f).as_posix() for f in folders for p in f.rglob("*.yaml") if p.parent != f
+    )
+    if item.key not in known and not any(name.startswith(f"{item.key}/") for name in known):
+        names = location.groups(folders)
+        raise UserError(f"{item.text}: no such group{near_miss(item.key, names)}; groups: {', '.join(names)}")
+
+
+def _values(item: Typed) -> list[Any]:
+    """The single value, or every value of a discrete sweep."""
+    if not item.override.is_sweep_override():
+        return [item.value]
+    if not item.override.is_discrete_sweep():
+        return []
+    return [_plain(text) for text in item.override.sweep_string_iterator()]
+
+
+def _plain(text: str) -> Any:
+    return cast(Any, OverridesParser.create().parse_override(f"x={text}")).value()
+
+
+def jobs(texts: Sequence[str]) -> list[list[str]] | None:
+    """Overrides of every job of a grid sweep, in Hydra's order; None where a sweep is over an interval.
+
+    Hydra's basic sweeper does the same product; it does it too late to refuse a bad job before the first starts.
+    """
+    choices: dict[str, list[str]] = {}
+    for item in parse(texts):
+        key = item.override.get_key_element()
+        if not item.override.is_sweep_override():
+            choices[key] = [f"{key}={item.override.get_value_element_as_str()}"]
+        elif item.override.is_discrete_sweep():
+            choices[key] = [f"{key}={value}" for value in item.override.sweep_string_iterator()]
+        else:
+            return None
+    return [list(job) for job in itertools.product(*choices.values())]

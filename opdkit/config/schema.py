@@ -1,0 +1,104 @@
+"""The typed roots of `opdkit train` and `opdkit eval`.
+
+Values live in conf/train.yaml and conf/eval.yaml; here are the names and the types. A group's own keys are
+checked against the signature of its `_target_` (see `binding`), so nothing is written down twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+TRAIN_GROUPS = (
+    "objective",
+    "aggregation",
+    "sampler",
+    "masking",
+    "model",
+    "teacher",
+    "rollout",
+    "task",
+    "benchmark",
+    "optim",
+)
+EVAL_GROUPS = ("model", "benchmark")
+SHORTHANDS = ("k", "n_samples")
+"""Root keys that some option of a group reads through `${oc.select:<name>,<default>}`."""
+
+Group = dict[str, Any]
+
+
+def _group() -> Any:
+    return field(default_factory=dict[str, Any])
+
+
+@dataclass
+class Paths:
+    runs: str = MISSING
+
+
+@dataclass
+class Batch:
+    prompts: int = MISSING
+    rollouts_per_prompt: int = MISSING
+    mini_batch: int = MISSING
+    micro_batch: int = MISSING
+    epochs: int = MISSING
+
+
+@dataclass
+class TrainConfig:
+    objective: Group = _group()
+    aggregation: Group = _group()
+    sampler: Group = _group()
+    masking: Group = _group()
+    model: Group = _group()
+    teacher: Group = _group()
+    rollout: Group = _group()
+    task: Group = _group()
+    benchmark: Group = _group()
+    optim: Group = _group()
+    logger: Group = _group()
+    paths: Paths = field(default_factory=Paths)
+    k: int = MISSING
+    steps: int = MISSING
+    seed: int = MISSING
+    run_dir: str | None = None
+    resume: bool = False
+    temperature: float = MISSING
+    batch: Batch = field(default_factory=Batch)
+    eval_every: int = MISSING
+    checkpoint_every: int = MISSING
+    keep_checkpoints: int = MISSING
+    log_samples: int = MISSING
+    vocabulary_metrics_every: int = MISSING
+    max_bad_steps: int = MISSING
+    precision: str = MISSING
+    gradient_variance: str | None = None
+
+
+@dataclass
+class EvalConfig:
+    model: Group = _group()
+    benchmark: Group = _group()
+    paths: Paths = field(default_factory=Paths)
+    n_samples: int = MISSING
+    seed: int = MISSING
+    batch_size: int = MISSING
+    max_prompt_tokens: int = MISSING
+    precision: str = MISSING
+    run_dir: str | None = None
+    resume: bool = False
+
+
+SCHEMAS: dict[str, type] = {"train": TrainConfig, "eval": EvalConfig}
+
+
+def register() -> None:
+    """Makes the schemas known to Hydra as `train_schema` and `eval_schema`. Can be called again."""
+    store = ConfigStore.instance()
+    for root, schema in SCHEMAS.items():
+        store.store(name=f"{root}_schema", node=schema)

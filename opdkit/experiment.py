@@ -1,0 +1,92 @@
+"""What is run: the objects that `config.build` made and the numbers around them. Plain Python, no Hydra."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How a step's rollouts are made and used. `mini_batch` and `micro_batch` count rollouts.
+
+    A step samples `prompts * rollouts_per_prompt` rollouts, goes over them `epochs` times, updates once a
+    mini-batch, and holds one micro-batch in memory at a time.
+    """
+
+    prompts: int
+    rollouts_per_prompt: int
+    mini_batch: int
+    micro_batch: int
+    epochs: int
+
+    @property
+    def rollouts(self) -> int:
+        """Rollouts of one step."""
+        return self.prompts * self.rollouts_per_prompt
+
+    @property
+    def updates(self) -> int:
+        """Optimiser updates made on one batch of rollouts."""
+        return self.epochs * (self.rollouts // self.mini_batch)
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """How often things happen beside the step, in steps; 0 is never (evaluation: only before and after)."""
+
+    eval_every: int
+    checkpoint_every: int
+    keep_checkpoints: int
+    log_samples: int
+    vocabulary_metrics_every: int
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training run. The groups' objects are light: nothing is loaded before `training` asks for it.
+
+    `loggers` maps a name to a logger's description (see `opdkit.loggers`); `gradient_variance` is a regular
+    expression of the parameter names whose gradient variance is measured, None measures none; `resolved` is
+    the configuration as plain values, for config.yaml.
+    """
+
+    objective: Any
+    aggregation: Any
+    sampler: Any
+    masking: Any
+    model: Any
+    teacher: Any
+    rollout: Any
+    task: Any
+    benchmark: Any
+    optimizer: Any
+    loggers: Mapping[str, Any]
+    batch: Batch
+    cadence: Cadence
+    steps: int
+    seed: int
+    temperature: float
+    precision: Precision
+    gradient_variance: str | None
+    max_bad_steps: int
+    resume: bool
+    resolved: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model on one benchmark. `batch_size` counts rollouts; longer prompts than `max_prompt_tokens` are
+    dropped and counted; `resume` goes on with the answers that the folder already holds."""
+
+    model: Any
+    benchmark: Any
+    seed: int
+    batch_size: int
+    max_prompt_tokens: int
+    precision: Precision
+    resume: bool
+    resolved: Mapping[str, Any]
