@@ -6,14 +6,17 @@ import re
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 _FINAL_FORM = re.compile(
-    r"####[ \t]*"
+    r"####[ \t]*(?=[-+$\\(\[{.\d])"
     r"|(?:final[ \t]+|correct[ \t]+)?answer[ \t]*(?:[*_]{1,3})?[ \t]*"
     r"(?:is[ \t]*:|is\b|equals\b|[:=：])"
     r"|答案[ \t]*(?:是|为|為|[:：])",
     re.IGNORECASE,
 )
 _LINE_LIMIT = 4000
-_SENTENCE_END = re.compile(r"[.。;!?](?=\s|$)")
+_SENTENCE_END = re.compile(
+    r"[.。;!?](?=\s|$)|,?\s+(?:because|since|which|as|so|where|when|after|for|in total|in all)\b|,\s+(?!and\b|or\b)[A-Za-z]{3,}",
+    re.IGNORECASE,
+)
 _EMPHASIS = "*_ \t\r"
 
 

@@ -1,0 +1,116 @@
+"""Whether two answers are equal, as far as that can be told at once, and whether algebra may be tried."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from opdkit.tasks.normal_form import (
+    Number,
+    compact,
+    is_marked_text,
+    read_number,
+    read_text,
+    split_assignment,
+)
+
+ANSWER_LIMIT = 1000
+_DEPTH_LIMIT = 30
+_SIGNIFICANT_DIGITS = 6
+_PROSE = re.compile(r"[A-Za-z][A-Za-z ,.'!?-]*")
+_WORD = re.compile(r"[A-Za-z]{4,}")
+_MATH_WORDS = frozenset("sqrt sinh cosh tanh infty infinity".split())
+_TOO_LARGE = re.compile(
+    r"\d{301}"  # a number with hundreds of digits
+    r"|(?:\^|\*\*)\s*[-+({\s]*\d{5}"  # a huge exponent
+    r"|(?:\^|\*\*)[^=,;]{0,40}?(?:\^|\*\*)[\s({]*[\d({]"  # a tower of powers
+    r"|(?:\d{5}|\))\s*!|!\s*!|\)\s*!"  # a huge or repeated factorial
+    r"|factorial|binomial|__|\blambda\s*:|\bimport\b|\beval\b|\bexec\b",
+)
+
+
+def equal_at_once(answer: str, reference: str) -> bool | None:
+    """The verdict on two tidied answers without algebra; None where only algebra can tell."""
+    if not answer or not reference:
+        return False
+    if compact(answer) == compact(reference):
+        return True
+    (answer_name, answer_body), (name, body) = split_assignment(answer), split_assignment(reference)
+    if answer_name is None or name is None or answer_name == name:
+        answer, reference = answer_body, body
+        if compact(answer) == compact(reference):
+            return True
+    ours, gold = read_number(answer), read_number(reference)
+    if ours is not None and gold is not None:
+        return equal_numbers(ours, gold)
+    return _equal_texts(answer, reference, gold is not None)
+
+
+def _equal_texts(answer: str, reference: str, reference_is_number: bool) -> bool | None:
+    words, gold_words = read_text(answer), read_text(reference)
+    if gold_words is not None and words == gold_words:
+        return True
+    if is_marked_text(reference) and gold_words is not None:
+        return False
+    if reference_is_number and _is_prose(answer):
+        return False
+    return None
+
+
+def _is_prose(answer: str) -> bool:
+    """Words without a digit or a formula, which no number can equal."""
+    words = set(_WORD.findall(answer.lower()))
+    return bool(_PROSE.fullmatch(answer)) and bool(words - _MATH_WORDS)
+
+
+def equal_numbers(answer: Number, reference: Number) -> bool:
+    """Exact equality; units must not contradict; a per cent sign on one side alone may mean either reading.
+
+    A decimal also equals a fraction that no decimal can write where it is that fraction cut or rounded to six
+    significant digits or more.
+    """
+    if answer.unit and reference.unit and answer.unit != reference.unit:
+        return False
+    if answer.percent == reference.percent:
+        return _equal_values(answer.value, reference.value, answer.decimals, reference.decimals)
+    scale = Fraction(1, 100)
+    ours, gold = answer, reference
+    plain = _equal_values(ours.value, gold.value, ours.decimals, gold.decimals)
+    scaled_ours = ours.value * scale if ours.percent else ours.value
+    scaled_gold = gold.value * scale if gold.percent else gold.value
+    return plain or scaled_ours == scaled_gold
+
+
+def _equal_values(ours: Fraction, gold: Fraction, our_decimals: int, gold_decimals: int) -> bool:
+    if ours == gold:
+        return True
+    for rounded, exact, decimals in ((ours, gold, our_decimals), (gold, ours, gold_decimals)):
+        digits = len(str(abs(rounded.numerator * 10**decimals // rounded.denominator)))
+        enough = decimals > 0 and rounded != 0 and digits >= _SIGNIFICANT_DIGITS
+        if enough and not _terminates(exact) and abs(rounded - exact) < Fraction(1, 10**decimals):
+            return True
+    return False
+
+
+def _terminates(value: Fraction) -> bool:
+    denominator = value.denominator
+    for prime in (2, 5):
+        while denominator % prime == 0:
+            denominator //= prime
+    return denominator == 1
+
+
+def refusal(answer: str) -> str | None:
+    """Why algebra is not tried on an answer ("too_long", "too_complex"), or None where it may be.
+
+    This saves time only: what it lets through still runs in a process with its own limits.
+    """
+    if len(answer) > ANSWER_LIMIT:
+        return "too_long"
+    depth = deepest = 0
+    for character in answer:
+        depth += (character in "{[(") - (character in "}])")
+        deepest = max(deepest, depth)
+    if deepest > _DEPTH_LIMIT or answer.count("\\frac") + answer.count("\\sqrt") > _DEPTH_LIMIT:
+        return "too_complex"
+    return "too_complex" if _TOO_LARGE.search(answer) else None

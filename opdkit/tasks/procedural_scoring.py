@@ -1,0 +1,29 @@
+"""A reasoning-gym data set's own scorer. Some of them evaluate the answer, so the grading worker alone imports this."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from reasoning_gym.factory import create_dataset
+
+FULL_MARKS = 0.99
+
+
+@lru_cache(maxsize=4)
+def _dataset(name: str, parameters: str, seed: int, size: int) -> Any:
+    return create_dataset(name, seed=seed, size=size, **json.loads(parameters))
+
+
+def scorer(request: dict[str, Any]) -> Callable[[], bool]:
+    """A call that says whether the data set's scorer gives full marks to the request's answer.
+
+    The question is generated here, the answer looked at in the call. Scorers give a little to a wrong answer of
+    the right shape, so anything less than full marks is wrong.
+    """
+    parameters = json.dumps(request["parameters"], sort_keys=True)
+    dataset = _dataset(request["dataset"], parameters, request["seed"], request["size"])
+    entry = dataset[request["index"]]
+    return lambda: float(dataset.score_answer(answer=request["answer"], entry=entry)) >= FULL_MARKS
