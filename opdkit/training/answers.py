@@ -46,9 +46,7 @@ class AnswerWriter:
                 [seeds[i] for i in fits],
             )
         lengths = rollout.mask.sum(dim=1).tolist()
-        for place, row, length, reason in zip(
-            fits, rollout.tokens.tolist(), lengths, rollout.stop_reason, strict=True
-        ):
+        for place, row, length, reason in zip(fits, rollout.tokens.tolist(), lengths, rollout.stop_reason, strict=True):
             answers[place] = Answer(self.model.decode(row[:length]), length, reason == "length")
         return answers
 

@@ -51,10 +51,7 @@ def write(
         content = {"step": step, "optimizer": plain, **state}
         (beside / _STATE).write_text(json.dumps(content, indent=1), encoding="utf-8")
         names = sorted(path.name for path in beside.iterdir() if path.is_file())
-        manifest = {
-            name: {"bytes": (beside / name).stat().st_size, "sha256": _digest(beside / name)}
-            for name in names
-        }
+        manifest = {name: {"bytes": (beside / name).stat().st_size, "sha256": _digest(beside / name)} for name in names}
         (beside / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         for name in [*names, _MANIFEST]:
             _sync(beside / name)
@@ -64,9 +61,7 @@ def write(
         _sync(folder)
     except Exception as error:  # safetensors and transformers wrap the disk's errors in types of their own
         shutil.rmtree(beside, ignore_errors=True)
-        raise RunError(
-            f"checkpoint {target} could not be written, the ones before it are whole: {error}"
-        ) from error
+        raise RunError(f"checkpoint {target} could not be written, the ones before it are whole: {error}") from error
     for old in _listed(folder)[keep:]:
         shutil.rmtree(old, ignore_errors=True)
     return target
@@ -131,11 +126,7 @@ def _fault(folder: Path) -> str | None:
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        return (
-            hashlib.file_digest(file, "sha256").hexdigest()
-            if hasattr(hashlib, "file_digest")
-            else _sha256(file)
-        )
+        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha256(file)
 
 
 def _sha256(file: Any) -> str:

@@ -77,9 +77,7 @@ class Collector:
         return [self.student.decode(row[:n]) for row, n in zip(rollout.tokens.tolist(), lengths, strict=True)]
 
     @torch.no_grad()
-    def _score(
-        self, step: int, rollout: Rollout, counted: Tensor, verdicts: Sequence[Verdict]
-    ) -> ScoredBatch:
+    def _score(self, step: int, rollout: Rollout, counted: Tensor, verdicts: Sequence[Verdict]) -> ScoredBatch:
         experiment = self.experiment
         needs: Needs = experiment.objective.needs
         observed = self._observed(step, needs)

@@ -59,9 +59,7 @@ class Loop:
     def _one(self) -> None:
         started = time.perf_counter()
         step = self.progress.step
-        torch.manual_seed(
-            derive_seed(self.experiment.seed, "step", step)
-        )  # dropout; rollouts have their own seeds
+        torch.manual_seed(derive_seed(self.experiment.seed, "step", step))  # dropout; rollouts have their own seeds
         collected = self.session.collector.collect(step)
         update_started = time.perf_counter()
         metrics = self._update(step, collected)
@@ -119,9 +117,7 @@ class Loop:
         skipped = sum(n["skipped"] for n in numbers)
         self.progress.skipped_updates += int(skipped)
         self.progress.bad_in_a_row = self.progress.bad_in_a_row + 1 if skipped == len(numbers) else 0
-        averaged = {
-            f"train/{name}": _mean([n[name] for n in numbers]) for name in numbers[0] if name != "skipped"
-        }
+        averaged = {f"train/{name}": _mean([n[name] for n in numbers]) for name in numbers[0] if name != "skipped"}
         masked = 1.0 - float(batch.counted.sum()) / max(1, int(batch.rollout.mask.sum()))
         return {
             **averaged,
@@ -151,8 +147,6 @@ def _rollout_metrics(collected: Collected, dropped: int) -> Metrics:
         "rollout/length_mean": float(rollout.mask.sum(dim=1).double().mean()),
         "rollout/truncated_fraction": _mean([float(reason == "length") for reason in rollout.stop_reason]),
         "rollout/reward_mean": _mean([float(verdict.correct) for verdict in verdicts]),
-        "rollout/ungraded_fraction": _mean(
-            [float(verdict.status in ("timeout", "crashed")) for verdict in verdicts]
-        ),
+        "rollout/ungraded_fraction": _mean([float(verdict.status in ("timeout", "crashed")) for verdict in verdicts]),
         "rollout/dropped_prompts": float(dropped),
     }

@@ -68,9 +68,7 @@ def _take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter) -> c
     return found
 
 
-def _train(
-    experiment: Experiment, folder: RunFolder, reporter: Reporter, found: checkpoint.Found | None
-) -> Summary:
+def _train(experiment: Experiment, folder: RunFolder, reporter: Reporter, found: checkpoint.Found | None) -> Summary:
     started = time.perf_counter()
     reporter.stage("loading models and data")
     session = open_session(experiment, found)
@@ -78,9 +76,7 @@ def _train(
         if found is None:
             folder.start(experiment.resolved, environment(experiment.seed))
         first = int(found.state["step"]) if found else 0
-        loggers = stack.enter_context(
-            open_loggers(experiment.loggers, folder.path, experiment.resolved, first)
-        )
+        loggers = stack.enter_context(open_loggers(experiment.loggers, folder.path, experiment.resolved, first))
         records = Records(experiment, session, folder, reporter, loggers)
         stop = stack.enter_context(graceful_stop())
         results = {"before": records.benchmark(session.student, 0, "before")}
@@ -129,15 +125,13 @@ def evaluate(evaluation: Evaluation, run_dir: Path, reporter: Reporter) -> Summa
     folder = RunFolder(run_dir)
     try:
         with folder.owned():
-            problems = evaluation.benchmark.problems()
+            evaluation.benchmark.problems()  # a wrong path is told before the model is read
             reporter.stage("loading the model")
             accelerator = Accelerator(mixed_precision="bf16" if evaluation.precision == "bfloat16" else "no")
             model = load(evaluation.model, accelerator.device, "model")
             rollout = HFRollout(
                 evaluation.benchmark.max_new_tokens, evaluation.max_prompt_tokens, evaluation.batch_size
             )
-            return ask(
-                model, evaluation.benchmark, rollout, accelerator, evaluation.seed, folder.evals, reporter
-            )
+            return ask(model, evaluation.benchmark, rollout, accelerator, evaluation.seed, folder.evals, reporter)
     finally:
         close_session()

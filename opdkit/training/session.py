@@ -78,9 +78,7 @@ def save_student(session: Session, folder: Path, card: str) -> None:
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def _models(
-    experiment: Experiment, found: Found | None, device: torch.device
-) -> tuple[LanguageModel, LoadedTeacher]:
+def _models(experiment: Experiment, found: Found | None, device: torch.device) -> tuple[LanguageModel, LoadedTeacher]:
     spec = experiment.model
     if found:
         spec = replace(spec, path=str(found.folder), revision=None)

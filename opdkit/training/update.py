@@ -78,9 +78,7 @@ class Updater:
         with variance:
             for start in range(0, len(batch.counted), self.micro_batch):
                 part = batch.cut(start, start + self.micro_batch)
-                loss += self._backward(
-                    part, denominator, means, last=start + self.micro_batch >= len(batch.counted)
-                )
+                loss += self._backward(part, denominator, means, last=start + self.micro_batch >= len(batch.counted))
                 variance.closed()
         numbers = {"loss": loss, "lr": lr, **variance.result()}
         numbers["grad_norm"] = self._clip()

@@ -1,0 +1,52 @@
+# opdkit's own chores. `make` alone lists them.
+VENV ?= .venv
+BENCH_VENV ?= .venv-bench
+PYTHON ?= python3
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all lint type check bench wheel-smoke clean
+
+help:  ## list what can be done
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+install: $(INSTALLED)  ## make a virtual environment and install opdkit with its tools into it
+
+demo: install  ## install, then train the embedded student from its teacher (about three minutes on 2 cores)
+	$(BIN)/opdkit train
+
+test: install  ## the fast tests (at most ten minutes on 2 cores)
+	$(BIN)/python -m pytest -q -m "not slow and not peer"
+
+test-all: install  ## every test, the slow ones too
+	$(BIN)/python -m pytest -q -m "not peer"
+
+lint: install  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: install  ## pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+check: test  ## the tests, then every experiment composed and bound without loading a weight
+	$(BIN)/opdkit check
+
+bench: install  ## opdkit's update phase and heads beside TRL's, as ratios in one run
+	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint constraints.txt torch
+	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BENCH_VENV)/bin/python -m opdkit.bench $(BENCH_ARGS)
+
+wheel-smoke: install  ## build the wheel, install it in a clean environment, run it from another folder
+	$(BIN)/python scripts/wheel_smoke.py
+
+clean:  ## remove what was built (environments stay)
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +

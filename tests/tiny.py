@@ -1,0 +1,56 @@
+"""Tiny models with random weights, for tests that need a real architecture but no knowledge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from opdkit.models import LanguageModel
+from opdkit.types import Message, Problem
+
+SPECIALS = ["<pad>", "<eos>", "<user>", "<assistant>"]
+TEMPLATE = "{% for m in messages %}<user>{{ m['content'] }}{% endfor %}<assistant>"
+
+
+def tiny_tokenizer() -> Any:
+    """Bytes and four special tokens: 260 ids."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    core.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>")
+    tokenizer.add_special_tokens({"additional_special_tokens": SPECIALS[2:]})
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
+
+
+def tiny_model(seed: int, dtype: torch.dtype = torch.float32, **changes: Any) -> LanguageModel:
+    """A random Llama of width 16; `changes` go into its config."""
+    torch.manual_seed(seed)
+    settings = {
+        "vocab_size": 264,
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "tie_word_embeddings": True,
+        "initializer_range": 0.5,
+        "pad_token_id": 256,
+        "eos_token_id": 257,
+    }
+    module = LlamaForCausalLM(LlamaConfig(**(settings | changes))).to(dtype).eval()
+    return LanguageModel(module, tiny_tokenizer(), f"tiny-{seed}", 260)
+
+
+def tiny_problems(count: int) -> list[Problem]:
+    """Problems whose prompts have different lengths."""
+    return [Problem(f"p{i}", (Message("user", "what is " + "x" * (3 * i) + f"{i}?"),), str(i)) for i in range(count)]
+
+
+def rendered(model: LanguageModel, problems: list[Problem]) -> list[tuple[Problem, list[int]]]:
+    """Each problem with its prompt ids."""
+    return [(problem, model.render(problem.messages)) for problem in problems]
