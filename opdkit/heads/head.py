@@ -35,6 +35,14 @@ class Head:
         if self.scale <= 0 or (self.softcap is not None and self.softcap <= 0):
             raise ValueError(f"head scale and softcap must be positive, got {self.scale} and {self.softcap}")
 
+    def check_ids(self, ids: Tensor) -> None:
+        """Raise IndexError where an id is not in the vocabulary (a padded row must not be scored)."""
+        if ids.numel() == 0 or torch.compiler.is_compiling():
+            return
+        low, high = (int(bound) for bound in ids.aminmax())
+        if low < 0 or high >= self.vocabulary:
+            raise IndexError(f"ids span {low}..{high}, the vocabulary is 0..{self.vocabulary - 1}")
+
     def shape(self, temperature: float) -> LogitShape:
         """What is done to h . W_v + b_v at this temperature."""
         return LogitShape(self.scale, self.softcap, temperature)
@@ -65,6 +73,11 @@ class LogitShape:
         if self.softcap is not None:
             gradient.mul_((logits * (self.temperature / self.softcap)).square_().neg_().add_(1.0))
         return gradient if factor == 1.0 else gradient.mul_(factor)
+
+
+def exact_products(tensor: Tensor) -> torch.autocast:
+    """A context in which autocast narrows nothing: this package chooses its types itself, backward included."""
+    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def accumulate_type(*tensors: Tensor) -> torch.dtype:

@@ -21,10 +21,7 @@ def support_logits(hidden: Tensor, head: Head, ids: Tensor, temperature: float =
     (f64 where an input is), differentiable in hidden, head.weight and head.bias. The products are
     accumulated in float32 whatever the weights are. Memory beside the gradients grows with N * K.
     """
-    if not torch.compiler.is_compiling() and ids.numel():
-        low, high = int(ids.min()), int(ids.max())
-        if low < 0 or high >= head.vocabulary:
-            raise IndexError(f"support ids span {low}..{high}, the vocabulary is 0..{head.vocabulary - 1}")
+    head.check_ids(ids)
     return _SupportLogits.apply(hidden, head.weight, head.bias, ids, head.shape(temperature))  # type: ignore[no-any-return]
 
 

@@ -8,60 +8,62 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from opdkit.heads.head import Head, LogitShape, accumulate_type, product_type
+from opdkit.heads.head import Head, LogitShape, accumulate_type, exact_products, product_type
 
-# Logits alive at a time, whatever N and V are. On a CPU a tile should stay in the cache; an accelerator
-# wants enough work in each launch.
+# Logits alive at a time, whatever N and V are: a CPU's cache is small, an accelerator wants work in each launch.
 _ALIVE_CPU = 2**20
 _ALIVE_ACCELERATOR = 2**25
-_WIDEST = 2**13
+_NARROWEST = 2**12
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Vocabulary ids start..stop, and their rows of the lm_head in the product's type."""
+    """Vocabulary ids start..stop of a walk."""
 
     start: int
     stop: int
     weight: Tensor
     bias: Tensor | None
+    hidden: Tensor
+    shape: LogitShape
+    dtype: torch.dtype
 
-    def logits(self, hidden: Tensor, shape: LogitShape) -> Tensor:
-        """z / temperature for these rows of hidden and this tile's ids, f32 (f64 where an input is): new storage."""
-        product = torch.mm(hidden, self.weight.t())
-        product = product.to(accumulate_type(hidden, self.weight))
+    def logits(self, rows: slice) -> Tensor:
+        """z / temperature of these rows and this tile's ids, [rows, W] in `dtype`: the caller's to overwrite."""
+        with exact_products(self.hidden):
+            product = torch.mm(self.hidden[rows], self.weight.t()).to(self.dtype)
         if self.bias is not None:
             product += self.bias
-        return shape.apply_(product)
+        return self.shape.apply_(product)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The walk over one head for N rows: `rows` row slices inside each of `tiles`."""
+class Walk:
+    """`rows`, slices of N, are visited inside each tile of `width` ids; `product` is the type of the products."""
 
+    head: Head
+    hidden: Tensor
+    shape: LogitShape
     rows: list[slice]
     width: int
-    vocabulary: int
-    weight: Tensor
-    bias: Tensor | None
     product: torch.dtype
 
     def tiles(self) -> Iterator[Tile]:
         """Each tile of the vocabulary in turn, in ascending ids."""
-        for start in range(0, self.vocabulary, self.width):
-            stop = min(start + self.width, self.vocabulary)
-            bias = None if self.bias is None else self.bias[start:stop]
-            yield Tile(start, stop, self.weight[start:stop].to(self.product), bias)
+        head, dtype = self.head, accumulate_type(self.hidden, self.head.weight)
+        for start in range(0, head.vocabulary, self.width):
+            stop = min(start + self.width, head.vocabulary)
+            bias = None if head.bias is None else head.bias[start:stop]
+            weight = head.weight[start:stop].to(self.product)
+            yield Tile(start, stop, weight, bias, self.hidden, self.shape, dtype)
 
 
-def plan(hidden: Tensor, weight: Tensor, bias: Tensor | None, vocabulary: int) -> Plan:
-    """A walk that keeps the logits alive at a time under a fixed number.
-
-    hidden [N, D]; weight [R, D] with R >= vocabulary.
-    """
+def plan(hidden: Tensor, head: Head, temperature: float) -> Walk:
+    """A walk over hidden [N, D] x the vocabulary that bounds the logits alive at a time."""
     alive = _ALIVE_CPU if hidden.device.type == "cpu" else _ALIVE_ACCELERATOR
-    count = max(1, hidden.shape[0])
-    width = min(vocabulary, max(_WIDEST, alive // count))
+    count = hidden.shape[0]
+    width = min(head.vocabulary, max(_NARROWEST, alive // max(1, count)))
     step = max(1, alive // width)
-    rows = [slice(start, min(start + step, count)) for start in range(0, hidden.shape[0], step)]
-    return Plan(rows, width, vocabulary, weight, bias, product_type(hidden, weight))
+    rows = [slice(start, min(start + step, count)) for start in range(0, max(1, count), step)]
+    product = product_type(hidden, head.weight)
+    return Walk(head, hidden.to(product), head.shape(temperature), rows, width, product)
