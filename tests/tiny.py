@@ -18,11 +18,11 @@ TEMPLATE = "{% for m in messages %}<user>{{ m['content'] }}{% endfor %}<assistan
 def tiny_tokenizer() -> Any:
     """Bytes and four special tokens: 260 ids."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    core = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    core = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate([*alphabet, *SPECIALS])}, merges=[]))
+    core.add_special_tokens(SPECIALS)
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="<pad>", eos_token="<eos>")
-    tokenizer.add_special_tokens({"additional_special_tokens": SPECIALS[2:]})
     tokenizer.chat_template = TEMPLATE
     return tokenizer
 
