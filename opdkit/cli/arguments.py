@@ -54,7 +54,7 @@ def read(root: str, arguments: Sequence[str]) -> Request:
         config_dir=known.config_dir,
         multirun=known.multirun and not modes,
         shows=bool(modes),
-        composes=not modes or known.cfg == "job",
+        composes=modes not in (["hydra_help"], ["shell_completion"]),
     )
 
 

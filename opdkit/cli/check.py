@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NoReturn
+
+from omegaconf import open_dict
 
 from opdkit.cli.arguments import make_importable
 from opdkit.config import schema
@@ -30,7 +34,8 @@ def run(arguments: Sequence[str]) -> int:
     make_importable(own)
     failed = 0
     for root, choice in choices(own):
-        problem = check_one(Source(root, own), [*choice, *placeholders(choice)])
+        source = Source(root, own)
+        problem = check_one(source, [*choice, *placeholders(choice, source.folders)])
         failed += problem is not None
         told = f"{root} {' '.join(choice)}".strip()
         print(f"ok    {told}" if problem is None else f"FAIL  {told}: {problem}")
@@ -41,8 +46,10 @@ def run(arguments: Sequence[str]) -> int:
 def choices(own: str | None) -> Iterator[tuple[str, list[str]]]:
     """Each root as it is, then with each option of each of its groups."""
     folders = Source("train", own).folders
-    roots = {"train": (*schema.TRAIN_GROUPS, "logger", "paths", "experiment", "hparams_search", "debug")}
-    roots["eval"] = (*schema.EVAL_GROUPS, "paths")
+    roots: dict[str, tuple[str, ...]] = {
+        "train": (*schema.TRAIN_GROUPS, "logger", "paths", *schema.RECIPES),
+        "eval": (*schema.EVAL_GROUPS, "paths"),
+    }
     for root, names in roots.items():
         yield root, []
         for group in groups(folders):
@@ -50,12 +57,15 @@ def choices(own: str | None) -> Iterator[tuple[str, list[str]]]:
                 yield from ((root, [f"{group}={option}"]) for option in options(group, folders))
 
 
-def placeholders(choice: Sequence[str]) -> list[str]:
-    """`model=local` and the like leave their path to the user: any name will do to bind them."""
-    return [f"{text.split('=')[0]}.path=somewhere" for text in choice if text in _NEED_A_PATH]
-
-
-_NEED_A_PATH = ("model=local", "teacher=local", "task=records", "benchmark=records")
+def placeholders(choice: Sequence[str], folders: Sequence[Path]) -> list[str]:
+    """Some options leave a value to the user (`path: ???`): any name will do to bind them."""
+    found: list[str] = []
+    for text in choice:
+        group, _, option = text.partition("=")
+        file = options(group, folders)[option]
+        names = re.findall(r"^(\w+): *\?\?\?", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        found += [f"{group}.{name}=somewhere" for name in names]
+    return found
 
 
 def check_one(source: Source, overrides: Sequence[str]) -> str | None:
@@ -64,7 +74,8 @@ def check_one(source: Source, overrides: Sequence[str]) -> str | None:
         config = compose(source, overrides, with_hydra=True)
         chosen = {str(key): str(value) for key, value in config.hydra.runtime.choices.items()}
         origin = Origin(overrides, chosen, source.folders)
-        del config.__dict__["_content"]["hydra"]
+        with open_dict(config):
+            del config["hydra"]
         build = build_experiment if source.root == "train" else build_evaluation
         build(config, origin)
     except UserError as error:

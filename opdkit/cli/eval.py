@@ -10,8 +10,9 @@ from omegaconf import DictConfig
 
 from opdkit.cli import application
 from opdkit.cli.arguments import read
-from opdkit.cli.run_folder import check_folder, new_folder
+from opdkit.cli.run_folder import check_writable, new_folder
 from opdkit.config.build import Origin, build_evaluation
+from opdkit.errors import UserError
 from opdkit.experiment import Evaluation
 
 
@@ -37,18 +38,24 @@ def _prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None) -> _
     name = evaluation.benchmark.name
     runs = Path(evaluation.resolved["paths"]["runs"])
     folder = sweep_folder or (Path(given) if given else new_folder(runs, f"eval-{origin.choices['benchmark']}"))
-    holds = (f"evals/{name}.json", f"evals/{name}.responses.jsonl")
-    check_folder(folder, holds=holds, resume=evaluation.resume)
+    check_writable(folder)
+    begun = folder / "evals" / f"{name}.responses.jsonl"
+    if begun.exists() and not evaluation.resume:
+        raise UserError(
+            f"run_dir={folder}: already holds {begun.name}; add resume=true to go on, or name another folder"
+        )
     return _Job(evaluation, folder)
 
 
 def _execute(prepared: _Job) -> float:
+    from opdkit.reporting.closing import close_evaluation
     from opdkit.reporting.terminal import terminal_reporter
     from opdkit.training.run import evaluate
 
     with terminal_reporter() as reporter:
-        result = evaluate(prepared.evaluation, prepared.folder, reporter)
-    return float(result.get("pass@1", float("nan")))
+        summary = evaluate(prepared.evaluation, prepared.folder, reporter)
+        close_evaluation(reporter, summary, prepared.folder)
+    return float(summary["pass@1"])
 
 
 _COMMAND = application.Command("eval", _prepare, _execute)

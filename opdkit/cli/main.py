@@ -18,10 +18,12 @@ COMMANDS = {
     "ls": "what can be chosen: `opdkit ls`, `opdkit ls objective`",
     "check": "compose and bind every experiment and option, without loading a weight",
 }
-HELP = "\n".join(
-    ["opdkit <command> [key=value ...]", "", *(f"  {name:<7}{what}" for name, what in COMMANDS.items())]
-    + ["", "`opdkit <command> --help` says more. Shell completion: eval \"$(opdkit -sc install=bash)\""]
-)
+HELP = """opdkit <command> [key=value ...]
+
+{commands}
+
+`opdkit <command> --help` says more. Shell completion: eval "$(opdkit -sc install=bash)"
+""".format(commands="\n".join(f"  {name:<7}{what}" for name, what in COMMANDS.items()))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _dispatch(given: list[str]) -> int:
     if not given or given[0] in ("--help", "-h", "help"):
-        print(HELP)
+        print(HELP, end="")
         return 0
     if given[0] == "--version":
         print(f"opdkit {__version__}")

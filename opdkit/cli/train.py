@@ -11,19 +11,17 @@ from omegaconf import DictConfig
 
 from opdkit.cli import application
 from opdkit.cli.arguments import read
-from opdkit.cli.run_folder import check_folder, has_checkpoint, new_folder
+from opdkit.cli.run_folder import check_writable, new_folder
 from opdkit.config.build import Origin, build_experiment
-from opdkit.config.difference import check_same
-from opdkit.errors import UserError
 from opdkit.experiment import Experiment
-
-_HOLDS = ("config.yaml", "metrics.jsonl", "checkpoints", "final")
+from opdkit.training.folder import RunFolder
 
 
 @dataclass(frozen=True)
 class _Job:
     experiment: Experiment
     folder: Path
+    overrides: tuple[str, ...]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -41,29 +39,31 @@ def _prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None) -> _
     given = experiment.resolved["run_dir"]
     if sweep_folder is not None:
         # A sweep that stopped half-way goes on: jobs that never began start now.
-        resume = experiment.resume and has_checkpoint(sweep_folder)
+        resume = experiment.resume and RunFolder(sweep_folder).config.exists()
         experiment = dataclasses.replace(experiment, resume=resume)
-        folder = sweep_folder
+        path = sweep_folder
     elif given is not None:
-        folder = Path(given)
+        path = Path(given)
     else:
-        folder = new_folder(Path(experiment.resolved["paths"]["runs"]), origin.choices["objective"])
-    check_folder(folder, holds=_HOLDS, resume=experiment.resume)
-    if experiment.resume:
-        if not has_checkpoint(folder):
-            raise UserError(f"resume=true: {folder} holds no checkpoint; leave resume out to start from the beginning")
-        if (folder / "config.yaml").exists():
-            check_same(folder / "config.yaml", experiment.resolved)
-    return _Job(experiment, folder)
+        path = new_folder(Path(experiment.resolved["paths"]["runs"]), origin.choices["objective"])
+    check_writable(path)
+    folder = RunFolder(path)
+    if not experiment.resume:
+        folder.require_new()
+    elif folder.config.exists():
+        folder.require_same_config(experiment.resolved)
+    return _Job(experiment, path, tuple(origin.overrides))
 
 
 def _execute(prepared: _Job) -> float:
+    from opdkit.reporting.closing import close_training
     from opdkit.reporting.terminal import terminal_reporter
     from opdkit.training.run import train
 
     with terminal_reporter() as reporter:
-        result = train(prepared.experiment, prepared.folder, reporter)
-    return float(result.get("metric", float("nan")))
+        summary = train(prepared.experiment, prepared.folder, reporter)
+        close_training(reporter, summary, list(prepared.overrides))
+    return float(summary["after"]["pass@1"])
 
 
 _COMMAND = application.Command("train", _prepare, _execute)

@@ -47,11 +47,12 @@ def locate(key: str, path: object) -> Any:
         raise UserError(f"{key}._target_: {path!r} is not a dotted path to a class")
     module, name = ".".join(parts[:-1]), parts[-1]
     try:
-        found = getattr(importlib.import_module(module), name, None)
+        imported = importlib.import_module(module)
     except ImportError as error:
         raise UserError(f"{key}._target_: cannot import {module} ({error})") from error
+    found = getattr(imported, name, None)
     if not callable(found):
-        raise UserError(f"{key}._target_: {module} has no {name}{near_miss(name, dir(importlib.import_module(module)))}")
+        raise UserError(f"{key}._target_: {module} has no {name}{near_miss(name, dir(imported))}")
     return found
 
 
@@ -111,12 +112,18 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int if hint is int else (int, float)) and not isinstance(value, bool)
     if hint in (str, Path):
         return isinstance(value, str)
-    outer = origin or hint
-    if inspect.isclass(outer) and issubclass(outer, Mapping):
+    outer = _outer(hint)
+    if issubclass(outer, Mapping):
         return isinstance(value, Mapping)
-    if inspect.isclass(outer) and issubclass(outer, Sequence):
+    if issubclass(outer, Sequence):
         return isinstance(value, list) and _elements_fit(cast(list[Any], value), outer, arguments)
-    return True
+    return outer is object or not isinstance(value, (str, int, float))
+
+
+def _outer(hint: Any) -> type:
+    """The class behind a hint (list for list[int]); object for what is no class, and for Any."""
+    outer = typing.get_origin(hint) or hint
+    return cast(type, outer) if inspect.isclass(outer) and outer is not Any else object
 
 
 def _elements_fit(values: list[Any], outer: type, arguments: tuple[Any, ...]) -> bool:
@@ -137,12 +144,12 @@ def _wanted(hint: Any) -> str:
         return "null"
     if hint in _WORDS:
         return _WORDS[hint]
-    outer = origin or hint
-    if inspect.isclass(outer) and issubclass(outer, Mapping):
+    outer = _outer(hint)
+    if issubclass(outer, Mapping):
         return "a mapping"
-    if inspect.isclass(outer) and issubclass(outer, Sequence):
+    if issubclass(outer, Sequence):
         return _wanted_elements(outer, arguments)
-    return str(hint)
+    return f"an object with a _target_ ({outer.__name__})"
 
 
 def _wanted_elements(outer: type, arguments: tuple[Any, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -38,7 +38,7 @@ def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
     loggers: Mapping[str, Any] = resolved["logger"]
     for name, node in loggers.items():
         bind(f"logger.{name}", node)
-    cadence = {name: resolved[name] for name in Cadence.__dataclass_fields__}
+    cadence = {field.name: resolved[field.name] for field in fields(Cadence)}
     plain = ("steps", "seed", "temperature", "precision", "gradient_variance", "max_bad_steps", "resume")
     groups = {name: _object(name, resolved[name]) for name in TRAIN_GROUPS}
     experiment = Experiment(
@@ -67,9 +67,9 @@ def build_evaluation(config: DictConfig, origin: Origin) -> Evaluation:
 def _checked(root: str, groups: Sequence[str], config: DictConfig, origin: Origin) -> dict[str, Any]:
     check_shorthands(config, parse(origin.overrides), dict(origin.choices), origin.folders)
     resolved = resolve(config)
-    schema = SCHEMAS[root].__dataclass_fields__
+    known = [field.name for field in fields(SCHEMAS[root])]
     for key in resolved:
-        if key not in schema:
+        if key not in known:
             raise UserError(f"{key}: no such key at the root of {root}.yaml")
     for name in groups:
         bind(name, resolved[name])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from opdkit.config.near import refusal
 from opdkit.errors import UserError
@@ -54,7 +54,7 @@ def check_values(resolved: Mapping[str, Any]) -> None:
 def _at(resolved: Mapping[str, Any], key: str) -> Any:
     node: Any = resolved
     for part in key.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
+        node = cast(Mapping[str, Any], node).get(part) if isinstance(node, Mapping) else None
     return node
 
 

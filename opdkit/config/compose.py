@@ -84,7 +84,7 @@ def _check_key(base: DictConfig, item: Typed) -> None:
     for part in [*parent.split("."), last] if parent else [last]:
         if not isinstance(node, DictConfig):
             raise UserError(f"{item.text}: {walked} holds a single value and has no keys")
-        names = [str(name) for name in cast(Any, node)]
+        names = [str(name) for name in node]
         if part not in names and not (part == last and item.override.is_add()):
             where = f" in {walked}" if walked else ""
             raise UserError(refusal(item.text, f"no key named {part}{where}", part, names))
@@ -102,7 +102,7 @@ def _reason(base: DictConfig, item: Typed, error: Exception) -> str:
 def _first_lines(error: Exception) -> str:
     """Hydra's and OmegaConf's message, its lines joined."""
     text = f"{error}\n{error.__cause__ or ''}" if isinstance(error, CompactHydraException) else str(error)
-    lines = [line.strip() for line in text.splitlines()]
+    lines = [line.strip() for line in text.partition("Config search path:")[0].splitlines()]
     kept = [line for line in lines if line and not line.startswith(("full_key", "object_type", "Set the env"))]
     return "; ".join(dict.fromkeys(kept))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-_MOST_SHOWN = 12
+_MOST_SHOWN = 40
 
 
 def near_miss(word: str, allowed: Iterable[str]) -> str:

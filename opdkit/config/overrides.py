@@ -14,7 +14,7 @@ from hydra.errors import OverrideParseException
 
 from opdkit.config import location
 from opdkit.config.near import near_miss, refusal
-from opdkit.config.schema import SCHEMAS
+from opdkit.config.schema import RECIPES, SCHEMAS
 from opdkit.errors import UserError
 
 
@@ -79,7 +79,7 @@ def _check_choice(item: Typed, folders: Sequence[Path]) -> None:
         raise UserError(f"{item.text}: {item.key} is a group; write {item.text.lstrip('+')}")
     known = list(location.options(item.key, folders))
     for value in _values(item):
-        if value is None and item.key in ("experiment", "debug", "hparams_search"):
+        if value is None and item.key in RECIPES:
             continue
         if not isinstance(value, str):
             raise UserError(refusal(item.text, f"not an option of {item.key}", str(value), known))
@@ -88,9 +88,7 @@ def _check_choice(item: Typed, folders: Sequence[Path]) -> None:
 
 
 def _check_nested_group(item: Typed, folders: Sequence[Path]) -> None:
-    known = sorted(
-        p.parent.relative_to(f).as_posix() for f in folders for p in f.rglob("*.yaml") if p.parent != f
-    )
+    known = sorted(p.parent.relative_to(f).as_posix() for f in folders for p in f.rglob("*.yaml") if p.parent != f)
     if item.key not in known and not any(name.startswith(f"{item.key}/") for name in known):
         names = location.groups(folders)
         raise UserError(f"{item.text}: no such group{near_miss(item.key, names)}; groups: {', '.join(names)}")

@@ -25,14 +25,13 @@ TRAIN_GROUPS = (
     "optim",
 )
 EVAL_GROUPS = ("model", "benchmark")
+RECIPES = ("experiment", "hparams_search", "debug")
+"""Groups that change other groups and the root's scalars; they leave no key of their own."""
+
 SHORTHANDS = ("k", "n_samples")
 """Root keys that some option of a group reads through `${oc.select:<name>,<default>}`."""
 
 Group = dict[str, Any]
-
-
-def _group() -> Any:
-    return field(default_factory=dict[str, Any])
 
 
 @dataclass
@@ -51,17 +50,17 @@ class Batch:
 
 @dataclass
 class TrainConfig:
-    objective: Group = _group()
-    aggregation: Group = _group()
-    sampler: Group = _group()
-    masking: Group = _group()
-    model: Group = _group()
-    teacher: Group = _group()
-    rollout: Group = _group()
-    task: Group = _group()
-    benchmark: Group = _group()
-    optim: Group = _group()
-    logger: Group = _group()
+    objective: Group = field(default_factory=Group)
+    aggregation: Group = field(default_factory=Group)
+    sampler: Group = field(default_factory=Group)
+    masking: Group = field(default_factory=Group)
+    model: Group = field(default_factory=Group)
+    teacher: Group = field(default_factory=Group)
+    rollout: Group = field(default_factory=Group)
+    task: Group = field(default_factory=Group)
+    benchmark: Group = field(default_factory=Group)
+    optim: Group = field(default_factory=Group)
+    logger: Group = field(default_factory=Group)
     paths: Paths = field(default_factory=Paths)
     k: int = MISSING
     steps: int = MISSING
@@ -82,8 +81,8 @@ class TrainConfig:
 
 @dataclass
 class EvalConfig:
-    model: Group = _group()
-    benchmark: Group = _group()
+    model: Group = field(default_factory=Group)
+    benchmark: Group = field(default_factory=Group)
     paths: Paths = field(default_factory=Paths)
     n_samples: int = MISSING
     seed: int = MISSING

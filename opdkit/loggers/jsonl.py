@@ -1,0 +1,112 @@
+"""metrics.jsonl and samples.jsonl: one JSON object a line, whole at every moment."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from opdkit.errors import RunError
+
+
+@dataclass(frozen=True)
+class Jsonl:
+    """Writes `metrics.jsonl` (one object a step) and `samples.jsonl` (one a rollout) into the run folder."""
+
+    def open(self, folder: Path, resolved: Mapping[str, Any], done: int) -> JsonlLogger:
+        """A new run (`done` 0) starts both files; a resumed one goes on behind step `done`."""
+        logger = JsonlLogger(folder)
+        logger.truncate_after(done if done else -1)
+        return logger
+
+
+class JsonlLogger:
+    """Appends, flushes and fsyncs: a killed run loses at most the line that it was writing.
+
+    Not-a-number and infinity become null, so that every line is JSON. Raises RunError where the disk is full.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.metrics_file = folder / "metrics.jsonl"
+        self.samples_file = folder / "samples.jsonl"
+        self._last: int | None = None
+
+    def truncate_after(self, step: int) -> None:
+        """Drops what was written after `step`, and any line that is not whole."""
+        for file in (self.metrics_file, self.samples_file):
+            kept = [row for row in _rows(file) if row["step"] <= step]
+            _replace(file, kept)
+            if file is self.metrics_file:
+                self._last = max((row["step"] for row in kept), default=None)
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """A step later than all others is appended; what comes for an earlier one joins that step's object."""
+        values = {name: _finite(value) for name, value in metrics.items()}
+        if self._last is None or step > self._last:
+            _append(self.metrics_file, [{"step": step, **values}])
+            self._last = step
+            return
+        rows = list(_rows(self.metrics_file))
+        same = next((row for row in rows if row["step"] == step), None)
+        if same is None:
+            rows = sorted([*rows, {"step": step, **values}], key=lambda row: row["step"])
+        elif same | values == same:
+            return
+        else:
+            same.update(values)
+        _replace(self.metrics_file, rows)
+
+    def samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """One line a row, `step` first."""
+        _append(self.samples_file, [{"step": step, **{k: _finite(v) for k, v in row.items()}} for row in rows])
+
+    def close(self, *, failed: bool = False) -> None:
+        """Nothing is held open between lines."""
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _rows(file: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a file; a line without its end, or that is not an object with a step, is passed over."""
+    if not file.exists():
+        return
+    for line in file.read_bytes().split(b"\n")[:-1]:
+        try:
+            row: Any = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
+            yield row
+
+
+def _append(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    try:
+        with file.open("a", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write("".join(map(_line, rows)))
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        raise RunError(f"{file} could not be written: {error.strerror}") from error
+
+
+def _replace(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The whole file anew, in one step."""
+    beside = file.with_name(f".{file.name}.writing")
+    beside.unlink(missing_ok=True)
+    try:
+        _append(beside, rows)
+        beside.replace(file)
+    except OSError as error:
+        raise RunError(f"{file} could not be written: {error.strerror}") from error
+    finally:
+        beside.unlink(missing_ok=True)

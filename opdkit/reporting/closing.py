@@ -1,0 +1,64 @@
+"""The end of a run on the terminal: before, after and teacher; where things are; what to type next."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from opdkit.reporting.terminal import Reporter
+
+_COLUMNS = ("", "pass@1", "95 % interval", "truncated", "problems")
+
+
+def close_training(reporter: Reporter, summary: Mapping[str, Any], overrides: list[str]) -> None:
+    """summary: what a run returned: `benchmark`, `steps`, `seconds`, `run_dir`, and the benchmark's results under
+    `before`, `after` and `teacher`; overrides: what was typed."""
+    labels = (("before", "student before"), ("after", "student after"), ("teacher", "teacher"))
+    rows = [_row(label, summary[name]) for name, label in labels if summary.get(name)]
+    title = f"{summary.get('benchmark')} after {summary.get('steps')} steps, {_duration(summary.get('seconds'))}"
+    reporter.table(title, _COLUMNS, rows)
+    folder = Path(str(summary["run_dir"]))
+    benchmark = [text for text in overrides if text.startswith("benchmark")]
+    again = [f"model.path={_typed(str(folder / 'final'))}", *benchmark]
+    reporter.note(f"student   {folder / 'final'}")
+    reporter.note(f"metrics   {folder / 'metrics.jsonl'}, samples.jsonl and evals/ beside it")
+    reporter.note(f"next      opdkit eval {shlex.join(again)}")
+
+
+def close_evaluation(reporter: Reporter, summary: Mapping[str, Any], folder: Path) -> None:
+    """summary: a benchmark's results."""
+    reporter.table(str(summary.get("benchmark")), _COLUMNS, [_row("model", summary)])
+    reporter.note(f"results   {folder / 'evals'}")
+
+
+def _row(label: str, found: Mapping[str, Any]) -> list[str]:
+    low, high = found.get("ci95") or (None, None)
+    interval = "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
+    return [
+        label,
+        _percent(found.get("pass@1")),
+        interval,
+        _percent(found.get("truncated_fraction")),
+        str(found.get("n_problems", "")),
+    ]
+
+
+def _typed(value: str) -> str:
+    """A value as an override takes it: in quotes where it has signs of its own."""
+    if re.fullmatch(r"[\w./~+:@%-]+", value):
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _percent(value: object) -> str:
+    return f"{100 * value:.1f} %" if isinstance(value, (int, float)) else ""
+
+
+def _duration(seconds: object) -> str:
+    if not isinstance(seconds, (int, float)):
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

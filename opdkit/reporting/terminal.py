@@ -1,0 +1,155 @@
+"""A run on the terminal: a progress bar with the numbers that matter, or plain lines where no one watches."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+SHOWN = {
+    "train/loss": "loss",
+    "rollout/reward_mean": "reward",
+    "rollout/length_mean": "length",
+    "rollout/truncated_fraction": "cut",
+    "train/grad_norm": "grad",
+    "opd/student_mass": "mass",
+    "perf/tokens_per_s": "tok/s",
+}
+"""Metric -> its short name on the progress line, in order."""
+
+_PLAIN_SECONDS = 5.0
+
+
+class Reporter(Protocol):
+    """What the loop tells a person. All text is shown as it is: no markup in it is obeyed."""
+
+    def stage(self, text: str) -> None:
+        """What happens now, in a few words."""
+        ...
+
+    def step(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
+        """A step is done; `metrics` as they are logged."""
+        ...
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """A small table, one text a cell."""
+        ...
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        ...
+
+
+@contextmanager
+def terminal_reporter(stream: TextIO | None = None) -> Iterator[Reporter]:
+    """A live display on a terminal, plain lines elsewhere (and where TERM is dumb). NO_COLOR is honoured."""
+    target = sys.stdout if stream is None else stream
+    console = Console(file=target, highlight=False, soft_wrap=True)
+    if console.is_terminal and os.environ.get("TERM") != "dumb":
+        live = LiveReporter(console)
+        try:
+            yield live
+        finally:
+            live.close()
+    else:
+        yield PlainReporter(target)
+
+
+def numbers(metrics: Mapping[str, float]) -> str:
+    """`loss 0.412  reward 0.52 ...`: those of `SHOWN` that are there."""
+    return "  ".join(f"{short} {metrics[name]:.3g}" for name, short in SHOWN.items() if name in metrics)
+
+
+class PlainReporter:
+    """One line a stage, and one at most every few seconds while steps go by; the first and last always."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._next = 0.0
+        self._stage = ""
+
+    def stage(self, text: str) -> None:
+        if text != self._stage:
+            self._stage = text
+            self._say(text)
+
+    def step(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
+        now = time.monotonic()
+        if now >= self._next or step in (1, total):
+            self._next = now + _PLAIN_SECONDS
+            self._say(f"step {step}/{total}  {numbers(metrics)}")
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        lines = [list(columns), *map(list, rows)]
+        widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+        self._say("")
+        self._say(title)
+        for line in lines:
+            self._say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+    def note(self, text: str) -> None:
+        self._say(text)
+
+    def _say(self, text: str) -> None:
+        print(_printable(text), file=self._stream, flush=True)
+
+
+class LiveReporter:
+    """A spinner with the stage, and a bar once steps begin."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=True),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[numbers]}", markup=False),
+            console=console,
+            transient=True,
+        )
+        self._progress.start()
+        self._task: TaskID = self._progress.add_task("", total=None, numbers="")
+
+    def stage(self, text: str) -> None:
+        self._progress.update(self._task, description=escape(_printable(text)))
+
+    def step(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
+        self._progress.update(self._task, description="training", completed=step, total=total, numbers=numbers(metrics))
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        shown = Table(title=escape(_printable(title)), title_justify="left", title_style="bold")
+        for place, name in enumerate(columns):
+            shown.add_column(escape(_printable(name)), justify="right" if place else "left", no_wrap=not place)
+        for row in rows:
+            shown.add_row(*(escape(_printable(cell)) for cell in row))
+        self._console.print(shown, soft_wrap=False)
+
+    def note(self, text: str) -> None:
+        self._console.print(_printable(text), markup=False)
+
+    def close(self) -> None:
+        """The bar goes; what was printed stays."""
+        self._progress.stop()
+
+
+def _printable(text: str) -> str:
+    """Control characters of untrusted text shown, not sent to the terminal."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
