@@ -1,0 +1,92 @@
+"""Times steps, and weighs one of them.
+
+The first step warms up: libraries load, and an optimiser makes its state. The second is weighed. The others
+are timed. Extra memory is the peak during the weighed step less the memory held just before it in a state
+where weights, dense gradients of every trainable one, and optimiser state all exist and have been written to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from opdkit.bench.memory import MIB, Peak, release_freed_pages, resident_mib
+
+
+@dataclass
+class Meter:
+    """Called around each step. `parameters` gives the trainable leaves once they exist.
+
+    seconds: of each timed step; cpu_seconds: of all threads of the process in it, which another program's work
+    on the machine moves less; extra_mib: see above; gradient_mib: of the dense gradients; losses: one a step;
+    exact: the peak is the system's own, not a sampled one.
+    """
+
+    parameters: Callable[[], Iterable[Tensor]]
+    seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    extra_mib: float | None = None
+    gradient_mib: float | None = None
+    exact: bool = True
+    _peak: Peak = field(default_factory=Peak)
+    _step: int = 0
+    _began: float = 0.0
+    _cpu_began: float = 0.0
+    _held: float = 0.0
+
+    def begin(self) -> None:
+        """Just before a step."""
+        if self._step == 1:
+            self._held = self._weigh_held()
+            release_freed_pages()
+            self._peak.start()
+        _synchronize()
+        self._cpu_began = time.process_time()
+        self._began = time.perf_counter()
+
+    def end(self, loss: float | None = None) -> None:
+        """Just after a step, its gradients dropped or not."""
+        _synchronize()
+        took = time.perf_counter() - self._began
+        cpu = time.process_time() - self._cpu_began
+        if self._step == 1:
+            self.extra_mib = self._peak.stop() - self._held
+            self.exact = self._peak.exact
+        elif self._step > 1:
+            self.seconds.append(took)
+            self.cpu_seconds.append(cpu)
+        if loss is not None:
+            self.losses.append(loss)
+        self._step += 1
+
+    def _weigh_held(self) -> float:
+        leaves = [leaf for leaf in self.parameters() if leaf.requires_grad]
+        for leaf in leaves:
+            # Written to, not merely reserved: a page of zeros that nobody wrote takes no memory.
+            leaf.grad = torch.full_like(leaf, 0.5)
+        release_freed_pages()
+        held = resident_mib()
+        self.gradient_mib = sum(leaf.numel() * leaf.element_size() for leaf in leaves) / MIB
+        for leaf in leaves:
+            leaf.grad = None
+        return held
+
+
+def run_steps(meter: Meter, step: Callable[[], float], count: int) -> None:
+    """`count` steps under the meter; gradients are dropped before each, outside the clock."""
+    for _ in range(count):
+        for leaf in meter.parameters():
+            leaf.grad = None
+        meter.begin()
+        loss = step()
+        meter.end(loss)
+
+
+def _synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,0 +1,59 @@
+"""One contestant, one case, in a process of its own: `python -m opdkit.bench.worker JOB ANSWER`.
+
+JOB is a JSON file with contestant, kind, shape, steps and threads; ANSWER is the JSON file to write.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """Run the job in this process.
+
+    Returns seconds and cpu_seconds (a list each), losses, extra_mib, gradient_mib and exact. Raises
+    whatever the contestant raises.
+    """
+    import torch
+
+    from opdkit.bench.cases import CONTESTANTS, shape_of
+
+    torch.set_num_threads(job["threads"])
+    torch.manual_seed(job["seed"])
+    module, _, function = CONTESTANTS[job["contestant"]].factory.partition(":")
+    run = getattr(importlib.import_module(module), function)
+    meter = run(shape_of(job["kind"], job["shape"]), job["steps"] + 2)
+    return {
+        "seconds": meter.seconds,
+        "cpu_seconds": meter.cpu_seconds,
+        "losses": meter.losses,
+        "extra_mib": meter.extra_mib,
+        "gradient_mib": meter.gradient_mib,
+        "exact": meter.exact,
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """Read the job, write the answer; a failure is written as `error` in one line."""
+    job_path, answer_path = (Path(argument) for argument in arguments)
+    job = json.loads(job_path.read_text())
+    try:
+        answer = measure(job)
+    except Exception as error:  # the bench reports a contestant that fails and goes on with the others
+        traceback.print_exc()
+        answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+    answer_path.write_text(json.dumps(answer))
+    # A peer's threads or trackers must not hold the process up, nor what they print at exit be mistaken for an error.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
