@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, overload
@@ -16,17 +17,17 @@ from opdkit.tasks.normal_form import tidy
 from opdkit.tasks.templates import check_template, render
 from opdkit.types import Problem, Verdict
 
-_ATTEMPTS = 1000
-_SEEDS = 1 << 31
+_DRAWS = 500
+_LARGEST = 10_000_000
 
 
 @dataclass(frozen=True)
 class ReasoningGym:
     """A reasoning-gym data set: `size` problems, generated when they are looked at.
 
-    `seed` names the data, not the run. The splits `train` and `test` are drawn from seeds far apart, and a train
-    question that is among the first `held_out` test questions is replaced by a later one, so that the two never
-    meet as long as both sides name the same `dataset`, `parameters`, `seed` and `held_out`.
+    `seed` names the data, not the run. A question belongs to `split` "test" or "train" by its own text, whatever
+    the seed: one in ten is a test question (see `is_held_out`), told by the field `split_by` of the question's
+    fields. So no training question is ever a test question.
     `template` may use {question} and the fields of the entry's metadata. `scorer` "answers" compares the response's
     answer with the gold one as mathematics; "dataset" asks the data set, which a puzzle with several solutions
     needs. Raises UserError for a name, a parameter or a size that reasoning-gym does not take.
@@ -37,7 +38,7 @@ class ReasoningGym:
     seed: int = 0
     size: int = 100_000
     split: Literal["train", "test"] = "train"
-    held_out: int = 1024
+    split_by: str = "question"
     template: str = "{question}"
     system: str | None = None
     scorer: Literal["answers", "dataset"] = "dataset"
@@ -47,13 +48,8 @@ class ReasoningGym:
             raise UserError(f"{self.dataset}: split={self.split!r} is not a split; allowed: train, test")
         if self.scorer not in ("answers", "dataset"):
             raise UserError(f"{self.dataset}: scorer={self.scorer!r} is not known; allowed: answers, dataset")
-        if self.size < 1 or self.held_out < 0:
-            raise UserError(f"{self.dataset}: size={self.size} and held_out={self.held_out}: allowed: size >= 1, held_out >= 0")
-        if self.split == "test" and self.size > self.held_out:
-            raise UserError(
-                f"{self.dataset}: size={self.size} test problems, but only the first held_out={self.held_out} are kept "
-                f"out of training; allowed: size <= held_out"
-            )
+        if not 1 <= self.size <= _LARGEST:
+            raise UserError(f"{self.dataset}: size={self.size}; allowed: 1 to {_LARGEST}")
 
     @property
     def name(self) -> str:
@@ -61,14 +57,13 @@ class ReasoningGym:
         return self.dataset
 
     def load(self) -> Sequence[Problem]:
-        """The problems; nothing is generated before it is looked at, but for the held-out questions."""
-        test = _create(self.dataset, self.parameters, self._seed("test"), max(self.held_out, 1))
-        check_template(self.template, _fields(test[0]), self.dataset)
-        if self.split == "test":
-            return _Problems(self, test, frozenset())
-        excluded = frozenset(str(test[index]["question"]) for index in range(self.held_out))
-        data = _create(self.dataset, self.parameters, self._seed("train"), self.size + _ATTEMPTS * self.size)
-        return _Problems(self, data, excluded)
+        """The problems. One is generated now, to check the template; the others when they are looked at."""
+        problems = _Problems(self)
+        fields, _ = problems.draw(0, 0)
+        check_template(self.template, fields, self.dataset)
+        if self.split_by not in fields:
+            raise UserError(f"{self.dataset}: split_by={self.split_by!r} is no field; allowed: {', '.join(sorted(fields))}")
+        return problems
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
         """Verdicts on (response, reference) pairs; see `grade_mathematics` for the statuses."""
@@ -82,35 +77,50 @@ class ReasoningGym:
             if verdict is None and extracted == gold["answer"]:
                 verdict = Verdict(True, shorten(extracted))
             if verdict is None:
-                requests.append((position, extracted, self._request(extracted, gold["index"])))
+                requests.append((position, extracted, self._request(extracted, gold)))
             verdicts.append(verdict)
         replies = ask([request for _, _, request in requests])
         for (position, extracted, _), reply in zip(requests, replies, strict=True):
             verdicts[position] = Verdict(reply["correct"], shorten(extracted), reply["status"])
         return [verdict for verdict in verdicts if verdict is not None]
 
-    def _request(self, extracted: str, index: int) -> dict[str, Any]:
+    def _request(self, extracted: str, gold: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "kind": "procedural",
             "dataset": self.dataset,
             "parameters": dict(self.parameters),
-            "seed": self._seed(self.split),
-            "size": index + 1,
-            "index": index,
+            "seed": self.entry_seed(gold["draw"]),
+            "size": self.size,
+            "index": gold["index"],
             "answer": tidy(extracted) if extracted.startswith("$") else extracted,
         }
 
-    def _seed(self, split: str) -> int:
-        """reasoning-gym draws entry i from `seed + i`, so the splits' seeds must lie far apart."""
-        half = _SEEDS // 2
-        return derive_seed("reasoning-gym", self.seed) % (half // 2) + (half if split == "test" else 0)
+    def entry_seed(self, draw: int) -> int:
+        """The seed of one whole draw of `size` entries. reasoning-gym makes entry i from `seed + i`, so seeds
+        that differ by little would share their data: hashing keeps them apart."""
+        return derive_seed("reasoning-gym", self.split, self.seed, draw) % (1 << 31)
+
+
+def is_held_out(text: str) -> bool:
+    """Whether a question is for testing alone: one text in ten is, by its CRC-32."""
+    return zlib.crc32(text.encode("utf-8", "surrogatepass")) % 10 == 0
 
 
 class _Problems(Sequence[Problem]):
-    """Entries of a reasoning-gym data set as problems, those with an excluded question replaced."""
+    """Entries of a reasoning-gym data set as problems; one of the other split is drawn again, from the next draw."""
 
-    def __init__(self, source: ReasoningGym, data: Any, excluded: frozenset[str]) -> None:
-        self._source, self._data, self._excluded = source, data, excluded
+    def __init__(self, source: ReasoningGym) -> None:
+        self._source = source
+        self._draws: list[Any] = []
+
+    def draw(self, draw: int, index: int) -> tuple[dict[str, Any], str]:
+        """What a template may use of entry `index` in that draw, and the entry's gold answer."""
+        source = self._source
+        while draw >= len(self._draws):
+            seed = source.entry_seed(len(self._draws))
+            self._draws.append(_create(source.dataset, source.parameters, seed, source.size))
+        entry = self._draws[draw][index]
+        return {**(entry.get("metadata") or {}), "question": entry["question"]}, str(entry["answer"])
 
     def __len__(self) -> int:
         return self._source.size
@@ -132,28 +142,22 @@ class _Problems(Sequence[Problem]):
         return (self[index] for index in range(len(self)))
 
     def _problem(self, index: int) -> Problem:
-        source = self._source
-        for attempt in range(_ATTEMPTS):
-            place = index + attempt * len(self)
-            entry = self._data[place]
-            if str(entry["question"]) not in self._excluded:
+        source, wanted = self._source, self._source.split == "test"
+        for draw in range(_DRAWS):
+            fields, answer = self.draw(draw, index)
+            if is_held_out(str(fields[source.split_by])) == wanted:
                 break
         else:
             raise UserError(
-                f"{source.dataset}: no question outside the {source.held_out} held-out ones was found; "
-                f"allowed: parameters that make more questions, or a smaller held_out"
+                f"{source.dataset}: no {source.split} question was found in {_DRAWS} draws; "
+                f"allowed: parameters that make more different questions"
             )
-        answer = str(entry["answer"])
+        gold = json.dumps({"answer": answer, "draw": draw, "index": index})
         return Problem(
             identifier=f"{source.dataset}/{source.split}/{source.seed}/{index}",
-            messages=render(source.template, _fields(entry), source.system),
-            reference=answer if source.scorer == "answers" else json.dumps({"answer": answer, "index": place}),
+            messages=render(source.template, fields, source.system),
+            reference=answer if source.scorer == "answers" else gold,
         )
-
-
-def _fields(entry: Mapping[str, Any]) -> dict[str, Any]:
-    metadata = entry.get("metadata") or {}
-    return {**metadata, "question": entry["question"]}
 
 
 def _create(name: str, parameters: Mapping[str, Any], seed: int, size: int) -> Any:

@@ -12,7 +12,7 @@ from reasoning_gym.factory import create_dataset
 FULL_MARKS = 0.99
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def _dataset(name: str, parameters: str, seed: int, size: int) -> Any:
     return create_dataset(name, seed=seed, size=size, **json.loads(parameters))
 

@@ -1,0 +1,79 @@
+"""What a benchmark is: problems, and the protocol by which a model answers them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from opdkit.errors import UserError
+from opdkit.tasks import ProblemSource
+from opdkit.types import Problem
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Problems of `source`, each answered `n_samples` times.
+
+    sampler, temperature and max_new_tokens (tokens of a response) are the protocol; limit keeps the first problems
+    only; pass_at names values of k for pass@k beside the powers of two; path replaces the source's own path;
+    chunk is how many responses are asked for, and saved, at a time: it changes no result.
+    Raises UserError for values out of range, among them a k above n_samples.
+    """
+
+    source: ProblemSource
+    sampler: Any
+    n_samples: int = 1
+    temperature: float = 1.0
+    max_new_tokens: int = 512
+    limit: int | None = None
+    pass_at: Sequence[int] = ()
+    path: str | None = None
+    chunk: int = 128
+
+    def __post_init__(self) -> None:
+        for key in ("n_samples", "max_new_tokens", "chunk", "limit"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise UserError(f"benchmark.{key}={value}; allowed: 1 or more")
+        if not self.temperature > 0:
+            raise UserError(f"benchmark.temperature={self.temperature}; allowed: above 0 (for greedy, choose sampler greedy)")
+        for k in self.pass_at:
+            if not 1 <= k <= self.n_samples:
+                raise UserError(f"benchmark.pass_at={k} with n_samples={self.n_samples}; allowed: 1 to n_samples")
+        if self.path is not None and not hasattr(self.source, "path"):
+            raise UserError(f"benchmark.path={self.path}: the problems of {self.name} are generated, not read from a file")
+
+    @property
+    def name(self) -> str:
+        """The source's name; files are called after it."""
+        return self.source.name
+
+    @cached_property
+    def chosen_source(self) -> ProblemSource:
+        """The source, reading from `path` where that is given."""
+        return self.source if self.path is None else dataclasses.replace(self.source, path=self.path)  # pyright: ignore
+
+    def problems(self) -> Sequence[Problem]:
+        """The problems asked, in order. Raises UserError for a source that cannot be read."""
+        problems = self.chosen_source.load()
+        return problems if self.limit is None else problems[: self.limit]
+
+    def protocol(self) -> dict[str, object]:
+        """How answers are drawn, as plain values."""
+        return {
+            "temperature": self.temperature,
+            "sampler": describe(self.sampler),
+            "max_new_tokens": self.max_new_tokens,
+            "limit": self.limit,
+        }
+
+
+def describe(value: Any) -> object:
+    """A dataclass as its class name and fields, so that two of the same settings look the same in a file."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields: Mapping[str, Any] = dataclasses.asdict(value)
+        return {"name": type(value).__name__, **fields}
+    return value if isinstance(value, str | int | float | bool | None) else type(value).__name__

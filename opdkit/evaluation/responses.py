@@ -1,0 +1,95 @@
+"""The file of responses: appended in chunks, read back after a kill, and refused where it belongs to another run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from opdkit.errors import RunError, UserError
+
+Row = dict[str, Any]
+
+
+class ResponseFile:
+    """`<stem>.responses.jsonl`, a row a response, with its settings in `<stem>.settings.json` beside it."""
+
+    def __init__(self, folder: Path, stem: str) -> None:
+        self.path = folder / f"{stem}.responses.jsonl"
+        self._settings_path = folder / f"{stem}.settings.json"
+
+    def open(self, settings: Mapping[str, object]) -> list[Row]:
+        """The rows that are already there, written under the same settings; a half line at the end is cut off.
+
+        Raises UserError where the rows were written under other settings or a line before the last is damaged.
+        """
+        if not self.path.exists():
+            write_json(self._settings_path, settings)
+            return []
+        self._compare(settings)
+        data = self.path.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if len(whole) < len(data):
+            os.truncate(self.path, len(whole))
+        return [self._parse(number, line) for number, line in enumerate(whole.splitlines(), start=1)]
+
+    def append(self, rows: Iterable[Row]) -> None:
+        """Add rows, and have them on the disk before returning. Raises RunError where the disk refuses."""
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        try:
+            with self.path.open("ab") as file:
+                file.write(text.encode("ascii"))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise RunError(f"{self.path}: cannot be written: {error.strerror}") from error
+
+    def _compare(self, settings: Mapping[str, object]) -> None:
+        try:
+            kept = json.loads(self._settings_path.read_bytes())
+        except (OSError, ValueError):
+            raise UserError(
+                f"{self.path}: holds responses, but their settings ({self._settings_path.name}) cannot be read; "
+                f"choose another folder or remove both"
+            ) from None
+        wanted = json.loads(json.dumps(settings))
+        if kept == wanted:
+            return
+        both = kept if isinstance(kept, dict) else {}
+        for key in {**wanted, **both}:
+            if both.get(key) != wanted.get(key):
+                raise UserError(
+                    f"{self.path}: holds responses of other settings: {key} was {_short(both.get(key))} "
+                    f"and is {_short(wanted.get(key))}; choose another folder"
+                )
+
+    def _parse(self, number: int, line: bytes) -> Row:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise UserError(f"{self.path}: line {number} is damaged; remove the file to start again")
+        return row
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def write_json(path: Path, value: Mapping[str, object]) -> None:
+    """Write beside and rename, so that a reader finds the old file or the new one. Raises RunError."""
+    beside = path.with_name(f".{path.name}.writing")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            json.dump(value, file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise RunError(f"{path}: cannot be written: {error.strerror}") from error

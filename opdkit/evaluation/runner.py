@@ -1,0 +1,153 @@
+"""Asks a benchmark of whatever answers, grades, saves every response, and sums up."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from opdkit.errors import UserError
+from opdkit.evaluation.benchmark import Benchmark
+from opdkit.evaluation.responses import ResponseFile, Row, write_json
+from opdkit.evaluation.statistics import bootstrap_interval, majority_correct, pass_at_k, powers_of_two
+from opdkit.seeding import derive_seed
+from opdkit.tasks.normal_form import normal_form
+from opdkit.types import Problem
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response: its text, its length in tokens (the stop token included), whether the length limit cut it."""
+
+    text: str
+    tokens: int
+    truncated: bool
+
+
+Generate = Callable[[Sequence[Problem], Sequence[int]], Sequence[Answer]]
+
+
+@dataclass(frozen=True)
+class _Request:
+    problem: Problem
+    sample: int
+    seed: int
+
+
+def sample_seed(seed: int, identifier: str, sample: int) -> int:
+    """The seed of one response: of the run's seed, the problem and the sample's number, and of nothing else."""
+    return derive_seed(seed, "benchmark", identifier, sample)
+
+
+def run_benchmark(
+    generate: Generate, benchmark: Benchmark, seed: int, folder: Path, progress: Callable[[str], None] | None = None
+) -> dict[str, Any]:
+    """The benchmark's summary, also written to `folder`/<name>.json.
+
+    generate: problems and one seed for each -> one answer for each, in order. Responses are appended to
+    `folder`/<name>.responses.jsonl a chunk at a time: called again with the same settings and folder, this goes on
+    after the last whole row. progress is told in words how far it is.
+    Raises UserError where the folder holds responses of other settings, RunError where it cannot be written.
+    """
+    problems = list(benchmark.problems())
+    requests = [
+        _Request(problem, sample, sample_seed(seed, problem.identifier, sample))
+        for problem in problems
+        for sample in range(benchmark.n_samples)
+    ]
+    if not requests:
+        raise UserError(f"benchmark {benchmark.name} has no problems")
+    folder.mkdir(parents=True, exist_ok=True)
+    file = ResponseFile(folder, benchmark.name)
+    rows = file.open(_settings(benchmark, seed, problems))
+    _check_rows(rows, requests, file.path)
+    while len(rows) < len(requests):
+        if progress is not None:
+            progress(f"{benchmark.name}: {len(rows)} of {len(requests)} responses")
+        new = _answer(generate, benchmark, requests[len(rows) : len(rows) + benchmark.chunk])
+        file.append(new)
+        rows += new
+    summary = summarise(rows, benchmark, seed)
+    write_json(folder / f"{benchmark.name}.json", summary)
+    return summary
+
+
+def _settings(benchmark: Benchmark, seed: int, problems: Sequence[Problem]) -> dict[str, object]:
+    digest = hashlib.sha256()
+    for problem in problems:
+        turns = [(message.role, message.content) for message in problem.messages]
+        digest.update(repr((problem.identifier, turns, problem.reference)).encode())
+    return {
+        "benchmark": benchmark.name,
+        "n_samples": benchmark.n_samples,
+        "seed": seed,
+        **benchmark.protocol(),
+        "problems": digest.hexdigest(),
+    }
+
+
+def _check_rows(rows: Sequence[Row], requests: Sequence[_Request], path: Path) -> None:
+    for number, row in enumerate(rows, start=1):
+        request = requests[number - 1] if number <= len(requests) else None
+        key = (row.get("problem"), row.get("sample"), row.get("seed"))
+        if request is None or key != (request.problem.identifier, request.sample, request.seed):
+            raise UserError(f"{path}: line {number} is not a response of this run; choose another folder")
+
+
+def _answer(generate: Generate, benchmark: Benchmark, requests: Sequence[_Request]) -> list[Row]:
+    answers = generate([request.problem for request in requests], [request.seed for request in requests])
+    if len(answers) != len(requests):
+        raise ValueError(f"{len(requests)} answers were asked for and {len(answers)} came")
+    pairs = [(answer.text, request.problem.reference) for answer, request in zip(answers, requests, strict=True)]
+    verdicts = benchmark.chosen_source.grade(pairs)
+    return [
+        {
+            "problem": request.problem.identifier,
+            "sample": request.sample,
+            "seed": request.seed,
+            "text": answer.text,
+            "reference": request.problem.reference,
+            "extracted": verdict.extracted,
+            "correct": verdict.correct,
+            "status": verdict.status,
+            "tokens": answer.tokens,
+            "truncated": answer.truncated,
+        }
+        for request, answer, verdict in zip(requests, answers, verdicts, strict=True)
+    ]
+
+
+def summarise(rows: Sequence[Row], benchmark: Benchmark, seed: int) -> dict[str, Any]:
+    """The numbers of a finished evaluation; `rows` hold n_samples responses a problem, problem by problem."""
+    samples = benchmark.n_samples
+    correct = np.array([row["correct"] for row in rows], dtype=bool).reshape(-1, samples)
+    accuracy = correct.mean(axis=1)
+    votes = [None if row["extracted"] is None else normal_form(row["extracted"]) for row in rows]
+    majority = [
+        majority_correct(votes[start : start + samples], correct[start // samples].tolist())
+        for start in range(0, len(rows), samples)
+    ]
+    statuses = [row["status"] for row in rows]
+    low, high = bootstrap_interval(accuracy, derive_seed(seed, "bootstrap", benchmark.name))
+    passes = sorted({*powers_of_two(samples), *benchmark.pass_at})
+    return {
+        "benchmark": benchmark.name,
+        "n_problems": len(correct),
+        "n_samples": samples,
+        **{f"pass@{k}": float(pass_at_k(correct, k).mean()) for k in passes},
+        "ci95": [low, high],
+        f"avg@{samples}": float(accuracy.mean()),
+        f"majority@{samples}": float(np.mean(majority)),
+        "truncated_fraction": float(np.mean([row["truncated"] for row in rows])),
+        "response_tokens_mean": float(np.mean([row["tokens"] for row in rows])),
+        "n_no_answer": statuses.count("no_answer"),
+        "n_timeouts": statuses.count("timeout"),
+        "n_not_graded": sum(status not in ("ok", "no_answer") for status in statuses),
+        "seed": seed,
+        "protocol": benchmark.protocol(),
+        "responses": f"{benchmark.name}.responses.jsonl",
+    }

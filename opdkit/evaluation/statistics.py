@@ -1,0 +1,74 @@
+"""Accuracy over problems and samples: pass@k, majority vote, and an interval by resampling problems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opdkit.errors import UserError
+
+_RESAMPLES_AT_A_TIME = 500
+
+
+def pass_at_k(correct: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
+    """The chance that at least one of k samples is right, from n >= k drawn samples, without bias.
+
+        pass@k = 1 - C(n - c, k) / C(n, k) = 1 - prod_{i=0}^{k-1} (n - c - i) / (n - i)
+
+    correct bool[problems, n], of which c are true in a row. Returns f64[problems].
+    Raises UserError where n < k. Chen et al. 2021, "Evaluating large language models trained on code", eq. 1.
+    """
+    samples = correct.shape[1]
+    if not 1 <= k <= samples:
+        raise UserError(f"pass@{k} of n_samples={samples}; allowed: k from 1 to n_samples")
+    steps = np.arange(k)
+    wrong = samples - correct.sum(axis=1, dtype=np.int64)
+    factors = np.maximum(wrong[:, None] - steps, 0) / (samples - steps)
+    return 1.0 - np.prod(factors, axis=1)
+
+
+def powers_of_two(limit: int) -> list[int]:
+    """1, 2, 4, ... up to `limit`."""
+    return [1 << exponent for exponent in range(limit.bit_length())]
+
+
+def majority_correct(votes: Sequence[str | None], correct: Sequence[bool]) -> float:
+    """Whether the commonest answer to one problem is right, in [0, 1].
+
+    votes: each sample's answer in normal form, None where it gave none (it does not vote); correct: its verdict.
+    A tie counts as the mean over the tied answers, which is what a coin would give; no vote at all counts 0.
+    """
+    counts: dict[str, int] = {}
+    right: dict[str, bool] = {}
+    for vote, verdict in zip(votes, correct, strict=True):
+        if vote is not None:
+            counts[vote] = counts.get(vote, 0) + 1
+            right.setdefault(vote, verdict)
+    if not counts:
+        return 0.0
+    most = max(counts.values())
+    winners = [vote for vote, count in counts.items() if count == most]
+    return sum(right[vote] for vote in winners) / len(winners)
+
+
+def bootstrap_interval(
+    values: NDArray[np.float64], seed: int, level: float = 0.95, resamples: int = 10_000
+) -> tuple[float, float]:
+    """The percentile interval of the mean of `values`, one value a problem, by resampling problems.
+
+    Seeded, so the same values give the same interval. Where all values agree it has no width: then the sample
+    says nothing of the spread. Raises ValueError for no values. Efron 1979.
+    """
+    if len(values) == 0:
+        raise ValueError("an interval of no values")
+    generator = np.random.default_rng(seed)
+    means = np.empty(resamples)
+    for start in range(0, resamples, _RESAMPLES_AT_A_TIME):
+        stop = min(start + _RESAMPLES_AT_A_TIME, resamples)
+        chosen = generator.integers(0, len(values), size=(stop - start, len(values)))
+        means[start:stop] = values[chosen].mean(axis=1)
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(means, [tail, 1.0 - tail])
+    return float(low), float(high)
