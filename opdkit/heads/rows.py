@@ -43,10 +43,10 @@ class _SupportLogits(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
         hidden, weight, bias, ids, logits = ctx.saved_tensors
         need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
-        gradient = ctx.shape.pull_back_(gradient.clone(), logits)
+        gradient = ctx.shape.pull_back_(gradients[0].clone(), logits)
         for_hidden = torch.empty_like(hidden) if need_hidden else None
         for_weight = torch.zeros_like(weight) if need_weight else None
         for_bias = torch.zeros_like(bias) if need_bias else None

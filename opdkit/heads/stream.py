@@ -41,7 +41,13 @@ class _Normaliser(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor | None, head: Head, temperature: float
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        ids: Tensor | None,
+        head: Head,
+        temperature: float,
     ) -> tuple[Tensor, Tensor]:
         walk, dtype = plan(hidden, head, temperature), accumulate_type(hidden, weight)
         masses = [Mass(rows.stop - rows.start, hidden.device, dtype) for rows in walk.rows]
@@ -60,7 +66,8 @@ class _Normaliser(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, for_normaliser: Tensor, for_named: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        for_normaliser, for_named = gradients
         hidden, weight, bias, ids, normaliser = ctx.saved_tensors
         need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
         walk, dtype = plan(hidden, ctx.head, ctx.temperature), normaliser.dtype
@@ -87,7 +94,7 @@ class _Normaliser(torch.autograd.Function):
                         for_hidden[rows] += torch.mm(gradient, tile.weight)
                     if part is not None:
                         part += torch.mm(gradient.t(), walk.hidden[rows])
-                if for_weight is not None:
+                if for_weight is not None and part is not None:
                     for_weight[tile.start : tile.stop] = part
         return None if for_hidden is None else for_hidden.to(hidden.dtype), for_weight, for_bias, None, None, None
 

@@ -13,7 +13,7 @@ from opdkit.heads.head import Head, LogitShape, accumulate_type, exact_products,
 # Logits alive at a time, whatever N and V are: a CPU's cache is small, an accelerator wants work in each launch.
 _ALIVE_CPU = 2**20
 _ALIVE_ACCELERATOR = 2**25
-_NARROWEST = 2**12
+_NARROWEST = 2**11
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,49 @@
+"""From the log-ratio of the tokens that were sampled to a loss whose gradient estimates a divergence's."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# exp of more than this is no ratio that any clipping leaves alone; it keeps the unclipped side finite.
+_LARGEST_LOG_RATIO = 20.0
+
+
+def reward_to_go(values: Tensor, discount: float) -> Tensor:
+    """G_t = sum_{t' >= t} discount^(t' - t) values_t', within each row.
+
+    values f[B, T], zero on tokens that do not count; t' - t counts positions, masked ones included.
+    discount 0 returns the values (g_tok of method App. D), 1 the plain sum of what follows (causal g_seq).
+    In log2(T) passes: after the pass with shift s, each entry holds the sum of its next 2s terms.
+    """
+    total, shift = values, 1
+    while shift < values.shape[-1] and discount > 0:
+        ahead = torch.nn.functional.pad(total[..., shift:], (0, shift))
+        total, shift = total + discount**shift * ahead, 2 * shift
+    return total
+
+
+def score_function(log_prob: Tensor, advantage: Tensor) -> Tensor:
+    """-A_t log pi(y_t): its gradient is -A_t s_t, s_t = grad log pi(y_t). Right where the batch is used once.
+
+    log_prob, advantage f[B, T]; the advantage is taken as a constant. Returns f[B, T].
+    """
+    return -advantage.detach() * log_prob
+
+
+def ppo_surrogate(
+    log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip_range: float, dual_clip: float | None
+) -> Tensor:
+    """PPO's clipped loss, max(-A w, -A clip(w, 1 - e, 1 + e)), w = exp(log_prob - old_log_prob).
+
+    Where A < 0 it is also at most -A c, c = dual_clip (None: no such bound). All f[B, T]; the advantage and
+    the old log-probs are constants. At w = 1 the gradient is the score function's, -A s_t.
+    Schulman et al. 2017 (arXiv 1707.06347); the dual clip: Ye et al. 2020 (arXiv 1912.09729), Eq. 4.
+    """
+    advantage = advantage.detach()
+    log_ratio = (log_prob - old_log_prob.detach()).clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO)
+    ratio = log_ratio.exp()
+    loss = torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1.0 - clip_range, 1.0 + clip_range))
+    if dual_clip is None:
+        return loss
+    return torch.where(advantage < 0, torch.minimum(loss, -advantage * dual_clip), loss)
