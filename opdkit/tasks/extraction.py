@@ -6,7 +6,7 @@ import re
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 _FINAL_FORM = re.compile(
-    r"####[ \t]*(?=[-+$\\(\[{.\d])"
+    r"####[ \t]*(?!\d+[.)][ \t]+[A-Za-z]|[*_]*[A-Za-z]{4}|#)"  # a heading is no answer
     r"|(?:final[ \t]+|correct[ \t]+)?answer[ \t]*(?:[*_]{1,3})?[ \t]*"
     r"(?:is[ \t]*:|is\b|equals\b|[:=：])"
     r"|答案[ \t]*(?:是|为|為|[:：])",
@@ -14,7 +14,7 @@ _FINAL_FORM = re.compile(
 )
 _LINE_LIMIT = 4000
 _SENTENCE_END = re.compile(
-    r"[.。;!?](?=\s|$)|,?\s+(?:because|since|which|as|so|where|when|after|for|in total|in all)\b|,\s+(?!and\b|or\b)[A-Za-z]{3,}",
+    r"(?<!\\)[.。;!?](?=\s|$)|,?\s+(?:because|since|which|as|so|where|when|after|for|in total|in all)\b|,\s+(?!and\b|or\b)[A-Za-z]{3,}",
     re.IGNORECASE,
 )
 _EMPHASIS = "*_ \t\r"
@@ -71,18 +71,24 @@ def _last_final_form(text: str) -> str | None:
         return None
     tail = text[last.end() : last.end() + _LINE_LIMIT].lstrip(": \t*_：").lstrip("\n")
     line = tail.split("\n", 1)[0].strip(_EMPHASIS)
-    return _clean_sentence(line) or None
+    return (line if last.group().startswith("#") else _clean_sentence(line)) or None
 
 
 def _clean_sentence(line: str) -> str:
     """A sentence's answer: the first formula where it starts with one, else the text up to the full stop."""
     for opening, closing in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
-        if line.startswith(opening) and (end := line.find(closing, len(opening))) > 0:
+        if line.startswith(opening) and (end := _find_unescaped(line, closing, len(opening))) > 0:
             formula = line[len(opening) : end].strip()
             if formula and not (opening == "$" and _is_money(line, end)):
                 return formula
     stop = _SENTENCE_END.search(line)
     return (line[: stop.start()] if stop else line).strip(_EMPHASIS)
+
+
+def _find_unescaped(line: str, wanted: str, start: int) -> int:
+    while (place := line.find(wanted, start)) > 0 and wanted[0] == "$" and line[place - 1] == "\\":
+        start = place + 1
+    return place
 
 
 def _is_money(line: str, closing: int) -> bool:

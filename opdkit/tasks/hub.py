@@ -1,0 +1,43 @@
+"""Rows of a data set on the Hugging Face hub, through `datasets`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+from opdkit.errors import UserError
+from opdkit.tasks.files import Place, Row
+
+
+def read_hub(name: str, subset: str | None, split: str) -> Iterator[tuple[Place, Row]]:
+    """The rows of a split, from the local cache where it is there.
+
+    Raises UserError for a name, subset or split that does not exist and for a hub that cannot be reached. No code
+    from the hub is ever run.
+    """
+    import datasets
+
+    origin = f"{name} ({subset}, {split})" if subset else f"{name} ({split})"
+    try:
+        data = datasets.load_dataset(name, subset, split=split)
+    except ValueError as error:
+        raise UserError(f"{origin}: cannot be loaded: {_first_line(error)}{_near(split, str(error))}") from None
+    except Exception as error:  # the hub's client raises its own, requests' and httpx's errors
+        raise UserError(
+            f"{origin}: cannot be loaded from the hub ({type(error).__name__}: {_first_line(error)}); "
+            f"name a local file with path=... instead"
+        ) from None
+    for number, row in enumerate(data, start=1):
+        yield Place(origin, "row", number), dict(row)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    line = text.splitlines()[0] if text else type(error).__name__
+    return line if len(line) <= 200 else line[:197] + "..."
+
+
+def _near(wanted: str, message: str) -> str:
+    words = [word.strip("'\",.[]()") for word in message.split()]
+    near = difflib.get_close_matches(wanted, [word for word in words if word != wanted], n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
