@@ -19,7 +19,7 @@ def draw(logits: Tensor, allowed: Tensor, uniform: Tensor) -> Tensor:
     peak, likeliest = logits.masked_fill(~allowed, -torch.inf).max(dim=-1, keepdim=True)
     weight = torch.where(allowed, (logits - peak).double().exp(), 0.0)
     cumulative = weight.cumsum(dim=-1)
-    total = cumulative[:, -1:]
+    total = cumulative[:, -1:].contiguous()
     if not bool(torch.isfinite(total).all()):
         raise RunError("the logits of the model that generates are not finite: its weights are damaged")
     target = uniform[:, None].double() * total

@@ -1,0 +1,17 @@
+"""Which sampled tokens count in the loss: a rule returns bool[B, T], never True outside the rollout's mask."""
+
+from opdkit.masking.base import Masking, TokenizerLike, Vocabularies
+from opdkit.masking.entropy import EntropySelected
+from opdkit.masking.first_occurrence import FirstOccurrence
+from opdkit.masking.none import NoMask
+from opdkit.masking.special_spans import SpecialSpans
+
+__all__ = [
+    "EntropySelected",
+    "FirstOccurrence",
+    "Masking",
+    "NoMask",
+    "SpecialSpans",
+    "TokenizerLike",
+    "Vocabularies",
+]

@@ -1,0 +1,48 @@
+"""What a masking rule is given, beside the rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from opdkit.errors import UserError
+from opdkit.types import Rollout
+
+
+class TokenizerLike(Protocol):
+    """As much of a tokenizer as a masking rule may use."""
+
+    @property
+    def all_special_ids(self) -> Sequence[int]: ...
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]: ...
+
+    def decode(self, token_ids: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Vocabularies:
+    """The two models' tokenizers."""
+
+    student: TokenizerLike
+    teacher: TokenizerLike
+
+
+class Masking(Protocol):
+    """rollout of [B, T] -> bool[B, T], the tokens that count; False wherever rollout.mask is."""
+
+    def __call__(self, rollout: Rollout, vocabularies: Vocabularies) -> Tensor: ...
+
+
+def check_strings(strings: Sequence[str]) -> None:
+    """Refuse a bare string (it would be taken letter by letter), an empty list, and what is no text.
+
+    Raises UserError.
+    """
+    if isinstance(strings, str):
+        raise UserError(f"masking.strings={strings!r} is not a list; write masking.strings=['{strings}']")
+    if not strings or not all(isinstance(one, str) and one for one in strings):
+        raise UserError(f"masking.strings={list(strings)!r} must be a list of strings that are not empty")

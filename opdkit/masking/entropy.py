@@ -1,0 +1,37 @@
+"""Masking by how unsure the student was."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from opdkit.errors import UserError
+from opdkit.masking.base import Vocabularies
+from opdkit.types import Rollout
+
+
+@dataclass(frozen=True)
+class EntropySelected:
+    """Counts the `fraction` of each response's tokens at which the student's entropy was highest.
+
+    Of n sampled tokens ceil(fraction n) count; of equal entropies the earlier comes first. 0 < fraction <= 1.
+    The entropy is that of the student that wrote the rollout, at the run's temperature.
+    """
+
+    fraction: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise UserError(f"masking.fraction={self.fraction} is not allowed: 0 < fraction <= 1")
+
+    def __call__(self, rollout: Rollout, vocabularies: Vocabularies) -> Tensor:
+        # The subtrahend keeps .7 x 10 = 7.000000000000001 from asking for eight.
+        counts = [math.ceil(self.fraction * n - 1e-9) for n in rollout.mask.sum(dim=1).tolist()]
+        wanted = torch.tensor(counts, device=rollout.mask.device)
+        entropy = rollout.entropy.masked_fill(~rollout.mask, -torch.inf)
+        order = entropy.argsort(dim=1, descending=True, stable=True)
+        rank = order.argsort(dim=1)
+        return (rank < wanted[:, None]) & rollout.mask

@@ -1,0 +1,36 @@
+"""The masking rule of the paper's code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from opdkit.masking.base import Vocabularies, check_strings
+from opdkit.types import Rollout
+
+
+@dataclass(frozen=True)
+class FirstOccurrence:
+    """Leaves out the first occurrence, in each response, of every id that spells one of `strings`.
+
+    The student's tokenizer encodes each string, and all ids that come out are registered; later occurrences
+    of the same id count. As in the code of arXiv 2603.25562, for comparison with it. Known flaw: an id is
+    looked for and not a tag, so the first `<` of an inequality is left out as the first of `<think>` is, and
+    the tag that comes after it then counts. `SpecialSpans` does not do that.
+    """
+
+    strings: Sequence[str] = ("<", "think", "<|im_end|>")
+
+    def __post_init__(self) -> None:
+        check_strings(self.strings)
+
+    def __call__(self, rollout: Rollout, vocabularies: Vocabularies) -> Tensor:
+        encode = vocabularies.student.encode
+        registered = {token for text in self.strings for token in encode(text, add_special_tokens=False)}
+        counted = rollout.mask.clone()
+        for token in registered:
+            found = (rollout.tokens == token) & rollout.mask
+            counted &= ~(found & (found.cumsum(dim=1) == 1))
+        return counted

@@ -1,0 +1,84 @@
+"""Masking of special strings that the two models do not write with the same tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from opdkit.masking.base import TokenizerLike, Vocabularies, check_strings
+from opdkit.types import Rollout
+
+
+@dataclass(frozen=True)
+class SpecialSpans:
+    """Leaves out every token of a special string that the teacher would have written with other tokens.
+
+    A span is an occurrence of one of `strings` in the response's text, and its tokens are those that hold a
+    character of it. They are left out where the two tokenizers split the string differently, where it is a
+    special token of one and not of the other, and where the sampled tokens are not the teacher's split of
+    the same text (a student may spell `<think>` as `<`, `think`, `>` though both tokenizers say otherwise).
+    A `<` outside such a string counts. A token that the teacher never uses, but splits alike, counts too.
+    """
+
+    strings: Sequence[str] = ("<think>", "</think>", "<|im_start|>", "<|im_end|>", "<|endoftext|>")
+
+    def __post_init__(self) -> None:
+        check_strings(self.strings)
+
+    def __call__(self, rollout: Rollout, vocabularies: Vocabularies) -> Tensor:
+        student, teacher = vocabularies.student, vocabularies.teacher
+        differing = {text for text in self.strings if not treated_alike(text, vocabularies)}
+        pieces = _Pieces(student)
+        counted = rollout.mask.clone()
+        for row, (tokens, mask) in enumerate(zip(rollout.tokens, rollout.mask, strict=True)):
+            places = mask.nonzero()[:, 0].tolist()
+            texts = pieces.of(tokens[mask].tolist())
+            for text, span in find_spans(texts, self.strings):
+                spelled = texts[span.start : span.stop]
+                if text in differing or split("".join(spelled), teacher) != spelled:
+                    counted[row, places[span.start : span.stop]] = False
+        return counted
+
+
+def treated_alike(text: str, vocabularies: Vocabularies) -> bool:
+    """Whether both tokenizers split `text` at the same places, and agree on whether it is a special token."""
+    special: list[bool] = []
+    for tokenizer in (vocabularies.student, vocabularies.teacher):
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        special.append(len(ids) == 1 and ids[0] in tokenizer.all_special_ids)
+    return special[0] == special[1] and split(text, vocabularies.student) == split(text, vocabularies.teacher)
+
+
+def split(text: str, tokenizer: TokenizerLike) -> list[str]:
+    """The texts of the tokens that `tokenizer` makes of `text`."""
+    return _Pieces(tokenizer).of(tokenizer.encode(text, add_special_tokens=False))
+
+
+def find_spans(texts: Sequence[str], strings: Iterable[str]) -> Iterator[tuple[str, slice]]:
+    """Each occurrence of each string in the joined `texts`, and the slice of `texts` that holds it."""
+    joined = "".join(texts)
+    owner = [index for index, text in enumerate(texts) for _ in text]
+    for string in strings:
+        start = joined.find(string)
+        while start >= 0:
+            yield string, slice(owner[start], owner[start + len(string) - 1] + 1)
+            start = joined.find(string, start + 1)
+
+
+class _Pieces:
+    """The text of single tokens, each decoded once."""
+
+    def __init__(self, tokenizer: TokenizerLike) -> None:
+        self._tokenizer = tokenizer
+        # Behind another token, since some decoders drop the space that a first token begins with.
+        self._anchor = tokenizer.encode("a", add_special_tokens=False)[-1:]
+        self._skip = len(str(tokenizer.decode(self._anchor)))
+        self._known: dict[int, str] = {}
+
+    def of(self, ids: Sequence[int]) -> list[str]:
+        """One text a token. A part of a multi-byte character is a replacement character."""
+        for token in set(ids) - self._known.keys():
+            self._known[token] = str(self._tokenizer.decode([*self._anchor, token]))[self._skip :]
+        return [self._known[token] for token in ids]
