@@ -18,8 +18,8 @@ class Leaders:
 
     def __init__(self, rows: int, k: int, device: torch.device, dtype: torch.dtype) -> None:
         self._k = k
-        self._logits = [torch.zeros(rows, 0, dtype=dtype, device=device)]
-        self._ids = [torch.zeros(rows, 0, dtype=torch.int64, device=device)]
+        self._logits = [torch.full((rows, k), -torch.inf, dtype=dtype, device=device)]
+        self._ids = [torch.zeros(rows, k, dtype=torch.int64, device=device)]
         self._bar: Tensor | None = None
         self._waiting = 0
 
@@ -68,8 +68,7 @@ class Leaders:
         ordered, order = logits.sort(dim=1, descending=True, stable=True)
         self._logits, self._ids = [ordered[:, : self._k].contiguous()], [ids.gather(1, order[:, : self._k])]
         self._waiting = 0
-        if self._logits[0].shape[1] == self._k:
-            self._bar = self._logits[0][:, -1:]
+        self._bar = self._logits[0][:, -1:]
 
 
 def _blocks(logits: Tensor) -> Tensor:
@@ -77,4 +76,4 @@ def _blocks(logits: Tensor) -> Tensor:
     short = -logits.shape[1] % _BLOCK
     if short:
         logits = torch.nn.functional.pad(logits, (0, short), value=-torch.inf)
-    return logits.view(logits.shape[0], -1, _BLOCK)
+    return logits.view(logits.shape[0], logits.shape[1] // _BLOCK, _BLOCK)

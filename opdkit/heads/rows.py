@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from opdkit.heads.head import Head, LogitShape, accumulate_type
+from opdkit.heads.head import Head, LogitShape, accumulate_type, exact_products
 
 # Elements of gathered weight rows alive at a time: what is larger only waits on memory.
-_GATHERED = 2**20
+_GATHERED = 2**19
 
 
 def support_logits(hidden: Tensor, head: Head, ids: Tensor, temperature: float = 1.0) -> Tensor:
@@ -31,9 +31,10 @@ class _SupportLogits(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, shape: LogitShape
     ) -> Tensor:
         logits = hidden.new_empty(ids.shape, dtype=accumulate_type(hidden, weight))
-        for part in _parts(ids, weight):
-            rows = _gather(weight, ids[part], logits.dtype)
-            torch.bmm(rows, hidden[part].to(logits.dtype).unsqueeze(-1), out=logits[part].unsqueeze(-1))
+        with exact_products(hidden):
+            for part in _parts(ids, weight):
+                gathered = _gather(weight, ids[part], logits.dtype)
+                logits[part] = torch.bmm(gathered, hidden[part].to(logits.dtype).unsqueeze(-1)).squeeze(-1)
         if bias is not None:
             logits += bias[ids]
         logits = shape.apply_(logits)
@@ -43,23 +44,45 @@ class _SupportLogits(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
+    def backward(ctx: Any, *gradients: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         hidden, weight, bias, ids, logits = ctx.saved_tensors
         need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
         gradient = ctx.shape.pull_back_(gradients[0].clone(), logits)
         for_hidden = torch.empty_like(hidden) if need_hidden else None
-        for_weight = torch.zeros_like(weight) if need_weight else None
-        for_bias = torch.zeros_like(bias) if need_bias else None
-        if for_bias is not None:
-            for_bias.index_add_(0, ids.flatten(), gradient.flatten().to(for_bias.dtype))
+        rows = _RowGradient(weight, ids, gradient.dtype) if need_weight else None
         for part in _parts(ids, weight) if need_hidden or need_weight else ():
             if for_hidden is not None:
-                rows = _gather(weight, ids[part], gradient.dtype)
-                for_hidden[part] = torch.bmm(gradient[part].unsqueeze(1), rows).squeeze(1).to(hidden.dtype)
-            if for_weight is not None:
-                outer = gradient[part].unsqueeze(-1) * hidden[part].to(gradient.dtype).unsqueeze(1)
-                for_weight.index_add_(0, ids[part].flatten(), outer.flatten(0, 1).to(weight.dtype))
-        return for_hidden, for_weight, for_bias, None, None
+                gathered = _gather(weight, ids[part], gradient.dtype)
+                with exact_products(hidden):
+                    for_hidden[part] = torch.bmm(gradient[part].unsqueeze(1), gathered).squeeze(1).to(hidden.dtype)
+            if rows is not None:
+                rows.add(part, gradient[part].unsqueeze(-1) * hidden[part].to(gradient.dtype).unsqueeze(1))
+        for_bias = None
+        if need_bias:
+            for_bias = gradient.new_zeros(bias.shape).index_add_(0, ids.flatten(), gradient.flatten()).to(bias.dtype)
+        return for_hidden, None if rows is None else rows.dense(), for_bias, None, None
+
+
+class _RowGradient:
+    """The gradient of the named rows of a weight; an id named by many positions is summed in `dtype`."""
+
+    def __init__(self, weight: Tensor, ids: Tensor, dtype: torch.dtype) -> None:
+        self._rows, self._place = None, ids
+        self._full = torch.zeros_like(weight)
+        self._sum = self._full
+        if weight.dtype != dtype:  # half precision: sum beside it, round once
+            self._rows, self._place = ids.unique(return_inverse=True)
+            self._sum = weight.new_zeros(len(self._rows), weight.shape[1], dtype=dtype)
+
+    def add(self, part: slice, outer: Tensor) -> None:
+        """outer [n, K, D], the gradient of the rows that ids[part] names."""
+        self._sum.index_add_(0, self._place[part].flatten(), outer.flatten(0, 1))
+
+    def dense(self) -> Tensor:
+        """The gradient of the whole weight."""
+        if self._rows is not None:
+            self._full[self._rows] = self._sum.to(self._full.dtype)
+        return self._full
 
 
 def _parts(ids: Tensor, weight: Tensor) -> list[slice]:
