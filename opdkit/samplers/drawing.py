@@ -20,7 +20,7 @@ def draw(logits: Tensor, allowed: Tensor, uniform: Tensor) -> Tensor:
     weight = torch.where(allowed, (logits - peak).double().exp(), 0.0)
     cumulative = weight.cumsum(dim=-1)
     total = cumulative[:, -1:].contiguous()
-    if not bool(torch.isfinite(total).all()):
+    if not bool((torch.isfinite(total) & (total > 0)).all()):
         raise RunError("the logits of the model that generates are not finite: its weights are damaged")
     target = uniform[:, None].double() * total
     chosen = torch.searchsorted(cumulative, target, right=True)
