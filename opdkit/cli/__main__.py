@@ -1,7 +1,8 @@
-"""`python -m opdkit.cli`: the same as `opdkit`."""
+"""`python -m opdkit.cli` is `opdkit`."""
 
 import sys
 
 from opdkit.cli.main import main
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

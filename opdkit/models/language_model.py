@@ -53,9 +53,7 @@ class LanguageModel:
         try:
             text = self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
         except Exception as error:  # a template is the model's own Jinja and may raise anything
-            raise UserError(
-                f"the chat template of {self.name} refuses the prompt: {first_line(error)}"
-            ) from error
+            raise UserError(f"the chat template of {self.name} refuses the prompt: {first_line(error)}") from error
         return self.tokenizer.encode(text, add_special_tokens=False)
 
     def decode(self, ids: Sequence[int]) -> str:

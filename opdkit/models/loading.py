@@ -26,7 +26,7 @@ def load(spec: ModelSpec, device: torch.device | str = "cpu", key: str = "model"
     tokenizer = _read(lambda: _tokenizer(spec), spec, key)
     module = _read(lambda: _module(spec), spec, key).to(device)
     if spec.gradient_checkpointing:
-        module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        _recompute_activations(module)
     module.eval()
     model = LanguageModel(module, tokenizer, spec.path, module.get_output_embeddings().weight.shape[0])
     check_head(model, key)
@@ -53,6 +53,14 @@ def _module(spec: ModelSpec) -> Any:
         trust_remote_code=spec.trust_remote_code,
         weights_only=True,
     )
+
+
+def _recompute_activations(module: Any) -> None:
+    """Activation checkpointing under either of its names: transformers renamed it on the way to 6.0."""
+    if hasattr(module, "activation_checkpointing_enable"):
+        module.activation_checkpointing_enable({"use_reentrant": False})
+    else:
+        module.gradient_checkpointing_enable({"use_reentrant": False})
 
 
 def _read(load_part: Any, spec: ModelSpec, key: str) -> Any:

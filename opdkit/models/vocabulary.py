@@ -33,18 +33,14 @@ def require_same(student: Any, teacher: Any, names: tuple[str, str]) -> Vocabula
     """Raise UserError, naming tokens, where the same id means different tokens or an id range is missing."""
     found = compare(student, teacher)
     if found.conflicts:
-        shown = "; ".join(
-            f"id {i} is {ours!r} there and {theirs!r} here" for i, ours, theirs in found.conflicts[:3]
-        )
+        shown = "; ".join(f"id {i} is {ours!r} there and {theirs!r} here" for i, ours, theirs in found.conflicts[:3])
         raise UserError(
             f"model={names[0]} and teacher={names[1]} disagree on {len(found.conflicts)} tokens of their "
             f"vocabularies, so a token can't be scored: {shown} (student, teacher)"
         )
     shared = len(student.get_vocab()) - len(found.only_student)
     if shared < max(1, len(student.get_vocab()) // 2):
-        token = {i: t for t, i in teacher.get_vocab().items()} | {
-            i: t for t, i in student.get_vocab().items()
-        }
+        token = {i: t for t, i in teacher.get_vocab().items()} | {i: t for t, i in student.get_vocab().items()}
         odd = (found.only_student or found.only_teacher)[0]
         raise UserError(
             f"model={names[0]} and teacher={names[1]} share {shared} tokens only "

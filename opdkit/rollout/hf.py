@@ -64,9 +64,7 @@ class HFRollout:
 
 
 @torch.no_grad()
-def _decode(
-    model: LanguageModel, prompts: Prompts, sampler: Sampler, temperature: float, noise: Tensor
-) -> Rollout:
+def _decode(model: LanguageModel, prompts: Prompts, sampler: Sampler, temperature: float, noise: Tensor) -> Rollout:
     count, limit = noise.shape
     device = prompts.ids.device
     tokens = torch.full((count, limit), model.pad_id, dtype=torch.long, device=device)

@@ -10,9 +10,7 @@ from opdkit.models import LanguageModel
 from opdkit.types import Problem, Prompts
 
 
-def pad_prompts(
-    model: LanguageModel, rendered: Sequence[Sequence[int]], problems: Sequence[Problem]
-) -> Prompts:
+def pad_prompts(model: LanguageModel, rendered: Sequence[Sequence[int]], problems: Sequence[Problem]) -> Prompts:
     """Pad token ids on the left to Prompts of [B, P] on the model's device. `rendered` has B rows."""
     longest = max((len(row) for row in rendered), default=1)
     ids = torch.full((len(rendered), longest), model.pad_id, dtype=torch.long)

@@ -33,9 +33,7 @@ class LoadedTeacher:
         self.model = model
 
     @torch.no_grad()
-    def score(
-        self, rollout: Rollout, counted: Tensor, request: Request, temperature: float, batch: int
-    ) -> Scores:
+    def score(self, rollout: Rollout, counted: Tensor, request: Request, temperature: float, batch: int) -> Scores:
         """Scores of the counted tokens, bool[B, T], `batch` rows at a time. No gradient ever flows here."""
         scorer = Scorer(self.model)
         parts: list[Scores] = []

@@ -1,0 +1,86 @@
+"""Whole runs through the real command line, on tiny models saved to a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opdkit.cli.main import main
+from tests.tiny import tiny_model
+
+# Times and memory differ between two runs of the same thing.
+UNEQUAL = ("time/", "perf/")
+QUICK = (
+    "logger=jsonl", "batch.prompts=4", "batch.rollouts_per_prompt=2", "batch.mini_batch=8", "batch.micro_batch=4",
+    "rollout.max_new_tokens=8", "benchmark.limit=4", "benchmark.max_new_tokens=8", "vocabulary_metrics_every=1",
+    "optim.lr=1e-2", "k=8", "steps=3",
+)  # fmt: skip
+
+
+def merged(*overrides: str) -> list[str]:
+    """QUICK and what comes after it, the last value of a key; `k` only where the objective has it."""
+    last = {text.split("=")[0]: text for text in (*QUICK, *overrides)}
+    if last.get("objective") == "objective=sampled":
+        del last["k"]
+    return list(last.values())
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides that choose two tiny models with random weights."""
+    folder = tmp_path_factory.mktemp("pair")
+    for name, seed in (("student", 0), ("teacher", 1)):
+        model = tiny_model(seed)
+        model.module.save_pretrained(folder / name)
+        model.tokenizer.save_pretrained(folder / name)
+    return [
+        "model=local", f"model.path={folder / 'student'}", "teacher=local", f"teacher.path={folder / 'teacher'}",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def train(pair: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """train(name, *overrides) -> the run folder, in this process; fails unless the status is 0."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(name: str, *overrides: str) -> Path:
+        assert main(["train", *merged(*pair, f"run_dir={name}", *overrides)]) == 0
+        return tmp_path / name
+
+    return run
+
+
+@pytest.fixture
+def start(pair: list[str], tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """start(name, *overrides) -> a process of its own, to be killed."""
+
+    def run(name: str, *overrides: str) -> subprocess.Popen[str]:
+        root = Path(__file__).resolve().parents[2]
+        return subprocess.Popen(
+            [sys.executable, "-m", "opdkit.cli", "train", *merged(*pair, f"run_dir={name}", *overrides)],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(root)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return run
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl without what differs by nature."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if not k.startswith(UNEQUAL)} for line in lines]
+
+
+def weights(folder: Path) -> bytes:
+    """The student's weights as they lie on disk."""
+    return (folder / "final" / "model.safetensors").read_bytes()

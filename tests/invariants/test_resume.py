@@ -1,0 +1,132 @@
+"""A run that was stopped and went on is the run that was never stopped."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from opdkit.cli.main import main
+from tests.invariants.conftest import merged, metrics, weights
+
+Train = Callable[..., Path]
+Start = Callable[..., "subprocess.Popen[str]"]
+LONG = ("steps=8", "checkpoint_every=2", "eval_every=4")
+
+
+def _lines(folder: Path) -> int:
+    path = folder / "metrics.jsonl"
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+def _wait_for(process: subprocess.Popen[str], ready: Callable[[], bool], seconds: float = 240) -> None:
+    until = time.monotonic() + seconds
+    while not ready():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < until, "the run did not get that far"
+        time.sleep(0.01)
+
+
+def _resume(pair: list[str], name: str, *overrides: str) -> int:
+    return main(["train", *merged(*pair, *LONG, f"run_dir={name}", "resume=true", *overrides)])
+
+
+def _same(one: Path, two: Path) -> None:
+    assert metrics(one) == metrics(two)
+    assert weights(one) == weights(two)
+    assert (one / "samples.jsonl").read_text() == (two / "samples.jsonl").read_text()
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("after", [3, 6])
+def test_after_kill_9(train: Train, start: Start, pair: list[str], tmp_path: Path, after: int) -> None:
+    whole = train("whole", *LONG)
+    process = start("killed", *LONG)
+    _wait_for(process, lambda: _lines(tmp_path / "killed") > after)
+    process.kill()
+    process.communicate()
+    assert _resume(pair, "killed") == 0
+    _same(whole, tmp_path / "killed")
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_after_a_signal_which_saves_and_says_so(
+    train: Train, start: Start, pair: list[str], tmp_path: Path, number: int, status: int
+) -> None:
+    process = start("stopped", *LONG, "checkpoint_every=0")
+    _wait_for(process, lambda: _lines(tmp_path / "stopped") > 2)
+    process.send_signal(number)
+    _, said = process.communicate()
+    assert process.returncode == status, said
+    assert "Traceback" not in said
+    assert len(list((tmp_path / "stopped" / "checkpoints").glob("step-*"))) == 1
+    assert _resume(pair, "stopped", "checkpoint_every=0") == 0
+    _same(train("whole", *LONG), tmp_path / "stopped")
+
+
+def test_from_the_checkpoint_before_a_damaged_one(
+    train: Train, pair: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = train("whole", *LONG, "keep_checkpoints=9")
+    half = tmp_path / "half"
+    shutil.copytree(whole, half)
+    for name in ("summary.json", "final"):
+        path = half / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    damaged = half / "checkpoints" / "step-000008" / "optimizer.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-10])
+    with (half / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 9, "train/lo')
+    capsys.readouterr()
+    assert _resume(pair, "half", "keep_checkpoints=9") == 0
+    said = capsys.readouterr().out
+    assert "step-000008: optimizer.safetensors has" in said
+    assert "going on from step-000006" in said
+    _same(whole, half)
+
+
+def test_a_complete_run_is_left_alone(train: Train, pair: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = train("whole", *LONG)
+    before = (folder / "metrics.jsonl").stat().st_mtime_ns
+    assert _resume(pair, "whole") == 0
+    assert "is complete" in capsys.readouterr().out
+    assert (folder / "metrics.jsonl").stat().st_mtime_ns == before
+
+
+def test_what_cannot_go_on(train: Train, pair: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = train("whole", *LONG)
+    (folder / "summary.json").unlink()
+    capsys.readouterr()
+    shutil.move(folder / "checkpoints", tmp_path / "aside")
+    (folder / "checkpoints").mkdir()
+    for name, overrides, said in (
+        ("whole", ["optim.lr=0.5"], "resume=true with another config"),
+        ("nowhere", [], "holds no run"),
+        ("whole", [], "no whole checkpoint"),
+    ):
+        assert _resume(pair, name, *overrides) == 2, said
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.timeout(600)
+def test_two_runs_cannot_own_one_folder(
+    start: Start, pair: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    process = start("mine", *LONG, "steps=1000")
+    try:
+        _wait_for(process, lambda: _lines(tmp_path / "mine") > 1)
+        assert _resume(pair, "mine", "steps=1000") == 2
+        assert "in use" in capsys.readouterr().err
+    finally:
+        process.kill()
+        process.communicate()
