@@ -31,6 +31,11 @@ def score_function(log_prob: Tensor, advantage: Tensor) -> Tensor:
     return -advantage.detach() * log_prob
 
 
+def importance_ratio(log_prob: Tensor, old_log_prob: Tensor) -> Tensor:
+    """w = pi(y_t) / pi_old(y_t), f[B, T], finite whatever the log-probs; the old ones are constants."""
+    return (log_prob - old_log_prob.detach()).clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO).exp()
+
+
 def ppo_surrogate(
     log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip_range: float, dual_clip: float | None
 ) -> Tensor:
@@ -41,8 +46,7 @@ def ppo_surrogate(
     Schulman et al. 2017 (arXiv 1707.06347); the dual clip: Ye et al. 2020 (arXiv 1912.09729), Eq. 4.
     """
     advantage = advantage.detach()
-    log_ratio = (log_prob - old_log_prob.detach()).clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO)
-    ratio = log_ratio.exp()
+    ratio = importance_ratio(log_prob, old_log_prob)
     loss = torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1.0 - clip_range, 1.0 + clip_range))
     if dual_clip is None:
         return loss

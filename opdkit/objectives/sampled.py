@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from opdkit.errors import UserError
-from opdkit.functional.estimators import ppo_surrogate, reward_to_go, score_function
+from opdkit.functional.estimators import importance_ratio, ppo_surrogate, reward_to_go, score_function
 from opdkit.functional.masked import only
 from opdkit.types import Needs, Scores, TokenBatch, TokenLoss
 
@@ -67,7 +67,7 @@ class SampledToken:
         if self.surrogate == "score":
             return TokenLoss(only(score_function(log_pi, advantage), batch.mask), {"advantage": advantage})
         loss = ppo_surrogate(log_pi, old, advantage, self.clip_range, self.dual_clip)
-        ratio = only((log_pi.detach() - old).exp(), batch.mask)
+        ratio = only(importance_ratio(log_pi.detach(), old), batch.mask)
         return TokenLoss(only(loss, batch.mask), {"advantage": advantage, "importance_ratio": ratio})
 
     def _advantage(self, log_ratio: Tensor, batch: TokenBatch) -> Tensor:
