@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -43,6 +44,8 @@ class _Outcome(BaseException):
 def run(command: Command, request: Request, task: Callable[[DictConfig], Any]) -> int:
     """Runs what was asked for. `task` is the module-level function that Hydra calls for each job."""
     make_importable(request.config_dir)
+    # Retries against a hub that cannot be reached would bury the one line that says so.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     schema.register()
     if request.shows:
         if request.composes:

@@ -116,17 +116,19 @@ def _fits(value: Any, hint: Any) -> bool:
     if issubclass(outer, Mapping):
         return isinstance(value, Mapping)
     if issubclass(outer, Sequence):
-        return isinstance(value, list) and _elements_fit(cast(list[Any], value), outer, arguments)
+        return isinstance(value, list) and _elements_fit(cast(list[Any], value), cast(object, outer), arguments)
     return outer is object or not isinstance(value, (str, int, float))
 
 
 def _outer(hint: Any) -> type:
     """The class behind a hint (list for list[int]); object for what is no class, and for Any."""
+    if hint is Any:  # a class, since Python 3.11
+        return object
     outer = typing.get_origin(hint) or hint
-    return cast(type, outer) if inspect.isclass(outer) and outer is not Any else object
+    return cast(type, outer) if inspect.isclass(outer) else object
 
 
-def _elements_fit(values: list[Any], outer: type, arguments: tuple[Any, ...]) -> bool:
+def _elements_fit(values: list[Any], outer: object, arguments: tuple[Any, ...]) -> bool:
     if not arguments:
         return True
     if outer is tuple and Ellipsis not in arguments:
@@ -148,11 +150,11 @@ def _wanted(hint: Any) -> str:
     if issubclass(outer, Mapping):
         return "a mapping"
     if issubclass(outer, Sequence):
-        return _wanted_elements(outer, arguments)
+        return _wanted_elements(cast(object, outer), arguments)
     return f"an object with a _target_ ({outer.__name__})"
 
 
-def _wanted_elements(outer: type, arguments: tuple[Any, ...]) -> str:
+def _wanted_elements(outer: object, arguments: tuple[Any, ...]) -> str:
     if not arguments:
         return "a list"
     if outer is tuple and Ellipsis not in arguments:

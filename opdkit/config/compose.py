@@ -95,7 +95,7 @@ def _check_key(base: DictConfig, item: Typed) -> None:
 def _reason(base: DictConfig, item: Typed, error: Exception) -> str:
     node: Any = OmegaConf.select(base, item.key.rpartition(".")[0]) if "." in item.key else base
     expected = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-    kind = expected.get(cast(Any, node)._get_node(item.key.rpartition(".")[2])._metadata.ref_type)
+    kind = expected.get(node._get_node(item.key.rpartition(".")[2])._metadata.ref_type)
     return f"the value must be {kind}" if kind else _first_lines(error)
 
 

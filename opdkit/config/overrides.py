@@ -10,10 +10,10 @@ from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException
 
 from opdkit.config import location
-from opdkit.config.near import near_miss, refusal
+from opdkit.config.near import refusal
 from opdkit.config.schema import RECIPES, SCHEMAS
 from opdkit.errors import UserError
 
@@ -39,12 +39,12 @@ def parse(texts: Sequence[str]) -> list[Typed]:
 def _parse_one(text: str) -> Typed:
     if text.startswith("-"):
         raise UserError(f"{text}: no such flag; allowed: key=value, --multirun, --cfg job, --config-dir, --help")
-    if "=" not in text and not text.startswith("~"):
+    if not text.startswith("~") and ("=" not in text or not text.partition("=")[0].strip("+ ")):
         raise UserError(f"{text}: not an override; write key=value, for example steps=10")
     try:
         override = OverridesParser.create().parse_override(text)
-    except OverrideParseException as error:
-        reason = str(error.message).splitlines()[0].strip()
+    except HydraException as error:
+        reason = str(error).splitlines()[0].strip()
         raise UserError(f"{text}: the value cannot be read ({reason}); quote what has special signs") from None
     if override.is_delete():
         raise UserError(f"{text}: nothing can be deleted; choose another option or value")
@@ -54,12 +54,14 @@ def _parse_one(text: str) -> Typed:
 def check(root: str, typed: Iterable[Typed], folders: Sequence[Path], *, multirun: bool) -> None:
     """Refuses unknown groups, options and root keys, doubled keys, and several values outside a sweep."""
     seen: dict[str, str] = {}
-    known_groups = location.groups(folders)
     root_keys = [f.name for f in fields(SCHEMAS[root])]
+    own_groups = (*root_keys, *(RECIPES if root == "train" else ()))
+    known_groups = [name for name in location.groups(folders) if name in own_groups]
     for item in typed:
-        if item.key in seen:
-            raise UserError(f"{item.key}: given twice ({seen[item.key]} and {item.text}); keep one")
-        seen[item.key] = item.text
+        place = f"{item.key}@{item.override.package}"
+        if place in seen:
+            raise UserError(f"{item.key}: given twice ({seen[place]} and {item.text}); keep one")
+        seen[place] = item.text
         if item.override.is_sweep_override() and not multirun:
             raise UserError(f"{item.text}: several values; allowed in `opdkit sweep` only, or with --multirun")
         first = item.key.split(".")[0]
@@ -68,7 +70,7 @@ def check(root: str, typed: Iterable[Typed], folders: Sequence[Path], *, multiru
         if item.key in known_groups:
             _check_choice(item, folders)
         elif "/" in item.key:
-            _check_nested_group(item, folders)
+            _check_nested_group(item, known_groups, folders)
         elif first not in root_keys:
             allowed = [*root_keys, *(known_groups if "." not in item.key else [])]
             raise UserError(refusal(item.text, f"no key named {first}", first, sorted(set(allowed))))
@@ -87,11 +89,10 @@ def _check_choice(item: Typed, folders: Sequence[Path]) -> None:
             raise UserError(refusal(f"{item.key}={value}", "no such option", value, known))
 
 
-def _check_nested_group(item: Typed, folders: Sequence[Path]) -> None:
+def _check_nested_group(item: Typed, groups: Sequence[str], folders: Sequence[Path]) -> None:
     known = sorted(p.parent.relative_to(f).as_posix() for f in folders for p in f.rglob("*.yaml") if p.parent != f)
     if item.key not in known and not any(name.startswith(f"{item.key}/") for name in known):
-        names = location.groups(folders)
-        raise UserError(f"{item.text}: no such group{near_miss(item.key, names)}; groups: {', '.join(names)}")
+        raise UserError(refusal(item.text, "no such group", item.key, groups))
 
 
 def _values(item: Typed) -> list[Any]:

@@ -73,7 +73,8 @@ def _finite(value: Any) -> Any:
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    return json.dumps(row, allow_nan=False, ensure_ascii=False) + "\n"
+    # ASCII alone: some signs of a response (U+2028) end a line for some readers.
+    return json.dumps(row, allow_nan=False) + "\n"
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:
@@ -91,7 +92,7 @@ def _rows(file: Path) -> Iterator[dict[str, Any]]:
 
 def _append(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     try:
-        with file.open("a", encoding="utf-8", errors="backslashreplace") as stream:
+        with file.open("a", encoding="ascii") as stream:
             stream.write("".join(map(_line, rows)))
             stream.flush()
             os.fsync(stream.fileno())

@@ -1,0 +1,91 @@
+"""Who may import whom. Read from the source, so a broken rule is found without running anything."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = sorted((ROOT / "opdkit").rglob("*.py"))
+HYDRA = ("hydra", "omegaconf")
+SIDES = ("objectives", "rollout", "teachers", "tasks")
+
+# Package (or module) of opdkit -> what nothing in it may import.
+NEVER: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("functional", "heads", "types", "errors", "study"), (*HYDRA, "transformers", "logging")),
+    **{side: tuple(f"opdkit.{other}" for other in SIDES if other != side) for side in SIDES},
+    "reporting": ("torch",),
+}
+ONLY = {"transformers": ("models",), **dict.fromkeys(HYDRA, ("config", "cli"))}
+"""Library -> the only packages of opdkit that may import it. (`bench` measures other projects and is free.)"""
+
+UPSTREAM = (
+    "types", "errors", "functional", "heads", "objectives", "samplers", "masking", "models", "teachers", "rollout",
+    "tasks", "evaluation", "loggers", "reporting",
+)  # fmt: skip
+DOWNSTREAM = ("opdkit.training", "opdkit.config", "opdkit.cli")
+UNSAFE_CALLS = ("eval", "exec", "compile", "__import__")
+UNSAFE_MODULES = ("pickle", "dill", "cloudpickle", "marshal", "shelve")
+
+
+def package(file: Path) -> str:
+    return file.relative_to(ROOT / "opdkit").with_suffix("").parts[0]
+
+
+def imports(file: Path, text: str | None = None) -> set[str]:
+    """Modules that a file imports, also inside functions; relative imports made absolute."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8") if text is None else text)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = file.relative_to(ROOT).with_suffix("").parts[: -node.level]
+                base = ".".join([*parts, base]).rstrip(".")
+            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def named(modules: set[str], forbidden: tuple[str, ...]) -> list[str]:
+    return sorted(m for m in modules if any(m == name or m.startswith(f"{name}.") for name in forbidden))
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_imports(file: Path) -> None:
+    ours, modules = package(file), imports(file)
+    assert named(modules, NEVER.get(ours, ())) == []
+    for library, allowed in ONLY.items():
+        if ours not in (*allowed, "bench"):
+            assert named(modules, (library,)) == []
+    if ours in UPSTREAM:
+        assert named(modules, DOWNSTREAM) == []
+    if ours != "study":
+        assert named(modules, ("opdkit.study",)) == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))
+def test_nothing_runs_untrusted_code(file: Path) -> None:
+    assert named(imports(file), UNSAFE_MODULES) == []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        if isinstance(node.func, ast.Name):
+            assert node.func.id not in UNSAFE_CALLS, f"line {node.lineno}"
+        if isinstance(node.func, ast.Attribute) and ast.unparse(node.func) == "torch.load":
+            pytest.fail(f"line {node.lineno}: weights load from safetensors")
+
+
+def test_instantiate_is_called_in_one_place() -> None:
+    users = [f for f in FILES if "hydra.utils.instantiate" in imports(f)]
+    assert [str(f.relative_to(ROOT)) for f in users] == ["opdkit/config/build.py"]
+
+
+def test_a_forbidden_import_would_be_found() -> None:
+    file = ROOT / "opdkit" / "functional" / "pretended.py"
+    text = "def f():\n    from hydra import utils\n    from ..config import build\n    import hydrant\n"
+    assert package(file) == "functional"
+    assert named(imports(file, text), HYDRA) == ["hydra", "hydra.utils"]
+    assert named(imports(file, text), ("opdkit.config",)) == ["opdkit.config", "opdkit.config.build"]

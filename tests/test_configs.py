@@ -1,0 +1,50 @@
+"""Every file in conf/ composes, binds to its target's signature and builds; nothing is listed by hand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from opdkit.cli.check import check_one, choices, placeholders
+from opdkit.config import location, schema
+from opdkit.config.compose import Source
+
+CHOICES = list(choices(None))
+FILES = sorted(location.conf_dir().glob("*/*.yaml"))
+
+
+@pytest.mark.parametrize(("root", "choice"), CHOICES, ids=[f"{r} {' '.join(c)}".strip() for r, c in CHOICES])
+def test_composes_and_builds(root: str, choice: list[str]) -> None:
+    source = Source(root)
+    assert check_one(source, [*choice, *placeholders(choice, source.folders)]) is None
+
+
+def test_every_group_file_is_among_the_choices() -> None:
+    tried = {text for root, choice in CHOICES if root == "train" for text in choice}
+    assert {f"{file.parent.name}={file.stem}" for file in FILES} == tried
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f"{f.parent.name}/{f.stem}")
+def test_says_what_it_is(file: Path) -> None:
+    text = location.description(file)
+    assert 10 <= len(text) <= 110, "`opdkit ls` shows the first comment line"
+    assert re.fullmatch(r"[a-z0-9_]+", file.stem)
+
+
+EXPERIMENTS = [text for _, choice in CHOICES for text in choice if text.startswith("experiment=")]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("objective", sorted(location.options("objective", [location.conf_dir()])))
+def test_an_experiment_leaves_no_stale_key(experiment: str, objective: str) -> None:
+    assert check_one(Source("train"), [experiment, f"objective={objective}"]) is None
+
+
+def test_schema_and_root_agree() -> None:
+    for root, kind in schema.SCHEMAS.items():
+        text = (location.conf_dir() / f"{root}.yaml").read_text(encoding="utf-8")
+        for name in kind.__dataclass_fields__:
+            if name not in schema.SHORTHANDS:
+                assert re.search(rf"^(  - )?{name}:", text, flags=re.MULTILINE), f"{name} has no value in {root}.yaml"
