@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from opdkit.tasks.evaluate import clearly_different
 from opdkit.tasks.normal_form import (
     Number,
     compact,
@@ -15,15 +16,18 @@ from opdkit.tasks.normal_form import (
 )
 
 ANSWER_LIMIT = 1000
-_DEPTH_LIMIT = 30
+_DEPTH_LIMIT = 12
+_ROOTS_LIMIT = 30
 _SIGNIFICANT_DIGITS = 6
+_SENTENCE_WORDS = 6
 _PROSE = re.compile(r"[A-Za-z][A-Za-z ,.'!?-]*")
 _WORD = re.compile(r"[A-Za-z]{4,}")
-_MATH_WORDS = frozenset("sqrt sinh cosh tanh infty infinity".split())
+_MATH_WORDS = frozenset(["sqrt", "sinh", "cosh", "tanh", "infty", "infinity"])
 _TOO_LARGE = re.compile(
     r"\d{301}"  # a number with hundreds of digits
     r"|(?:\^|\*\*)\s*[-+({\s]*\d{5}"  # a huge exponent
-    r"|(?:\^|\*\*)[^=,;]{0,40}?(?:\^|\*\*)[\s({]*[\d({]"  # a tower of powers
+    r"|[\d)}]\s*(?:\^|\*\*)\s*[-+]?\d+\s*(?:\^|\*\*)"  # a tower of powers, bare
+    r"|[\d)}]\s*(?:\^|\*\*)\s*[({][^(){}]*\d\s*(?:\^|\*\*)"  # and bracketed
     r"|(?:\d{5}|\))\s*!|!\s*!|\)\s*!"  # a huge or repeated factorial
     r"|factorial|binomial|__|\blambda\s*:|\bimport\b|\beval\b|\bexec\b",
 )
@@ -43,7 +47,10 @@ def equal_at_once(answer: str, reference: str) -> bool | None:
     ours, gold = read_number(answer), read_number(reference)
     if ours is not None and gold is not None:
         return equal_numbers(ours, gold)
-    return _equal_texts(answer, reference, gold is not None)
+    told = _equal_texts(answer, reference, gold is not None)
+    if told is None and refusal(answer) is None and clearly_different(answer, reference):
+        return False
+    return told
 
 
 def _equal_texts(answer: str, reference: str, reference_is_number: bool) -> bool | None:
@@ -52,7 +59,7 @@ def _equal_texts(answer: str, reference: str, reference_is_number: bool) -> bool
         return True
     if is_marked_text(reference) and gold_words is not None:
         return False
-    if reference_is_number and _is_prose(answer):
+    if _is_prose(answer) and (reference_is_number or len(answer.split()) >= _SENTENCE_WORDS):
         return False
     return None
 
@@ -111,6 +118,6 @@ def refusal(answer: str) -> str | None:
     for character in answer:
         depth += (character in "{[(") - (character in "}])")
         deepest = max(deepest, depth)
-    if deepest > _DEPTH_LIMIT or answer.count("\\frac") + answer.count("\\sqrt") > _DEPTH_LIMIT:
+    if deepest > _DEPTH_LIMIT or answer.count("\\frac") + answer.count("\\sqrt") > _ROOTS_LIMIT:
         return "too_complex"
     return "too_complex" if _TOO_LARGE.search(answer) else None

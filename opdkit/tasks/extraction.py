@@ -6,15 +6,17 @@ import re
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 _FINAL_FORM = re.compile(
-    r"####[ \t]*(?!\d+[.)][ \t]+[A-Za-z]|[*_]*[A-Za-z]{4}|#)"  # a heading is no answer
+    r"(?<!#)####(?!#|[ \t]*(?:\d+[.)][ \t]+[A-Za-z]|[*_]*[A-Za-z]{4}))[ \t]*"  # a heading is no answer
     r"|(?:final[ \t]+|correct[ \t]+)?answer[ \t]*(?:[*_]{1,3})?[ \t]*"
-    r"(?:is[ \t]*:|is\b|equals\b|[:=：])"
-    r"|答案[ \t]*(?:是|为|為|[:：])",
+    r"(?:is[ \t]*:|is\b|equals\b|[:=\uff1a])"
+    r"|\u7b54\u6848[ \t]*(?:\u662f|\u4e3a|\u70ba|[:\uff1a])",  # the same words in Chinese
     re.IGNORECASE,
 )
 _LINE_LIMIT = 4000
 _SENTENCE_END = re.compile(
-    r"(?<!\\)[.。;!?](?=\s|$)|,?\s+(?:because|since|which|as|so|where|when|after|for|in total|in all)\b|,\s+(?!and\b|or\b)[A-Za-z]{3,}",
+    r"(?<!\\)[.\u3002;!?](?=\s|$)"
+    r"|,?\s+(?:because|since|which|as|so|where|when|after|for|in total|in all)\b"
+    r"|,\s+(?!and\b|or\b)[A-Za-z]{3,}",
     re.IGNORECASE,
 )
 _EMPHASIS = "*_ \t\r"
@@ -38,15 +40,23 @@ def extract_answer(response: str) -> str | None:
 
 
 def _last_box(text: str) -> str | None:
-    start = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
-    opening = _BOX.match(text, start)
-    if opening is None or opening.end() == len(text):
-        return None
-    position = opening.end()
-    if text[position] != "{":
-        return re.split(r"[\s$]", text[position : position + _LINE_LIMIT], maxsplit=1)[0].rstrip(".,;") or None
-    end = _closing_brace(text, position)
-    return text[position + 1 : end].strip() or None if end is not None else None
+    """What the last box holds. An empty one is passed over: it quotes the instruction, `put it in \\boxed{}`."""
+    before = len(text)
+    while (start := max(text.rfind("\\boxed", 0, before), text.rfind("\\fbox", 0, before))) >= 0:
+        opening = _BOX.match(text, start)
+        before = start
+        if opening is None or opening.end() == len(text):
+            continue
+        position = opening.end()
+        if text[position] != "{":
+            word = re.split(r"[\s$]", text[position : position + _LINE_LIMIT], maxsplit=1)[0]
+            return word.rstrip(".,;") or None
+        end = _closing_brace(text, position)
+        if end is None:
+            return None
+        if content := text[position + 1 : end].strip():
+            return content
+    return None
 
 
 def _closing_brace(text: str, opening: int) -> int | None:
@@ -69,7 +79,7 @@ def _last_final_form(text: str) -> str | None:
         last = match
     if last is None:
         return None
-    tail = text[last.end() : last.end() + _LINE_LIMIT].lstrip(": \t*_：").lstrip("\n")
+    tail = text[last.end() : last.end() + _LINE_LIMIT].lstrip(": \t*_\uff1a").lstrip("\n")
     line = tail.split("\n", 1)[0].strip(_EMPHASIS)
     return (line if last.group().startswith("#") else _clean_sentence(line)) or None
 

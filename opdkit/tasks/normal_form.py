@@ -10,40 +10,18 @@ import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 
+from opdkit.tasks.symbols import LATEX_OF_SYMBOLS
 from opdkit.tasks.units import CURRENCIES, canonical_unit
 
-_SYMBOLS = str.maketrans(
-    {
-        "−": "-",
-        "–": "-",
-        "—": "-",
-        "⁄": "/",
-        "∕": "/",
-        "×": "\\times ",
-        "·": "\\cdot ",
-        "⋅": "\\cdot ",
-        "÷": "/",
-        "√": "\\sqrt ",
-        "π": "\\pi ",
-        "∞": "\\infty ",
-        "≤": "\\le ",
-        "≥": "\\ge ",
-        "≠": "\\ne ",
-        "°": "^\\circ ",
-        "∪": "\\cup ",
-        "∩": "\\cap ",
-        "±": "\\pm ",
-        "“": '"',
-        "”": '"',
-        "’": "'",
-        "，": ", ",
-        **{sign: f"^{digit}" for digit, sign in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
-        **{sign: f" {value} " for sign, value in (("½", "1/2"), ("¼", "1/4"), ("¾", "3/4"), ("⅓", "1/3"), ("⅔", "2/3"))},
-    }
+_SPACING = re.compile(
+    r"(?<!\\)\\(?:[,;:! ]|quad\b|qquad\b|displaystyle\b|left\b\.?|right\b\.?|big[lr]?\b|Big[lr]?\b)|~"
 )
-_SPACING = re.compile(r"\\(?:[,;:! ]|quad\b|qquad\b|displaystyle\b|left\b\.?|right\b\.?|big[lr]?\b|Big[lr]?\b)|~")
+_DIGIT_GAP = re.compile(r"(?<=\d)\\[,!;: ](?=\d{3}(?!\d))")
 _WRAPPERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ('"', '"'), ("`", "`"))
-_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox|operatorname\*?)\s*\{([^{}]*)\}")
+_TEXT = re.compile(
+    r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox|operatorname\*?)\s*\{([^{}]*)\}"
+)
+_MEANINGLESS_SPACE = re.compile(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])")
 _ASSIGNMENT = re.compile(r"\s*([A-Za-z](?:_\{?\w+\}?)?(?:\([A-Za-z]\))?|\\[A-Za-z]+)\s*=\s*(?![=<>])([^=]+)$")
 _FRACTION = r"\\frac\s*(?:\{\s*(-?\d{1,300})\s*\}|(\d))\s*(?:\{\s*(-?\d{1,300})\s*\}|(\d))"
 _DECIMAL = r"((?:\d{1,3}(?:,\d{3})+|\d{1,300})?)(\.\d{0,300})?(?:[eE]([-+]?\d{1,3}))?"
@@ -67,11 +45,12 @@ class Number:
 
 def tidy(text: str) -> str:
     """The text without what carries no meaning: control characters, LaTeX spacing, wrappers, a final stop."""
-    text = text.translate(_SYMBOLS)
+    text = text.translate(LATEX_OF_SYMBOLS)
     text = "".join(
         " " if unicodedata.category(character) in ("Cc", "Cs", "Cf", "Co", "Zs") else character
         for character in unicodedata.normalize("NFKC", text)
     )
+    text = _DIGIT_GAP.sub("", text)
     text = text.replace("\\$", "$").replace("\\%", "%").replace("{,}", ",").replace("\\!", "")
     text = _SPACING.sub(" ", text)
     text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text)
@@ -134,7 +113,7 @@ def read_text(tidied: str) -> str | None:
     """
     words = _TEXT.sub(lambda match: match.group(1), tidied)
     words = " ".join(words.split()).strip("()[]'\". ")
-    return words.casefold() if re.fullmatch(r"[^\W\d_]+(?:[ '’,/-]+[^\W\d_]+)*", words) else None
+    return words.casefold() if re.fullmatch(r"[^\W\d_]+(?:[ ',/-]+[^\W\d_]+)*", words) else None
 
 
 def is_marked_text(tidied: str) -> bool:
@@ -149,13 +128,8 @@ def split_assignment(tidied: str) -> tuple[str | None, str]:
 
 
 def compact(tidied: str) -> str:
-    """LaTeX without the spaces that carry no meaning; a space that ends a command stays."""
-    return re.sub(r"(\\[A-Za-z]+)?\s+([A-Za-z])?", _keep_command_end, tidied)
-
-
-def _keep_command_end(match: re.Match[str]) -> str:
-    command, letter = match.group(1) or "", match.group(2) or ""
-    return f"{command} {letter}" if command and letter else command + letter
+    """LaTeX without the spaces that carry no meaning: one stays between letters and digits."""
+    return _MEANINGLESS_SPACE.sub("", " ".join(tidied.split()))
 
 
 def normal_form(answer: str) -> str:

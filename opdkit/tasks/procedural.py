@@ -62,7 +62,9 @@ class ReasoningGym:
         fields, _ = problems.draw(0, 0)
         check_template(self.template, fields, self.dataset)
         if self.split_by not in fields:
-            raise UserError(f"{self.dataset}: split_by={self.split_by!r} is no field; allowed: {', '.join(sorted(fields))}")
+            raise UserError(
+                f"{self.dataset}: split_by={self.split_by!r} is no field; allowed: {', '.join(sorted(fields))}"
+            )
         return problems
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:

@@ -45,7 +45,9 @@ class Records:
     def __post_init__(self) -> None:
         for needed in ("question", "answer"):
             if not self.columns.get(needed):
-                raise UserError(f"{self.name}: columns names no {needed}; allowed: columns.{needed}=<a column of the data>")
+                raise UserError(
+                    f"{self.name}: columns names no {needed}; allowed: columns.{needed}=<a column of the data>"
+                )
         check_template(self.template, set(self.columns) - {"answer"}, self.name)
         if self.limit is not None and self.limit < 1:
             raise UserError(f"{self.name}: limit={self.limit}; allowed: 1 or more")

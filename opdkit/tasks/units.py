@@ -40,7 +40,31 @@ _CANONICAL = {name: unit for unit, names in _SYNONYMS.items() for name in names}
 _POWER = re.compile(r"^(.*?)\s*\^\s*\{?\s*([23])\s*\}?$")
 _PHRASE = re.compile(r"[A-Za-z]{2,}(?:[ /.-]+[A-Za-z]+){0,2}")
 _NOT_UNITS = frozenset(
-    "and or not is are to than the pi sqrt sin cos tan log ln exp mod choose over times plus minus squared".split()
+    [
+        "and",
+        "or",
+        "not",
+        "is",
+        "are",
+        "to",
+        "than",
+        "the",
+        "pi",
+        "sqrt",
+        "sin",
+        "cos",
+        "tan",
+        "log",
+        "ln",
+        "exp",
+        "mod",
+        "choose",
+        "over",
+        "times",
+        "plus",
+        "minus",
+        "squared",
+    ]
 )
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ Reply = dict[str, Any]
 _START_SECONDS = 120.0
 _GRACE_SECONDS = 10.0
 _REQUESTS_PER_WORKER = 16
+_PATIENCE = 2  # time-outs of one answer, after which it is not tried on further references
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV")
 
 
@@ -125,6 +126,7 @@ class _Exchange:
         self.replies: list[Reply | None] = [None] * len(requests)
         self.selector = selectors.DefaultSelector()
         self.failed_starts = 0
+        self.offences: Counter[str] = Counter()
 
     def run(self) -> list[Reply]:
         """Replies in the order of the requests."""
@@ -158,6 +160,7 @@ class _Exchange:
     def _answer(self, worker: _Worker, reply: Reply) -> None:
         if worker.task is not None:
             self.replies[worker.task] = reply
+            self.offences[self.requests[worker.task]["answer"]] += reply["status"] == "timeout"
             self.open -= 1
             worker.task = None
 
@@ -177,6 +180,9 @@ class _Exchange:
 
     def _hand_out(self, worker: _Worker) -> None:
         worker.deadline = float("inf")
+        while self.waiting and self.offences[self.requests[self.waiting[0]]["answer"]] >= _PATIENCE:
+            self.replies[self.waiting.popleft()] = {"correct": False, "status": "timeout"}
+            self.open -= 1
         if not self.waiting:
             return
         worker.task = self.waiting.popleft()
