@@ -43,7 +43,7 @@ def ppo_surrogate(
 
     Where A < 0 it is also at most -A c, c = dual_clip (None: no such bound). All f[B, T]; the advantage and
     the old log-probs are constants. At w = 1 the gradient is the score function's, -A s_t.
-    Schulman et al. 2017 (arXiv 1707.06347); the dual clip: Ye et al. 2020 (arXiv 1912.09729), Eq. 4.
+    Schulman et al. 2017 (arXiv 1707.06347); the dual clip: Ye et al. 2020 (arXiv 1912.09729).
     """
     advantage = advantage.detach()
     ratio = importance_ratio(log_prob, old_log_prob)

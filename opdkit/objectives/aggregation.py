@@ -19,7 +19,7 @@ from opdkit.errors import UserError
 class TokenMean:
     """Every counted token of the global batch weighs the same: sum_i sum_t loss / sum_i |o_i| (Eq. 8).
 
-    Yang et al., arXiv 2603.25562. A long response weighs more than a short one.
+    arXiv 2603.25562. A long response weighs more than a short one.
     """
 
     def denominator(self, mask: Tensor) -> Tensor:
