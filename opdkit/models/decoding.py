@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
+from opdkit.models.cache import keep_rows, new_cache
 from opdkit.models.language_model import LanguageModel
 from opdkit.types import Prompts
 
@@ -21,7 +19,7 @@ class Decoder:
 
     def __init__(self, model: LanguageModel, prompts: Prompts) -> None:
         self._model = model
-        self._cache: Any = DynamicCache(config=model.module.config)
+        self._cache = new_cache(model.module.config)
         self._ids = prompts.ids
         self._attention = prompts.mask.long()
         self._position = self._attention.sum(dim=1, keepdim=True) - 1
@@ -39,7 +37,7 @@ class Decoder:
 
     def keep(self, index: Tensor) -> None:
         """Go on with the rows in `index` i64[n] alone."""
-        self._cache.batch_select_indices(index)
+        keep_rows(self._cache, index)
         self._attention = self._attention[index]
         self._position = self._position[index]
 
