@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 TYPED: list[tuple[str, list[str]]] = [
     # commands and flags
-    ("trian", [r"^opdkit: error: trian: no such command", "allowed: check, eval, ls, sweep, train", r"did you mean train\?"]),
+    ("trian", ["trian: no such command; allowed: check, eval, ls, sweep, train", r"did you mean train\?"]),
     ("--objective=topk", ["--objective=topk: no such command"]),
     ("train --mutlirun", ["--mutlirun: no such flag", r"did you mean --multirun\?"]),
     ("train --cfg everything", ["--cfg", "everything", "job"]),
@@ -65,7 +65,7 @@ TYPED: list[tuple[str, list[str]]] = [
     ("train objective.k=many", ["objective.k=many: must be a whole number"]),
     ("train optim.lr=fast", ["optim.lr=fast: must be a number"]),
     ("train optim.betas=[0.9]", [r"optim.betas=\[0.9\]: must be a list of 2"]),
-    ("train optim.schedule=cosin", ["optim.schedule=cosin: must be one of constant, cosine, linear", "did you mean cosine"]),
+    ("train optim.schedule=cosin", ["must be one of constant, cosine, linear", "did you mean cosine"]),
     ("train model.gradient_checkpointing=3", ["model.gradient_checkpointing=3: must be true or false"]),
     ("train optim._target_=nowhere.AdamW", ["optim._target_: cannot import nowhere"]),
     ("train optim._target_=opdkit.training.optimizer.Adam", ["has no Adam", "did you mean AdamW"]),

@@ -22,7 +22,7 @@ Jobs = list[tuple[Experiment, Path]]
 
 
 @pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+def jobs(monkeypatch: pytest.MonkeyPatch) -> Jobs:
     """Stands in for training: records what it was given, fails for seed 7, is interrupted for seed 8."""
     started: Jobs = []
 
@@ -33,12 +33,12 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
             raise RunError("seed 7 fails")
         if experiment.seed == 8:
             raise Interrupted(15)
-        return {name: RESULT for name in ("before", "after", "teacher")} | {"run_dir": str(run_dir)}
+        return dict.fromkeys(("before", "after", "teacher"), RESULT) | {"run_dir": str(run_dir)}
 
     module = types.ModuleType("opdkit.training.run")
     module.train = train  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "opdkit.training.run", module)
-    yield started
+    return started
 
 
 def test_a_run(opdkit: Opdkit, jobs: Jobs, tmp_path: Path) -> None:

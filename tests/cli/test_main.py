@@ -50,7 +50,10 @@ def test_ls_names_groups_and_options(opdkit: Opdkit) -> None:
     assert all(len(line.split()) > 3 for line in lines)
 
 
-@pytest.mark.parametrize(("error", "status"), [(RunError("the disk\nis full"), 1), (Interrupted(2), 130), (Interrupted(15), 143), (KeyboardInterrupt(), 130)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(RunError("the disk\nis full"), 1), (Interrupted(2), 130), (Interrupted(15), 143), (KeyboardInterrupt(), 130)],
+)
 def test_exit_status(
     error: BaseException, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
