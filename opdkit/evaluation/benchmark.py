@@ -39,12 +39,16 @@ class Benchmark:
             if value is not None and value < 1:
                 raise UserError(f"benchmark.{key}={value}; allowed: 1 or more")
         if not self.temperature > 0:
-            raise UserError(f"benchmark.temperature={self.temperature}; allowed: above 0 (for greedy, choose sampler greedy)")
+            raise UserError(
+                f"benchmark.temperature={self.temperature}; allowed: above 0 (for greedy, choose sampler greedy)"
+            )
         for k in self.pass_at:
             if not 1 <= k <= self.n_samples:
                 raise UserError(f"benchmark.pass_at={k} with n_samples={self.n_samples}; allowed: 1 to n_samples")
         if self.path is not None and not hasattr(self.source, "path"):
-            raise UserError(f"benchmark.path={self.path}: the problems of {self.name} are generated, not read from a file")
+            raise UserError(
+                f"benchmark.path={self.path}: the problems of {self.name} are generated, not read from a file"
+            )
 
     @property
     def name(self) -> str:

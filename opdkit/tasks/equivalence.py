@@ -16,7 +16,7 @@ _CONFIG = (LatexExtractionConfig(boxed_match_priority=0),)
 _JOINED = re.compile(r"\\text\s*\{\s*(?:and|or)\s*\}|\s+(?:and|or)\s+|,\s*(?:and|or)\s+")
 _SPACED_DIGITS = re.compile(r"\d\s+\d")  # two numbers side by side, which math-verify would read as one
 _PRIMES = (11, 13, 17, 19, 23, 29)
-_CLEARLY_APART = 1e-4
+_CLEARLY_APART = 1e-5
 _REWRITES = (
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"\*"), r" \\cdot "),
@@ -52,7 +52,7 @@ def _refuted(gold: object, ours: object) -> bool:
         numbers = [side for side in (gold, ours) if isinstance(side, Expr) and side.is_number]
         return bool(numbers) and any(isinstance(side, Interval | Union) for side in (gold, ours))
     symbols = sorted(gold.free_symbols | ours.free_symbols, key=str)
-    point = {symbol: Rational(prime, 7) for symbol, prime in zip(symbols, _PRIMES, strict=False)}
+    point = [(symbol, Rational(prime, 7)) for symbol, prime in zip(symbols, _PRIMES, strict=False)]
     if len(point) < len(symbols):
         return False
     try:

@@ -17,10 +17,10 @@ _TOKEN = re.compile(
 )
 _CONSTANTS: Mapping[str, complex] = {"\\pi": math.pi, "e": math.e, "i": 1j}
 _LARGEST_EXPONENT = 64
-_CLEARLY_APART = 1e-4
+_CLEARLY_APART = 1e-5
 
 
-class _Unreadable(Exception):
+class _UnreadableError(Exception):
     """The expression is not in the grammar."""
 
 
@@ -36,7 +36,7 @@ class _Reader:
     def take(self, wanted: str | None = None) -> str:
         token = self.peek()
         if not token or (wanted is not None and token != wanted):
-            raise _Unreadable
+            raise _UnreadableError
         self.place += 1
         return token
 
@@ -59,7 +59,7 @@ class _Reader:
                 value, divided = value / self.power(), True
             elif token and token not in ("+", "-", ")", "}", "]", "^"):
                 if divided or (token == "\\frac" and self._after_number()):
-                    raise _Unreadable  # 1/2x and 1\frac{1}{2} are read in two ways
+                    raise _UnreadableError  # 1/2x and 1\frac{1}{2} are read in two ways
                 value *= self.power()
             else:
                 return value
@@ -74,7 +74,7 @@ class _Reader:
         self.take()
         exponent = self.atom()
         if self.peek() == "^" or abs(exponent) > _LARGEST_EXPONENT:
-            raise _Unreadable
+            raise _UnreadableError
         return base**exponent
 
     def atom(self) -> complex:
@@ -100,9 +100,9 @@ class _Reader:
             return _point(token)
         if token[0].isdigit() or token[0] == ".":
             if self.peek()[:1].isdigit():
-                raise _Unreadable
+                raise _UnreadableError
             return complex(float(token))
-        raise _Unreadable
+        raise _UnreadableError
 
     def atom_or_digit(self) -> complex:
         """LaTeX takes one digit as an argument without braces: `\\sqrt23` is three times the root of two."""
@@ -122,7 +122,7 @@ def _point(letter: str) -> complex:
 def clearly_different(answer: str, reference: str) -> bool:
     """Whether two tidied expressions in the same letters have different values at one point.
 
-    Tuples and intervals are compared entry by entry where their brackets and lengths agree. False says nothing.
+    Tuples and intervals of the same length are compared entry by entry. False says nothing.
     """
     ours, gold = _entries(answer), _entries(reference)
     return len(ours) == len(gold) and any(_apart(mine, theirs) for mine, theirs in zip(ours, gold, strict=True))
@@ -162,6 +162,6 @@ def _value(text: str) -> tuple[complex, frozenset[str]] | None:
     reader = _Reader([token for token in tokens if token not in ("\\left", "\\right")])
     try:
         value = reader.sum()
-    except (_Unreadable, ArithmeticError, RecursionError):
+    except (_UnreadableError, ArithmeticError, RecursionError):
         return None
     return (value, frozenset(reader.letters)) if reader.place == len(reader.tokens) else None

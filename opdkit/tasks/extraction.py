@@ -41,11 +41,8 @@ def extract_answer(response: str) -> str | None:
 
 def _last_box(text: str) -> str | None:
     """What the last box holds. An empty one is passed over: it quotes the instruction, `put it in \\boxed{}`."""
-    before = len(text)
-    while (start := max(text.rfind("\\boxed", 0, before), text.rfind("\\fbox", 0, before))) >= 0:
-        opening = _BOX.match(text, start)
-        before = start
-        if opening is None or opening.end() == len(text):
+    for opening in reversed(list(_BOX.finditer(text))):
+        if opening.end() == len(text):
             continue
         position = opening.end()
         if text[position] != "{":

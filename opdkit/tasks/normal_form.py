@@ -26,7 +26,7 @@ _ASSIGNMENT = re.compile(r"\s*([A-Za-z](?:_\{?\w+\}?)?(?:\([A-Za-z]\))?|\\[A-Za-
 _FRACTION = r"\\frac\s*(?:\{\s*(-?\d{1,300})\s*\}|(\d))\s*(?:\{\s*(-?\d{1,300})\s*\}|(\d))"
 _DECIMAL = r"((?:\d{1,3}(?:,\d{3})+|\d{1,300})?)(\.\d{0,300})?(?:[eE]([-+]?\d{1,3}))?"
 _NUMBER = re.compile(
-    rf"\s*([-+]?)\s*([{CURRENCIES}]?)\s*([-+]?)\s*"
+    rf"\s*([-+]?)\s*(?:([{CURRENCIES}])\s*([-+]?))?\s*"
     rf"(?:(?:(\d{{1,300}})\s*)?{_FRACTION}|(?:(\d{{1,300}})\s+)?(\d{{1,300}})\s*/\s*(\d{{1,300}})|{_DECIMAL})"
     r"\s*(%|percent\b)?\s*(.*)$",
     re.DOTALL,
