@@ -1,0 +1,70 @@
+"""No tensor of positions x vocabulary exists at any moment, forward or backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from opdkit.heads import Head, logsumexp, sampled_log_prob, support_logits, survey
+from opdkit.heads import tiles as tiles_module
+
+N, V, D, K = 300, 6000, 8, 4
+
+
+class _Largest(TorchDispatchMode):
+    """Remembers the most elements that any result of any operation had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        sizes = [
+            leaf.untyped_storage().nbytes() // leaf.element_size()
+            for leaf in tree_leaves(result)
+            if isinstance(leaf, Tensor)
+        ]
+        self.elements = max([self.elements, *sizes])
+        return result
+
+
+def _run(step: Callable[[Tensor, Head, Tensor], Tensor]) -> int:
+    source = torch.Generator().manual_seed(0)
+    hidden = torch.randn(N, D, generator=source, requires_grad=True)
+    weight = torch.randn(V, D, generator=source, requires_grad=True)
+    ids = torch.randint(0, V, (N, K), generator=source)
+    with _Largest() as largest:
+        step(hidden, Head(weight), ids).sum().backward()
+    return largest.elements
+
+
+def _surveyed(hidden: Tensor, head: Head, ids: Tensor) -> Tensor:
+    found = survey(hidden, head, K, entropy=True).ids
+    assert found is not None
+    return support_logits(hidden, head, found)
+
+
+STEPS = {
+    "support_logits": support_logits,
+    "sampled_log_prob": lambda hidden, head, ids: sampled_log_prob(hidden, head, ids[:, 0]),
+    "logsumexp": lambda hidden, head, ids: logsumexp(hidden, head),
+    "survey": _surveyed,
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_nothing_larger_than_a_tile_or_the_weight(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiles_module, "_ALIVE_CPU", 2**15)
+    monkeypatch.setattr(tiles_module, "_NARROWEST", 2**8)
+    assert _run(STEPS[name]) <= max(V * D, 2**15)
+
+
+def test_the_measure_sees_what_it_should() -> None:
+    assert _run(lambda hidden, head, ids: torch.mm(hidden, head.weight.t())) >= N * V
