@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -64,6 +64,12 @@ def test_only_the_first_occurrence_of_each_id_is_left_out() -> None:
 
 def test_the_known_flaw_of_first_occurrence() -> None:
     assert kept(FirstOccurrence(("<",)), ["1<2 so <think>"]) == ["1.2 so <think>"]
+
+
+def test_a_token_that_is_not_the_students_is_not_its_first() -> None:
+    one = rollout(["<a<b<"])
+    holed = replace(one, mask=torch.tensor([[False, True, True, True, True]]))
+    assert FirstOccurrence(("<",))(holed, LETTERS)[0].tolist() == [False, True, False, True, True]
 
 
 def test_the_denominator_changes() -> None:

@@ -40,6 +40,11 @@ def test_ids_are_laid_out_in_order_from_zero_to_one() -> None:
     assert draw(logits, torch.ones(5, 3, dtype=torch.bool), uniform).tolist() == [0, 0, 1, 1, 2]
 
 
+def test_zero_gives_the_first_allowed_id_though_another_is_likelier() -> None:
+    logits = torch.tensor([[9.0, 0.0, 1.0]])
+    assert draw(logits, torch.tensor([[False, True, True]]), torch.zeros(1)).item() == 1
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_filtered_id_never_comes_out_at_the_ends(sampler: TopP, dtype: torch.dtype) -> None:
