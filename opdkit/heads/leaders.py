@@ -40,7 +40,8 @@ class Leaders:
 
     def result(self) -> tuple[Tensor, Tensor]:
         """ids i64[rows, k] and logits [rows, k]."""
-        self._merge()
+        if self._waiting:
+            self._merge()
         return self._ids[0], self._logits[0]
 
     def _first_bar(self, blocks: Tensor, peaks: Tensor) -> Tensor:

@@ -61,20 +61,20 @@ class SampledToken:
         assert student.sampled_log_prob is not None
         assert teacher.sampled_log_prob is not None
         log_pi = only(student.sampled_log_prob, batch.mask)
-        log_q = only(teacher.sampled_log_prob, batch.mask).detach()
-        old = log_pi.detach() if batch.old_log_prob is None else only(batch.old_log_prob, batch.mask).detach()
-        advantage = self._advantage(old - log_q, batch)
+        log_q = only(teacher.sampled_log_prob, batch.mask)
+        old = log_pi.detach() if batch.old_log_prob is None else only(batch.old_log_prob, batch.mask)
+        advantage = self._advantage(old - log_q, batch).detach()
         if self.surrogate == "score":
             return TokenLoss(only(score_function(log_pi, advantage), batch.mask), {"advantage": advantage})
         loss = ppo_surrogate(log_pi, old, advantage, self.clip_range, self.dual_clip)
-        ratio = only(importance_ratio(log_pi.detach(), old), batch.mask)
+        ratio = only(importance_ratio(log_pi, old).detach(), batch.mask)
         return TokenLoss(only(loss, batch.mask), {"advantage": advantage, "importance_ratio": ratio})
 
     def _advantage(self, log_ratio: Tensor, batch: TokenBatch) -> Tensor:
-        """A_t f32[B, T], zero outside the mask."""
+        """A_t f32[B, T], zero outside the mask, as log_ratio is."""
         if self.clip_log_ratio is not None:
             log_ratio = log_ratio.clamp(-self.clip_log_ratio, self.clip_log_ratio)
-        advantage = -reward_to_go(only(log_ratio, batch.mask), self.discount)
+        advantage = -reward_to_go(log_ratio, self.discount)
         if self.reward_weight != 0.0:
             assert batch.reward is not None
             advantage = advantage + self.reward_weight * batch.reward.to(advantage.dtype).unsqueeze(1)

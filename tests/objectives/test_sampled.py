@@ -134,7 +134,9 @@ def test_raises_what_the_teacher_prefers_and_lowers_the_rest():
 def test_no_gradient_reaches_the_teacher_or_the_old_student():
     student, teacher = _pair()
     old = (student.detach() + 0.1).requires_grad_()
-    _run(SampledToken(discount=0.5), student, teacher.requires_grad_(), old=old).value.sum().backward()
+    loss = _run(SampledToken(discount=0.5), student, teacher.requires_grad_(), old=old)
+    loss.value.sum().backward()
+    assert not any(metric.requires_grad for metric in loss.metrics.values())
     assert teacher.grad is None
     assert old.grad is None
 
