@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from opdkit.errors import UserError
+from opdkit.tasks import ReasoningGym
+from opdkit.tasks.procedural import is_held_out
+
+SUMS = ReasoningGym(
+    dataset="chain_sum",
+    parameters={"min_terms": 4, "max_terms": 7, "min_digits": 1, "max_digits": 1},
+    size=300,
+    split_by="expression",
+    template="Work out {expression} step by step.",
+    scorer="answers",
+)
+TEST = dataclasses.replace(SUMS, split="test")
+
+
+def expression(content: str) -> str:
+    return content.removeprefix("Work out ").removesuffix(" step by step.")
+
+
+def value(text: str) -> int:
+    first, *rest = text.split()
+    return int(first) + sum(int(sign + term) for sign, term in zip(rest[::2], rest[1::2], strict=True))
+
+
+@pytest.mark.parametrize("source", [SUMS, TEST])
+def test_problems_are_the_sums_they_say(source: ReasoningGym) -> None:
+    problems = source.load()
+    assert len(problems) == 300
+    for problem in problems:
+        text = expression(problem.messages[0].content)
+        assert 4 <= len(text.split()[::2]) <= 7
+        assert value(text) == int(problem.reference)
+        assert is_held_out(text) == (source.split == "test")
+    assert len({problem.identifier for problem in problems}) == 300
+
+
+def test_problems_repeat_and_depend_on_the_seed() -> None:
+    again = dataclasses.replace(SUMS)
+    assert list(again.load()[:20]) == list(SUMS.load()[:20])
+    other = dataclasses.replace(SUMS, seed=1).load()
+    ours, theirs = ({problem.messages for problem in problems} for problems in (SUMS.load(), other))
+    assert len(ours & theirs) < 10
+
+
+def test_no_training_question_is_a_test_question_under_any_seed() -> None:
+    train = {p.messages for seed in range(3) for p in dataclasses.replace(SUMS, seed=seed, size=1000).load()}
+    test = {p.messages for seed in range(3) for p in dataclasses.replace(TEST, seed=seed, size=200).load()}
+    assert len(train) > 2900
+    assert len(test) > 590
+    assert not train & test
+
+
+def test_problems_index_like_a_list() -> None:
+    problems = SUMS.load()
+    assert problems[-1] == problems[299]
+    assert [problem.identifier for problem in problems[2:4]] == ["chain_sum/train/0/2", "chain_sum/train/0/3"]
+    with pytest.raises(IndexError):
+        problems[300]
+
+
+def test_a_size_beyond_memory_costs_nothing_until_looked_at() -> None:
+    assert len(dataclasses.replace(SUMS, size=10_000_000).load()) == 10_000_000
+
+
+def test_answers_are_graded_as_numbers() -> None:
+    verdicts = SUMS.grade([("\\boxed{7}", "7"), ("\\boxed{8}", "7"), ("7", "7")])
+    assert [(verdict.correct, verdict.status) for verdict in verdicts] == [
+        (True, "ok"),
+        (False, "ok"),
+        (False, "no_answer"),
+    ]
+
+
+def test_a_puzzle_with_several_solutions_is_scored_by_its_data_set() -> None:
+    source = ReasoningGym(dataset="countdown", size=3, split="test")
+    problem = source.load()[0]
+    gold = json.loads(problem.reference)["answer"]
+    responses = [gold, f"({gold})", f"{gold} + 1", "9**9**9**9", "__import__('os')", "1"]
+    verdicts = source.grade([(f"\\boxed{{{response}}}", problem.reference) for response in responses])
+    assert [verdict.correct for verdict in verdicts] == [True, True, False, False, False, False]
+    assert source.grade([("no idea", problem.reference)])[0].status == "no_answer"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset": "chain_sums"}, "did you mean chain_sum"),
+        ({"parameters": {"min_term": 2}}, "did you mean min_terms"),
+        ({"parameters": {"min_terms": 5, "max_terms": 2}}, "max_terms must be >= min_terms"),
+        ({"template": "Work it out."}, "no field"),
+        ({"template": "{expresion}"}, r"did you mean \{expression\}"),
+        ({"template": "{expression} = {answer}"}, r"asks for \{answer\}"),
+        ({"split": "validation"}, "allowed: train, test"),
+        ({"split_by": "text"}, "is no field"),
+        ({"scorer": "exact"}, "allowed: answers, dataset"),
+        ({"size": 0}, "size=0"),
+    ],
+)
+def test_bad_settings_are_one_line(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        dataclasses.replace(SUMS, **changes).load()  # pyright: ignore[reportArgumentType]
+    assert "\n" not in str(caught.value)
+
+
+def test_a_space_without_test_questions_is_told() -> None:
+    tiny = ReasoningGym(
+        dataset="chain_sum",
+        parameters={"min_terms": 1, "max_terms": 1, "min_digits": 1, "max_digits": 1},
+        size=5,
+        split="test",
+        split_by="num_terms",
+    )
+    with pytest.raises(UserError, match="no test question was found"):
+        tiny.load()[0]
