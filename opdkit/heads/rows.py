@@ -10,8 +10,9 @@ from torch.autograd.function import once_differentiable
 
 from opdkit.heads.head import Head, LogitShape, accumulate_type, exact_products
 
-# Elements of gathered weight rows alive at a time: what is larger only waits on memory.
-_GATHERED = 2**19
+# Elements of gathered weight rows alive at a time: on a CPU more only waits on memory, an accelerator wants few launches.
+_GATHERED_CPU = 2**19
+_GATHERED_ACCELERATOR = 2**25
 
 
 def support_logits(hidden: Tensor, head: Head, ids: Tensor, temperature: float = 1.0) -> Tensor:
@@ -87,7 +88,8 @@ class _RowGradient:
 
 def _parts(ids: Tensor, weight: Tensor) -> list[slice]:
     count, width = ids.shape
-    step = max(1, _GATHERED // max(1, width * weight.shape[1]))
+    gathered = _GATHERED_CPU if weight.device.type == "cpu" else _GATHERED_ACCELERATOR
+    step = max(1, gathered // max(1, width * weight.shape[1]))
     return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
 
