@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from opdkit.heads.head import Head, LogitShape, accumulate_type, exact_products
 
-# Elements of gathered weight rows alive at a time: on a CPU more only waits on memory, an accelerator wants few launches.
+# Elements of gathered weight rows alive at a time: on a CPU more only waits on memory, elsewhere few launches count.
 _GATHERED_CPU = 2**19
 _GATHERED_ACCELERATOR = 2**25
 
