@@ -40,8 +40,9 @@ class AdamW:
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.AdamW:
         """The torch optimiser over `parameters`."""
         first, second = self.betas
+        # Fused: one pass over each parameter, where the plain one makes copies as large as the largest of them.
         return torch.optim.AdamW(
-            parameters, lr=self.lr, betas=(first, second), eps=self.eps, weight_decay=self.weight_decay
+            parameters, lr=self.lr, betas=(first, second), eps=self.eps, weight_decay=self.weight_decay, fused=True
         )
 
     def lr_at(self, step: int, steps: int) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+import torch
+from torch import nn
 
 from opdkit.errors import UserError
 from opdkit.training.optimizer import AdamW
@@ -25,3 +27,19 @@ def test_warm_up_rises_to_the_peak_and_each_schedule_ends_where_it_says() -> Non
 def test_wrong_values_are_refused(wrong: dict) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):
         AdamW(**wrong)
+
+
+def test_the_fused_optimiser_takes_the_textbook_step() -> None:
+    spec = AdamW(lr=0.1, betas=(0.9, 0.99), eps=1e-8, weight_decay=0.5)
+    parameter = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
+    optimizer = spec.build([parameter])
+    expected, first, second = parameter.detach().clone(), torch.zeros(2).double(), torch.zeros(2).double()
+    for step, gradient in enumerate(([0.3, -4.0], [1.0, 0.5]), start=1):
+        parameter.grad = torch.tensor(gradient, dtype=torch.float64)
+        optimizer.step()
+        first = 0.9 * first + 0.1 * parameter.grad
+        second = 0.99 * second + 0.01 * parameter.grad**2
+        expected -= 0.1 * 0.5 * expected
+        expected -= 0.1 * (first / (1 - 0.9**step)) / ((second / (1 - 0.99**step)).sqrt() + 1e-8)
+    torch.testing.assert_close(parameter.detach(), expected, rtol=1e-12, atol=0.0)
+    assert optimizer.defaults["fused"]
