@@ -13,14 +13,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 
 SHOWN = {
     "train/loss": "loss",
@@ -115,24 +114,36 @@ class LiveReporter:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        # On a narrow terminal it is the numbers that give way.
+        rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=True),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            BarColumn(bar_width=16),
+            TextColumn("{task.fields[count]}", markup=False),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[numbers]}", markup=False),
+            TextColumn("{task.fields[numbers]}", markup=False, table_column=rest),
             console=console,
+            expand=True,
             transient=True,
         )
         self._progress.start()
-        self._task: TaskID = self._progress.add_task("", total=None, numbers="")
+        self._task: TaskID = self._progress.add_task("", total=None, count="", numbers="")
 
     def stage(self, text: str) -> None:
-        self._progress.update(self._task, description=escape(_printable(text)))
+        self._progress.update(
+            self._task, description=escape(_printable(text)), completed=0, total=None, count="", numbers=""
+        )
 
     def step(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
-        self._progress.update(self._task, description="training", completed=step, total=total, numbers=numbers(metrics))
+        self._progress.update(
+            self._task,
+            description="training",
+            completed=step,
+            total=total,
+            count=f"{step}/{total}",
+            numbers=numbers(metrics),
+        )
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         shown = Table(title=escape(_printable(title)), title_justify="left", title_style="bold")
