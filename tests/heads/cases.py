@@ -22,8 +22,9 @@ class Kind:
     def head(self, weight: Tensor, bias: Tensor | None) -> Head:
         return Head(weight, bias, self.scale, self.softcap, len(weight) - self.padding)
 
-    def parts(self, vocabulary: int = 23, width: int = 4, seed: int = 0, dtype: torch.dtype = torch.float64):
-        """weight [V + padding, D] and bias; the padded rows are huge, so that reading one shows."""
+    def parts(self, vocabulary: int = 21, width: int = 4, seed: int = 0, dtype: torch.dtype = torch.float64):
+        """weight [V + padding, D] and bias; the padded rows are huge, so that reading one shows. 21 ids in
+        tiles of 5 leave a last tile of one."""
         source = torch.Generator().manual_seed(seed)
         weight = torch.randn(vocabulary + self.padding, width, dtype=torch.float64, generator=source)
         weight[vocabulary:] *= 1e6

@@ -11,7 +11,7 @@ from tests.reference import full_logits
 
 
 @pytest.mark.usefixtures("pieces")
-@pytest.mark.parametrize("k", [1, 4, 23])
+@pytest.mark.parametrize("k", [1, 4, 21])
 def test_equals_a_sort_of_the_full_product(kind, k):
     weight, bias = kind.parts()
     hidden = torch.randn(7, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
@@ -50,7 +50,8 @@ def test_leaders_break_ties_by_id_however_the_tiles_fall(data: st.DataObject):
     k, step = data.draw(st.integers(1, min(size, 40))), data.draw(st.integers(1, 200))
     source = torch.Generator().manual_seed(data.draw(st.integers(0, 2**31)))
     distinct = data.draw(st.sampled_from([1, 2, 7, 10_000]))
-    logits = torch.randint(0, distinct, (rows, size), generator=source).float()
+    gap = data.draw(st.sampled_from([1.0, 2.0**-20]))  # a near tie is no tie
+    logits = gap * torch.randint(0, distinct, (rows, size), generator=source).float()
     leaders = Leaders(rows, k, logits.device, logits.dtype)
     for start in range(0, size, step):
         leaders.update(logits[:, start : start + step].clone(), start)
