@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from opdkit.types import Aggregation, Objective
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -54,8 +57,8 @@ class Experiment:
     the configuration as plain values, for config.yaml.
     """
 
-    objective: Any
-    aggregation: Any
+    objective: Objective
+    aggregation: Aggregation
     sampler: Any
     masking: Any
     model: Any

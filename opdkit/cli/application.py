@@ -121,6 +121,8 @@ def run_job(command: Command, config: DictConfig) -> float:
     folders = [location.conf_dir(), *(f for f in files if f.resolve() != location.conf_dir())]
     origin = Origin(overrides, {str(k): str(v) for k, v in about.runtime.choices.items()}, folders)
     folder = job_folder(Path(about.sweep.dir), about.job.num, overrides) if sweeping else None
+    if sweeping:
+        print(f"\njob {about.job.num}: {' '.join(overrides)}", flush=True)
     try:
         return command.execute(command.prepare(config, origin, folder))
     except Exception as error:

@@ -77,6 +77,7 @@ def test_a_sweep_gives_each_job_its_folder(opdkit: Opdkit, jobs: Jobs) -> None:
         Path("grid/3-objective_sampled-seed_2"),
     ]
     assert [experiment.seed for experiment, _ in jobs] == [1, 2, 1, 2]
+    assert "job 3: objective=sampled seed=2 run_dir=grid\n" in told.out
 
 
 def test_a_failed_job_does_not_stop_the_rest(opdkit: Opdkit, jobs: Jobs) -> None:
