@@ -14,7 +14,7 @@ from opdkit.tasks.normal_form import split_assignment
 
 _CONFIG = (LatexExtractionConfig(boxed_match_priority=0),)
 _JOINED = re.compile(r"\\text\s*\{\s*(?:and|or)\s*\}|\s+(?:and|or)\s+|,\s*(?:and|or)\s+")
-_SPACED_DIGITS = re.compile(r"\d\s+\d")  # two numbers side by side, which math-verify would read as one
+_SPACED_DIGITS = re.compile(r"\d\s+\d")  # two numbers side by side, which math-verify would add
 _PRIMES = (11, 13, 17, 19, 23, 29)
 _CLEARLY_APART = 1e-5
 _REWRITES = (

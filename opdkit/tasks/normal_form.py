@@ -24,7 +24,7 @@ _TEXT = re.compile(
 _MEANINGLESS_SPACE = re.compile(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])")
 _ASSIGNMENT = re.compile(r"\s*([A-Za-z](?:_\{?\w+\}?)?(?:\([A-Za-z]\))?|\\[A-Za-z]+)\s*=\s*(?![=<>])([^=]+)$")
 _FRACTION = r"\\frac\s*(?:\{\s*(-?\d{1,300})\s*\}|(\d))\s*(?:\{\s*(-?\d{1,300})\s*\}|(\d))"
-_DECIMAL = r"((?:\d{1,3}(?:,\d{3})+|\d{1,300})?)(\.\d{0,300})?(?:[eE]([-+]?\d{1,3}))?"
+_DECIMAL = r"((?:\d{1,3}(?:(?:,\d{3})+|(?: \d{3})+)|\d{1,300})?)(\.\d{0,300})?(?:[eE]([-+]?\d{1,3}))?"
 _NUMBER = re.compile(
     rf"\s*([-+]?)\s*(?:([{CURRENCIES}])\s*([-+]?))?\s*"
     rf"(?:(?:(\d{{1,300}})\s*)?{_FRACTION}|(?:(\d{{1,300}})\s+)?(\d{{1,300}})\s*/\s*(\d{{1,300}})|{_DECIMAL})"
@@ -99,7 +99,7 @@ def _value(parts: list[str | None]) -> Fraction | None:
         if int(bottom) == 0:
             return None
         return Fraction(int(top), int(bottom)) + int(whole or mixed or 0)
-    digits = (integer or "").replace(",", "")
+    digits = (integer or "").replace(",", "").replace(" ", "")
     fraction = (point or "").lstrip(".")
     if not digits and not fraction:
         return None

@@ -47,6 +47,15 @@ def test_a_request_that_hangs_times_out_and_the_next_is_answered(pool: WorkerPoo
     assert replies[1] == {"correct": True, "status": "ok"}
 
 
+def test_a_request_costs_half_a_second_of_processor_time_at_most(pool: WorkerPool) -> None:
+    pool.ask([GOOD])
+    worker = psutil.Process(pool.process_ids()[0])
+    before = worker.cpu_times()
+    pool.ask([request(HANGS, "(0,70)")])
+    after = worker.cpu_times()  # of the child too: it died of its limit
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 0.8
+
+
 def test_an_answer_that_keeps_hanging_is_not_tried_forever(pool: WorkerPool) -> None:
     replies = pool.ask([request(HANGS, f"(0,{i})") for i in range(70, 100)])
     assert {reply["status"] for reply in replies} == {"timeout"}
