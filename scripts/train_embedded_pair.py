@@ -279,7 +279,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("opdkit/models/embedded"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--student-step", type=int, default=650, help="the step whose weights become the student")
+    parser.add_argument("--student-step", type=int, default=625, help="the step whose weights become the student")
     parser.add_argument("--batch", type=int, default=16, help="problems a step")
     parser.add_argument("--lr", type=float, default=2.5e-3)
     parser.add_argument("--problems", type=int, default=1024, help="held-out problems to measure on")

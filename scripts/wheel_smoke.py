@@ -27,7 +27,8 @@ def main() -> None:
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        run(sys.executable, "-m", "build", "--wheel", "--outdir", temporary, str(ROOT), cwd=folder, environment=environment)
+        build = (sys.executable, "-m", "build", "--wheel", "--outdir", temporary, str(ROOT))
+        run(*build, cwd=folder, environment=environment)
         (wheel,) = folder.glob("opdkit-*.whl")
         names = zipfile.ZipFile(wheel).namelist()
         for wanted in ("opdkit/conf/train.yaml", "opdkit/models/embedded/teacher/model.safetensors", "opdkit/py.typed"):

@@ -13,7 +13,8 @@ class Head:
     """An lm_head: z = scale * (h . W_v + b_v), then z = softcap * tanh(z / softcap) where a softcap is set.
 
     weight [R, D] and bias [R] or None, R rows of which only the first `vocabulary` are ids that exist
-    (the others are padding and take part in nothing). `weight` may be the input embedding (tied).
+    (the others are padding and take part in nothing). `tied`: weight is also the input embedding that `hidden`
+    comes from, whose dense gradient autograd will add: that of a few named rows may then be sparse.
     """
 
     weight: Tensor
@@ -21,6 +22,7 @@ class Head:
     scale: float = 1.0
     softcap: float | None = None
     vocabulary: int = 0
+    tied: bool = False
 
     def __post_init__(self) -> None:
         if self.weight.dim() != 2:

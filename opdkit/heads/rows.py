@@ -13,6 +13,8 @@ from opdkit.heads.head import Head, LogitShape, accumulate_type, exact_products
 # Elements of gathered weight rows alive at a time: on a CPU more only waits on memory, elsewhere few launches count.
 _GATHERED_CPU = 2**19
 _GATHERED_ACCELERATOR = 2**25
+# A sparse gradient pays while the ids named, each counted, are at most one in this many of the weight's rows.
+_FEW_ROWS = 4
 
 
 def support_logits(hidden: Tensor, head: Head, ids: Tensor, temperature: float = 1.0) -> Tensor:
@@ -23,13 +25,14 @@ def support_logits(hidden: Tensor, head: Head, ids: Tensor, temperature: float =
     accumulated in float32 whatever the weights are. Memory beside the gradients grows with N * K.
     """
     head.check_ids(ids)
-    return _SupportLogits.apply(hidden, head.weight, head.bias, ids, head.shape(temperature))  # type: ignore[no-any-return]
+    shape = head.shape(temperature)
+    return _SupportLogits.apply(hidden, head.weight, head.bias, ids, shape, head.tied)  # type: ignore[no-any-return]
 
 
 class _SupportLogits(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, shape: LogitShape
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, shape: LogitShape, tied: bool
     ) -> Tensor:
         logits = hidden.new_empty(ids.shape, dtype=accumulate_type(hidden, weight))
         with exact_products(hidden):
@@ -40,7 +43,7 @@ class _SupportLogits(torch.autograd.Function):
             logits += bias[ids]
         logits = shape.apply_(logits)
         ctx.save_for_backward(hidden, weight, bias, ids, logits)
-        ctx.shape = shape
+        ctx.shape, ctx.tied = shape, tied
         return logits
 
     @staticmethod
@@ -50,7 +53,7 @@ class _SupportLogits(torch.autograd.Function):
         need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
         gradient = ctx.shape.pull_back_(gradients[0].clone(), logits)
         for_hidden = torch.empty_like(hidden) if need_hidden else None
-        rows = _RowGradient(weight, ids, gradient.dtype) if need_weight else None
+        rows = _RowGradient(weight, ids, gradient.dtype, ctx.tied) if need_weight else None
         for part in _parts(ids, weight) if need_hidden or need_weight else ():
             if for_hidden is not None:
                 gathered = _gather(weight, ids[part], gradient.dtype)
@@ -61,29 +64,39 @@ class _SupportLogits(torch.autograd.Function):
         for_bias = None
         if need_bias:
             for_bias = gradient.new_zeros(bias.shape).index_add_(0, ids.flatten(), gradient.flatten()).to(bias.dtype)
-        return for_hidden, None if rows is None else rows.dense(), for_bias, None, None
+        return for_hidden, None if rows is None else rows.result(), for_bias, None, None, None
 
 
 class _RowGradient:
-    """The gradient of the named rows of a weight; an id named by many positions is summed in `dtype`."""
+    """The gradient of the named rows of a weight; an id named by many positions is summed in `dtype`.
 
-    def __init__(self, weight: Tensor, ids: Tensor, dtype: torch.dtype) -> None:
-        self._rows, self._place = None, ids
-        self._full = torch.zeros_like(weight)
-        self._sum = self._full
-        if weight.dtype != dtype:  # half precision: sum beside it, round once
+    Dense, unless `tied` and few rows are named: then the embedding's dense gradient arrives after this one, and
+    autograd adds the named rows to it in place, where a second dense tensor would be as large as the weight.
+    """
+
+    def __init__(self, weight: Tensor, ids: Tensor, dtype: torch.dtype, tied: bool) -> None:
+        self._rows, self._place, self._weight = None, ids, weight
+        self._sparse = tied and ids.numel() <= weight.shape[0] // _FEW_ROWS
+        if self._sparse or weight.dtype != dtype:  # half precision: sum beside it, round once
             self._rows, self._place = ids.unique(return_inverse=True)
             self._sum = weight.new_zeros(len(self._rows), weight.shape[1], dtype=dtype)
+        else:
+            self._sum = torch.zeros_like(weight)
 
     def add(self, part: slice, outer: Tensor) -> None:
         """outer [n, K, D], the gradient of the rows that ids[part] names."""
         self._sum.index_add_(0, self._place[part].flatten(), outer.flatten(0, 1))
 
-    def dense(self) -> Tensor:
-        """The gradient of the whole weight."""
-        if self._rows is not None:
-            self._full[self._rows] = self._sum.to(self._full.dtype)
-        return self._full
+    def result(self) -> Tensor:
+        """The gradient of the whole weight, in its type."""
+        if self._rows is None:
+            return self._sum
+        named = self._sum.to(self._weight.dtype)
+        if self._sparse:
+            return torch.sparse_coo_tensor(
+                self._rows[None], named, self._weight.shape, is_coalesced=True, check_invariants=False
+            )
+        return torch.zeros_like(self._weight).index_copy_(0, self._rows, named)
 
 
 def _parts(ids: Tensor, weight: Tensor) -> list[slice]:

@@ -90,7 +90,8 @@ def read_head(module: Any, vocabulary: int) -> Head:
             scale *= float(found) ** power
     softcap = getattr(config, "final_logit_softcapping", None)
     bias: Tensor | None = getattr(linear, "bias", None)
-    return Head(linear.weight, bias, scale, softcap, min(vocabulary, linear.weight.shape[0]))
+    tied = module.get_input_embeddings().weight is linear.weight
+    return Head(linear.weight, bias, scale, softcap, min(vocabulary, linear.weight.shape[0]), tied)
 
 
 def first_line(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from opdkit.functional.layout import align_left
 from opdkit.functional.supports import join_supports
-from opdkit.heads import Head, sampled_log_prob, support_logits, survey
+from opdkit.heads import Head, Survey, sampled_log_prob, support_logits, survey
 from opdkit.models.language_model import LanguageModel
 from opdkit.types import Rollout, Scores
 
@@ -83,7 +83,7 @@ def _score(
     fields: dict[str, Any] = {}
     if request.sampled:
         fields["sampled_log_prob"] = sampled_log_prob(hidden, head, sampled, temperature)
-    if looked is not None and request.survey_k:
+    if looked is not None and looked.logsumexp is not None:
         fields |= {"logsumexp": looked.logsumexp, "entropy": looked.entropy}
         fields["top_ids"] = None if looked.ids is None else looked.ids[:, : request.survey_k]
         if not request.sampled:
@@ -101,12 +101,12 @@ def _support(
     sampled: Tensor,
     place: tuple[Tensor, Tensor],
     request: Request,
-    looked: Any,
+    looked: Survey | None,
     t: float,
 ) -> dict[str, Tensor | None]:
     parts: list[Tensor] = []
     masks: list[Tensor | None] = []
-    if request.top_k and looked is not None:
+    if request.top_k and looked is not None and looked.ids is not None:
         parts.append(looked.ids[:, : request.top_k])
         masks.append(None)
     if request.support_ids is not None:
@@ -121,8 +121,11 @@ def _support(
         ids, mask = parts[0], masks[0]
     else:
         ids, mask = join_supports(parts, masks)
-    own = request.top_k and len(parts) == 1 and not hidden.requires_grad
-    logits = looked.logits[:, : request.top_k] if own else support_logits(hidden, head, ids, t)
+    if request.top_k and len(parts) == 1 and not hidden.requires_grad and looked is not None:
+        assert looked.logits is not None
+        logits = looked.logits[:, : request.top_k]
+    else:
+        logits = support_logits(hidden, head, ids, t)
     return {"support_ids": ids, "support_logits": logits, "support_mask": mask}
 
 

@@ -86,6 +86,10 @@ def _models(experiment: Experiment, found: Found | None, device: torch.device) -
     teacher: LoadedTeacher = experiment.teacher.load(device)
     require_same(student.tokenizer, teacher.model.tokenizer, (experiment.model.path, teacher.model.name))
     vocabulary = min(student.vocabulary, teacher.model.vocabulary)
+    if experiment.objective.needs.k > vocabulary:
+        raise UserError(
+            f"objective.k={experiment.objective.needs.k} is more than the {vocabulary} ids of the vocabulary"
+        )
     return student.restricted(vocabulary), LoadedTeacher(teacher.model.restricted(vocabulary))
 
 

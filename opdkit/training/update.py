@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -71,7 +72,9 @@ class Updater:
         the weights and the optimiser stay as they are. Returns loss, grad_norm, grad_variance, grad_snr,
         lr and `skipped` (0 or 1).
         """
-        denominator = self.accelerator.reduce(self.aggregation.denominator(batch.counted), reduction="sum")
+        denominator = cast(
+            "Tensor", self.accelerator.reduce(self.aggregation.denominator(batch.counted), reduction="sum")
+        )
         variance = GradientVariance(self.watched)
         loss = 0.0
         self.optimizer.zero_grad(set_to_none=True)

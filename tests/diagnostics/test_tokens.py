@@ -29,7 +29,9 @@ def test_every_metric_is_its_definition() -> None:
     student, teacher = scores(student_logits, ids, tokens, 4), scores(teacher_logits, ids, tokens, 4)
     mask = torch.ones(2, 3, dtype=torch.bool)
     prompts = Prompts(tokens, mask, ())
-    found = token_metrics(Rollout(prompts, tokens, mask, tokens.float(), torch.full((2, 3), 0.25), ()), student, teacher)
+    found = token_metrics(
+        Rollout(prompts, tokens, mask, tokens.float(), torch.full((2, 3), 0.25), ()), student, teacher
+    )
     p, q = student_logits.softmax(-1), teacher_logits.softmax(-1)
     for row in range(2):
         for step in range(3):

@@ -15,11 +15,29 @@ from tests.invariants.conftest import metrics, weights
 
 Train = Callable[..., Path]
 EVERY_STEP = (
-    "train/loss train/grad_norm train/grad_variance train/grad_snr train/lr opd/student_mass opd/teacher_mass "
-    "opd/outside_support opd/overlap opd/positive_fraction opd/log_ratio_mean opd/student_entropy opd/teacher_entropy "
-    "opd/masked_fraction rollout/length_mean rollout/truncated_fraction rollout/reward_mean time/rollout_s "
-    "time/teacher_s time/update_s perf/tokens_per_s perf/peak_rss_mib"
-).split()
+    "train/loss",
+    "train/grad_norm",
+    "train/grad_variance",
+    "train/grad_snr",
+    "train/lr",
+    "opd/student_mass",
+    "opd/teacher_mass",
+    "opd/outside_support",
+    "opd/overlap",
+    "opd/positive_fraction",
+    "opd/log_ratio_mean",
+    "opd/student_entropy",
+    "opd/teacher_entropy",
+    "opd/masked_fraction",
+    "rollout/length_mean",
+    "rollout/truncated_fraction",
+    "rollout/reward_mean",
+    "time/rollout_s",
+    "time/teacher_s",
+    "time/update_s",
+    "perf/tokens_per_s",
+    "perf/peak_rss_mib",
+)
 
 
 @pytest.mark.parametrize("objective", ["topk", "sampled"])

@@ -19,7 +19,9 @@ def best(logits: torch.Tensor) -> torch.Tensor:
     return logits == logits.amax(dim=-1, keepdim=True)
 
 
-def write(count: int = 6, batch_size: int = 64, temperature: float = 1.0, sampler=everything, limit: int = 24) -> Rollout:
+def write(
+    count: int = 6, batch_size: int = 64, temperature: float = 1.0, sampler=everything, limit: int = 24
+) -> Rollout:
     model = tiny_model(0)
     problems = rendered(model, tiny_problems(count))
     return HFRollout(limit, 256, batch_size).generate(model, problems, sampler, temperature, list(range(count)))
@@ -66,7 +68,8 @@ def test_greedy_equals_transformers_generate() -> None:
     for row, problem in enumerate(rollout.prompts.problems):
         prompt = torch.tensor([model.render(problem.messages)])
         answer = model.module.generate(
-            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=16, do_sample=False, suppress_tokens=[260, 261, 262, 263]
+            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=16, do_sample=False,
+            suppress_tokens=[260, 261, 262, 263],
         )  # fmt: skip
         assert rows_of(rollout)[row] == answer[0, prompt.shape[1] :].tolist()
 

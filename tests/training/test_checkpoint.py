@@ -27,8 +27,13 @@ def trained(steps: int) -> tuple[nn.Module, torch.optim.AdamW]:
 def save(folder: Path, step: int, keep: int = 3, steps: int = 2) -> Path:
     _, optimizer = trained(steps)
     return checkpoint.write(
-        folder, step, lambda beside: (beside / "weights.bin").write_bytes(b"w" * 1000), optimizer, {"cursor": step}, keep
-    )  # fmt: skip
+        folder,
+        step,
+        lambda beside: (beside / "weights.bin").write_bytes(b"w" * 1000),
+        optimizer,
+        {"cursor": step},
+        keep,
+    )
 
 
 def test_the_newest_is_found_and_only_the_last_are_kept(tmp_path: Path) -> None:
