@@ -48,7 +48,7 @@ def _mass(scores: Scores, mask: Tensor | None) -> Tensor:
 def _overlap(student_ids: Tensor, teacher_ids: Tensor) -> Tensor:
     """f32[B, T] from i64[B, T, K] each; sorted search keeps it to [B, T, K]."""
     ordered = student_ids.sort(dim=-1).values
-    place = torch.searchsorted(ordered, teacher_ids).clamp(max=ordered.shape[-1] - 1)
+    place = torch.searchsorted(ordered.contiguous(), teacher_ids.contiguous()).clamp(max=ordered.shape[-1] - 1)
     return (ordered.gather(-1, place) == teacher_ids).float().mean(dim=-1)
 
 

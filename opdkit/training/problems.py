@@ -52,6 +52,15 @@ class ProblemStream:
                 )
         return taken
 
+    def require_one(self, tries: int = 64) -> None:
+        """Raise UserError, before anything is written, where none of the first `tries` prompts fits."""
+        lengths = [len(self._render(self._problems[i])) for i in range(min(tries, len(self._problems)))]
+        if min(lengths) > self._limit:
+            raise UserError(
+                f"rollout.max_prompt_tokens={self._limit}: the first {len(lengths)} prompts of the task are all longer "
+                f"(the shortest has {min(lengths)} tokens)"
+            )
+
     def _index(self, cursor: int) -> int:
         epoch, place = divmod(cursor, len(self._problems))
         if epoch != self._epoch:

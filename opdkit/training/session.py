@@ -53,6 +53,7 @@ def open_session(experiment: Experiment, found: Found | None) -> Session:
         return student.render(problem.messages)
 
     stream = ProblemStream(problems, render, experiment.rollout.max_prompt_tokens, experiment.seed)
+    stream.require_one()
     stream.cursor, stream.dropped = (found.state["cursor"], found.state["dropped"]) if found else (0, 0)
     updater = _updater(experiment, accelerator, student)
     if found:
@@ -87,9 +88,7 @@ def _models(experiment: Experiment, found: Found | None, device: torch.device) -
     require_same(student.tokenizer, teacher.model.tokenizer, (experiment.model.path, teacher.model.name))
     vocabulary = min(student.vocabulary, teacher.model.vocabulary)
     if experiment.objective.needs.k > vocabulary:
-        raise UserError(
-            f"objective.k={experiment.objective.needs.k} is more than the {vocabulary} ids of the vocabulary"
-        )
+        raise UserError(f"objective.k={experiment.objective.needs.k} is more than the vocabulary of {vocabulary}")
     return student.restricted(vocabulary), LoadedTeacher(teacher.model.restricted(vocabulary))
 
 

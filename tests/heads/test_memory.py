@@ -68,3 +68,23 @@ def test_nothing_larger_than_a_tile_or_the_weight(name: str, monkeypatch: pytest
 
 def test_the_measure_sees_what_it_should() -> None:
     assert _run(lambda hidden, head, ids: torch.mm(hidden, head.weight.t())) >= N * V
+
+
+def test_a_tied_head_adds_no_second_gradient_as_large_as_the_weight() -> None:
+    weight = torch.randn(V, D, requires_grad=True)
+    ids, read = torch.randint(0, V, (N // 2, K)), torch.randint(0, V, (N // 2,))
+    sizes = []
+
+    class Count(_Largest):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = super().__torch_dispatch__(func, types, args, kwargs)
+            makes = ("zeros", "new_zeros", "zeros_like", "embedding_dense_backward", "clone", "add.Tensor")
+            whole = isinstance(result, Tensor) and result.layout == torch.strided and result.numel() == V * D
+            if whole and any(name in str(func) for name in makes):
+                sizes.append(str(func))
+            return result
+
+    with Count():
+        hidden = torch.nn.functional.embedding(read, weight) * 1.0
+        support_logits(hidden, Head(weight, tied=True), ids).sum().backward()
+    assert sizes == ["aten.embedding_dense_backward.default"]

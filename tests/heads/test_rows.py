@@ -111,3 +111,22 @@ def test_autocast_does_not_narrow_float32(kind):
     again = support_logits(hidden, head, ids, kind.temperature)
     torch.testing.assert_close(logits, again, rtol=0, atol=0)
     torch.testing.assert_close(inside, torch.autograd.grad(again.sum(), hidden)[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("positions", [3, 60], ids=["few rows", "many rows"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_tied_weight_gets_the_gradient_of_both_uses_as_one_dense_tensor(positions, dtype):
+    source = torch.Generator().manual_seed(4)
+    ids = torch.randint(0, 40, (positions, 2), generator=source)
+    read = torch.randint(0, 40, (positions,), generator=source)
+    gradients = []
+    for tied in (False, True):
+        weight = torch.randn(40, 4, generator=source.manual_seed(5), dtype=torch.float64).to(dtype).requires_grad_()
+        for _ in range(2):  # the second one is added to the first
+            hidden = torch.nn.functional.embedding(read, weight).tanh()
+            support_logits(hidden, Head(weight, tied=tied), ids, 1.3).square().sum().backward()
+        assert weight.grad is not None
+        assert weight.grad.layout == torch.strided
+        gradients.append(weight.grad)
+    torch.testing.assert_close(gradients[1], gradients[0])
+    assert gradients[0].abs().sum() > 0
