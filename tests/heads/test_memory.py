@@ -75,9 +75,9 @@ def test_a_tied_head_adds_no_second_gradient_as_large_as_the_weight() -> None:
     ids, read = torch.randint(0, V, (N // 2, K)), torch.randint(0, V, (N // 2,))
     sizes = []
 
-    class Count(_Largest):
+    class Count(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            result = super().__torch_dispatch__(func, types, args, kwargs)
+            result = func(*args, **(kwargs or {}))
             makes = ("zeros", "new_zeros", "zeros_like", "embedding_dense_backward", "clone", "add.Tensor")
             whole = isinstance(result, Tensor) and result.layout == torch.strided and result.numel() == V * D
             if whole and any(name in str(func) for name in makes):
