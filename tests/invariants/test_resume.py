@@ -43,7 +43,7 @@ def _same(one: Path, two: Path) -> None:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("after", [3, 6])
+@pytest.mark.parametrize("after", [3, pytest.param(6, marks=pytest.mark.slow)])
 def test_after_kill_9(train: Train, start: Start, pair: list[str], tmp_path: Path, after: int) -> None:
     whole = train("whole", *LONG)
     process = start("killed", *LONG)
@@ -55,7 +55,10 @@ def test_after_kill_9(train: Train, start: Start, pair: list[str], tmp_path: Pat
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
+)
 def test_after_a_signal_which_saves_and_says_so(
     train: Train, start: Start, pair: list[str], tmp_path: Path, number: int, status: int
 ) -> None:
