@@ -1,0 +1,58 @@
+"""Print a markdown table of finished runs, seeds of the same objective together: `seed_table.py RUN [RUN ...]`."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import yaml
+
+# Two-sided 95 % points of Student's t for 1 to 9 degrees of freedom.
+_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def interval(values: Sequence[float]) -> str:
+    """Mean and 95 % t-interval over seeds, in percent; the mean alone for one seed or more than ten."""
+    if not 2 <= len(values) <= len(_T95) + 1:
+        return f"{100 * mean(values):.1f}"
+    half = _T95[len(values) - 2] * stdev(values) / math.sqrt(len(values))
+    return f"{100 * mean(values):.1f} ± {100 * half:.1f}"
+
+
+def read(folder: Path) -> tuple[str, int, dict[str, Any]]:
+    """(objective, seed, summary) of a finished run. SystemExit names a folder that holds none."""
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        sys.exit(f"{folder} is no finished run: {error.strerror} ({Path(str(error.filename)).name})")
+    return config["objective"]["_target_"].rsplit(".", 1)[-1], config["seed"], summary
+
+
+def main(folders: Sequence[str]) -> None:
+    """Rows: one a run, then one an objective."""
+    if not folders:
+        sys.exit(__doc__)
+    runs = sorted((read(Path(folder)) for folder in folders), key=lambda run: run[:2])
+    print("| objective | seed | before | after (95 % interval over problems) | teacher | cut | minutes |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for objective, seed, found in runs:
+        low, high = found["after"]["ci95"]
+        cells = [100 * found[name]["pass@1"] for name in ("before", "after", "teacher")]
+        cut, minutes = 100 * found["after"]["truncated_fraction"], found["seconds"] / 60
+        print(
+            f"| {objective} | {seed} | {cells[0]:.1f} | {cells[1]:.1f} ({100 * low:.1f} to {100 * high:.1f}) "
+            f"| {cells[2]:.1f} | {cut:.1f} | {minutes:.1f} |"
+        )
+    for objective in sorted({name for name, _, _ in runs}):
+        after = [found["after"]["pass@1"] for name, _, found in runs if name == objective]
+        print(f"| **{objective}** | {len(after)} seeds | | **{interval(after)}** (t-interval over seeds) | | | |")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
