@@ -138,7 +138,7 @@ class TokenLoss:
 @dataclass(frozen=True)
 class Verdict:
     """A grader's word on one response. `extracted` is the answer it read, None where there was none;
-    `status` is "ok", or why no grade was possible ("timeout", "crashed", "too_long", "no_answer")."""
+    `status` is "ok", or why no grade was possible ("timeout", "crashed", "too_long", "too_complex", "no_answer")."""
 
     correct: bool
     extracted: str | None = None

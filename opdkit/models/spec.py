@@ -34,6 +34,8 @@ class ModelSpec:
             raise UserError(f"dtype={self.dtype!r} is not one of float32, bfloat16, float16")
         if not self.path:
             raise UserError("path='' names no model: give a folder or a hub id")
+        if self.path.startswith("embedded/") and self.path not in EMBEDDED:
+            raise UserError(f"path={self.path!r} is not in the package; allowed: {' and '.join(EMBEDDED)}")
 
     def location(self) -> str:
         """The folder or hub id that transformers is given."""

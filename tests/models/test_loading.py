@@ -100,7 +100,7 @@ def test_what_is_no_model_is_told_in_one_line(tmp_path: Path, monkeypatch: pytes
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("field", "value"), [("dtype", "int8"), ("path", "")])
+@pytest.mark.parametrize(("field", "value"), [("dtype", "int8"), ("path", ""), ("path", "embedded/studnt")])
 def test_a_spec_refuses_what_it_cannot_hold(field: str, value: str) -> None:
     with pytest.raises(UserError, match=field):
         ModelSpec(**{"path": "x", field: value})
