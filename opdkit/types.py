@@ -112,6 +112,7 @@ class Needs:
     include_sampled: the sampled token joins the support.
     logsumexp: the full-vocabulary normaliser of both models.
     old_log_prob: the student's log-probs before the first update; reward: the task's verdict.
+    single_update: its gradient is right only where a rollout batch is used for one update.
     """
 
     sampled: bool = False
@@ -121,6 +122,7 @@ class Needs:
     logsumexp: bool = False
     old_log_prob: bool = False
     reward: bool = False
+    single_update: bool = False
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def check_together(experiment: Experiment) -> None:
     """Choices that are each fine and cannot be combined. Raises UserError."""
     needs = experiment.objective.needs
     updates = experiment.batch.updates
-    if updates > 1 and not needs.old_log_prob and needs.support is None:
+    if updates > 1 and needs.single_update:
         name = type(experiment.objective).__name__
         raise UserError(
             f"batch.epochs={experiment.batch.epochs}: {updates} updates on one batch of rollouts, and {name} as "

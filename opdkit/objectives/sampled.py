@@ -54,7 +54,8 @@ class SampledToken:
     @property
     def needs(self) -> Needs:
         """Both models' log-probs of the sampled tokens; old ones only where a ratio is formed."""
-        return Needs(sampled=True, old_log_prob=self.surrogate == "ppo", reward=self.reward_weight != 0.0)
+        ratio = self.surrogate == "ppo"
+        return Needs(sampled=True, old_log_prob=ratio, reward=self.reward_weight != 0.0, single_update=not ratio)
 
     def __call__(self, student: Scores, teacher: Scores, batch: TokenBatch) -> TokenLoss:
         """value f32[B, T]; metrics: advantage, and importance_ratio under ppo."""

@@ -93,7 +93,7 @@ TYPED: list[tuple[str, list[str]]] = [
     ("train objective.k=8 k=9", ["k=9 and objective.k=8 disagree", "keep one"]),
     ("train k=8 k=9", ["k: given twice"]),
     ("train batch.mini_batch=48", ["batch.mini_batch=48: must divide the step's 64 rollouts"]),
-    ("train batch.micro_batch=12", ["batch.micro_batch=12: must divide batch.mini_batch=64"]),
+    ("train batch.micro_batch=12", ["batch.micro_batch=12: must divide batch.mini_batch=16"]),
     ("train objective=sampled objective.surrogate=score batch.epochs=2", ["batch.epochs=2", "importance ratio"]),
     ("train resume=true", ["resume=true: which run", "run_dir"]),
     ("train run_dir=new resume=true", ["resume=true", "new"]),

@@ -44,7 +44,7 @@ def test_refuses_what_is_out_of_range(key, value):
 
 def test_needs_follow_the_choices():
     assert SampledToken().needs == Needs(sampled=True, old_log_prob=True)
-    assert SampledToken(surrogate="score").needs == Needs(sampled=True)
+    assert SampledToken(surrogate="score").needs == Needs(sampled=True, single_update=True)
     assert SampledToken(reward_weight=0.5).needs.reward
 
 
