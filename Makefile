@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 install: $(INSTALLED)  ## make a virtual environment and install opdkit with its tools into it
 
-demo: install  ## install, then train the embedded student from its teacher (about three minutes on 2 cores)
+demo: install  ## install, then train the embedded student from its teacher (minutes on 2 cores)
 	$(BIN)/opdkit train
 
 test: install  ## the fast tests (at most ten minutes on 2 cores)
