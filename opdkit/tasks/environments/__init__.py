@@ -1,0 +1,32 @@
+"""Text games to act in: one small interface, each game in a process of its own.
+
+The names below load on first use: a game's process starts from this package and must not load torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from opdkit.tasks.environments.base import Crash, Environment, EnvironmentSource, Episode, Observation, StepResult
+
+_HOMES = {
+    **dict.fromkeys(("Crash", "Environment", "EnvironmentSource", "Episode", "Observation", "StepResult"), "base"),
+}
+
+__all__ = [
+    "Crash",
+    "Environment",
+    "EnvironmentSource",
+    "Episode",
+    "Observation",
+    "StepResult",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
