@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from opdkit.heads.head import Head, accumulate_type, exact_products
+from opdkit.heads.gradients import HeadGradient
+from opdkit.heads.head import Head, accumulate_type
 from opdkit.heads.mass import Mass
 from opdkit.heads.tiles import Tile, plan
 
@@ -68,35 +69,18 @@ class _Normaliser(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         for_normaliser, for_named = gradients
-        hidden, weight, bias, ids, normaliser = ctx.saved_tensors
-        need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
-        walk, dtype = plan(hidden, ctx.head, ctx.temperature), normaliser.dtype
-        for_hidden = torch.zeros_like(hidden, dtype=dtype) if need_hidden else None
-        for_bias = torch.zeros_like(bias) if need_bias else None
-        for_weight = torch.empty_like(weight) if need_weight else None
-        if for_weight is not None:
-            for_weight[ctx.head.vocabulary :] = 0
-        with exact_products(hidden):
-            for tile in walk.tiles():
-                # Summed over the row blocks in float32, and only then rounded to the weight's type.
-                part = torch.zeros_like(tile.weight, dtype=dtype) if need_weight else None
-                for rows in walk.rows:
-                    logits = tile.logits(rows)
-                    gradient = (logits - normaliser[rows, None]).exp_().mul_(for_normaliser[rows, None])
-                    if ids is not None:
-                        inside, column = _locate(ids[rows], tile)
-                        gradient.scatter_add_(1, column, torch.where(inside, for_named[rows], 0.0)[:, None])
-                    gradient = walk.shape.pull_back_(gradient, logits)
-                    if for_bias is not None:
-                        for_bias[tile.start : tile.stop] += gradient.sum(0)
-                    gradient = gradient.to(walk.product)
-                    if for_hidden is not None:
-                        for_hidden[rows] += torch.mm(gradient, tile.weight)
-                    if part is not None:
-                        part += torch.mm(gradient.t(), walk.hidden[rows])
-                if for_weight is not None and part is not None:
-                    for_weight[tile.start : tile.stop] = part
-        return None if for_hidden is None else for_hidden.to(hidden.dtype), for_weight, for_bias, None, None, None
+        hidden, _, _, ids, normaliser = ctx.saved_tensors
+        walk = plan(hidden, ctx.head, ctx.temperature)
+        total = HeadGradient(walk, ctx.needs_input_grad[:3], normaliser.dtype)
+        for tile in walk.tiles():
+            for rows in walk.rows:
+                logits = tile.logits(rows)
+                gradient = (logits - normaliser[rows, None]).exp_().mul_(for_normaliser[rows, None])
+                if ids is not None:
+                    inside, column = _locate(ids[rows], tile)
+                    gradient.scatter_add_(1, column, torch.where(inside, for_named[rows], 0.0)[:, None])
+                total.add(tile, rows, walk.shape.pull_back_(gradient, logits))
+        return *total.result(hidden), None, None, None
 
 
 def _locate(ids: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from opdkit.heads import Head, logsumexp, sampled_log_prob, support_logits, survey
+from opdkit.heads import Divergence, Head, logsumexp, sampled_log_prob, support_logits, survey, vocabulary_divergence
 from opdkit.heads import tiles as tiles_module
+from tests.heads.divergences import JensenShannon, ReverseKL
 
 N, V, D, K = 300, 6000, 8, 4
 
@@ -51,11 +52,18 @@ def _surveyed(hidden: Tensor, head: Head, ids: Tensor) -> Tensor:
     return support_logits(hidden, head, found)
 
 
+def _against_a_teacher(divergence: Divergence) -> Callable[[Tensor, Head, Tensor], Tensor]:
+    teacher = torch.randn(N, D), Head(torch.randn(V, D))
+    return lambda hidden, head, ids: vocabulary_divergence(hidden, head, *teacher, divergence)
+
+
 STEPS = {
     "support_logits": support_logits,
     "sampled_log_prob": lambda hidden, head, ids: sampled_log_prob(hidden, head, ids[:, 0]),
     "logsumexp": lambda hidden, head, ids: logsumexp(hidden, head),
     "survey": _surveyed,
+    "reverse KL": _against_a_teacher(ReverseKL()),
+    "Jensen-Shannon": _against_a_teacher(JensenShannon()),
 }
 
 
