@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(ValueError):
     """Something the user can mend: a key, a value, a file. One line; exit status 2."""
@@ -20,3 +23,12 @@ class Interrupted(BaseException):
     def __init__(self, signum: int) -> None:
         super().__init__(f"interrupted by signal {signum}")
         self.signum = signum
+
+
+@contextmanager
+def told_after(prefix: str) -> Iterator[None]:
+    """Errors begin with the key they are about; here it is completed: `path=x: no such file` after `task.`."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{prefix}{error}") from error

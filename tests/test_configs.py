@@ -9,7 +9,7 @@ import pytest
 
 from opdkit.cli.check import check_one, choices, placeholders
 from opdkit.config import location, schema
-from opdkit.config.compose import Source
+from opdkit.config.compose import Source, compose
 
 CHOICES = list(choices(None))
 FILES = sorted(location.conf_dir().glob("*/*.yaml"))
@@ -31,6 +31,11 @@ def test_says_what_it_is(file: Path) -> None:
     text = location.description(file)
     assert 10 <= len(text) <= 110, "`opdkit ls` shows the first comment line"
     assert re.fullmatch(r"[a-z0-9_]+", file.stem)
+
+
+@pytest.mark.parametrize("file", sorted((location.conf_dir() / "benchmark").glob("*.yaml")), ids=lambda f: f.stem)
+def test_a_benchmark_is_filed_under_its_own_name(file: Path) -> None:
+    assert compose(Source("eval"), [f"benchmark={file.stem}"]).benchmark.name == file.stem
 
 
 EXPERIMENTS = [text for _, choice in CHOICES for text in choice if text.startswith("experiment=")]

@@ -21,7 +21,7 @@ from opdkit.training.folder import RunFolder
 class _Job:
     experiment: Experiment
     folder: Path
-    overrides: tuple[str, ...]
+    asked: tuple[str, ...]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -52,7 +52,14 @@ def _prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None) -> _
         folder.require_new()
     elif folder.config.exists():
         folder.require_same_config(experiment.resolved)
-    return _Job(experiment, path, tuple(origin.overrides))
+    return _Job(experiment, path, _asked(origin))
+
+
+def _asked(origin: Origin) -> tuple[str, ...]:
+    """What `opdkit eval` is to be told to ask the same questions, whoever chose them: the user or an experiment."""
+    own = [word for folder in origin.folders[1:] for word in ("--config-dir", str(folder))]
+    changed = [text for text in origin.overrides if text.startswith("benchmark.")]
+    return (f"benchmark={origin.choices['benchmark']}", *changed, *own)
 
 
 def _execute(prepared: _Job) -> float:
@@ -62,7 +69,7 @@ def _execute(prepared: _Job) -> float:
 
     with terminal_reporter() as reporter:
         summary = train(prepared.experiment, prepared.folder, reporter)
-        close_training(reporter, summary, list(prepared.overrides))
+        close_training(reporter, summary, prepared.asked)
     return float(summary["after"]["pass@1"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -95,6 +96,17 @@ def _object(key: str, node: Mapping[str, Any]) -> Any:
             cause = cause.__cause__
         if cause is None:
             raise
-        text = str(cause)
-        group = key.split(".")[0]
-        raise UserError(text if group in text.split(" ")[0] else f"{key}: {text}") from error
+        raise UserError(_placed(key, node, error, str(cause))) from error
+
+
+def _placed(key: str, node: Mapping[str, Any], error: InstantiationException, text: str) -> str:
+    """An error that begins with a key of the object that raised it, with the whole path to that key."""
+    if text.split(" ")[0].startswith(key.split(".")[0]):
+        return text
+    inner = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)
+    path = inner.group(1).split(".") if inner else []
+    for name in path:
+        node = node[name]
+    word = re.match(r"[A-Za-z_]\w*", text)
+    place = ".".join([key, *path])
+    return f"{place}.{text}" if word and word.group() in node else f"{place}: {text}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from opdkit.errors import UserError
+from opdkit.errors import UserError, told_after
 from opdkit.tasks import ProblemSource
 from opdkit.types import Problem
 
@@ -17,6 +18,7 @@ from opdkit.types import Problem
 class Benchmark:
     """Problems of `source`, each answered `n_samples` times.
 
+    name: what its files and tables are called after, the source's name where none is given.
     sampler, temperature and max_new_tokens (tokens of a response) are the protocol; limit keeps the first problems
     only; pass_at names values of k for pass@k beside the powers of two; path replaces the source's own path;
     chunk is how many responses are asked for, and saved, at a time: it changes no result.
@@ -25,6 +27,7 @@ class Benchmark:
 
     source: ProblemSource
     sampler: Any
+    name: str = ""
     n_samples: int = 1
     temperature: float = 1.0
     max_new_tokens: int = 512
@@ -34,6 +37,10 @@ class Benchmark:
     chunk: int = 128
 
     def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.source.name)
+        if not re.fullmatch(r"[\w.-]+", self.name):
+            raise UserError(f"benchmark.name={self.name!r}; allowed: letters, digits, and . _ - (files are named so)")
         for key in ("n_samples", "max_new_tokens", "chunk", "limit"):
             value = getattr(self, key)
             if value is not None and value < 1:
@@ -50,11 +57,6 @@ class Benchmark:
                 f"benchmark.path={self.path}: the problems of {self.name} are generated, not read from a file"
             )
 
-    @property
-    def name(self) -> str:
-        """The source's name; files are called after it."""
-        return self.source.name
-
     @cached_property
     def chosen_source(self) -> ProblemSource:
         """The source, reading from `path` where that is given."""
@@ -62,7 +64,8 @@ class Benchmark:
 
     def problems(self) -> Sequence[Problem]:
         """The problems asked, in order. Raises UserError for a source that cannot be read."""
-        problems = self.chosen_source.load()
+        with told_after("benchmark." if self.path is not None else "benchmark.source."):
+            problems = self.chosen_source.load()
         return problems if self.limit is None else problems[: self.limit]
 
     def protocol(self) -> dict[str, object]:

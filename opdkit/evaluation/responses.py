@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from opdkit.errors import RunError, UserError
+from opdkit.files import write_whole
 
 Row = dict[str, Any]
 
@@ -26,7 +27,7 @@ class ResponseFile:
         Raises UserError where the rows were written under other settings or a line before the last is damaged.
         """
         if not self.path.exists():
-            write_json(self._settings_path, settings)
+            write_whole(self._settings_path, json.dumps(settings, indent=2) + "\n")
             return []
         self._compare(settings)
         data = self.path.read_bytes()
@@ -78,18 +79,3 @@ class ResponseFile:
 def _short(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def write_json(path: Path, value: Mapping[str, object]) -> None:
-    """Write beside and rename, so that a reader finds the old file or the new one. Raises RunError."""
-    beside = path.with_name(f".{path.name}.writing")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            json.dump(value, file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise RunError(f"{path}: cannot be written: {error.strerror}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,9 @@ import numpy as np
 
 from opdkit.errors import UserError
 from opdkit.evaluation.benchmark import Benchmark
-from opdkit.evaluation.responses import ResponseFile, Row, write_json
+from opdkit.evaluation.responses import ResponseFile, Row
 from opdkit.evaluation.statistics import bootstrap_interval, majority_correct, pass_at_k, powers_of_two
+from opdkit.files import write_whole
 from opdkit.seeding import derive_seed
 from opdkit.tasks.normal_form import normal_form
 from opdkit.types import Problem
@@ -72,7 +74,7 @@ def run_benchmark(
         file.append(new)
         rows += new
     summary = summarise(rows, benchmark, seed)
-    write_json(folder / f"{benchmark.name}.json", summary)
+    write_whole(folder / f"{benchmark.name}.json", json.dumps(summary, indent=2) + "\n")
     return summary
 
 

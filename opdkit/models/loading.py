@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from transformers.utils import logging as transformers_logging
 
 from opdkit.errors import UserError
 from opdkit.heads import support_logits
+from opdkit.hub import cache_where_unreachable
 from opdkit.models.language_model import LanguageModel, first_line, read_head
 from opdkit.models.spec import ModelSpec
 
@@ -66,7 +68,8 @@ def _recompute_activations(module: Any) -> None:
 def _read(load_part: Any, spec: ModelSpec, key: str) -> Any:
     local = Path(spec.path).expanduser().exists() or spec.path.startswith("embedded/")
     try:
-        return load_part()
+        with nullcontext() if local else cache_where_unreachable():
+            return load_part()
     except UserError:
         raise
     except Exception as error:  # transformers, safetensors and the hub raise many types for one user mistake

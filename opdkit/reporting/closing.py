@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,15 @@ from opdkit.reporting.terminal import Reporter
 _COLUMNS = ("", "pass@1", "95 % interval", "truncated", "problems")
 
 
-def close_training(reporter: Reporter, summary: Mapping[str, Any], overrides: list[str]) -> None:
+def close_training(reporter: Reporter, summary: Mapping[str, Any], asked: Sequence[str]) -> None:
     """summary: what a run returned: `benchmark`, `steps`, `seconds`, `run_dir`, and the benchmark's results under
-    `before`, `after` and `teacher`; overrides: what was typed."""
+    `before`, `after` and `teacher`; asked: the arguments of `opdkit eval` that ask the same of another model."""
     labels = (("before", "student before"), ("after", "student after"), ("teacher", "teacher"))
     rows = [_row(label, summary[name]) for name, label in labels if summary.get(name)]
     title = f"{summary.get('benchmark')} after {summary.get('steps')} steps, {_duration(summary.get('seconds'))}"
     reporter.table(title, _COLUMNS, rows)
     folder = Path(str(summary["run_dir"]))
-    benchmark = [text for text in overrides if text.startswith("benchmark")]
-    again = [f"model.path={_typed(str(folder / 'final'))}", *benchmark]
+    again = [f"model.path={_typed(str(folder / 'final'))}", *asked]
     reporter.note(f"student   {folder / 'final'}")
     reporter.note(f"metrics   {folder / 'metrics.jsonl'}, samples.jsonl and evals/ beside it")
     reporter.note(f"next      opdkit eval {shlex.join(again)}")

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator
 
 from opdkit.errors import UserError
+from opdkit.hub import cache_where_unreachable
 from opdkit.tasks.files import Place, Row
 
 
@@ -19,7 +20,8 @@ def read_hub(name: str, subset: str | None, split: str) -> Iterator[tuple[Place,
 
     origin = f"{name} ({subset}, {split})" if subset else f"{name} ({split})"
     try:
-        data = datasets.load_dataset(name, subset, split=split)
+        with cache_where_unreachable():
+            data = datasets.load_dataset(name, subset, split=split)
     except ValueError as error:
         raise UserError(f"{origin}: cannot be loaded: {_first_line(error)}{_near(split, str(error))}") from None
     except Exception as error:  # the hub's client raises its own, requests' and httpx's errors

@@ -45,11 +45,11 @@ class ReasoningGym:
 
     def __post_init__(self) -> None:
         if self.split not in ("train", "test"):
-            raise UserError(f"{self.dataset}: split={self.split!r} is not a split; allowed: train, test")
+            raise UserError(f"split={self.split!r} is not a split; allowed: train, test")
         if self.scorer not in ("answers", "dataset"):
-            raise UserError(f"{self.dataset}: scorer={self.scorer!r} is not known; allowed: answers, dataset")
+            raise UserError(f"scorer={self.scorer!r} is not known; allowed: answers, dataset")
         if not 1 <= self.size <= _LARGEST:
-            raise UserError(f"{self.dataset}: size={self.size}; allowed: 1 to {_LARGEST}")
+            raise UserError(f"size={self.size}; allowed: 1 to {_LARGEST}")
 
     @property
     def name(self) -> str:
@@ -60,11 +60,9 @@ class ReasoningGym:
         """The problems. One is generated now, to check the template; the others when they are looked at."""
         problems = _Problems(self)
         fields, _ = problems.draw(0, 0)
-        check_template(self.template, fields, self.dataset)
+        check_template(self.template, fields)
         if self.split_by not in fields:
-            raise UserError(
-                f"{self.dataset}: split_by={self.split_by!r} is no field; allowed: {', '.join(sorted(fields))}"
-            )
+            raise UserError(f"split_by={self.split_by!r} is no field; allowed: {', '.join(sorted(fields))}")
         return problems
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
@@ -151,7 +149,7 @@ class _Problems(Sequence[Problem]):
                 break
         else:
             raise UserError(
-                f"{source.dataset}: no {source.split} question was found in {_DRAWS} draws; "
+                f"parameters={dict(source.parameters)}: no {source.split} question was found in {_DRAWS} draws; "
                 f"allowed: parameters that make more different questions"
             )
         gold = json.dumps({"answer": answer, "draw": draw, "index": index})
@@ -174,8 +172,8 @@ def _create(name: str, parameters: Mapping[str, Any], seed: int, size: int) -> A
         if parameter not in known:
             near = difflib.get_close_matches(parameter, known, n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
-            raise UserError(f"{name}: parameter {parameter!r} is not known{hint}; allowed: {', '.join(known)}")
+            raise UserError(f"parameters.{parameter}: {name} has no such parameter{hint}; allowed: {', '.join(known)}")
     try:
         return create_dataset(name, seed=seed, size=size, **parameters)
     except (AssertionError, TypeError, ValueError) as error:
-        raise UserError(f"{name}: parameters={dict(parameters)} are not taken: {error}") from None
+        raise UserError(f"parameters={dict(parameters)} are not taken by {name}: {error}") from None

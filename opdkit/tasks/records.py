@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from opdkit.errors import UserError
+from opdkit.errors import UserError, told_after
 from opdkit.tasks.files import SUFFIXES, Place, Row, read_file
 from opdkit.tasks.grading import grade_mathematics
 from opdkit.tasks.hub import read_hub
@@ -45,19 +45,21 @@ class Records:
     def __post_init__(self) -> None:
         for needed in ("question", "answer"):
             if not self.columns.get(needed):
-                raise UserError(
-                    f"{self.name}: columns names no {needed}; allowed: columns.{needed}=<a column of the data>"
-                )
-        check_template(self.template, set(self.columns) - {"answer"}, self.name)
+                raise UserError(f"columns.{needed} names no column; allowed: a column of the data, or a list of them")
+        check_template(self.template, set(self.columns) - {"answer"})
         if self.limit is not None and self.limit < 1:
-            raise UserError(f"{self.name}: limit={self.limit}; allowed: 1 or more")
+            raise UserError(f"limit={self.limit}; allowed: 1 or more")
         for key in ("drop", "answer_pattern"):
-            _compile(self.name, key, getattr(self, key))
+            _compile(key, getattr(self, key))
         if self.answer_pattern is not None and re.compile(self.answer_pattern).groups != 1:
-            raise UserError(f"{self.name}: answer_pattern={self.answer_pattern!r}; allowed: a pattern with one group")
+            raise UserError(f"answer_pattern={self.answer_pattern!r}; allowed: a pattern with one group")
 
     def load(self) -> Sequence[Problem]:
         """All problems, in the order of the rows."""
+        with told_after("path="):
+            return self._problems()
+
+    def _problems(self) -> list[Problem]:
         problems: list[Problem] = []
         places: dict[str, Place] = {}
         for place, row in self._rows():
@@ -105,6 +107,9 @@ class Records:
                 return _as_text(value)
         if name == "id":
             return ""
+        empty = [column for column in choices if column in row]
+        if empty:
+            raise UserError(f"{place}: column {empty[0]!r} is null, so there is no {name}")
         raise UserError(
             f"{place}: no column {' or '.join(map(repr, choices))} for {name}; "
             f"it has {', '.join(sorted(map(str, row))) or 'none'} (set columns.{name})"
@@ -129,8 +134,8 @@ def _short(text: str) -> str:
     return repr(text if len(text) <= 60 else "..." + text[-57:])
 
 
-def _compile(name: str, key: str, pattern: str | None) -> None:
+def _compile(key: str, pattern: str | None) -> None:
     try:
         re.compile(pattern or "")
     except re.error as error:
-        raise UserError(f"{name}: {key}={pattern!r} is not a regular expression: {error}") from None
+        raise UserError(f"{key}={pattern!r} is not a regular expression: {error}") from None

@@ -17,23 +17,23 @@ def template_fields(template: str) -> set[str]:
     return set(_FIELD.findall(template))
 
 
-def check_template(template: str, available: Iterable[str], where: str) -> None:
+def check_template(template: str, available: Iterable[str]) -> None:
     """Refuse a template without any field, or with one that the problems do not have.
 
-    Raises UserError naming `where` (the source), the field, and the nearest one that exists.
+    Raises UserError naming the field and the nearest one that exists.
     """
     names = sorted(set(available))
     wanted = template_fields(template)
     if not wanted:
         raise UserError(
-            f"{where}: template={template!r} has no field, so every prompt would be the same; "
+            f"template={template!r} has no field, so every prompt would be the same; "
             f"allowed: {', '.join('{' + name + '}' for name in names)}"
         )
     for field in sorted(wanted - set(names)):
         near = difflib.get_close_matches(field, names, n=1)
         hint = f" (did you mean {{{near[0]}}}?)" if near else ""
         raise UserError(
-            f"{where}: template asks for {{{field}}}, which the problems do not have{hint}; "
+            f"template asks for {{{field}}}, which the problems do not have{hint}; "
             f"allowed: {', '.join('{' + name + '}' for name in names)}"
         )
 

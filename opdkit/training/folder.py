@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from opdkit.errors import RunError, UserError
+from opdkit.errors import UserError
+from opdkit.files import write_whole
 
 # Keys that may differ between a run and its resumption: they do not change what is computed.
 _FREE_KEYS = ("resume", "run_dir", "logger", "paths", "keep_checkpoints", "checkpoint_every")
@@ -105,20 +106,6 @@ class RunFolder:
             if any(path.iterdir()):
                 return
             path.rmdir()
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file in one step: a reader sees the old one or the new one."""
-    beside = path.with_name(f".{path.name}.writing")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise RunError(f"{path} could not be written: {error.strerror}") from error
 
 
 def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:

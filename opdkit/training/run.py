@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from opdkit.diagnostics import environment
 from opdkit.errors import UserError
 from opdkit.experiment import Evaluation, Experiment
+from opdkit.files import write_whole
 from opdkit.loggers import open_loggers
 from opdkit.models import load
 from opdkit.reporting.terminal import Reporter
@@ -22,7 +23,7 @@ from opdkit.rollout import HFRollout
 from opdkit.training import checkpoint
 from opdkit.training.answers import ask
 from opdkit.training.card import model_card
-from opdkit.training.folder import RunFolder, write_whole
+from opdkit.training.folder import RunFolder
 from opdkit.training.loop import Loop, Progress
 from opdkit.training.records import Records
 from opdkit.training.session import Session, close_session, open_session, save_student

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 
 from opdkit.diagnostics import named_subset
-from opdkit.errors import UserError
+from opdkit.errors import UserError, told_after
 from opdkit.experiment import Experiment
 from opdkit.models import LanguageModel, Scorer, load, require_same
 from opdkit.seeding import derive_seed
@@ -44,7 +44,8 @@ def open_session(experiment: Experiment, found: Found | None) -> Session:
     Data come first: a wrong path is told before gigabytes are read.
     """
     torch.manual_seed(derive_seed(experiment.seed, "torch"))
-    problems = experiment.task.load()
+    with told_after("task."):
+        problems = experiment.task.load()
     benchmark_problems = experiment.benchmark.problems()
     accelerator = Accelerator(mixed_precision="bf16" if experiment.precision == "bfloat16" else "no")
     student, teacher = _models(experiment, found, accelerator.device)

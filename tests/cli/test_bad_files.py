@@ -20,6 +20,7 @@ EMBEDDED = Path(__file__).resolve().parents[2] / "opdkit" / "models" / "embedded
 
 FILES: dict[str, bytes] = {
     "empty.jsonl": b"",
+    "null.jsonl": b'{"question": "1+1", "answer": null}\n',
     "column.jsonl": b'{"question": "1+1", "answer": "#### 2"}\n{"question": "1+2"}\n',
     "half.jsonl": b'{"question": "1+1", "answer": "#### 2"}\n{"question": "1+',
     "pattern.jsonl": b'{"question": "1+1", "answer": "two"}\n',
@@ -30,6 +31,7 @@ FILES: dict[str, bytes] = {
 }
 DATA = [
     ("empty.jsonl", ["empty.jsonl", "no rows"]),
+    ("null.jsonl", ["null.jsonl, line 1: column 'answer' is null"]),
     ("column.jsonl", ["column.jsonl", "line 2", "answer", "question"]),
     ("half.jsonl", ["half.jsonl", "line 2", "JSON"]),
     ("pattern.jsonl", ["pattern.jsonl", "line 1", "answer_pattern"]),
@@ -54,7 +56,8 @@ def test_data(typed: str, name: str, patterns: list[str], files: Path, opdkit: O
     before = listing(files)
     told = opdkit(*f"{typed}{name}".split(" "))
     assert told.status == 2, told
-    check_line(told.err, patterns)
+    key = typed.split(" ")[2]
+    check_line(told.err, [f"error: {key}{name}", *patterns])
     assert listing(files) == before
 
 

@@ -88,6 +88,17 @@ TYPED: list[tuple[str, list[str]]] = [
     ("train sampler=top_p sampler.p=0", ["sampler", "p"]),
     ("train sampler=top_p sampler.p=1.5", ["sampler", "1.5"]),
     ("train logger.wandb.mode=ofline", ["logger.wandb.mode=ofline", "did you mean offline"]),
+    # tasks and benchmarks
+    ("train task.dataset=chain_sums", ["task.dataset=.chain_sums.", r"did you mean chain_sum\?"]),
+    ("train task.split=dev", ["task.split=dev: must be one of train, test"]),
+    ("train +task.parameters.min_term=2", [r"task.parameters.min_term: .*did you mean min_terms\?"]),
+    ("train task.parameters.min_terms=9", ["task.parameters={", "max_terms must be >= min_terms"]),
+    ("train task.template=Solve", ["task.template='Solve' has no field", "{expression}"]),
+    ("train task=gsm8k task.limit=0", ["task.limit=0; allowed: 1 or more"]),
+    ("train task=gsm8k task.columns.answer=null", ["task.columns.answer names no column"]),
+    ("eval benchmark.source.dataset=chain_sums", ["benchmark.source.dataset=", r"did you mean chain_sum\?"]),
+    ("eval benchmark=gsm8k benchmark.source.limit=0", ["benchmark.source.limit=0"]),
+    ("eval benchmark.name=a/b", ["benchmark.name='a/b'"]),
     # choices that do not go together
     ("train objective=sampled k=32", ["k=32: objective=sampled has no k", "allowed with objective=topk"]),
     ("train objective.k=8 k=9", ["k=9 and objective.k=8 disagree", "keep one"]),

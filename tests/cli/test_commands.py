@@ -54,6 +54,14 @@ def test_a_run(opdkit: Opdkit, jobs: Jobs, tmp_path: Path) -> None:
     assert yaml.safe_load(yaml.safe_dump(dict(experiment.resolved))) == experiment.resolved
 
 
+def test_the_next_command_asks_the_benchmark_that_was_asked(opdkit: Opdkit, jobs: Jobs, tmp_path: Path) -> None:
+    told = opdkit("train", "experiment=smollm2_chain_sum", "benchmark.limit=4", "run_dir=here")
+    assert "opdkit eval model.path=here/final benchmark=chain_sum_short benchmark.limit=4\n" in told.out
+    (tmp_path / "mine").mkdir()
+    told = opdkit("train", "--config-dir", "mine", "run_dir=there")
+    assert f"benchmark=chain_sum --config-dir {tmp_path / 'mine'}\n" in told.out
+
+
 def test_the_default_folder_is_named_by_time_and_objective(opdkit: Opdkit, jobs: Jobs) -> None:
     assert opdkit("train", "objective=sampled").status == 0
     ((_, folder),) = jobs
@@ -154,7 +162,7 @@ def test_a_strangers_objective(stranger: None, opdkit: Opdkit, jobs: Jobs) -> No
     assert opdkit("sweep", "--config-dir", "./mine", "objective=mine,topk", "run_dir=grid").status == 0
     assert len(jobs) == 3
     told = opdkit("train", "--config-dir", "./mine", "objective=mine", "objective.weight=-1")
-    assert (told.status, told.err) == (2, "opdkit: error: objective: weight=-1: must be above 0\n")
+    assert (told.status, told.err) == (2, "opdkit: error: objective.weight=-1: must be above 0\n")
     told = opdkit("train", "--config-dir", "./mine", "objective=mine", "objective.weight=heavy")
     assert told.err == "opdkit: error: objective.weight=heavy: must be a number\n"
     assert "did you mean mine?" in opdkit("train", "--config-dir", "./mine", "objective=mien").err

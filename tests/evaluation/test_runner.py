@@ -146,7 +146,7 @@ def test_no_problems_and_wrong_counts_are_told(tmp_path: Path) -> None:
 def test_a_disk_that_refuses_ends_the_run_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "doubles.json").mkdir()  # os.replace onto a folder fails as a full disk does
     (tmp_path / "doubles.json" / "file").touch()
-    with pytest.raises(RunError, match="cannot be written"):
+    with pytest.raises(RunError, match="could not be written"):
         run_benchmark(Model(), BENCHMARK, 0, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
         "doubles.responses.jsonl",

@@ -78,7 +78,7 @@ def test_no_color(variable: str, coloured: bool, monkeypatch: pytest.MonkeyPatch
 
 def test_the_closing_table_says_before_after_teacher_and_what_is_next() -> None:
     out = io.StringIO()
-    close_training(PlainReporter(out), SUMMARY, ["k=8", "benchmark=gsm8k"])
+    close_training(PlainReporter(out), SUMMARY, ["benchmark=gsm8k"])
     text = out.getvalue()
     assert "student before  25.0 %   20.0 to 30.0   0.0 %      200" in text
     assert "student after   90.0 %" in text

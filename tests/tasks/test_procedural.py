@@ -117,5 +117,5 @@ def test_a_space_without_test_questions_is_told() -> None:
         split="test",
         split_by="num_terms",
     )
-    with pytest.raises(UserError, match="no test question was found"):
+    with pytest.raises(UserError, match=r"parameters=\{.*\}: no test question was found"):
         tiny.load()[0]

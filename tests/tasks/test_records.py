@@ -97,7 +97,7 @@ def test_a_hub_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch,
         raise error
 
     monkeypatch.setattr("datasets.load_dataset", load_dataset)
-    with pytest.raises(UserError, match=r"owner/name \(tset\): cannot be loaded") as caught:
+    with pytest.raises(UserError, match=r"path=owner/name \(tset\): cannot be loaded") as caught:
         Records(name="n", path="owner/name", split="tset").load()
     assert "\n" not in str(caught.value)
 
@@ -114,7 +114,12 @@ BAD_FILES = [
     ("rows.jsonl", b"\xff\xfe\x00\n", {}, "line 1: is not UTF-8"),
     ("rows.jsonl", GOOD + '{"question": "Q?"}\n', {}, "line 2: no column 'answer'"),
     ("rows.jsonl", GOOD + "\n" + '{"answer": "1"}\n', {}, "line 3: no column 'question' for question; it has answer"),
-    ("rows.jsonl", GOOD + '{"question": "Q?", "answer": null}\n', {}, "line 2: no column 'answer'"),
+    (
+        "rows.jsonl",
+        GOOD + '{"question": "Q?", "answer": null}\n',
+        {},
+        "line 2: column 'answer' is null, so there is no answer",
+    ),
     ("rows.jsonl", GOOD + '{"question": "Q?", "answer": " "}\n', {}, "line 2: answer .* is empty"),
     ("rows.jsonl", '{"question": "", "answer": "1"}\n', {}, "line 1: question .* is empty"),
     ("rows.jsonl", GOOD, {"answer_pattern": "#### (.+)"}, "line 1: no answer"),
@@ -125,7 +130,7 @@ BAD_FILES = [
     ("rows.jsonl", GOOD, {"template": "{questoin}"}, r"did you mean \{question\}"),
     ("rows.jsonl", GOOD, {"template": "{question} is {answer}"}, r"asks for \{answer\}"),
     ("rows.jsonl", GOOD, {"columns": {"question": "q", "answer": "answer"}}, "no column 'q' for question"),
-    ("rows.jsonl", GOOD, {"columns": {"question": "question"}}, "names no answer"),
+    ("rows.jsonl", GOOD, {"columns": {"question": "question"}}, "columns.answer names no column"),
     ("rows.jsonl", GOOD, {"limit": 0}, "limit=0"),
     (
         "rows.jsonl",

@@ -27,4 +27,4 @@ def test_system_comes_first() -> None:
 )
 def test_a_template_without_its_field_is_refused(template: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        check_template(template, ["question", "hint"], "here")
+        check_template(template, ["question", "hint"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from opdkit.errors import RunError, UserError
-from opdkit.training.folder import RunFolder, write_whole
+from opdkit.training.folder import RunFolder
 
 CONFIG = {"objective": {"_target_": "x", "k": 32}, "steps": 10, "resume": False, "run_dir": "a"}
 
@@ -64,13 +64,3 @@ def test_an_unwritable_place_is_told_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't be written"), RunFolder(tmp_path / "file" / "run").owned():
         pass
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    write_whole(path, "old")
-    write_whole(path, "new")
-    assert path.read_text() == "new"
-    with pytest.raises(RunError, match="could not be written"):
-        write_whole(tmp_path / "nowhere" / "a.json", "x")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
