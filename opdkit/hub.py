@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 _SLOW_ANSWERS = ("ReadTimeout", "WriteTimeout", "RemoteProtocolError")
 
@@ -36,7 +37,7 @@ def cache_where_unreachable() -> Iterator[None]:
     if constants.HF_HUB_OFFLINE or reachable():
         yield
         return
-    readers = [constants, *([sys.modules["datasets.config"]] if "datasets.config" in sys.modules else [])]
+    readers: list[Any] = [constants, *([sys.modules["datasets.config"]] if "datasets.config" in sys.modules else [])]
     for reader in readers:
         reader.HF_HUB_OFFLINE = True
     try:

@@ -22,8 +22,8 @@ ONLY = {"transformers": ("models",), **dict.fromkeys(HYDRA, ("config", "cli"))}
 """Library -> the only packages of opdkit that may import it. (`bench` measures other projects and is free.)"""
 
 UPSTREAM = (
-    "types", "errors", "files", "hub", "functional", "heads", "objectives", "samplers", "masking", "models", "teachers", "rollout",
-    "tasks", "evaluation", "loggers", "reporting",
+    "types", "errors", "files", "hub", "functional", "heads", "objectives", "samplers", "masking", "models", "teachers",
+    "rollout", "tasks", "evaluation", "loggers", "reporting",
 )  # fmt: skip
 DOWNSTREAM = ("opdkit.training", "opdkit.config", "opdkit.cli")
 UNSAFE_CALLS = ("eval", "exec", "compile", "__import__")

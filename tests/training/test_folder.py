@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from opdkit.errors import RunError, UserError
+from opdkit.errors import UserError
 from opdkit.training.folder import RunFolder
 
 CONFIG = {"objective": {"_target_": "x", "k": 32}, "steps": 10, "resume": False, "run_dir": "a"}
