@@ -1,4 +1,4 @@
-"""What `train` and `eval` have in common: every job is checked before the first starts, then Hydra runs them."""
+"""What the commands that Hydra runs have in common: every job is checked before the first of them starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flags that `opdkit train` and `opdkit eval` share: a chosen few of Hydra's, read before Hydra reads them."""
+"""The flags that `opdkit train`, `eval` and `study` share: a chosen few of Hydra's, read before Hydra reads them."""
 
 from __future__ import annotations
 

@@ -12,10 +12,12 @@ from omegaconf import open_dict
 
 from opdkit.cli.arguments import make_importable
 from opdkit.config import schema
-from opdkit.config.build import Origin, build_evaluation, build_experiment
+from opdkit.config.build import Origin, build_evaluation, build_experiment, build_study
 from opdkit.config.compose import Source, compose
 from opdkit.config.location import groups, options
 from opdkit.errors import UserError
+
+_BUILD = {"train": build_experiment, "eval": build_evaluation, "study": build_study}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -49,6 +51,7 @@ def choices(own: str | None) -> Iterator[tuple[str, list[str]]]:
     roots: dict[str, tuple[str, ...]] = {
         "train": (*schema.TRAIN_GROUPS, "logger", "paths", *schema.RECIPES),
         "eval": (*schema.EVAL_GROUPS, "paths"),
+        "study": (*schema.STUDY_GROUPS, "paths"),
     }
     for root, names in roots.items():
         yield root, []
@@ -76,8 +79,7 @@ def check_one(source: Source, overrides: Sequence[str]) -> str | None:
         origin = Origin(overrides, chosen, source.folders)
         with open_dict(config):
             del config["hydra"]
-        build = build_experiment if source.root == "train" else build_evaluation
-        build(config, origin)
+        _BUILD[source.root](config, origin)
     except UserError as error:
         return str(error)
     return None

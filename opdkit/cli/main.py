@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train a student on its own rollouts under a teacher",
     "sweep": "train once for each combination of several values (train --multirun)",
     "eval": "one model on one benchmark",
+    "study": "a question about the method, worked out: figures, a table, what was reproduced",
     "ls": "what can be chosen: `opdkit ls`, `opdkit ls objective`",
     "check": "compose and bind every experiment and option, without loading a weight",
 }

@@ -13,10 +13,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from opdkit.config.binding import bind
-from opdkit.config.checks import check_together, check_values
+from opdkit.config.checks import check_folder_keys, check_together, check_values
 from opdkit.config.compose import resolve
 from opdkit.config.overrides import parse
-from opdkit.config.schema import EVAL_GROUPS, SCHEMAS, TRAIN_GROUPS
+from opdkit.config.schema import EVAL_GROUPS, SCHEMAS, STUDY_GROUPS, TRAIN_GROUPS
 from opdkit.config.shorthands import check_shorthands
 from opdkit.errors import UserError
 from opdkit.experiment import Batch, Cadence, Evaluation, Experiment
@@ -36,6 +36,7 @@ class Origin:
 def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
     """Checks everything that needs no weights, and builds. Raises UserError."""
     resolved = _checked("train", TRAIN_GROUPS, config, origin)
+    check_values(resolved)
     loggers: Mapping[str, Any] = resolved["logger"]
     for name, node in loggers.items():
         bind(f"logger.{name}", node)
@@ -57,12 +58,19 @@ def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
 def build_evaluation(config: DictConfig, origin: Origin) -> Evaluation:
     """`build_experiment` for `opdkit eval`. Raises UserError."""
     resolved = _checked("eval", EVAL_GROUPS, config, origin)
+    check_values(resolved)
     plain = ("seed", "batch_size", "max_prompt_tokens", "precision", "resume")
     return Evaluation(
         **{name: _object(name, resolved[name]) for name in EVAL_GROUPS},
         **{name: resolved[name] for name in plain},
         resolved=resolved,
     )
+
+
+def build_study(config: DictConfig, origin: Origin) -> tuple[Any, dict[str, Any]]:
+    """The study that `opdkit study` works out, and the configuration as plain values. Raises UserError."""
+    resolved = _checked("study", STUDY_GROUPS, config, origin)
+    return _object("study", resolved["study"]), resolved
 
 
 def _checked(root: str, groups: Sequence[str], config: DictConfig, origin: Origin) -> dict[str, Any]:
@@ -75,7 +83,7 @@ def _checked(root: str, groups: Sequence[str], config: DictConfig, origin: Origi
     for name in groups:
         bind(name, resolved[name])
     _refuse_missing("", {key: value for key, value in resolved.items() if key not in groups})
-    check_values(resolved)
+    check_folder_keys(resolved)
     return resolved
 
 

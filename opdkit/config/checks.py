@@ -28,7 +28,7 @@ _AT_LEAST_ZERO = ("eval_every", "checkpoint_every", "log_samples", "vocabulary_m
 
 
 def check_values(resolved: Mapping[str, Any]) -> None:
-    """Root scalars of either root, on their own and together. Raises UserError."""
+    """Root scalars of `train` and `eval`, on their own and together. Raises UserError."""
     for least, keys in ((1, _AT_LEAST_ONE), (0, _AT_LEAST_ZERO)):
         for key in keys:
             value = _at(resolved, key)
@@ -45,6 +45,10 @@ def check_values(resolved: Mapping[str, Any]) -> None:
         _check_batch(resolved["batch"])
     if resolved.get("gradient_variance") is not None:
         _check_pattern(resolved["gradient_variance"])
+
+
+def check_folder_keys(resolved: Mapping[str, Any]) -> None:
+    """`run_dir` and `resume`, which every root has. Raises UserError."""
     if resolved["resume"] and not resolved["run_dir"]:
         raise UserError("resume=true: which run? give run_dir=... as well")
     if resolved["run_dir"] is not None and not str(resolved["run_dir"]).strip():

@@ -23,7 +23,7 @@ from opdkit.errors import UserError
 
 @dataclass(frozen=True)
 class Source:
-    """Which root is composed, and from where: `train` or `eval`, and the user's own folder."""
+    """Which root is composed, and from where: `train`, `eval` or `study`, and the user's own folder."""
 
     root: str
     own: str | None = None

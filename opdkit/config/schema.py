@@ -1,6 +1,6 @@
-"""The typed roots of `opdkit train` and `opdkit eval`.
+"""The typed roots of `opdkit train`, `opdkit eval` and `opdkit study`.
 
-Values live in conf/train.yaml and conf/eval.yaml; here are the names and the types. A group's own keys are
+Values live in the yaml of the same name in conf/; here are the names and the types. A group's own keys are
 checked against the signature of its `_target_` (see `binding`), so nothing is written down twice.
 """
 
@@ -25,6 +25,7 @@ TRAIN_GROUPS = (
     "optim",
 )
 EVAL_GROUPS = ("model", "benchmark")
+STUDY_GROUPS = ("study",)
 RECIPES = ("experiment", "hparams_search", "debug")
 """Groups that change other groups and the root's scalars; they leave no key of their own."""
 
@@ -93,11 +94,19 @@ class EvalConfig:
     resume: bool = False
 
 
-SCHEMAS: dict[str, type] = {"train": TrainConfig, "eval": EvalConfig}
+@dataclass
+class StudyConfig:
+    study: Group = field(default_factory=Group)
+    paths: Paths = field(default_factory=Paths)
+    run_dir: str | None = None
+    resume: bool = False
+
+
+SCHEMAS: dict[str, type] = {"train": TrainConfig, "eval": EvalConfig, "study": StudyConfig}
 
 
 def register() -> None:
-    """Makes the schemas known to Hydra as `train_schema` and `eval_schema`. Can be called again."""
+    """Makes the schemas known to Hydra as `<root>_schema`. Can be called again."""
     store = ConfigStore.instance()
     for root, schema in SCHEMAS.items():
         store.store(name=f"{root}_schema", node=schema)

@@ -33,6 +33,13 @@ def close_evaluation(reporter: Reporter, summary: Mapping[str, Any], folder: Pat
     reporter.note(f"results   {folder / 'evals'}")
 
 
+def close_study(reporter: Reporter, summary: Mapping[str, Any], folder: Path) -> None:
+    """summary: what a study returned: `title`, `seconds`, and `claims`, each with its verdict and what was measured."""
+    rows = [[str(claim["verdict"]), str(claim["claim"]), str(claim["measured"])] for claim in summary["claims"]]
+    reporter.table(f"{summary['title']}, {_duration(summary.get('seconds'))}", ("verdict", "claim", "measured"), rows)
+    reporter.note(f"page      {folder / 'findings.md'}, figures and tables beside it")
+
+
 def _row(label: str, found: Mapping[str, Any]) -> list[str]:
     low, high = found.get("ci95") or (None, None)
     interval = "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"

@@ -1,0 +1,58 @@
+"""`opdkit study`: a question about the method, worked out with figures, a table and a page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from opdkit.cli import application
+from opdkit.cli.arguments import read
+from opdkit.cli.run_folder import check_writable, new_folder
+from opdkit.config.build import Origin, build_study
+from opdkit.study.workshop import Order, check_folder, require_figures
+
+
+@dataclass(frozen=True)
+class _Job:
+    order: Order
+    folder: Path
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Exit status of `opdkit study`."""
+    return application.run(_COMMAND, read("study", arguments), job)
+
+
+def job(config: DictConfig) -> float:
+    """Called by Hydra, once a job."""
+    return application.run_job(_COMMAND, config)
+
+
+def _prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None) -> _Job:
+    study, resolved = build_study(config, origin)
+    require_figures()
+    given = resolved["run_dir"]
+    name = f"study-{origin.choices['study']}"
+    folder = sweep_folder or (Path(given) if given else new_folder(Path(resolved["paths"]["runs"]), name))
+    check_writable(folder)
+    check_folder(folder, resume=resolved["resume"], resolved=resolved)
+    typed = [text for text in origin.overrides if text.split("=")[0] not in ("run_dir", "resume")]
+    return _Job(Order(study, resolved, resolved["resume"], shlex.join(["opdkit", "study", *typed])), folder)
+
+
+def _execute(prepared: _Job) -> float:
+    from opdkit.reporting.closing import close_study
+    from opdkit.reporting.terminal import terminal_reporter
+    from opdkit.study.workshop import run as work_out
+
+    with terminal_reporter() as reporter:
+        summary = work_out(prepared.order, prepared.folder, reporter)
+        close_study(reporter, summary, prepared.folder)
+    return float(sum(claim["verdict"] in ("reproduced", "holds") for claim in summary["claims"]))
+
+
+_COMMAND = application.Command("study", _prepare, _execute)

@@ -1,0 +1,90 @@
+"""What a study leaves behind: claims with their verdicts, tables, figures, and the page that joins them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Verdict = Literal["reproduced", "partly", "not reproduced", "holds", "fails"]
+Cell = str | int | float
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One statement held against the numbers. `rule` was fixed before the numbers were seen; `measured` is computed.
+
+    reproduced, partly, not reproduced: of what the paper says; holds, fails: of what must be so by the mathematics.
+    """
+
+    statement: str
+    rule: str
+    measured: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns with their units in the name, rows of as many cells. `shown`: also in the page, not only as a file."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    shown: bool = True
+
+    def csv(self) -> str:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows(self.rows)
+        return text.getvalue()
+
+    def markdown(self) -> str:
+        heads = "| " + " | ".join(self.columns) + " |"
+        rule = "|" + "|".join("---" if _is_text(self.rows, i) else "---:" for i in range(len(self.columns))) + "|"
+        lines = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in self.rows]
+        return "\n".join([heads, rule, *lines]) + "\n"
+
+
+def _is_text(rows: Sequence[Sequence[Cell]], column: int) -> bool:
+    return any(isinstance(row[column], str) for row in rows)
+
+
+def _cell(value: Cell) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A matplotlib figure and what it shows, in words."""
+
+    figure: Any
+    caption: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """title, opening and limits: for the page; tables and pictures by the stem of their file."""
+
+    title: str
+    opening: str
+    claims: Sequence[Claim]
+    tables: Mapping[str, Table]
+    pictures: Mapping[str, Picture] = field(default_factory=dict[str, Picture])
+    limits: Sequence[str] = ()
+
+    def page(self, command: str) -> str:
+        """The whole study as markdown. Every number and verdict in it comes from the tables."""
+        claims = Table("", ("claim", "rule, fixed before", "measured", "verdict"), [
+            (c.statement, c.rule, c.measured, f"**{c.verdict}**") for c in self.claims
+        ])  # fmt: skip
+        parts = [f"# {self.title}\n", f"`{command}`\n", self.opening.strip() + "\n", claims.markdown()]
+        parts += [f"![{p.caption}]({stem}.png)\n\n{p.caption}\n" for stem, p in self.pictures.items()]
+        for stem, table in self.tables.items():
+            if table.shown:
+                parts.append(f"## {table.title}\n\n{table.markdown()}\n([{stem}.csv]({stem}.csv))\n")
+        hidden = [f"[{stem}.csv]({stem}.csv): {t.title}" for stem, t in self.tables.items() if not t.shown]
+        parts += ["".join(f"- {line}\n" for line in [*self.limits, *hidden])]
+        return "\n".join(part for part in parts if part)

@@ -1,0 +1,122 @@
+"""Where a study is worked out: its folder, its finished pieces, and what is written at the end."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from opdkit.diagnostics.hardware import environment
+from opdkit.errors import RunError, UserError
+from opdkit.reporting.terminal import Reporter
+from opdkit.study.outcome import Outcome
+from opdkit.training.folder import RunFolder, write_whole
+
+Piece = dict[str, Tensor]
+
+
+class Study(Protocol):
+    """A question, with all its settings as fields. Everything random in it comes from `seeds`."""
+
+    @property
+    def seeds(self) -> Sequence[int]: ...
+
+    def work_out(self, workshop: Workshop) -> Outcome:
+        """Computes everything. Asks the workshop for the pieces that take time."""
+        ...
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """`pieces/<name>.safetensors` keeps what is done, so that a study that was stopped goes on."""
+
+    path: Path
+    reporter: Reporter
+
+    def piece(self, name: str, make: Callable[[], Piece]) -> Piece:
+        """The kept piece of this name, or a new one, which is kept."""
+        file = self.path / "pieces" / f"{name}.safetensors"
+        if file.exists():
+            try:
+                return load_file(file)
+            except (SafetensorError, OSError) as error:
+                raise RunError(f"{file} can't be read ({error}); remove it to have it made again") from error
+        made = make()
+        beside = file.with_name(f".{name}.writing")
+        try:
+            file.parent.mkdir(exist_ok=True)
+            save_file({key: value.contiguous() for key, value in made.items()}, beside)
+            beside.replace(file)
+        except OSError as error:
+            raise RunError(f"{file} could not be written: {error.strerror}") from error
+        return made
+
+
+def require_figures() -> None:
+    """Raises UserError where matplotlib is missing."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UserError("a study draws figures and matplotlib is not installed; pip install 'opdkit[report]'")
+
+
+def check_folder(path: Path, *, resume: bool, resolved: Mapping[str, Any]) -> None:
+    """Refuses a folder that cannot take this study, before anything is computed. Raises UserError."""
+    folder = RunFolder(path)
+    if folder.summary.exists():
+        raise UserError(f"run_dir={path}: holds a finished study; name another folder")
+    if not resume and folder.config.exists():
+        raise UserError(f"run_dir={path}: already holds a study that is not finished; add resume=true to go on")
+    if not resume:
+        return
+    if not folder.config.exists():
+        raise UserError(f"resume=true, but run_dir={path} holds no study")
+    folder.require_same_config(resolved)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What was asked for: the study, its resolved configuration, and the command as typed."""
+
+    study: Study
+    resolved: Mapping[str, Any]
+    resume: bool
+    command: str
+
+
+def run(order: Order, path: Path, reporter: Reporter) -> dict[str, Any]:
+    """Works the study out in `path` and returns its summary. summary.json comes last: with it the study is finished."""
+    started = time.perf_counter()
+    folder = RunFolder(path)
+    with folder.owned():
+        check_folder(path, resume=order.resume, resolved=order.resolved)
+        write_whole(folder.environment, json.dumps(environment(order.study.seeds[0]), indent=1) + "\n")
+        write_whole(folder.config, yaml.safe_dump(json.loads(json.dumps(order.resolved)), sort_keys=False))
+        outcome = order.study.work_out(Workshop(path, reporter))
+        reporter.stage("writing tables and figures")
+        _write(outcome, path, order.command)
+        claims = [{"claim": c.statement, "measured": c.measured, "verdict": c.verdict} for c in outcome.claims]
+        summary = {"title": outcome.title, "claims": claims, "seconds": round(time.perf_counter() - started, 1)}
+        write_whole(folder.summary, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    return summary
+
+
+def _write(outcome: Outcome, path: Path, command: str) -> None:
+    for stem, table in outcome.tables.items():
+        write_whole(path / f"{stem}.csv", table.csv())
+        write_whole(path / f"{stem}.md", f"# {table.title}\n\n{table.markdown()}")
+    for stem, picture in outcome.pictures.items():
+        for kind in ("png", "svg"):
+            picture.figure.savefig(path / f"{stem}.{kind}", metadata=_NOTHING[kind])
+    write_whole(path / "findings.md", outcome.page(command))
+
+
+# Nothing that would differ between two machines.
+_NOTHING: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
