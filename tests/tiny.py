@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,13 +13,17 @@ from opdkit.models import LanguageModel
 from opdkit.types import Message, Problem
 
 SPECIALS = ["<pad>", "<eos>", "<user>", "<assistant>"]
-TEMPLATE = "{% for m in messages %}<user>{{ m['content'] }}{% endfor %}<assistant>"
+TEMPLATE = (
+    "{% for m in messages %}{% if m['role'] == 'assistant' %}<assistant>{{ m['content'] }}<eos>"
+    "{% else %}<user>{{ m['content'] }}{% endif %}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+)
 
 
-def tiny_tokenizer() -> Any:
-    """Bytes and four special tokens: 260 ids."""
+def tiny_tokenizer(merges: Sequence[tuple[str, str]] = ()) -> Any:
+    """Bytes and four special tokens: 260 ids; `merges` give the pairs an id of their own, from 260 on."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    core = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate([*alphabet, *SPECIALS])}, merges=[]))
+    pieces = [*alphabet, *SPECIALS, *map("".join, merges)]
+    core = Tokenizer(models.BPE(vocab={piece: i for i, piece in enumerate(pieces)}, merges=list(merges)))
     core.add_special_tokens(SPECIALS)
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
@@ -27,7 +32,7 @@ def tiny_tokenizer() -> Any:
     return tokenizer
 
 
-def tiny_model(seed: int, dtype: torch.dtype = torch.float32, **changes: Any) -> LanguageModel:
+def tiny_model(seed: int, dtype: torch.dtype = torch.float32, tokenizer: Any = None, **changes: Any) -> LanguageModel:
     """A random Llama of width 16; `changes` go into its config."""
     torch.manual_seed(seed)
     settings = {
@@ -43,7 +48,8 @@ def tiny_model(seed: int, dtype: torch.dtype = torch.float32, **changes: Any) ->
         "eos_token_id": 257,
     }
     module = LlamaForCausalLM(LlamaConfig(**(settings | changes))).to(dtype).eval()
-    return LanguageModel(module, tiny_tokenizer(), f"tiny-{seed}", 260)
+    tokenizer = tokenizer or tiny_tokenizer()
+    return LanguageModel(module, tokenizer, f"tiny-{seed}", len(tokenizer))
 
 
 def tiny_problems(count: int) -> list[Problem]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from opdkit.models.spec import ModelSpec
 
 if TYPE_CHECKING:
+    from opdkit.models.chat import ChatFrame
     from opdkit.models.decoding import Decoder
     from opdkit.models.language_model import LanguageModel
     from opdkit.models.loading import load, load_tokenizer
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from opdkit.models.vocabulary import require_same
 
 _HOMES = {
+    "ChatFrame": "chat",
     "Decoder": "decoding",
     "LanguageModel": "language_model",
     "load": "loading",
@@ -28,6 +30,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "ChatFrame",
     "Decoder",
     "LanguageModel",
     "ModelSpec",

@@ -47,14 +47,17 @@ class LanguageModel:
 
     def render(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a chat that awaits its next answer. Without a chat template, the plain texts."""
-        chat = [{"role": message.role, "content": message.content} for message in messages]
         if self.tokenizer.chat_template is None:
             return self.tokenizer.encode("\n".join(m.content for m in messages))
+        return self.tokenizer.encode(self.render_text(messages), add_special_tokens=False)
+
+    def render_text(self, messages: Sequence[Message]) -> str:
+        """The text that the chat template makes of a chat that awaits its next answer."""
+        chat = [{"role": message.role, "content": message.content} for message in messages]
         try:
-            text = self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+            return self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
         except Exception as error:  # a template is the model's own Jinja and may raise anything
             raise UserError(f"the chat template of {self.name} refuses the prompt: {first_line(error)}") from error
-        return self.tokenizer.encode(text, add_special_tokens=False)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`, without the stop token and the padding behind it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +45,17 @@ def test_each_response_token_is_predicted_by_the_position_before_it(lengths, pro
         assert bool((layout.ids[row, p + r :] == PAD).all())
         for step in range(r):
             assert int(layout.predictor[row, step]) == p + step - 1
+
+
+@given(ragged, st.integers(0, 3))
+def test_tokens_that_were_given_are_read_and_stand_where_they_stood(lengths, response_pad) -> None:
+    plain = make(lengths, 1, response_pad)
+    middle = plain.mask & (torch.arange(plain.mask.shape[1]) % 2 == 0)
+    split = replace(plain, mask=plain.mask & ~middle, given=middle)
+    one, two = align_left(plain, PAD), align_left(split, PAD)
+    assert torch.equal(one.ids, two.ids) and torch.equal(one.predictor, two.predictor)
+    part = rows(split, 0, 1)
+    assert part.given is not None and part.real.sum() == lengths[0][1] == part.tokens.shape[1]
 
 
 @given(ragged, st.data())
