@@ -1,4 +1,4 @@
-"""`opdkit bench`: measures, prints tables, and writes the page and the JSON behind it."""
+"""`opdkit bench`: measures, prints each table as it is ready, and writes the page and the JSON behind it."""
 
 from __future__ import annotations
 
@@ -6,41 +6,47 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from opdkit.bench.cases import FULL, QUICK, Case
 from opdkit.bench.report import compare, machine, page, table, verdicts
-from opdkit.bench.runner import Plan, missing, require_peers, run_case
+from opdkit.bench.runner import Plan, missing, run_case
+from opdkit.config.near import refusal
 from opdkit.errors import UserError
+
+_USAGE = "usage: opdkit bench [--quick] [--only CASE] [--repeats N] [--steps N] [--threads N] [--output DIR]"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; {_USAGE}")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    options = argparse.ArgumentParser(prog="opdkit bench", description="Speed and memory beside other projects.")
-    options.add_argument("--quick", action="store_true", help="one repeat of the two main cases, within a minute")
+    options = _Parser(prog="opdkit bench", description="Speed and memory beside other projects.", allow_abbrev=False)
+    options.add_argument("--quick", action="store_true", help="one repeat of the main cases, within a minute")
+    options.add_argument("--only", metavar="CASE", action="append", help=f"a case: {', '.join(_names(FULL))}")
     options.add_argument("--repeats", type=int, help="fresh processes a contestant (5; 1 with --quick)")
     options.add_argument("--steps", type=int, help="timed steps in each process (3; 1 with --quick)")
     options.add_argument("--threads", type=int, default=2, help="CPU threads (2)")
-    options.add_argument("--only", metavar="CASE", action="append", help=f"a case: {', '.join(_names())}")
-    options.add_argument("--output", type=Path, metavar="FOLDER", help="write performance.md and .json there")
+    options.add_argument("--output", type=Path, metavar="DIR", help="write performance.md and .json there")
     return options
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command. 0 when done, 2 for a mistake of the user's."""
-    given = sys.argv[1:] if arguments is None else arguments
-    options = parser().parse_args(given)
+def main(arguments: Sequence[str]) -> int:
+    """Run the command. Returns 0; raises UserError for a mistake of the user's, before anything runs or is made."""
     try:
-        cases = choose(options.quick, options.only)
-        plan = settle(options)
-        require_peers(cases)
-    except UserError as error:
-        print(f"opdkit bench: {error}", file=sys.stderr)
-        return 2
+        options = parser().parse_args(list(arguments))
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    cases, plan = choose(options.quick, options.only), settle(options)
+    _require_folder(options.output)
     for package in missing(cases):
-        print(f"{package} is not installed: its rows are left out (pip install 'opdkit[bench]')", file=sys.stderr)
-    run(cases, plan, options.output, " ".join(["opdkit bench", *_without_output(given)]))
+        print(f"{package} is not installed: its rows say so (pip install 'opdkit[bench]')", file=sys.stderr)
+    run(cases, plan, options.output, " ".join(["opdkit bench", *_without_output(arguments)]))
     return 0
 
 
@@ -68,9 +74,10 @@ def run(cases: tuple[Case, ...], plan: Plan, output: Path | None, command: str) 
 def choose(quick: bool, only: list[str] | None) -> tuple[Case, ...]:
     """The cases asked for. Raises UserError for a name that does not exist."""
     cases = QUICK if quick else FULL
-    unknown = [name for name in only or () if name not in _names()]
-    if unknown:
-        raise UserError(f"--only {unknown[0]}: there is no such case, choose from {', '.join(_names())}")
+    names = _names(cases)
+    for name in only or ():
+        if name not in names:
+            raise UserError(refusal(f"--only {name}", "no such case", name, names))
     return tuple(case for case in cases if only is None or case.name in only)
 
 
@@ -85,11 +92,22 @@ def settle(options: argparse.Namespace) -> Plan:
     return Plan(repeats=repeats, steps=steps, threads=options.threads)
 
 
-def _names() -> list[str]:
-    return [case.name for case in FULL]
+def _require_folder(output: Path | None) -> None:
+    """Minutes of measuring must not end at a folder that cannot be written."""
+    if output is None:
+        return
+    nearest = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())
+    if not nearest.is_dir():
+        raise UserError(f"--output {output}: {nearest.name} is a file, not a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"--output {output}: the folder cannot be written")
 
 
-def _without_output(given: list[str]) -> list[str]:
+def _names(cases: Sequence[Case]) -> list[str]:
+    return [case.name for case in cases]
+
+
+def _without_output(given: Sequence[str]) -> list[str]:
     kept, skip = [], False
     for argument in given:
         if skip or argument.startswith("--output"):

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from opdkit.bench.cases import CONTESTANTS, Case
-from opdkit.errors import UserError
 
 Launch = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -34,16 +33,6 @@ def missing(cases: tuple[Case, ...]) -> list[str]:
     """Packages that contestants of these cases need and that are not installed."""
     wanted = {CONTESTANTS[name].package for case in cases for name in case.contestants}
     return sorted(package for package in wanted if package and find_spec(package) is None)
-
-
-def require_peers(cases: tuple[Case, ...]) -> None:
-    """Raise UserError where a baseline is not installed: without it there is no ratio to give."""
-    wanted = {CONTESTANTS[case.baseline].package for case in cases}
-    absent = sorted(package for package in wanted if package and find_spec(package) is None)
-    if absent:
-        raise UserError(
-            f"{', '.join(absent)} is not installed, and is what is measured against: pip install 'opdkit[bench]'"
-        )
 
 
 def run_case(case: Case, plan: Plan, tell: Callable[[str], None], launch: Launch | None = None) -> dict[str, Any]:

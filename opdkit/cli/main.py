@@ -18,6 +18,7 @@ COMMANDS = {
     "study": "a question about the method, worked out: figures, a table, what was reproduced",
     "ls": "what can be chosen: `opdkit ls`, `opdkit ls objective`",
     "check": "compose and bind every experiment and option, without loading a weight",
+    "bench": "speed and memory beside other projects, as ratios in one run",
 }
 HELP = """opdkit <command> [key=value ...]
 

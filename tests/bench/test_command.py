@@ -8,6 +8,7 @@ import pytest
 
 from opdkit.bench import command
 from opdkit.bench.cases import FULL, QUICK
+from opdkit.errors import UserError
 
 ANSWER = {"seconds": [1.0], "cpu_seconds": [2.0], "losses": [0.5], "extra_mib": 4.0, "gradient_mib": 1.0, "exact": True}
 
@@ -22,7 +23,6 @@ def fake(monkeypatch):
         return {name: {"repeats": [ANSWER] * plan.repeats} for name in case.contestants}
 
     monkeypatch.setattr(command, "run_case", run_case)
-    monkeypatch.setattr(command, "require_peers", lambda cases: None)
     monkeypatch.setattr(command, "missing", lambda cases: [])
     return jobs
 
@@ -48,17 +48,35 @@ def test_output_holds_the_page_and_every_answer(fake, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--only", "heads"], "--only heads: there is no such case, choose from head_64, head_896, update"),
+        (
+            ["--only", "head_46"],
+            "--only head_46: no such case; allowed: head_64, head_896, update (did you mean head_64?)",
+        ),
         (["--repeats", "0"], "--repeats 0: it must be at least 1"),
         (["--quick", "--steps", "-1"], "--steps -1: it must be at least 1"),
         (["--threads", "0"], "--threads 0: it must be at least 1"),
     ],
 )
-def test_a_mistake_is_one_line_and_nothing_runs(fake, capsys, arguments, words):
-    assert command.main(arguments) == 2
-    told = capsys.readouterr()
-    assert told.err.strip() == f"opdkit bench: {words}"
+def test_a_mistake_is_one_line_and_nothing_runs(fake, arguments, words):
+    with pytest.raises(UserError) as told:
+        command.main(arguments)
+    assert str(told.value) == words
     assert fake == []
+
+
+@pytest.mark.parametrize("arguments", [["--quik"], ["--repeats", "two"], ["now"]])
+def test_an_option_that_does_not_exist_is_told_with_those_that_do(fake, arguments):
+    with pytest.raises(UserError, match=r"usage: opdkit bench \[--quick\]"):
+        command.main(arguments)
+    assert fake == []
+
+
+def test_an_output_that_is_a_file_is_told_before_anything_runs(fake, tmp_path):
+    (tmp_path / "here").write_text("x")
+    with pytest.raises(UserError, match="here is a file, not a folder"):
+        command.main(["--output", str(tmp_path / "here" / "results")])
+    assert fake == []
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 
 def test_only_chooses_cases(fake):

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 TYPED: list[tuple[str, list[str]]] = [
     # commands and flags
-    ("trian", ["trian: no such command; allowed: check, eval, ls, study, sweep, train", r"did you mean train\?"]),
+    ("trian", ["trian: no such command; allowed: bench, check, eval, ls, study, sweep", r"did you mean train\?"]),
     ("--objective=topk", ["--objective=topk: no such command"]),
     ("train --mutlirun", ["--mutlirun: no such flag", r"did you mean --multirun\?"]),
     ("train --cfg everything", ["--cfg", "everything", "job"]),
@@ -27,6 +27,9 @@ TYPED: list[tuple[str, list[str]]] = [
     ("ls objectives", ["objectives: no such group", r"did you mean objective\?"]),
     ("ls objective sampler", ["unrecognized arguments: sampler", "usage: opdkit ls"]),
     ("check everything", ["unrecognized arguments: everything"]),
+    ("bench --only heads", ["--only heads: no such case; allowed: .*head_64", r"did you mean head_64\?"]),
+    ("bench --repeats 0", ["--repeats 0: it must be at least 1"]),
+    ("bench --quik", ["unrecognized arguments: --quik; usage: opdkit bench"]),
     # groups and options
     ("train objectve=topk", ["no key named objectve", r"did you mean objective\?"]),
     ("train objective=topkk", ["objective=topkk: no such option", "allowed: sampled, topk,", r"did you mean topk\?"]),
