@@ -22,10 +22,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from opdkit.tasks.child_process import claim_pipes, next_line, write_all
+
 CPU_SECONDS = 0.5
 WALL_SECONDS = 3.0
 MEMORY_BYTES = 1 << 30
-_PARENT_CHECK_SECONDS = 2.0
 _WARM_UP = (
     ("\\frac{x+1}{2}", "0.5x+\\frac{1}{2}"),
     ("\\{1,2\\}", "\\{2,1\\}"),
@@ -51,19 +52,16 @@ class _Child:
 
 def main() -> None:
     """Serve requests until standard input ends."""
-    source, sink = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDWR)  # what a library prints must not mix with the replies
-    os.dup2(nothing, 0)
-    os.dup2(nothing, 1)
+    source, sink = claim_pipes()
     from opdkit.tasks.equivalence import equivalent
 
     for answer, reference in _WARM_UP:
         equivalent(answer, reference)
     parent = os.getppid()
     child = _fork((source, sink))
-    _write(sink, b'{"ready": true}\n')
+    write_all(sink, b'{"ready": true}\n')
     buffer = bytearray()
-    while (line := _next_line(source, buffer, parent)) is not None:
+    while (line := next_line(source, buffer, parent)) is not None:
         if _loads_scorers(line):
             _bury(child)
             child = _fork((source, sink))
@@ -71,7 +69,7 @@ def main() -> None:
         if "status" in reply and reply["status"] != "ok":
             _bury(child)
             child = _fork((source, sink))
-        _write(sink, json.dumps(reply).encode() + b"\n")
+        write_all(sink, json.dumps(reply).encode() + b"\n")
     _bury(child)
 
 
@@ -84,27 +82,10 @@ def _loads_scorers(line: bytes) -> bool:
     return True
 
 
-def _next_line(source: int, buffer: bytearray, parent: int) -> bytes | None:
-    """The next whole line of `source`; None at its end or when this process is orphaned."""
-    while (end := buffer.find(b"\n")) < 0:
-        readable, _, _ = select.select([source], [], [], _PARENT_CHECK_SECONDS)
-        if not readable:
-            if os.getppid() != parent:
-                return None
-            continue
-        data = os.read(source, 1 << 16)
-        if not data:
-            return None
-        buffer += data
-    line = bytes(buffer[: end + 1])
-    del buffer[: end + 1]
-    return line
-
-
 def _ask(child: _Child, line: bytes) -> dict[str, Any]:
     """The child's reply, or why there is none."""
     try:
-        _write(child.requests, line)
+        write_all(child.requests, line)
     except BrokenPipeError:
         return {"correct": False, "status": "crashed"}
     readable, _, _ = select.select([child.replies], [], [], WALL_SECONDS)
@@ -156,7 +137,7 @@ def _work(source: int, sink: int) -> None:
             except Exception:
                 reply = {"correct": False, "status": "crashed"}
             signal.setitimer(signal.ITIMER_PROF, 0)
-            _write(sink, json.dumps(reply).encode() + b"\n")
+            write_all(sink, json.dumps(reply).encode() + b"\n")
 
 
 def _decision(request: dict[str, Any]) -> Callable[[], bool]:
@@ -191,12 +172,6 @@ def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
             raise PermissionError("a grading process writes no file")
     elif event.startswith(_FORBIDDEN) and event not in _ALLOWED:
         raise PermissionError(f"a grading process may not use {event}")
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
 
 
 if __name__ == "__main__":

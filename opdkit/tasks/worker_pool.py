@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
-import json
 import os
 import selectors
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
+from opdkit.tasks.child_process import ChildProcess, Reply
 from opdkit.tasks.grading_worker import WALL_SECONDS
 
 Request = Mapping[str, Any]
-Reply = dict[str, Any]
 
 _START_SECONDS = 120.0
 _GRACE_SECONDS = 10.0
 _REQUESTS_PER_WORKER = 16
 _PATIENCE = 2  # time-outs of one answer, after which it is not tried on further references
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV")
 
 
 @dataclass
 class _Worker:
-    process: subprocess.Popen[bytes]
-    buffer: bytearray = field(default_factory=bytearray)
+    process: ChildProcess
     ready: bool = False
     task: int | None = None
     deadline: float = 0.0
@@ -78,7 +70,7 @@ class WorkerPool:
 
     def hire(self, requests: int) -> list[_Worker]:
         """The living workers, as many as so many requests are worth."""
-        for worker in [worker for worker in self._workers if worker.process.poll() is not None]:
+        for worker in [worker for worker in self._workers if not worker.process.alive]:
             self.dismiss(worker)
         wanted = min(self.size, -(-requests // _REQUESTS_PER_WORKER))
         while len(self._workers) < wanted:
@@ -87,33 +79,14 @@ class WorkerPool:
 
     def start(self) -> _Worker:
         """One more worker; it says when it is ready."""
-        root = str(Path(__file__).resolve().parents[2])
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        environment |= {"PYTHONPATH": root, "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "opdkit.tasks.grading_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            cwd=root,
-            start_new_session=True,  # the terminal's Ctrl-C is for the run, which finishes its step first
-        )
-        worker = _Worker(process, deadline=time.monotonic() + _START_SECONDS)
+        worker = _Worker(ChildProcess("opdkit.tasks.grading_worker"), deadline=time.monotonic() + _START_SECONDS)
         self._workers.append(worker)
         return worker
 
     def dismiss(self, worker: _Worker) -> None:
         """Kill a worker with its child, and wait for it."""
         self._workers = [other for other in self._workers if other is not worker]
-        process = worker.process
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        worker.process.kill()
 
 
 class _Exchange:
@@ -143,8 +116,7 @@ class _Exchange:
         return [reply if reply is not None else {"correct": False, "status": "crashed"} for reply in self.replies]
 
     def _employ(self, worker: _Worker) -> None:
-        assert worker.process.stdout is not None
-        self.selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
+        self.selector.register(worker.process, selectors.EVENT_READ, worker)
         if worker.ready:
             self._hand_out(worker)
 
@@ -165,15 +137,11 @@ class _Exchange:
             worker.task = None
 
     def _read(self, worker: _Worker) -> None:
-        assert worker.process.stdout is not None
-        data = os.read(worker.process.stdout.fileno(), 1 << 16)
-        if not data:
+        replies = worker.process.receive()
+        if replies is None:
             self._lose(worker, "crashed")
             return
-        worker.buffer += data
-        while (end := worker.buffer.find(b"\n")) >= 0:
-            reply = json.loads(worker.buffer[:end])
-            del worker.buffer[: end + 1]
+        for reply in replies:
             self._answer(worker, reply)
             worker.ready = True
             self._hand_out(worker)
@@ -187,17 +155,13 @@ class _Exchange:
             return
         worker.task = self.waiting.popleft()
         worker.deadline = time.monotonic() + WALL_SECONDS + _GRACE_SECONDS
-        line = json.dumps(self.requests[worker.task]).encode() + b"\n"
-        assert worker.process.stdin is not None
         try:
-            worker.process.stdin.write(line)
-            worker.process.stdin.flush()
+            worker.process.send(self.requests[worker.task])
         except OSError:
             self._lose(worker, "crashed")
 
     def _lose(self, worker: _Worker, status: str) -> None:
-        assert worker.process.stdout is not None
-        self.selector.unregister(worker.process.stdout)
+        self.selector.unregister(worker.process)
         self.failed_starts += not worker.ready
         self._answer(worker, {"correct": False, "status": status})
         self.pool.dismiss(worker)

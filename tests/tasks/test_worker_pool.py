@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from opdkit.tasks import worker_pool
+from opdkit.tasks import child_process, worker_pool
 from opdkit.tasks.worker_pool import WorkerPool
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,7 +130,7 @@ def test_it_answers_from_other_threads(pool: WorkerPool) -> None:
 
 
 def test_workers_that_cannot_start_are_not_waited_for_forever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_pool.sys, "executable", "/bin/false")
+    monkeypatch.setattr(child_process.sys, "executable", "/bin/false")
     pool = WorkerPool(2)
     assert [reply["status"] for reply in pool.ask([GOOD] * 3)] == ["crashed"] * 3
     pool.close()

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from opdkit.tasks.environments.base import Crash, Environment, EnvironmentSource, Episode, Observation, StepResult
+    from opdkit.tasks.environments.pool import EnvironmentPool
 
 _HOMES = {
     **dict.fromkeys(("Crash", "Environment", "EnvironmentSource", "Episode", "Observation", "StepResult"), "base"),
+    "EnvironmentPool": "pool",
 }
 
 __all__ = [
     "Crash",
     "Environment",
+    "EnvironmentPool",
     "EnvironmentSource",
     "Episode",
     "Observation",
