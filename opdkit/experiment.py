@@ -46,15 +46,29 @@ class Cadence:
     keep_checkpoints: int
     log_samples: int
     vocabulary_metrics_every: int
+    diagnostics_every: int
+
+    def observes(self, step: int) -> bool:
+        """Whether step `step` (from 0) looks at the whole vocabulary of both models."""
+        return _due(step, self.vocabulary_metrics_every) or self.diagnoses(step)
+
+    def diagnoses(self, step: int) -> bool:
+        """Whether step `step` (from 0) is looked at by the diagnostics of the failure modes."""
+        return _due(step, self.diagnostics_every)
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
 
 
 @dataclass(frozen=True)
 class Experiment:
     """One training run. The groups' objects are light: nothing is loaded before `training` asks for it.
 
-    `loggers` maps a name to a logger's description (see `opdkit.loggers`); `gradient_variance` is a regular
-    expression of the parameter names whose gradient variance is measured, None measures none; `resolved` is
-    the configuration as plain values, for config.yaml.
+    `loggers` maps a name to a logger's description (see `opdkit.loggers`), `diagnostics` a name to a diagnostic of the
+    failure modes (see `opdkit.diagnostics`); `gradient_variance` is a regular expression of the
+    parameter names whose gradient variance is measured, None measures none; `resolved` is the configuration as plain
+    values, for config.yaml.
     """
 
     objective: Objective
@@ -68,6 +82,7 @@ class Experiment:
     benchmark: Any
     optimizer: Any
     loggers: Mapping[str, Any]
+    diagnostics: Mapping[str, Any]
     batch: Batch
     cadence: Cadence
     steps: int

@@ -155,6 +155,19 @@ class Verdict:
     status: str = "ok"
 
 
+@dataclass(frozen=True)
+class Table:
+    """A small table of one step, for the loggers. Cells are plain values; a cell that can't be had is None.
+
+    histogram: the first three columns are low and high, the limits of a bin, and what it counts.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+    histogram: bool = False
+
+
 class Objective(Protocol):
     """What the loop asks of an objective."""
 

@@ -49,7 +49,7 @@ def choices(own: str | None) -> Iterator[tuple[str, list[str]]]:
     """Each root as it is, then with each option of each of its groups."""
     folders = Source("train", own).folders
     roots: dict[str, tuple[str, ...]] = {
-        "train": (*schema.TRAIN_GROUPS, "logger", "paths", *schema.RECIPES),
+        "train": (*schema.TRAIN_GROUPS, "logger", "diagnostics", "paths", *schema.RECIPES),
         "eval": (*schema.EVAL_GROUPS, "paths"),
         "study": (*schema.STUDY_GROUPS, "paths"),
     }

@@ -37,15 +37,14 @@ def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
     """Checks everything that needs no weights, and builds. Raises UserError."""
     resolved = _checked("train", TRAIN_GROUPS, config, origin)
     check_values(resolved)
-    loggers: Mapping[str, Any] = resolved["logger"]
-    for name, node in loggers.items():
-        bind(f"logger.{name}", node)
+    several = {group: _several(group, resolved[group]) for group in ("logger", "diagnostics")}
     cadence = {field.name: resolved[field.name] for field in fields(Cadence)}
     plain = ("steps", "seed", "temperature", "precision", "gradient_variance", "max_bad_steps", "resume")
     groups = {name: _object(name, resolved[name]) for name in TRAIN_GROUPS}
     experiment = Experiment(
         **{("optimizer" if name == "optim" else name): built for name, built in groups.items()},
-        loggers={name: _object(f"logger.{name}", node) for name, node in loggers.items()},
+        loggers=several["logger"],
+        diagnostics=several["diagnostics"],
         batch=Batch(**resolved["batch"]),
         cadence=Cadence(**cadence),
         **{name: resolved[name] for name in plain},
@@ -53,6 +52,14 @@ def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
     )
     check_together(experiment)
     return experiment
+
+
+def _several(group: str, nodes: Mapping[str, Any]) -> dict[str, Any]:
+    """The objects of a group that holds several by name; one that was set to null is left out."""
+    kept = {name: node for name, node in nodes.items() if node is not None}
+    for name, node in kept.items():
+        bind(f"{group}.{name}", node)
+    return {name: _object(f"{group}.{name}", node) for name, node in kept.items()}
 
 
 def build_evaluation(config: DictConfig, origin: Origin) -> Evaluation:

@@ -62,6 +62,7 @@ class TrainConfig:
     benchmark: Group = field(default_factory=Group)
     optim: Group = field(default_factory=Group)
     logger: Group = field(default_factory=Group)
+    diagnostics: Group = field(default_factory=Group)
     paths: Paths = field(default_factory=Paths)
     k: int = MISSING
     steps: int = MISSING
@@ -75,6 +76,7 @@ class TrainConfig:
     keep_checkpoints: int = MISSING
     log_samples: int = MISSING
     vocabulary_metrics_every: int = MISSING
+    diagnostics_every: int = MISSING
     max_bad_steps: int = MISSING
     precision: str = MISSING
     gradient_variance: str | None = None

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from opdkit.types import Table
 
 
 class MetricLogger(Protocol):
@@ -17,6 +20,10 @@ class MetricLogger(Protocol):
 
     def samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """A few rollouts of one step, as plain values."""
+        ...
+
+    def tables(self, step: int, tables: Sequence[Table]) -> None:
+        """What the diagnostics of one step found."""
         ...
 
     def close(self, *, failed: bool = False) -> None:
@@ -44,6 +51,10 @@ class _Several:
     def samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         for logger in self._loggers:
             logger.samples(step, rows)
+
+    def tables(self, step: int, tables: Sequence[Table]) -> None:
+        for logger in self._loggers:
+            logger.tables(step, tables)
 
     def close(self, *, failed: bool = False) -> None:
         for logger in self._loggers:

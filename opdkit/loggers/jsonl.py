@@ -1,4 +1,4 @@
-"""metrics.jsonl and samples.jsonl: one JSON object a line, whole at every moment."""
+"""metrics.jsonl, samples.jsonl and diagnostics.jsonl: one JSON object a line, whole at every moment."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from opdkit.errors import RunError
+
+if TYPE_CHECKING:
+    from opdkit.types import Table
 
 
 @dataclass(frozen=True)
 class Jsonl:
-    """Writes `metrics.jsonl` (one object a step) and `samples.jsonl` (one a rollout) into the run folder."""
+    """Writes `metrics.jsonl` (one object a step), `samples.jsonl` (one a rollout) and `diagnostics.jsonl` (one a table)
+    into the run folder."""
 
     def open(self, folder: Path, resolved: Mapping[str, Any], done: int) -> JsonlLogger:
-        """A new run (`done` 0) starts both files; a resumed one goes on behind step `done`."""
+        """A new run (`done` 0) starts the files; a resumed one goes on behind step `done`."""
         logger = JsonlLogger(folder)
         logger.truncate_after(done if done else -1)
         return logger
@@ -33,11 +37,12 @@ class JsonlLogger:
     def __init__(self, folder: Path) -> None:
         self.metrics_file = folder / "metrics.jsonl"
         self.samples_file = folder / "samples.jsonl"
+        self.diagnostics_file = folder / "diagnostics.jsonl"
         self._last: int | None = None
 
     def truncate_after(self, step: int) -> None:
         """Drops what was written after `step`, and any line that is not whole."""
-        for file in (self.metrics_file, self.samples_file):
+        for file in (self.metrics_file, self.samples_file, self.diagnostics_file):
             kept = [row for row in _rows(file) if row["step"] <= step]
             _replace(file, kept)
             if file is self.metrics_file:
@@ -64,11 +69,20 @@ class JsonlLogger:
         """One line a row, `step` first."""
         _append(self.samples_file, [{"step": step, **{k: _finite(v) for k, v in row.items()}} for row in rows])
 
+    def tables(self, step: int, tables: Sequence[Table]) -> None:
+        """One line a table: `step`, `diagnostic`, `columns`, `rows`."""
+        _append(
+            self.diagnostics_file,
+            [{"step": step, "diagnostic": t.name, "columns": t.columns, "rows": _finite(t.rows)} for t in tables],
+        )
+
     def close(self, *, failed: bool = False) -> None:
         """Nothing is held open between lines."""
 
 
 def _finite(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in cast(Sequence[Any], value)]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -10,10 +10,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlparse
 
 from opdkit.errors import UserError
+
+if TYPE_CHECKING:
+    from opdkit.types import Table
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 _MODES = ("auto", "online", "offline", "disabled")
@@ -136,14 +139,19 @@ class WandBLogger:
         self._send({name: value for name, value in metrics.items() if math.isfinite(value)}, step)
 
     def samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """The rows as a table, `samples`."""
+        """The rows as a table, `samples`. Values a token are left to samples.jsonl."""
         if self._run is None or not rows:
             return
         import wandb
 
-        columns: list[Any] = list(rows[0])
+        columns: list[Any] = [name for name, value in rows[0].items() if not isinstance(value, list)]
         data: list[Any] = [[str(row.get(name)) for name in columns] for row in rows]
         self._send({"samples": wandb.Table(columns=columns, data=data)}, step)
+
+    def tables(self, step: int, tables: Sequence[Table]) -> None:
+        """Each as a table or a histogram, `diagnostics/<name>`."""
+        if self._run is not None and tables:
+            self._send({f"diagnostics/{table.name}": _drawn(table) for table in tables}, step)
 
     def _send(self, values: Mapping[str, Any], step: int) -> None:
         run = self._run
@@ -159,3 +167,12 @@ class WandBLogger:
         _guarded("did not end well", lambda: run.finish(exit_code=int(failed)) or True)
         if self._offline:
             print(f"W&B worked offline; upload with: wandb sync {synced}", file=sys.stderr)
+
+
+def _drawn(table: Table) -> Any:
+    import wandb
+
+    if table.histogram:
+        edges: list[Any] = [row[0] for row in table.rows] + [row[1] for row in table.rows[-1:]]
+        return wandb.Histogram(np_histogram=([row[2] for row in table.rows], edges))  # pyright: ignore[reportArgumentType]
+    return wandb.Table(columns=list(table.columns), data=[list(row) for row in table.rows])

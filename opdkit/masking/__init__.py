@@ -4,6 +4,7 @@ from opdkit.masking.base import Masking, TokenizerLike, Vocabularies
 from opdkit.masking.entropy import EntropySelected
 from opdkit.masking.first_occurrence import FirstOccurrence
 from opdkit.masking.none import NoMask
+from opdkit.masking.pieces import Pieces
 from opdkit.masking.special_spans import SpecialSpans
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "FirstOccurrence",
     "Masking",
     "NoMask",
+    "Pieces",
     "SpecialSpans",
     "TokenizerLike",
     "Vocabularies",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from opdkit.masking.base import TokenizerLike, Vocabularies, check_strings
+from opdkit.masking.pieces import Pieces
 from opdkit.types import Rollout
 
 
@@ -30,7 +31,7 @@ class SpecialSpans:
     def __call__(self, rollout: Rollout, vocabularies: Vocabularies) -> Tensor:
         student, teacher = vocabularies.student, vocabularies.teacher
         differing = {text for text in self.strings if not treated_alike(text, vocabularies)}
-        pieces = _Pieces(student)
+        pieces = Pieces(student)
         counted = rollout.mask.clone()
         for row, (tokens, mask) in enumerate(zip(rollout.tokens, rollout.mask, strict=True)):
             places = mask.nonzero()[:, 0].tolist()
@@ -53,7 +54,7 @@ def treated_alike(text: str, vocabularies: Vocabularies) -> bool:
 
 def split(text: str, tokenizer: TokenizerLike) -> list[str]:
     """The texts of the tokens that `tokenizer` makes of `text`."""
-    return _Pieces(tokenizer).of(tokenizer.encode(text, add_special_tokens=False))
+    return Pieces(tokenizer).of(tokenizer.encode(text, add_special_tokens=False))
 
 
 def find_spans(texts: Sequence[str], strings: Iterable[str]) -> Iterator[tuple[str, slice]]:
@@ -65,20 +66,3 @@ def find_spans(texts: Sequence[str], strings: Iterable[str]) -> Iterator[tuple[s
         while start >= 0:
             yield string, slice(owner[start], owner[start + len(string) - 1] + 1)
             start = joined.find(string, start + 1)
-
-
-class _Pieces:
-    """The text of single tokens, each decoded once."""
-
-    def __init__(self, tokenizer: TokenizerLike) -> None:
-        self._tokenizer = tokenizer
-        # Behind another token, since some decoders drop the space that a first token begins with.
-        self._anchor = tokenizer.encode("a", add_special_tokens=False)[-1:]
-        self._skip = len(str(tokenizer.decode(self._anchor)))
-        self._known: dict[int, str] = {}
-
-    def of(self, ids: Sequence[int]) -> list[str]:
-        """One text a token. A part of a multi-byte character is a replacement character."""
-        for token in set(ids) - self._known.keys():
-            self._known[token] = str(self._tokenizer.decode([*self._anchor, token]))[self._skip :]
-        return [self._known[token] for token in ids]

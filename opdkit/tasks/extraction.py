@@ -39,6 +39,29 @@ def extract_answer(response: str) -> str | None:
     return None
 
 
+def first_answer_end(response: str) -> int | None:
+    """Where the first final answer of a response ends, in characters; None where it gives none.
+
+    The answers are those of `extract_answer`, looked for behind the last `</think>` where there is one: the first box
+    that is not empty, else (also where a box was never closed) the first final form up to the end of its line.
+    """
+    skipped = response.rfind("</think>") + 1
+    for opening in _BOX.finditer(response, skipped):
+        start = opening.end()
+        if response[start : start + 1] != "{":
+            continue
+        end = _closing_brace(response, start)
+        if end is None:  # what comes after it lies inside it
+            break
+        if response[start + 1 : end].strip():
+            return end + 1
+    for form in _FINAL_FORM.finditer(response, skipped):
+        line, _, _ = response[form.end() : form.end() + _LINE_LIMIT].partition("\n")
+        if line.strip(_EMPHASIS):
+            return form.end() + len(line)
+    return None
+
+
 def _last_box(text: str) -> str | None:
     """What the last box holds. An empty one is passed over: it quotes the instruction, `put it in \\boxed{}`."""
     for opening in reversed(list(_BOX.finditer(text))):

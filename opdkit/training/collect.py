@@ -92,8 +92,7 @@ class Collector:
 
     def _observed(self, step: int, needs: Needs) -> int:
         """How many of its best ids each model tells this step; 0 when its vocabulary is not looked at."""
-        every = self.experiment.cadence.vocabulary_metrics_every
-        if every == 0 or step % every != 0:
+        if not self.experiment.cadence.observes(step):
             return 0
         return min(needs.k or _WATCHED_SUPPORT, self.student.vocabulary)
 

@@ -17,7 +17,9 @@ from opdkit.errors import UserError
 from opdkit.files import write_whole
 
 # Keys that may differ between a run and its resumption: they do not change what is computed.
-_FREE_KEYS = ("resume", "run_dir", "logger", "paths", "keep_checkpoints", "checkpoint_every")
+_FREE_KEYS = (
+    "resume", "run_dir", "logger", "diagnostics", "diagnostics_every", "paths", "keep_checkpoints", "checkpoint_every",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from opdkit.experiment import Experiment
@@ -12,10 +13,9 @@ from opdkit.reporting.terminal import Reporter
 from opdkit.training.answers import ask
 from opdkit.training.collect import Collected
 from opdkit.training.folder import RunFolder
+from opdkit.training.observe import Observer
 from opdkit.training.session import Session
-
-# Characters of a response that samples.jsonl keeps.
-_SAMPLE_LENGTH = 20_000
+from opdkit.types import Table
 
 
 @dataclass(frozen=True)
@@ -46,37 +46,22 @@ class Records:
         return self._named(self.benchmark(self.session.student, step, label))
 
     def log(self, step: int, metrics: dict[str, float], collected: Collected) -> None:
-        """Keep and show the metrics of one step, and a few of its rollouts."""
+        """Keep and show the metrics of one step, what its diagnostics find, and a few of its rollouts."""
+        cadence = self.experiment.cadence
+        tables: tuple[Table, ...] = ()
+        if cadence.diagnoses(step - 1) and self.experiment.diagnostics:
+            found = self._observer.diagnose(collected)
+            metrics, tables = metrics | found.scalars, found.tables
         self.loggers.log(step, metrics)
-        every = self.experiment.cadence.log_samples
-        if every:
-            self.loggers.samples(step, self._samples(collected, every))
+        if tables:
+            self.loggers.tables(step, tables)
+        if cadence.log_samples:
+            self.loggers.samples(step, self._observer.samples(collected, cadence.log_samples))
         self.reporter.step(step, self.experiment.steps, metrics)
 
-    def _samples(self, collected: Collected, count: int) -> list[dict[str, Any]]:
-        rollout = collected.batch.rollout
-        return [
-            {
-                "problem": problem.identifier,
-                "prompt": problem.messages[-1].content,
-                "response": response[:_SAMPLE_LENGTH],
-                "reference": problem.reference,
-                "extracted": verdict.extracted,
-                "reward": float(verdict.correct),
-                "stop_reason": reason,
-                "tokens": int(length),
-            }
-            for problem, response, verdict, reason, length in list(
-                zip(
-                    rollout.prompts.problems,
-                    collected.responses,
-                    collected.verdicts,
-                    rollout.stop_reason,
-                    rollout.mask.sum(dim=1).tolist(),
-                    strict=True,
-                )
-            )[:count]
-        ]
+    @cached_property
+    def _observer(self) -> Observer:
+        return Observer(self.session.student, self.experiment.diagnostics)
 
     def _named(self, summary: dict[str, Any]) -> dict[str, float]:
         prefix = f"eval/{self.experiment.benchmark.name}"

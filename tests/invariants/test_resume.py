@@ -39,7 +39,8 @@ def _resume(pair: list[str], name: str, *overrides: str) -> int:
 def _same(one: Path, two: Path) -> None:
     assert metrics(one) == metrics(two)
     assert weights(one) == weights(two)
-    assert (one / "samples.jsonl").read_text() == (two / "samples.jsonl").read_text()
+    for name in ("samples.jsonl", "diagnostics.jsonl"):
+        assert (one / name).read_text() == (two / name).read_text()
 
 
 @pytest.mark.timeout(900)

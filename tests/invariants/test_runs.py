@@ -45,7 +45,8 @@ def test_a_run_leaves_what_it_says_it_leaves(train: Train, objective: str) -> No
     folder = train("run", f"objective={objective}")
     names = {path.name for path in folder.iterdir()} - {".lock"}
     assert names == {
-        "config.yaml", "env.json", "metrics.jsonl", "samples.jsonl", "evals", "checkpoints", "final", "summary.json",
+        "config.yaml", "env.json", "metrics.jsonl", "samples.jsonl", "diagnostics.jsonl", "evals", "checkpoints",
+        "final", "summary.json",
     }  # fmt: skip
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [0, 1, 2, 3]
@@ -85,7 +86,23 @@ def test_micro_batches_equal_the_full_batch(train: Train, aggregation: str) -> N
 def test_how_many_rows_are_decoded_at_once_changes_no_rollout(train: Train) -> None:
     one = (train("one", "rollout.batch_size=3") / "samples.jsonl").read_text().splitlines()
     two = (train("two", "rollout.batch_size=64") / "samples.jsonl").read_text().splitlines()
-    assert one[:4] == two[:4]
+    for first, second in zip(map(json.loads, one[:4]), map(json.loads, two[:4]), strict=True):
+        assert first.pop("log_ratio") == pytest.approx(second.pop("log_ratio"), abs=2e-4)
+        assert first == second
+
+
+def test_diagnostics_come_at_their_interval_and_can_be_left_out(train: Train) -> None:
+    folder = train("some", "vocabulary_metrics_every=0", "diagnostics_every=2", "diagnostics.mismatch=null")
+    tables = [json.loads(line) for line in (folder / "diagnostics.jsonl").read_text().splitlines()]
+    names = ["advantage_quantiles", "advantage_histogram", "gap_by_position"]
+    assert [(t["step"], t["diagnostic"]) for t in tables] == [(step, name) for step in (1, 3) for name in names]
+    lines = metrics(folder)
+    assert ["failure/positive_weight" in line for line in lines] == [False, True, False, True]
+    assert not any("failure/gap_min" in line for line in lines)
+    (first, *_) = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+    assert len(first["token_texts"]) == len(first["log_ratio"]) == len(first["counted"]) == first["tokens"]
+    assert weights(folder) == weights(train("none", "vocabulary_metrics_every=0", "diagnostics=none"))
+    assert not (train("never", "diagnostics_every=0") / "diagnostics.jsonl").read_bytes()
 
 
 def test_a_student_that_is_the_teacher_has_nothing_to_learn(train: Train, pair: list[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from opdkit.errors import RunError
 from opdkit.loggers import Jsonl, open_loggers
+from opdkit.types import Table
 
 
 def read(file: Path) -> list[dict[str, Any]]:
@@ -65,6 +66,17 @@ def test_one_object_a_step(tmp_path: Path) -> None:
     assert read(tmp_path / "metrics.jsonl") == [{"step": 0, "before": 1}, {"step": 1, "loss": 2, "after": 3}]
 
 
+def test_tables_are_lines_of_their_own_and_a_resumed_run_drops_the_later_ones(tmp_path: Path) -> None:
+    logger = Jsonl().open(tmp_path, {}, 0)
+    for step in (1, 2):
+        logger.tables(step, [Table("gap", ("text", "mean"), (("<", math.nan), ("\u2028", -1.5)))])
+    first, _ = read(tmp_path / "diagnostics.jsonl")
+    rows = [["<", None], ["\u2028", -1.5]]
+    assert first == {"step": 1, "diagnostic": "gap", "columns": ["text", "mean"], "rows": rows}
+    Jsonl().open(tmp_path, {}, 1)
+    assert read(tmp_path / "diagnostics.jsonl") == [first]
+
+
 def test_a_full_disk_ends_the_run_in_one_line(tmp_path: Path) -> None:
     logger = Jsonl().open(tmp_path, {}, 0)
     (tmp_path / "metrics.jsonl").unlink()
@@ -83,6 +95,8 @@ class Recorder:
     def log(self, step: int, metrics: Any) -> None: ...
 
     def samples(self, step: int, rows: Any) -> None: ...
+
+    def tables(self, step: int, tables: Any) -> None: ...
 
     def close(self, *, failed: bool = False) -> None:
         self.closed.append(failed)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opdkit.tasks.extraction import extract_answer
+from opdkit.tasks.extraction import extract_answer, first_answer_end
 
 ANSWERS = [
     (r"so it is \boxed{\frac{1}{2}}, done", r"\frac{1}{2}"),
@@ -81,3 +81,33 @@ def test_a_megabyte_is_read_in_linear_time() -> None:
     for text in ("[" * 1_000_000, "\\boxed{" * 140_000, "\\boxed{}" * 120_000, "{" * 1_000_000, "answer: " * 120_000):
         extract_answer(text)
         extract_answer("\\boxed{" + text)
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("so \\boxed{1} and \\boxed{2}", "so \\boxed{1}"),
+        ("put it in \\boxed{}: \\boxed{\\frac{1}{2}} done", "put it in \\boxed{}: \\boxed{\\frac{1}{2}}"),
+        ("<think>\\boxed{3}</think>it is \\boxed{4}.", "<think>\\boxed{3}</think>it is \\boxed{4}"),
+        ("work\n#### 24\nmore\n#### 25", "work\n#### 24"),
+        ("The answer is 5. And so on\nmore", "The answer is 5. And so on"),
+        ("\\boxed{never closed", None),
+        ("\\boxed", None),
+        ("no answer here", None),
+        ("The answer is:\n\n", None),
+    ],
+)
+def test_the_first_answer_ends(text: str, end: str | None) -> None:
+    assert first_answer_end(text) == (None if end is None else len(end))
+
+
+@given(st.text(alphabet=r"\boxed{} #answeris:1</think>", max_size=80))
+def test_the_first_answer_lies_within_the_text(text: str) -> None:
+    end = first_answer_end(text)
+    assert end is None or 0 < end <= len(text)
+    if first_answer_end(text) is None and "</think>" not in text and "\\boxed" not in text:
+        assert extract_answer(text) is None
+
+
+def test_many_open_boxes_take_no_time() -> None:
+    assert first_answer_end("\\boxed{" * 100_000) is None

@@ -1,0 +1,99 @@
+"""From a collected step to what the diagnostics and samples.jsonl say of it. Nothing is computed twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from opdkit.diagnostics import Diagnostic, Finding, Observation
+from opdkit.masking import Pieces
+from opdkit.models import LanguageModel
+from opdkit.training.collect import Collected
+from opdkit.types import Table
+
+# Characters of a response that samples.jsonl keeps.
+_SAMPLE_LENGTH = 20_000
+
+
+class Observer:
+    """Holds the text of the student's tokens, each decoded once in a run."""
+
+    def __init__(self, student: LanguageModel, diagnostics: Mapping[str, Diagnostic]) -> None:
+        self._pieces = Pieces(student.tokenizer)
+        self._stop_ids = student.stop_ids
+        self._diagnostics = diagnostics
+
+    def diagnose(self, collected: Collected) -> Finding:
+        """What all diagnostics find, scalars under `failure/`, and `time/diagnostics_s`."""
+        started = time.perf_counter()
+        seen = self._observation(collected)
+        scalars: dict[str, float] = {}
+        tables: list[Table] = []
+        for diagnostic in self._diagnostics.values() if seen is not None else ():
+            found = diagnostic(seen)
+            scalars |= {f"failure/{name}": value for name, value in found.scalars.items()}
+            tables += found.tables
+        return Finding(scalars | {"time/diagnostics_s": time.perf_counter() - started}, tuple(tables))
+
+    def samples(self, collected: Collected, count: int) -> list[dict[str, Any]]:
+        """The first `count` rollouts as plain values; a token's values are null where the teacher did not score it."""
+        batch = collected.batch
+        rollout, teacher = batch.rollout, batch.teacher.sampled_log_prob
+        found: list[dict[str, Any]] = []
+        for row in range(min(count, len(rollout.tokens))):
+            problem, verdict = rollout.prompts.problems[row], collected.verdicts[row]
+            length = int(rollout.mask[row].sum())
+            texts = _within(self._pieces.joined(rollout.tokens[row, :length].tolist()), _SAMPLE_LENGTH)
+            counted = batch.counted[row, : len(texts)].tolist()
+            ratio: list[float | None] = [None] * len(texts)
+            if teacher is not None:
+                values = (rollout.behaviour_log_prob[row] - teacher[row])[: len(texts)].tolist()
+                ratio = [round(value, 4) + 0.0 if kept else None for value, kept in zip(values, counted, strict=True)]
+            found.append(
+                {
+                    "problem": problem.identifier,
+                    "prompt": problem.messages[-1].content,
+                    "response": collected.responses[row][:_SAMPLE_LENGTH],
+                    "reference": problem.reference,
+                    "extracted": verdict.extracted,
+                    "reward": float(verdict.correct),
+                    "stop_reason": rollout.stop_reason[row],
+                    "tokens": length,
+                    "token_texts": texts,
+                    "log_ratio": ratio,
+                    "counted": counted,
+                }
+            )
+        return found
+
+    def _observation(self, collected: Collected) -> Observation | None:
+        batch = collected.batch
+        teacher = batch.teacher
+        if teacher.sampled_log_prob is None:
+            return None
+        return Observation(
+            batch.rollout,
+            batch.counted.cpu().numpy(),
+            _host(batch.rollout.behaviour_log_prob),
+            _host(teacher.sampled_log_prob),
+            None if teacher.entropy is None else _host(teacher.entropy),
+            self._stop_ids,
+            self._pieces.of,
+        )
+
+
+def _host(values: Tensor) -> Any:
+    return values.detach().double().cpu().numpy()
+
+
+def _within(texts: list[str], limit: int) -> list[str]:
+    """The first texts, `limit` characters at most in all."""
+    total = 0
+    for place, text in enumerate(texts):
+        total += len(text)
+        if total > limit:
+            return texts[:place]
+    return texts
