@@ -23,7 +23,8 @@ class Reliability:
     """The gap log q - log pi and both entropies by position, repetition, and what comes after the answer (method D2).
 
     Cost: a sort of N numbers, `ngram` sorts of each response, one reading of its text; no model is asked.
-    Scalars: `repetition_rate`, share of tokens that end an n-gram the response has had before;
+    Scalars: `repetition_rate`, share of tokens that end an n-gram the response has had before (of what the
+    student wrote);
     `teacher_probability_repeated` and `_new`, mean q(y_t) on those and on the others;
     `gap_truncated` and `gap_stopped`, mean gap of responses cut at the limit and of the others;
     `answered_fraction`, responses with a final answer; `tokens_after_answer`, mean over those, without the stop token.
@@ -38,20 +39,20 @@ class Reliability:
             raise UserError(f"diagnostics.reliability.ngram={self.ngram} must be at least 1")
 
     def __call__(self, seen: Observation) -> Finding:
-        lengths = seen.written.sum(axis=1).tolist()
         again = np.zeros_like(seen.written)
-        for row, length in enumerate(lengths):
-            again[row, :length] = repeated(seen.tokens[row, :length], self.ngram)
+        for row, written in enumerate(seen.written):
+            again[row, written] = repeated(seen.tokens[row, written], self.ngram)
         probability = np.exp(seen.teacher_log_prob)
         cut = np.array([reason == "length" for reason in seen.rollout.stop_reason], dtype=bool)[:, None]
-        after = [count for row in range(len(lengths)) if (count := _after_answer(seen, row, lengths[row])) is not None]
+        counts = [_after_answer(seen, row) for row in range(len(again))]
+        after = [count for count in counts if count is not None]
         scalars = {
             "repetition_rate": mean(again[seen.written]),
             "teacher_probability_repeated": mean(probability[seen.scored & again]),
             "teacher_probability_new": mean(probability[seen.scored & ~again]),
             "gap_truncated": mean(seen.gap[seen.scored & cut]),
             "gap_stopped": mean(seen.gap[seen.scored & ~cut]),
-            "answered_fraction": len(after) / max(1, len(lengths)),
+            "answered_fraction": len(after) / max(1, len(counts)),
             "tokens_after_answer": mean(np.array(after, dtype=np.float64)),
         }
         return Finding(scalars, (_by_position(seen),))
@@ -87,9 +88,9 @@ def _mean_of(values: Floats, scored: NDArray[np.bool_]) -> float:
     return cell(mean(values[scored]))
 
 
-def _after_answer(seen: Observation, row: int, length: int) -> int | None:
+def _after_answer(seen: Observation, row: int) -> int | None:
     """Tokens that begin after the first final answer's end, the stop token not counted; None without an answer."""
-    ids = seen.tokens[row, :length].tolist()
+    ids = seen.tokens[row, seen.written[row]].tolist()
     if seen.rollout.stop_reason[row] == "stop":
         ids.pop()
     texts = seen.texts(ids)

@@ -39,14 +39,14 @@ class Observer:
         return Finding(scalars | {"time/diagnostics_s": time.perf_counter() - started}, tuple(tables))
 
     def samples(self, collected: Collected, count: int) -> list[dict[str, Any]]:
-        """The first `count` rollouts as plain values; a token's values are null where the teacher did not score it."""
+        """The first `count` rollouts as plain values; a log-ratio is null where the teacher gave no score."""
         batch = collected.batch
         rollout, teacher = batch.rollout, batch.teacher.sampled_log_prob
         found: list[dict[str, Any]] = []
         for row in range(min(count, len(rollout.tokens))):
             problem, verdict = rollout.prompts.problems[row], collected.verdicts[row]
-            length = int(rollout.mask[row].sum())
-            texts = _within(self._pieces.joined(rollout.tokens[row, :length].tolist()), _SAMPLE_LENGTH)
+            ids = rollout.tokens[row, : int(rollout.real[row].sum())].tolist()
+            texts = _within(self._pieces.joined(ids), _SAMPLE_LENGTH)
             counted = batch.counted[row, : len(texts)].tolist()
             ratio: list[float | None] = [None] * len(texts)
             if teacher is not None:
@@ -61,7 +61,7 @@ class Observer:
                     "extracted": verdict.extracted,
                     "reward": float(verdict.correct),
                     "stop_reason": rollout.stop_reason[row],
-                    "tokens": length,
+                    "tokens": int(rollout.mask[row].sum()),
                     "token_texts": texts,
                     "log_ratio": ratio,
                     "counted": counted,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,3 +73,12 @@ def test_tokens_after_the_answer(ids: list[int], stopped: bool, after: int | Non
 def test_an_ngram_of_nothing_is_refused() -> None:
     with pytest.raises(UserError, match=r"diagnostics\.reliability\.ngram=0"):
         Reliability(ngram=0)
+
+
+def test_what_an_environment_wrote_is_no_repetition() -> None:
+    seen = observed([[0, 1, 2, 3, 0, 1]], [[0.5] * 6], [[0.5] * 6], [False])
+    assert Reliability(ngram=2)(seen).scalars["repetition_rate"] == pytest.approx(1 / 6)
+    mask = seen.rollout.mask.clone()
+    mask[0, :2] = False
+    between = replace(seen, rollout=replace(seen.rollout, mask=mask, given=~mask))
+    assert Reliability(ngram=2)(between).scalars["repetition_rate"] == 0
