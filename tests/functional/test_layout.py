@@ -53,9 +53,11 @@ def test_tokens_that_were_given_are_read_and_stand_where_they_stood(lengths, res
     middle = plain.mask & (torch.arange(plain.mask.shape[1]) % 2 == 0)
     split = replace(plain, mask=plain.mask & ~middle, given=middle)
     one, two = align_left(plain, PAD), align_left(split, PAD)
-    assert torch.equal(one.ids, two.ids) and torch.equal(one.predictor, two.predictor)
+    assert torch.equal(one.ids, two.ids)
+    assert torch.equal(one.predictor, two.predictor)
     part = rows(split, 0, 1)
-    assert part.given is not None and part.real.sum() == lengths[0][1] == part.tokens.shape[1]
+    assert part.given is not None
+    assert part.real.sum() == lengths[0][1] == part.tokens.shape[1]
 
 
 @given(ragged, st.data())

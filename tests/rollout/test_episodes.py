@@ -70,8 +70,10 @@ def test_a_row_scores_what_the_student_said_as_it_was_said(form: str, limit: int
 def test_turns_are_rows_of_their_own_and_an_episode_is_one() -> None:
     model, chats, apart = written("turns")
     _, _, joined = written("episode")
-    assert len(apart.tokens) == 12 and len(joined.tokens) == 3
-    assert apart.given is None and joined.given is not None
+    assert len(apart.tokens) == 12
+    assert len(joined.tokens) == 3
+    assert apart.given is None
+    assert joined.given is not None
     assert not bool((joined.given & joined.mask).any())
     assert int(joined.mask.sum()) == int(apart.mask.sum())
     for chat, tokens, real, mask in zip(chats, joined.tokens, joined.real, joined.mask, strict=True):
@@ -79,7 +81,9 @@ def test_turns_are_rows_of_their_own_and_an_episode_is_one() -> None:
         assert (*chat.turns[0].prompt, *tokens[real].tolist()) == last.prompt + last.tokens
         assert int(mask.sum()) == sum(len(turn.tokens) for turn in chat.turns)
         said = model.tokenizer.decode(tokens[real & ~mask])
-        assert "Turn 0: nothing" in said and "Turn 2: nothing" in said and "Turn 3" not in said
+        assert "Turn 0: nothing" in said
+        assert "Turn 2: nothing" in said
+        assert "Turn 3" not in said
 
 
 def test_what_an_answer_says_does_not_depend_on_its_neighbours() -> None:
@@ -98,7 +102,8 @@ def test_a_chat_that_is_too_long_loses_its_oldest_turns_and_begins_a_new_row() -
         assert all(len(turn.prompt) <= 130 for turn in chat.turns)
         said = [model.tokenizer.decode(turn.prompt) for turn in chat.turns]
         assert all(text.startswith("<user>You are in a room.") for text in said)
-        assert "Turn 0" not in said[-1] and "Turn 3" in said[-1]
+        assert "Turn 0" not in said[-1]
+        assert "Turn 3" in said[-1]
         rows = settings.rows(chat.turns)
         assert 1 < len(rows) < len(chat.turns) + 1
         assert [turn for row in rows for turn in row] == chat.turns
