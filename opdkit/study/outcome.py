@@ -16,7 +16,7 @@ Cell = str | int | float
 class Claim:
     """One statement held against the numbers. `rule` was fixed before the numbers were seen; `measured` is computed.
 
-    reproduced, partly, not reproduced: of what the paper says; holds, fails: of what must be so by the mathematics.
+    reproduced, partly, not reproduced: of what the paper says; holds, fails: of what a study checks or adds itself.
     """
 
     statement: str

@@ -111,7 +111,8 @@ def run(order: Order, path: Path, reporter: Reporter) -> dict[str, Any]:
 def _write(outcome: Outcome, path: Path, command: str) -> None:
     for stem, table in outcome.tables.items():
         write_whole(path / f"{stem}.csv", table.csv())
-        write_whole(path / f"{stem}.md", f"# {table.title}\n\n{table.markdown()}")
+        if table.shown:
+            write_whole(path / f"{stem}.md", f"# {table.title}\n\n{table.markdown()}")
     for stem, picture in outcome.pictures.items():
         for kind in ("png", "svg"):
             picture.figure.savefig(path / f"{stem}.{kind}", metadata=_NOTHING[kind])

@@ -43,7 +43,7 @@ def test_a_study(opdkit: Opdkit, tmp_path: Path) -> None:
     assert "reproduced" in told.out
     left = {path.name for path in (tmp_path / "mine").iterdir()}
     assert {"config.yaml", "env.json", "findings.md", "summary.json", "variance.png", "variance.svg"} <= left
-    assert {"worlds.csv", "worlds.md", "pieces"} <= left
+    assert {"worlds.csv", "exponents.csv", "exponents.md", "pieces"} <= left
     page = (tmp_path / "mine" / "findings.md").read_text(encoding="utf-8")
     assert "`opdkit study study=tabular 'study.seeds=[0,1]'" in page
     assert "run_dir" not in page
