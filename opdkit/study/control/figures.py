@@ -108,7 +108,7 @@ def _heat(axis: Any, position: Tensor) -> Any:
     paths = position.flatten(0, 1).clamp(-_EDGE + 1e-6, _EDGE - 1e-6)
     counts = torch.stack([torch.histc(paths[:, t], _BINS, -_EDGE, _EDGE) for t in range(paths.shape[1])], 1)
     return axis.imshow(
-        counts / len(paths), origin="lower", aspect="auto", cmap="cividis", vmin=0.0, vmax=0.5,
+        (counts / len(paths)).numpy(), origin="lower", aspect="auto", cmap="cividis", vmin=0.0, vmax=0.5,
         extent=(-0.5, paths.shape[1] - 0.5, -_EDGE, _EDGE), interpolation="nearest",
     )  # fmt: skip
 
