@@ -15,10 +15,10 @@ from pathlib import Path
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results" / "study.md"
 OPENING = """# Studies of the method
 
-Written by `scripts/study_page.py` from the folders that the commands below left. Every number and verdict is computed from
-their tables, by rules that stand in the code and were fixed before the first full run.
-*reproduced*, *partly* and *not reproduced* speak of the paper (arXiv 2603.25562, App. D and E); *holds* and *fails* of what
-a study checks or adds itself.
+Written by `scripts/study_page.py` from the folders that the commands below left. Every number and verdict is computed
+from their tables, by rules that stand in the code and were fixed before the first full run.
+*reproduced*, *partly* and *not reproduced* speak of the paper (arXiv 2603.25562, App. D and E); *holds* and *fails* of
+what a study checks or adds itself.
 """
 
 
