@@ -16,6 +16,7 @@ COMMANDS = {
     "sweep": "train once for each combination of several values (train --multirun)",
     "eval": "one model on one benchmark",
     "study": "a question about the method, worked out: figures, a table, what was reproduced",
+    "report": "runs compared on one page: `opdkit report runs/`",
     "ls": "what can be chosen: `opdkit ls`, `opdkit ls objective`",
     "check": "compose and bind every experiment and option, without loading a weight",
     "bench": "speed and memory beside other projects, as ratios in one run",

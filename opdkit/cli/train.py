@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ class _Job:
     experiment: Experiment
     folder: Path
     asked: tuple[str, ...]
+    command: str
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -52,14 +54,22 @@ def _prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None) -> _
         folder.require_new()
     elif folder.config.exists():
         folder.require_same_config(experiment.resolved)
-    return _Job(experiment, path, _asked(origin))
+    return _Job(experiment, path, _asked(origin), _command(origin))
+
+
+def _own_folders(origin: Origin) -> list[str]:
+    return [word for folder in origin.folders[1:] for word in ("--config-dir", str(folder))]
+
+
+def _command(origin: Origin) -> str:
+    """The command line of this one job, also where it is one of a sweep."""
+    return shlex.join(["opdkit", "train", *_own_folders(origin), *origin.overrides])
 
 
 def _asked(origin: Origin) -> tuple[str, ...]:
     """What `opdkit eval` is to be told to ask the same questions, whoever chose them: the user or an experiment."""
-    own = [word for folder in origin.folders[1:] for word in ("--config-dir", str(folder))]
     changed = [text for text in origin.overrides if text.startswith("benchmark.")]
-    return (f"benchmark={origin.choices['benchmark']}", *changed, *own)
+    return (f"benchmark={origin.choices['benchmark']}", *changed, *_own_folders(origin))
 
 
 def _execute(prepared: _Job) -> float:
@@ -68,7 +78,7 @@ def _execute(prepared: _Job) -> float:
     from opdkit.training.run import train
 
     with terminal_reporter() as reporter:
-        summary = train(prepared.experiment, prepared.folder, reporter)
+        summary = train(prepared.experiment, prepared.folder, reporter, prepared.command)
         close_training(reporter, summary, prepared.asked)
     return float(summary["after"]["pass@1"])
 

@@ -32,8 +32,10 @@ from opdkit.training.signals import graceful_stop
 Summary = dict[str, Any]
 
 
-def train(experiment: Experiment, run_dir: Path, reporter: Reporter) -> Summary:
+def train(experiment: Experiment, run_dir: Path, reporter: Reporter, command: str = "") -> Summary:
     """Run `experiment` in `run_dir` and return its summary: before, after, teacher, and where things are.
+
+    command: what was typed, for env.json.
 
     Raises UserError before anything is written where the input is wrong, RunError where the run can't go on,
     Interrupted after a signal (the run has saved itself).
@@ -44,7 +46,8 @@ def train(experiment: Experiment, run_dir: Path, reporter: Reporter) -> Summary:
             found = _take_up(experiment, folder, reporter)
             if found is None and experiment.resume:
                 return json.loads(folder.summary.read_text(encoding="utf-8"))
-            return _train(experiment, folder, reporter, found)
+            about = {"command": command, **environment(experiment.seed)}
+            return _train(experiment, folder, reporter, found, about)
     finally:
         close_session()
 
@@ -69,13 +72,19 @@ def _take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter) -> c
     return found
 
 
-def _train(experiment: Experiment, folder: RunFolder, reporter: Reporter, found: checkpoint.Found | None) -> Summary:
+def _train(
+    experiment: Experiment,
+    folder: RunFolder,
+    reporter: Reporter,
+    found: checkpoint.Found | None,
+    about: Mapping[str, object],
+) -> Summary:
     started = time.perf_counter()
     reporter.stage("loading models and data")
     session = open_session(experiment, found)
     with ExitStack() as stack:
         if found is None:
-            folder.start(experiment.resolved, environment(experiment.seed))
+            folder.start(experiment.resolved, about)
         first = int(found.state["step"]) if found else 0
         loggers = stack.enter_context(open_loggers(experiment.loggers, folder.path, experiment.resolved, first))
         records = Records(experiment, session, folder, reporter, loggers)

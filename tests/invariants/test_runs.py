@@ -53,6 +53,9 @@ def test_a_run_leaves_what_it_says_it_leaves(train: Train, objective: str) -> No
     for line in lines[1:]:
         assert set(EVERY_STEP) <= line.keys()
     assert json.loads((folder / "evals" / "chain_sum.json").read_text())["n_problems"] == 4
+    about = json.loads((folder / "env.json").read_text())
+    assert about["command"].startswith("opdkit train ")
+    assert f"objective={objective}" in about["command"]
     module = AutoModelForCausalLM.from_pretrained(folder / "final")
     tokenizer = AutoTokenizer.from_pretrained(folder / "final")
     assert module.config.vocab_size == 264

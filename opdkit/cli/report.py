@@ -1,0 +1,44 @@
+"""`opdkit report RUNS...`: runs compared on one page that needs no network."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from opdkit.errors import UserError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; usage: opdkit report RUNS... [--out FOLDER]")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Writes the report and says where it is; what was passed over is told on stderr, one line each."""
+    parser = _Parser(
+        prog="opdkit report",
+        description="Compares runs: results with intervals, paired differences, curves, rollouts, on one page.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("runs", nargs="+", help="run folders, folders above them, or globs")
+    parser.add_argument("-o", "--out", default="report", help="folder for report.html, .md, .csv and .png (report)")
+    try:
+        given = parser.parse_args(list(arguments))
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    from opdkit.reporting.document import collect
+    from opdkit.reporting.text import line
+    from opdkit.reporting.writing import write
+
+    def note(text: str) -> None:
+        print(f"opdkit: {line(text)}", file=sys.stderr)
+
+    document = collect(given.runs)
+    for remark in document.remarks:
+        note(remark)
+    page = write(document, Path(given.out), note)
+    print(f"{len(document.runs)} runs, {len(document.configurations)} configurations: {page}")
+    return 0

@@ -1,0 +1,95 @@
+"use strict";
+// Values under the pointer, configurations hidden and shown. The page is whole without it.
+(() => {
+  const tip = document.getElementById("tip");
+  const SVG = "http://www.w3.org/2000/svg";
+  const LEFT = 50, RIGHT = 328, TOP = 8, BOTTOM = 176;
+  const hidden = new Set();
+
+  const points = new WeakMap();
+  const pointsOf = (group) => {
+    if (!points.has(group)) {
+      const numbers = group.querySelector(".line").getAttribute("d").match(/-?[\d.]+/g) || [];
+      const found = [];
+      for (let i = 0; i + 1 < numbers.length; i += 2) found.push([Number(numbers[i]), Number(numbers[i + 1])]);
+      points.set(group, found);
+    }
+    return points.get(group);
+  };
+  const scaled = (low, high, fraction, log) =>
+    log ? 10 ** (Math.log10(low) + fraction * (Math.log10(high) - Math.log10(low))) : low + fraction * (high - low);
+  const shown = (value, percent) =>
+    (percent ? (100 * value).toFixed(1) + " %" : String(Number(value.toPrecision(3)))).replace("-", "−");
+
+  const clear = () => {
+    tip.hidden = true;
+    document.querySelectorAll(".cursor").forEach((line) => line.remove());
+  };
+  const look = (event) => {
+    const chart = event.currentTarget, data = chart.dataset, box = chart.getBoundingClientRect();
+    const x = ((event.clientX - box.left) * 340) / box.width;
+    let best = null;
+    const groups = [...chart.querySelectorAll("g[data-place]")].filter((group) => !hidden.has(group.dataset.place));
+    for (const group of groups)
+      for (const [at] of pointsOf(group)) if (best === null || Math.abs(at - x) < Math.abs(best - x)) best = at;
+    clear();
+    if (best === null) return;
+    const rows = [];
+    for (const group of groups) {
+      const near = pointsOf(group).find(([at]) => Math.abs(at - best) < 0.06);
+      if (near) {
+        const value = scaled(Number(data.y0), Number(data.y1), (BOTTOM - near[1]) / (BOTTOM - TOP), data.log === "1");
+        rows.push([near[1], group.getAttribute("class"), group.dataset.label, shown(value, data.percent === "1")]);
+      }
+    }
+    rows.sort((one, other) => (one[1] === "rest") - (other[1] === "rest") || one[0] - other[0]);
+    const cursor = document.createElementNS(SVG, "path");
+    cursor.setAttribute("class", "cursor");
+    cursor.setAttribute("d", `M${best} ${TOP}V${BOTTOM}`);
+    chart.append(cursor);
+    const step = scaled(Number(data.x0), Number(data.x1), (best - LEFT) / (RIGHT - LEFT), false);
+    tip.replaceChildren();
+    const add = (parent, name, className, text) => {
+      const element = document.createElement(name);
+      if (className) element.className = className;
+      if (text) element.textContent = text;
+      parent.append(element);
+      return element;
+    };
+    if (!data.words) add(tip, "b", "", `${data.xlabel} ${Number(step.toPrecision(4))}`);
+    for (const [, className, label, value] of rows.slice(0, 12)) {
+      const row = add(tip, "div", className);
+      add(row, "span", "dot");
+      row.append(label + " ");
+      add(row, "span", "value", value);
+    }
+    tip.hidden = false;
+    const wide = tip.offsetWidth, right = event.clientX + 14 + wide > innerWidth;
+    tip.style.left = Math.max(4, right ? event.clientX - 14 - wide : event.clientX + 14) + "px";
+    tip.style.top = Math.max(4, Math.min(event.clientY + 14, innerHeight - tip.offsetHeight - 6)) + "px";
+  };
+  for (const chart of document.querySelectorAll("svg.chart")) {
+    chart.addEventListener("pointermove", look);
+    chart.addEventListener("pointerdown", look);
+    chart.addEventListener("pointerleave", clear);
+  }
+  addEventListener("scroll", clear, { passive: true });
+
+  const mark = (place, name, on) =>
+    document.querySelectorAll(`.chart g[data-place="${place}"]`).forEach((group) => group.classList.toggle(name, on));
+  const buttons = [...document.querySelectorAll(".legend button")];
+  for (const button of buttons) {
+    const place = button.dataset.place;
+    button.addEventListener("click", () => {
+      const off = !hidden.has(place);
+      if (off) hidden.add(place);
+      else hidden.delete(place);
+      button.setAttribute("aria-pressed", String(!off));
+      mark(place, "hidden-line", off);
+    });
+    const dim = (on) => buttons.forEach((other) => other !== button && mark(other.dataset.place, "dimmed", on));
+    button.addEventListener("mouseenter", () => dim(true));
+    button.addEventListener("mouseleave", () => dim(false));
+  }
+  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => (one.open = true)));
+})();
