@@ -29,9 +29,7 @@ def test_what_can_not_be_seen_is_shown(sign: str) -> None:
     visible(sign).encode()
 
 
-@pytest.mark.parametrize(
-    "text", ["plain", "line\nend\ttab", "Ünïcödé", "数学", "π \u2212 q", "👩‍🔬", "שלום", "e\u0301"]
-)
+@pytest.mark.parametrize("text", ["plain", "line\nend\ttab", "Ünïcödé", "数学", "π / q", "👩‍🔬", "שלום", "e\u0301"])
 def test_what_can_be_read_stays(text: str) -> None:
     assert visible(text) == text
 
