@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from opdkit.heads import Head
+
 StopReason = Literal["stop", "length"]
 EpisodeEnd = Literal["done", "turns", "context", "crashed"]
-SupportSource = Literal["teacher", "student", "union"]
+SupportSource = Literal["teacher", "student", "union", "intersection"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,9 @@ class Scores:
     support_ids i64[B, T, K] and support_logits f32[B, T, K], logits (not normalised) of those ids;
     support_mask bool[B, T, K], False on filler ids (a joined support is ragged), None where all count;
     logsumexp f32[B, T], of all logits; entropy f32[B, T], in nats;
-    top_ids i64[B, T, k], the model's own best ids, best first, for diagnostics.
+    top_ids i64[B, T, k], the model's own best ids, best first, for diagnostics;
+    hidden f[B, T, D], the state before lm_head, and head, that lm_head: the whole vocabulary, for whoever streams it;
+    temperature: what every logit was divided by, and what the logits of hidden and head are yet to be divided by.
     A field that was not asked for is None. Positions that do not count hold zeros.
     """
 
@@ -96,6 +101,29 @@ class Scores:
     logsumexp: Tensor | None = None
     entropy: Tensor | None = None
     top_ids: Tensor | None = None
+    hidden: Tensor | None = None
+    head: Head | None = None
+    temperature: float = 1.0
+
+    @classmethod
+    def tensors(cls) -> tuple[str, ...]:
+        """Names of the fields that are tensors of [B, T, ...]."""
+        return tuple(name for name in cls.__dataclass_fields__ if name not in ("head", "temperature"))
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """What the advantage of a whole step may be made of, before its first update.
+
+    mask bool[B, T], the tokens that count; old_log_prob and teacher_log_prob f32[B, T] of the sampled tokens, or None
+    where they were not needed; reward f32[B]; group i64[B], equal for rollouts of one prompt.
+    """
+
+    mask: Tensor
+    old_log_prob: Tensor | None = None
+    teacher_log_prob: Tensor | None = None
+    reward: Tensor | None = None
+    group: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -104,12 +132,17 @@ class TokenBatch:
 
     mask bool[B, T], the tokens that count; old_log_prob f32[B, T] or None, the student's log-prob of
     each sampled token before the first update on this rollout batch, None in that first update, where
-    the student's own detached log-probs are the old ones; reward f32[B] or None.
+    the student's own detached log-probs are the old ones; reward f32[B] or None; tokens i64[B, T], the sampled ids;
+    entropy f32[B, T], of the student that wrote them, nats; advantage f32[B, T], the step's, where the objective
+    needs one.
     """
 
     mask: Tensor
     old_log_prob: Tensor | None = None
     reward: Tensor | None = None
+    tokens: Tensor | None = None
+    entropy: Tensor | None = None
+    advantage: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -119,8 +152,10 @@ class Needs:
     sampled: log-prob of the sampled token (streams the vocabulary of both models).
     support: where the K ids come from, or None; `k` how many each source gives;
     include_sampled: the sampled token joins the support.
-    logsumexp: the full-vocabulary normaliser of both models.
+    logsumexp: the full-vocabulary normaliser of both models, the student's with its gradient.
+    vocabulary: every id of both models, as hidden states and heads to be streamed.
     old_log_prob: the student's log-probs before the first update; reward: the task's verdict.
+    advantage: the objective has an `advantage(StepBatch)` to be asked once, on the whole step.
     single_update: its gradient is right only where a rollout batch is used for one update.
     """
 
@@ -129,8 +164,10 @@ class Needs:
     k: int = 0
     include_sampled: bool = False
     logsumexp: bool = False
+    vocabulary: bool = False
     old_log_prob: bool = False
     reward: bool = False
+    advantage: bool = False
     single_update: bool = False
 
 

@@ -12,7 +12,8 @@ from opdkit.config import location, schema
 from opdkit.config.compose import Source, compose
 
 CHOICES = list(choices(None))
-FILES = sorted(location.conf_dir().glob("*/*.yaml"))
+CONF = location.conf_dir()
+FILES = sorted(f for depth in ("*/*.yaml", "*/*/*.yaml") for f in CONF.glob(depth) if not f.stem.startswith("_"))
 
 
 @pytest.mark.parametrize(("root", "choice"), CHOICES, ids=[f"{r} {' '.join(c)}".strip() for r, c in CHOICES])
@@ -23,7 +24,7 @@ def test_composes_and_builds(root: str, choice: list[str]) -> None:
 
 def test_every_group_file_is_among_the_choices() -> None:
     tried = {text for _, choice in CHOICES for text in choice}
-    assert {f"{file.parent.name}={file.stem}" for file in FILES} == tried
+    assert {f"{file.parent.relative_to(CONF).as_posix()}={file.stem}" for file in FILES} <= tried
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f"{f.parent.name}/{f.stem}")

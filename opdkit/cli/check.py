@@ -56,7 +56,7 @@ def choices(own: str | None) -> Iterator[tuple[str, list[str]]]:
     for root, names in roots.items():
         yield root, []
         for group in groups(folders):
-            if group in names:
+            if group.split("/")[0] in names:
                 yield from ((root, [f"{group}={option}"]) for option in options(group, folders))
 
 

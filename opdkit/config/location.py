@@ -30,16 +30,21 @@ def search_folders(own: str | None) -> tuple[Path, ...]:
 
 
 def groups(folders: Sequence[Path]) -> list[str]:
-    """Names of all config groups: folders that hold at least one yaml file."""
-    found = {p.parent.name for f in folders for p in f.glob("*/*.yaml")}
-    return sorted(name for name in found if name != "hydra")
+    """Names of all config groups: folders, and folders in them (objective/divergence), that hold an option."""
+    found = {
+        p.parent.relative_to(f).as_posix() for f in folders for depth in ("*/*.yaml", "*/*/*.yaml") for p in f.glob(depth)
+    }
+    return sorted(name for name in found if name.split("/")[0] != "hydra")
 
 
 def options(group: str, folders: Sequence[Path]) -> dict[str, Path]:
-    """Option name -> file of a group. The shipped file wins over a user's file of the same name."""
+    """Option name -> file of a group. The shipped file wins over a user's file of the same name.
+
+    A file whose name starts with an underscore is no option: others of its group build on it.
+    """
     found: dict[str, Path] = {}
     for folder in reversed(folders):
-        found.update({p.stem: p for p in (folder / group).glob("*.yaml")})
+        found.update({p.stem: p for p in (folder / group).glob("*.yaml") if not p.stem.startswith("_")})
     return dict(sorted(found.items()))
 
 

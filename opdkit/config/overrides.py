@@ -56,7 +56,7 @@ def check(root: str, typed: Iterable[Typed], folders: Sequence[Path], *, multiru
     seen: dict[str, str] = {}
     root_keys = [f.name for f in fields(SCHEMAS[root])]
     own_groups = (*root_keys, *(RECIPES if root == "train" else ()))
-    known_groups = [name for name in location.groups(folders) if name in own_groups]
+    known_groups = [name for name in location.groups(folders) if name.split("/")[0] in own_groups]
     for item in typed:
         place = f"{item.key}@{item.override.package}"
         if place in seen:

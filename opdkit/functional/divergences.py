@@ -1,30 +1,198 @@
-"""Divergences between two distributions over the same K ids, given as logits."""
+"""Divergences between a student p and a teacher q, id by id, from their log-probs.
+
+Each is a frozen dataclass with three readings of the same formula D = sum_v terms_v:
+terms(log_p, log_q): what is summed, differentiable in log_p; 0 where p = q.
+slope: d terms / d log p up to c p, c a constant, so that over a whole distribution dD / dz_v = slope_v - p_v sum slope.
+cost: slope / p, the weight of s = grad log p when ids are drawn from p: grad D = E_p[cost s]; 0 where p = q.
+All take and return f[...] of one shape, in nats. The log-probs are finite; an id that must not count has both at 0.
+Every terms is an f-divergence's: scaling p and q by c scales it by c.
+"""
 
 from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from opdkit.errors import UserError
 
-def restricted_log_softmax(logits: Tensor, support_mask: Tensor | None = None) -> Tensor:
-    """log pi^: log-softmax over the last axis, inside the support alone; 0 on fillers.
+# exp of more than this is no ratio that a float32 gradient can use.
+_LARGEST_LOG_RATIO = 20.0
 
-    logits f[..., K]; support_mask bool[..., K], False on fillers, or None where all K ids count.
+
+class Divergence(Protocol):
+    """What an objective and a head ask of a divergence."""
+
+    def terms(self, log_p: Tensor, log_q: Tensor) -> Tensor: ...
+
+    def slope(self, log_p: Tensor, log_q: Tensor) -> Tensor: ...
+
+    def cost(self, log_p: Tensor, log_q: Tensor) -> Tensor: ...
+
+
+def at_sample(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> Tensor:
+    """terms / p, f[...]: the divergence as one id drawn from p sees it, D = E_p[terms / p]. log p - log q for the reverse KL.
+
+    Scaling both probabilities by 1 / p leaves terms(1, q / p), which needs no division; q / p is bounded by e^20.
     """
-    if support_mask is None:
-        return torch.log_softmax(logits, -1)
-    lowest = torch.finfo(logits.dtype).min  # not -inf: a row of fillers alone must stay finite
-    return torch.log_softmax(logits.masked_fill(~support_mask, lowest), -1).masked_fill(~support_mask, 0.0)
+    ratio = (log_q - log_p).clamp(max=_LARGEST_LOG_RATIO)
+    return divergence.terms(torch.zeros_like(ratio), ratio)
 
 
-def reverse_kl(student_logits: Tensor, teacher_logits: Tensor, support_mask: Tensor | None = None) -> Tensor:
-    """KL(pi^ || q^) = sum_S pi^ log(pi^ / q^), both distributions renormalised inside the support S.
+def _bounded_exp(log_ratio: Tensor) -> Tensor:
+    """exp, of at most e^20: a ratio of probabilities that stays finite in float32."""
+    return log_ratio.clamp(max=_LARGEST_LOG_RATIO).exp()
 
-    student_logits, teacher_logits f[..., K] of the same ids; support_mask bool[..., K] or None. Returns
-    f[...] in nats, at least 0 up to rounding; 0 where the logits differ by a constant, and always at K = 1.
-    Its gradient for the student's logit v in S is pi^_v (log(pi^_v / q^_v) - value).
+
+@dataclass(frozen=True)
+class ReverseKL:
+    """KL(p || q) = sum p log(p / q): the student avoids what the teacher does not say."""
+
+    def terms(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return log_p.exp() * (log_p - log_q)
+
+    def slope(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return self.terms(log_p, log_q)
+
+    def cost(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return log_p - log_q
+
+
+@dataclass(frozen=True)
+class ForwardKL:
+    """KL(q || p) = sum q log(q / p): the student covers all that the teacher says."""
+
+    def terms(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return log_q.exp() * (log_q - log_p)
+
+    def slope(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return log_p.exp() - log_q.exp()
+
+    def cost(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return 1.0 - _bounded_exp(log_q - log_p)
+
+
+@dataclass(frozen=True)
+class JensenShannon:
+    """beta KL(q || m) + (1 - beta) KL(p || m), m = beta q + (1 - beta) p, 0 < beta < 1.
+
+    Divided by beta (1 - beta) it tends to the forward KL as beta -> 0 and to the reverse KL as beta -> 1; at most log 2
+    at beta = .5. Agarwal et al. 2024 (arXiv 2306.13649). Raises UserError for beta outside (0, 1).
     """
-    log_pi = restricted_log_softmax(student_logits, support_mask)
-    log_q = restricted_log_softmax(teacher_logits, support_mask)
-    terms = log_pi.exp() * (log_pi - log_q)  # a filler gives 1 * (0 - 0)
-    return terms.sum(-1)
+
+    beta: float = 0.5
+
+    def __post_init__(self) -> None:
+        _require_inside("beta", self.beta, "0 is the limit of forward_kl, 1 that of reverse_kl: choose those")
+
+    def terms(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        log_m = _log_mixture(log_p, log_q, self.beta)
+        return self.beta * log_q.exp() * (log_q - log_m) + (1 - self.beta) * log_p.exp() * (log_p - log_m)
+
+    def slope(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return log_p.exp() * self.cost(log_p, log_q)
+
+    def cost(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return (1 - self.beta) * (log_p - _log_mixture(log_p, log_q, self.beta))
+
+
+@dataclass(frozen=True)
+class SkewForwardKL:
+    """KL(q || m), m = alpha q + (1 - alpha) p, 0 < alpha < 1: a forward KL of at most -log alpha.
+
+    Ko et al. 2024 (arXiv 2402.03898). Raises UserError for alpha outside (0, 1).
+    """
+
+    alpha: float = 0.1
+
+    def __post_init__(self) -> None:
+        _require_inside("alpha", self.alpha, "0 is forward_kl, and at 1 the loss is always 0")
+
+    def terms(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return log_q.exp() * (log_q - _log_mixture(log_p, log_q, self.alpha))
+
+    def slope(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return log_p.exp() * self.cost(log_p, log_q)
+
+    def cost(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return (1 - self.alpha) * (1.0 - (log_q - _log_mixture(log_p, log_q, self.alpha)).exp())
+
+
+@dataclass(frozen=True)
+class SkewReverseKL:
+    """KL(p || m), m = alpha p + (1 - alpha) q, 0 < alpha < 1: a reverse KL of at most -log alpha.
+
+    Ko et al. 2024 (arXiv 2402.03898). Raises UserError for alpha outside (0, 1).
+    """
+
+    alpha: float = 0.1
+
+    def __post_init__(self) -> None:
+        _require_inside("alpha", self.alpha, "0 is reverse_kl, and at 1 the loss is always 0")
+
+    def terms(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return log_p.exp() * (log_p - _log_mixture(log_q, log_p, self.alpha))
+
+    def slope(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return log_p.exp() * self.cost(log_p, log_q)
+
+    def cost(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        log_share = log_p - _log_mixture(log_q, log_p, self.alpha)  # log(p / m), at most -log alpha
+        return log_share + self.alpha * (1.0 - log_share.exp())
+
+
+@dataclass(frozen=True)
+class Jeffreys:
+    """KL(p || q) + KL(q || p) = sum (p - q) log(p / q), which is the same both ways."""
+
+    def terms(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return (log_p.exp() - log_q.exp()) * (log_p - log_q)
+
+    def slope(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        p = log_p.exp()
+        return p * (log_p - log_q) + p - log_q.exp()
+
+    def cost(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return log_p - log_q + 1.0 - _bounded_exp(log_q - log_p)
+
+
+@dataclass(frozen=True)
+class TotalVariation:
+    """1/2 sum |p - q|, between 0 and 1. Its gradient at p = q is taken as 0."""
+
+    def terms(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return 0.5 * (log_p.exp() - log_q.exp()).abs()
+
+    def slope(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return log_p.exp() * self.cost(log_p, log_q)
+
+    def cost(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return 0.5 * (log_p - log_q).sign()
+
+
+@dataclass(frozen=True)
+class SquaredLogRatio:
+    """1/2 sum p (log(p / q))^2: the spread of the log-ratio where the student goes."""
+
+    def terms(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return 0.5 * log_p.exp() * (log_p - log_q).square()
+
+    def slope(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return log_p.exp() * self.cost(log_p, log_q)
+
+    def cost(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        ratio = log_p - log_q
+        return 0.5 * ratio.square() + ratio
+
+
+def _log_mixture(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:
+    """log(share q + (1 - share) p)."""
+    return torch.logaddexp(log_q + math.log(share), log_p + math.log1p(-share))
+
+
+def _require_inside(name: str, value: float, limits: str) -> None:
+    if not 0.0 < value < 1.0:
+        raise UserError(f"objective.divergence.{name}={value}: must be between 0 and 1, both excluded ({limits})")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+SampledKL = Literal["k1", "k2", "k3"]
 
 # exp of more than this is no ratio that any clipping leaves alone; it keeps the unclipped side finite.
 _LARGEST_LOG_RATIO = 20.0
@@ -51,3 +55,41 @@ def ppo_surrogate(
     if dual_clip is None:
         return loss
     return torch.where(advantage < 0, torch.minimum(loss, -advantage * dual_clip), loss)
+
+
+def future(values: Tensor, discount: float) -> Tensor:
+    """sum_{t' > t} discount^(t' - t) values_t', f[B, T]: `reward_to_go` without the token's own value."""
+    return reward_to_go(values, discount) - values
+
+
+def remaining(mask: Tensor) -> Tensor:
+    """How many counted tokens follow each token, f32[B, T], at least 1. mask bool[B, T]."""
+    counts = mask.float()
+    return (counts.sum(1, keepdim=True) - counts.cumsum(1)).clamp(min=1.0)
+
+
+def whiten(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean 0 and standard deviation 1 over the counted values, zeros elsewhere. values f[B, T]; mask bool[B, T]."""
+    counted = values[mask]
+    if counted.numel() < 2:
+        return torch.zeros_like(values)
+    centred = (values - counted.mean()) / (counted.std(unbiased=False) + 1e-8)
+    return torch.where(mask, centred, 0.0)
+
+
+def sampled_kl(log_prob: Tensor, old_log_prob: Tensor, teacher_log_prob: Tensor, estimator: SampledKL) -> Tensor:
+    """One-sample estimates of KL(pi || q) at each token, to be differentiated as they stand; f[B, T] each.
+
+    With r = log pi - log q and w = pi / pi_old, which corrects for a token drawn before the last update:
+    k1: w r, gradient (1 + r) w s: unbiased for the gradient of KL(pi || q), since E[s] = 0.
+    k2: sg(w) r^2 / 2, gradient w r s: the score function itself, unbiased for the gradient of KL(pi || q).
+    k3: sg(w) (exp(-r) - 1 + r), gradient w (1 - q / pi) s: unbiased for the gradient of KL(q || pi), the forward KL.
+    As values all three estimate KL(pi || q), k2 with a bias. Schulman 2020, "Approximating KL divergence".
+    """
+    ratio = log_prob - teacher_log_prob.detach()
+    weight = importance_ratio(log_prob, old_log_prob)
+    if estimator == "k1":
+        return weight * ratio
+    if estimator == "k2":
+        return weight.detach() * 0.5 * ratio.square()
+    return weight.detach() * ((-ratio).clamp(max=_LARGEST_LOG_RATIO).exp() - 1.0 + ratio)

@@ -28,3 +28,15 @@ def join_supports(parts: Sequence[Tensor], masks: Sequence[Tensor | None] | None
     repeated[..., 1:] = ordered[..., 1:] == ordered[..., :-1]
     first = torch.zeros_like(mask).scatter(-1, order, ~repeated) & mask
     return torch.where(first, ids, ids[..., :1]), first
+
+
+def intersect_supports(kept: Tensor, other: Tensor, other_mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The ids of `kept` that `other` holds too, at each position.
+
+    kept i64[..., K]; other i64[..., L] with other_mask bool[..., L], False on fillers, or None where all count.
+    Returns `kept` and mask bool[..., K]; a position where the two share no id has no True.
+    """
+    same = kept.unsqueeze(-1) == other.unsqueeze(-2)
+    if other_mask is not None:
+        same = same & other_mask.unsqueeze(-2)
+    return kept, same.any(-1)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from opdkit.functional.layout import align_left
-from opdkit.functional.supports import join_supports
-from opdkit.heads import Head, Survey, sampled_log_prob, support_logits, survey
+from opdkit.functional.supports import intersect_supports, join_supports
+from opdkit.heads import Head, Survey, logsumexp, sampled_log_prob, support_logits, survey
 from opdkit.models.language_model import LanguageModel
 from opdkit.types import Rollout, Scores
 
@@ -20,8 +20,10 @@ class Request:
     """What is wanted of a model on a rollout.
 
     sampled: log-prob of the sampled tokens. top_k: the model's own best ids join the support.
-    support_ids i64[B, T, K] with support_mask bool[B, T, K]: these ids are scored (and join, too).
+    support_ids i64[B, T, K] with support_mask bool[B, T, K]: these ids are scored, too: joined with the model's own
+    (`meet` union), or those of its own that are among them (`meet` intersection).
     include_sampled: the sampled token joins the support.
+    normaliser: logsumexp of all logits, with gradient. vocabulary: the hidden states and the head themselves.
     survey_k: look at the whole vocabulary without gradient: logsumexp, entropy, and the best `survey_k` ids.
     """
 
@@ -29,7 +31,10 @@ class Request:
     top_k: int = 0
     support_ids: Tensor | None = None
     support_mask: Tensor | None = None
+    meet: Literal["union", "intersection"] = "union"
     include_sampled: bool = False
+    normaliser: bool = False
+    vocabulary: bool = False
     survey_k: int = 0
 
     def rows(self, start: int, stop: int, width: int) -> Request:
@@ -51,8 +56,8 @@ class Scorer(nn.Module):
     def forward(self, rollout: Rollout, counted: Tensor, request: Request, temperature: float) -> Scores:
         """Scores of the counted tokens. counted bool[B, T]; temperature divides every logit.
 
-        Only the hidden states that predict a counted token meet lm_head. Gradient flows through
-        sampled_log_prob and support_logits when it is enabled; a survey never has any.
+        Only the hidden states that predict a counted token meet lm_head. Gradient flows, when it is enabled, through
+        sampled_log_prob, support_logits, hidden, and a logsumexp that was asked for; a survey never has any.
         """
         layout = align_left(rollout, self._model.pad_id)
         hidden = self._model.body()(input_ids=layout.ids, use_cache=False).last_hidden_state
@@ -71,28 +76,42 @@ def _score(
     request: Request,
     temperature: float,
 ) -> Scores:
-    row, step = place
-    sampled = tokens[row, step]
-    width = max(request.top_k, request.survey_k)
-    looked = None
-    if width or request.survey_k:
-        looked = survey(
-            hidden.detach(), head, min(width, head.vocabulary), temperature,
-            entropy=request.survey_k > 0, normaliser=request.survey_k > 0,
-        )  # fmt: skip
-    fields: dict[str, Any] = {}
-    if request.sampled:
-        fields["sampled_log_prob"] = sampled_log_prob(hidden, head, sampled, temperature)
-    if looked is not None and looked.logsumexp is not None:
+    sampled = tokens[place]
+    looked = _look(hidden.detach(), head, request, temperature)
+    graded = request.normaliser and torch.is_grad_enabled()
+    fields: dict[str, Tensor | None] = {}
+    if looked is not None:
         fields |= {"logsumexp": looked.logsumexp, "entropy": looked.entropy}
         fields["top_ids"] = None if looked.ids is None else looked.ids[:, : request.survey_k]
-        if not request.sampled:
-            with torch.no_grad():
-                fields["sampled_log_prob"] = (
-                    support_logits(hidden, head, sampled[:, None], temperature)[:, 0] - looked.logsumexp
-                )
+    if graded:
+        fields["logsumexp"] = logsumexp(hidden, head, temperature)
+    fields["sampled_log_prob"] = _sampled(hidden, head, sampled, request, fields.get("logsumexp"), temperature)
     fields |= _support(hidden, head, sampled, place, request, looked, temperature)
-    return Scores(**{name: _spread(value, tokens.shape, place) for name, value in fields.items()})
+    if request.vocabulary:
+        fields["hidden"] = hidden
+    spread = {name: _spread(value, tokens.shape, place) for name, value in fields.items()}
+    return Scores(**spread, head=head if request.vocabulary else None, temperature=temperature)
+
+
+def _look(hidden: Tensor, head: Head, request: Request, temperature: float) -> Survey | None:
+    width, observed = max(request.top_k, request.survey_k), request.survey_k > 0
+    normaliser = observed or (request.normaliser and not torch.is_grad_enabled())
+    if not width and not normaliser:
+        return None
+    return survey(hidden, head, min(width, head.vocabulary), temperature, entropy=observed, normaliser=normaliser)
+
+
+def _sampled(
+    hidden: Tensor, head: Head, sampled: Tensor, request: Request, normaliser: Tensor | None, temperature: float
+) -> Tensor | None:
+    """log p of the sampled ids, f32[N]. With a normaliser at hand one row of lm_head is all it takes; that of a
+    survey has no gradient, and then the log-prob is for diagnostics alone."""
+    if request.sampled and not request.normaliser:
+        return sampled_log_prob(hidden, head, sampled, temperature)
+    if normaliser is None:
+        return None
+    with torch.set_grad_enabled(torch.is_grad_enabled() and request.sampled):
+        return support_logits(hidden, head, sampled[:, None], temperature)[:, 0] - normaliser
 
 
 def _support(
@@ -102,30 +121,26 @@ def _support(
     place: tuple[Tensor, Tensor],
     request: Request,
     looked: Survey | None,
-    t: float,
+    temperature: float,
 ) -> dict[str, Tensor | None]:
-    parts: list[Tensor] = []
-    masks: list[Tensor | None] = []
-    if request.top_k and looked is not None and looked.ids is not None:
-        parts.append(looked.ids[:, : request.top_k])
-        masks.append(None)
-    if request.support_ids is not None:
-        parts.append(request.support_ids[place])
-        masks.append(None if request.support_mask is None else request.support_mask[place])
-    if request.include_sampled and parts:
-        parts.append(sampled[:, None])
-        masks.append(None)
-    if not parts:
-        return {}
-    if len(parts) == 1:
-        ids, mask = parts[0], masks[0]
+    own = looked.ids[:, : request.top_k] if request.top_k and looked is not None and looked.ids is not None else None
+    given = None if request.support_ids is None else request.support_ids[place]
+    mask = None if request.support_mask is None else request.support_mask[place]
+    if own is not None and given is not None:
+        meet = intersect_supports(own, given, mask) if request.meet == "intersection" else None
+        ids, mask = meet or join_supports([own, given], [None, mask])
+    elif own is not None:
+        ids = own
+    elif given is not None:
+        ids = given
     else:
-        ids, mask = join_supports(parts, masks)
-    if request.top_k and len(parts) == 1 and not hidden.requires_grad and looked is not None:
-        assert looked.logits is not None
+        return {}
+    if request.include_sampled:
+        ids, mask = join_supports([ids, sampled[:, None]], [mask, None])
+    if ids is own and looked is not None and looked.logits is not None and not hidden.requires_grad:
         logits = looked.logits[:, : request.top_k]
     else:
-        logits = support_logits(hidden, head, ids, t)
+        logits = support_logits(hidden, head, ids, temperature)
     return {"support_ids": ids, "support_logits": logits, "support_mask": mask}
 
 

@@ -1,7 +1,7 @@
-"""What is minimised: one small file per objective, and how token losses become one number."""
+"""What is minimised: the algebra of token-level divergences, rewards alone, and how token losses become one number."""
 
 from opdkit.objectives.aggregation import SequenceMean, SequenceSum, TokenMean
-from opdkit.objectives.sampled import SampledToken
-from opdkit.objectives.topk import TopK
+from opdkit.objectives.grpo import GroupRelativePolicy
+from opdkit.objectives.token_divergence import TokenDivergence
 
-__all__ = ["SampledToken", "SequenceMean", "SequenceSum", "TokenMean", "TopK"]
+__all__ = ["GroupRelativePolicy", "SequenceMean", "SequenceSum", "TokenDivergence", "TokenMean"]

@@ -55,7 +55,8 @@ def join_scores(parts: list[Scores], width: int) -> Scores:
         last = max(value.shape[-1] for value in found)
         return torch.cat([_grow(value, width, last) for value in found])
 
-    return Scores(**{name: joined(name) for name in Scores.__dataclass_fields__})
+    fields = {name: joined(name) for name in Scores.tensors()}
+    return Scores(**fields, head=parts[0].head, temperature=parts[0].temperature)
 
 
 def _grow(values: Tensor, width: int, last: int) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -18,9 +17,10 @@ from opdkit.models import LanguageModel, Request, Scorer
 from opdkit.seeding import derive_seed
 from opdkit.teachers import LoadedTeacher
 from opdkit.teachers.local import join_scores
+from opdkit.training.finite import require_finite
 from opdkit.training.problems import ProblemStream
 from opdkit.training.update import ScoredBatch
-from opdkit.types import Needs, Rollout, Scores, Verdict
+from opdkit.types import Needs, Rollout, Scores, StepBatch, Verdict
 
 # Diagnostics of an objective without a support of its own look at this many of the teacher's best ids.
 _WATCHED_SUPPORT = 32
@@ -86,9 +86,16 @@ class Collector:
             rollout, counted, self._teacher_request(needs, ours, observed), experiment.temperature,
             experiment.batch.micro_batch,
         )  # fmt: skip
+        require_finite(teacher, counted, f"the teacher's ({experiment.teacher.path})", step)
         reward = torch.tensor([float(v.correct) for v in verdicts], device=rollout.tokens.device)
-        old = None if ours is None or not self._needs_old(needs) else ours.sampled_log_prob
-        return ScoredBatch(rollout, counted, teacher, old, reward, observed)
+        old = None if ours is None else ours.sampled_log_prob
+        advantage = None
+        if needs.advantage:
+            group = torch.arange(len(counted), device=reward.device) // experiment.batch.rollouts_per_prompt
+            whole = StepBatch(counted, old, teacher.sampled_log_prob, reward, group)
+            advantage = experiment.objective.advantage(whole)  # type: ignore[attr-defined]
+        kept = old if experiment.batch.updates > 1 else None
+        return ScoredBatch(rollout, counted, teacher, kept, reward, advantage, observed)
 
     def _observed(self, step: int, needs: Needs) -> int:
         """How many of its best ids each model tells this step; 0 when its vocabulary is not looked at."""
@@ -97,11 +104,12 @@ class Collector:
         return min(needs.k or _WATCHED_SUPPORT, self.student.vocabulary)
 
     def _needs_old(self, needs: Needs) -> bool:
-        """Old log-probs are a pass of their own only where a later update starts from moved weights."""
-        return needs.old_log_prob and self.experiment.batch.updates > 1
+        """Old log-probs are a pass of their own only where a later update starts from moved weights, or where the
+        whole step is looked at before any update."""
+        return needs.old_log_prob and self.experiment.batch.updates > 1 or needs.advantage
 
     def _student_before(self, rollout: Rollout, counted: Tensor, needs: Needs) -> Scores | None:
-        top_k = needs.k if needs.support in ("student", "union") else 0
+        top_k = needs.k if needs.support in ("student", "union", "intersection") else 0
         if not top_k and not self._needs_old(needs):
             return None
         request = Request(sampled=self._needs_old(needs), top_k=top_k)
@@ -115,16 +123,19 @@ class Collector:
         return join_scores(parts, width)
 
     def _teacher_request(self, needs: Needs, ours: Scores | None, observed: int) -> Request:
-        top_k = needs.k if needs.support in ("teacher", "union") else 0
+        """What the teacher is asked: the support joins its own best ids with those of the student as it wrote."""
+        given = ours if needs.support in ("student", "union", "intersection") else None
+        top_k = needs.k if needs.support in ("teacher", "union", "intersection") else 0
         if needs.support is None and observed:
             top_k = observed
-        ids: dict[str, Any] = {}
-        if needs.support in ("student", "union") and ours is not None:
-            ids = {"support_ids": ours.support_ids, "support_mask": ours.support_mask}
         return Request(
             sampled=needs.sampled,
             top_k=top_k,
+            support_ids=None if given is None else given.support_ids,
+            support_mask=None if given is None else given.support_mask,
+            meet="intersection" if needs.support == "intersection" else "union",
             include_sampled=needs.include_sampled,
-            survey_k=observed or (1 if needs.logsumexp else 0),
-            **ids,
+            normaliser=needs.logsumexp,
+            vocabulary=needs.vocabulary,
+            survey_k=observed,
         )

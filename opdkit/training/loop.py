@@ -16,6 +16,7 @@ from opdkit.experiment import Experiment
 from opdkit.seeding import derive_seed
 from opdkit.training import checkpoint
 from opdkit.training.collect import Collected
+from opdkit.training.finite import place_of
 from opdkit.training.folder import RunFolder
 from opdkit.training.session import Session, save_student
 from opdkit.training.signals import StopRequest
@@ -25,11 +26,13 @@ Metrics = dict[str, float]
 
 @dataclass
 class Progress:
-    """Where a run stands: all of this goes into a checkpoint. step counts the steps that are done."""
+    """Where a run stands: it goes into a checkpoint. step counts the steps that are done; broke, for the message, says
+    where the student's scores were last no numbers."""
 
     step: int = 0
     bad_in_a_row: int = 0
     skipped_updates: int = 0
+    broke: str = ""
 
 
 @dataclass
@@ -113,6 +116,7 @@ class Loop:
             for start in range(0, len(batch.counted), experiment.batch.mini_batch):
                 part = batch.cut(start, start + experiment.batch.mini_batch)
                 numbers.append(self.session.updater.step(part, lr, means))
+                self._note_not_finite(step, start)
         self.session.student.module.eval()
         skipped = sum(n["skipped"] for n in numbers)
         self.progress.skipped_updates += int(skipped)
@@ -126,13 +130,21 @@ class Loop:
             "opd/masked_fraction": masked,
         }
 
+    def _note_not_finite(self, step: int, start: int) -> None:
+        """Remember where the student first broke in this step; `start` is the mini-batch's first rollout."""
+        found = self.session.updater.not_finite
+        if found and not self.progress.broke.startswith(f"step {step + 1}:"):
+            row, position = found[0]
+            self.progress.broke = place_of((start + row, position), "the student's", step)
+        found.clear()
+
     def _require_finite(self, metrics: Metrics) -> None:
         limit = self.experiment.max_bad_steps
         if limit and self.progress.bad_in_a_row >= limit:
             raise RunError(
                 f"step {self.progress.step}: the loss or its gradient was not finite for {limit} steps in a row "
                 f"(loss {metrics['train/loss']}, gradient norm {metrics['train/grad_norm']}); no update was made "
-                "from them. Lower optim.lr, or clip_log_ratio where the objective has it"
+                f"from them{f' ({self.progress.broke})' if self.progress.broke else ''}. Lower optim.lr, or clip_log_ratio where the objective has it"
             )
 
 

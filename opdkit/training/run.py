@@ -88,6 +88,8 @@ def _train(
         first = int(found.state["step"]) if found else 0
         loggers = stack.enter_context(open_loggers(experiment.loggers, folder.path, experiment.resolved, first))
         records = Records(experiment, session, folder, reporter, loggers)
+        for warning in getattr(experiment.objective, "warnings", ()):
+            reporter.note(f"warning: {warning}")
         stop = stack.enter_context(graceful_stop())
         results = {"before": records.benchmark(session.student, 0, "before")}
         teacher = records.benchmark(session.teacher.model, 0, "teacher")

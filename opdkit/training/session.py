@@ -89,7 +89,7 @@ def _models(experiment: Experiment, found: Found | None, device: torch.device) -
     require_same(student.tokenizer, teacher.model.tokenizer, (experiment.model.path, teacher.model.name))
     vocabulary = min(student.vocabulary, teacher.model.vocabulary)
     if experiment.objective.needs.k > vocabulary:
-        raise UserError(f"objective.k={experiment.objective.needs.k} is more than the vocabulary of {vocabulary}")
+        raise UserError(f"objective.k={experiment.objective.needs.k}: more than the vocabulary of {vocabulary}")
     return student.restricted(vocabulary), LoadedTeacher(teacher.model.restricted(vocabulary))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from opdkit.diagnostics import GradientVariance, TokenMeans, token_metrics
 from opdkit.functional.layout import rows
 from opdkit.models import Request
+from opdkit.training.finite import first_not_finite
 from opdkit.training.optimizer import AdamW
 from opdkit.types import Aggregation, Objective, Rollout, Scores, TokenBatch
 
@@ -23,6 +24,7 @@ class ScoredBatch:
     """A rollout batch with all that is fixed before the first update on it.
 
     counted bool[B, T]; teacher, Scores of [B, T]; old_log_prob f32[B, T] or None; reward f32[B] or None;
+    advantage f32[B, T], where the objective looks at the whole step for it, or None;
     observed: the step's diagnostics look at the whole vocabulary of the student, too.
     """
 
@@ -31,6 +33,7 @@ class ScoredBatch:
     teacher: Scores
     old_log_prob: Tensor | None
     reward: Tensor | None
+    advantage: Tensor | None
     observed: int
 
     def cut(self, start: int, stop: int) -> ScoredBatch:
@@ -41,10 +44,10 @@ class ScoredBatch:
         def crop(values: Tensor | None) -> Tensor | None:
             return None if values is None else values[start:stop, :width]
 
-        teacher = Scores(**{name: crop(getattr(self.teacher, name)) for name in Scores.__dataclass_fields__})
+        teacher = replace(self.teacher, **{name: crop(getattr(self.teacher, name)) for name in Scores.tensors()})
         reward = None if self.reward is None else self.reward[start:stop]
-        counted = self.counted[start:stop, :width]
-        return ScoredBatch(part, counted, teacher, crop(self.old_log_prob), reward, self.observed)
+        old, advantage = crop(self.old_log_prob), crop(self.advantage)
+        return ScoredBatch(part, self.counted[start:stop, :width], teacher, old, reward, advantage, self.observed)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Updater:
     """Holds what an update needs and what does not change from one to the next.
 
     watched: the parameters whose gradient variance is measured. micro_batch: rows a backward pass.
+    not_finite: row (of the batch given to `step`) and position of the student's scores that were no numbers.
     """
 
     accelerator: Accelerator
@@ -63,6 +67,7 @@ class Updater:
     temperature: float
     micro_batch: int
     watched: tuple[nn.Parameter, ...]
+    not_finite: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
     def step(self, batch: ScoredBatch, lr: float, means: TokenMeans) -> dict[str, float]:
         """Backward over all micro-batches, then one optimiser step.
@@ -81,7 +86,10 @@ class Updater:
         with variance:
             for start in range(0, len(batch.counted), self.micro_batch):
                 part = batch.cut(start, start + self.micro_batch)
-                loss += self._backward(part, denominator, means, last=start + self.micro_batch >= len(batch.counted))
+                added = self._backward(part, denominator, means, last=start + self.micro_batch >= len(batch.counted))
+                loss += added
+                if not math.isfinite(added):
+                    self._look_closer(part, start)
                 variance.closed()
         numbers = {"loss": loss, "lr": lr, **variance.result()}
         numbers["grad_norm"] = self._clip()
@@ -93,22 +101,38 @@ class Updater:
         self.optimizer.zero_grad(set_to_none=True)
         return numbers | {"skipped": 0.0 if finite else 1.0}
 
-    def _backward(self, part: ScoredBatch, denominator: Tensor, means: TokenMeans, last: bool) -> float:
-        if not bool(part.counted.any()):
-            return 0.0
+    def _request(self, part: ScoredBatch) -> Request:
         needs = self.objective.needs
-        request = Request(
+        return Request(
             sampled=needs.sampled,
             support_ids=part.teacher.support_ids,
             support_mask=part.teacher.support_mask,
+            normaliser=needs.logsumexp,
+            vocabulary=needs.vocabulary,
             survey_k=part.observed,
         )
+
+    @torch.no_grad()
+    def _look_closer(self, part: ScoredBatch, start: int) -> None:
+        """Note where the student's scores are no numbers; a pass of its own, since a good step pays nothing for it."""
+        with self.accelerator.autocast():
+            student: Scores = self.scorer(part.rollout, part.counted, self._request(part), self.temperature)
+        found = first_not_finite(student, part.counted)
+        if found is not None:
+            self.not_finite.append((start + found[0], found[1]))
+
+    def _backward(self, part: ScoredBatch, denominator: Tensor, means: TokenMeans, last: bool) -> float:
+        if not bool(part.counted.any()):
+            return 0.0
         with ExitStack() as stack:
             if not last:
                 stack.enter_context(self.accelerator.no_sync(self.scorer))
             with self.accelerator.autocast():
-                student: Scores = self.scorer(part.rollout, part.counted, request, self.temperature)
-            token_batch = TokenBatch(part.counted, part.old_log_prob, part.reward)
+                student: Scores = self.scorer(part.rollout, part.counted, self._request(part), self.temperature)
+            rollout = part.rollout
+            token_batch = TokenBatch(
+                part.counted, part.old_log_prob, part.reward, rollout.tokens, rollout.entropy, part.advantage
+            )
             token_loss = self.objective(student, part.teacher, token_batch)
             weights = self.aggregation.weights(part.counted, denominator)
             loss = (token_loss.value * weights).sum()

@@ -1,0 +1,8 @@
+"""The names of the algebra's choices, as a user types them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Support = Literal["sampled", "teacher", "student", "union", "intersection", "full"]
+Estimator = Literal["exact", "score", "k1", "k2", "k3"]

@@ -1,0 +1,74 @@
+"""Group-relative policy optimisation, the baseline that learns from verdicts instead of a teacher."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from opdkit.errors import UserError
+from opdkit.functional.estimators import importance_ratio, ppo_surrogate, sampled_kl
+from opdkit.functional.masked import only
+from opdkit.types import Needs, Scores, StepBatch, TokenBatch, TokenLoss
+
+
+@dataclass(frozen=True)
+class GroupRelativePolicy:
+    """PPO's clipped surrogate with A = (R - mean R) / (std R + 1e-6) over the rollouts of one prompt, the same on each token.
+
+    A group whose rewards are all equal teaches nothing. scale_by_deviation False leaves the division out (Dr. GRPO).
+    kl_weight times k3, the sampled KL to the run's teacher, is added: with teacher.path at the student's own start it
+    holds the student near that. clip_range, dual_clip: of the surrogate. Errors: UserError on a value out of range.
+    Source: Shao et al. 2024 (arXiv 2402.03300); without the deviation Liu et al. 2025 (arXiv 2503.20783).
+    """
+
+    clip_range: float = 0.2
+    dual_clip: float | None = None
+    scale_by_deviation: bool = True
+    kl_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(0.0 < self.clip_range < 1.0, "clip_range", self.clip_range, "between 0 and 1, both excluded")
+        _require(self.dual_clip is None or self.dual_clip > 1.0, "dual_clip", self.dual_clip, "above 1, or null")
+        _require(0.0 <= self.kl_weight < math.inf, "kl_weight", self.kl_weight, "at least 0, and finite")
+
+    @property
+    def needs(self) -> Needs:
+        """The sampled tokens' log-probs, the verdicts, and one look at the whole step."""
+        return Needs(sampled=True, old_log_prob=True, reward=True, advantage=True)
+
+    def advantage(self, step: StepBatch) -> Tensor:
+        """A f32[B, T], zero where a token does not count."""
+        assert step.reward is not None
+        assert step.group is not None
+        reward = step.reward.double()
+        groups, place = step.group.unique(return_inverse=True)
+        count = torch.zeros(len(groups), dtype=reward.dtype, device=reward.device).index_add_(
+            0, place, torch.ones_like(reward)
+        )
+        mean = torch.zeros_like(count).index_add_(0, place, reward) / count
+        centred = reward - mean[place]
+        if self.scale_by_deviation:
+            variance = torch.zeros_like(count).index_add_(0, place, centred.square()) / count
+            centred = centred / (variance.sqrt()[place] + 1e-6)
+        return torch.where(step.mask, centred.float().unsqueeze(1), 0.0)
+
+    def __call__(self, student: Scores, teacher: Scores, batch: TokenBatch) -> TokenLoss:
+        """value f32[B, T]; metrics: advantage, importance_ratio."""
+        assert student.sampled_log_prob is not None
+        assert teacher.sampled_log_prob is not None
+        assert batch.advantage is not None
+        log_p = only(student.sampled_log_prob, batch.mask)
+        old = log_p.detach() if batch.old_log_prob is None else only(batch.old_log_prob, batch.mask)
+        value = ppo_surrogate(log_p, old, batch.advantage, self.clip_range, self.dual_clip)
+        if self.kl_weight:
+            value = value + self.kl_weight * sampled_kl(log_p, old, only(teacher.sampled_log_prob, batch.mask), "k3")
+        ratio = only(importance_ratio(log_p, old).detach(), batch.mask)
+        return TokenLoss(only(value, batch.mask), {"advantage": batch.advantage, "importance_ratio": ratio})
+
+
+def _require(holds: bool, name: str, value: object, allowed: str) -> None:
+    if not holds:
+        raise UserError(f"objective.{name}={value}: must be {allowed}")

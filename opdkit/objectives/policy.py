@@ -1,0 +1,75 @@
+"""The policy-gradient term of an objective: what a sampled token is worth, and the surrogate that learns from it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from opdkit.functional.divergences import Divergence, at_sample
+from opdkit.functional.estimators import future, ppo_surrogate, remaining, score_function, whiten
+from opdkit.functional.masked import only
+from opdkit.types import StepBatch
+
+
+class Worth(Protocol):
+    """The choices that an advantage depends on; see `TokenDivergence`."""
+
+    @property
+    def divergence(self) -> Divergence: ...
+
+    @property
+    def estimates_by_policy(self) -> bool: ...
+
+    @property
+    def discount(self) -> float: ...
+
+    @property
+    def normalise_returns(self) -> bool: ...
+
+    @property
+    def whiten(self) -> bool: ...
+
+    @property
+    def reward_weight(self) -> float: ...
+
+    @property
+    def clip_log_ratio(self) -> float | None: ...
+
+
+def advantages(choices: Worth, step: StepBatch) -> Tensor:
+    """A_t = -cost_t - sum_{t' > t} discount^(t' - t) h_t' + reward_weight R, f32[B, T], zero where masked.
+
+    h = terms / p, the divergence's value at a sampled token; for the reverse KL cost and h are both log p - log q, and
+    A_t is minus the discounted reward-to-go. cost_t is there only where the local term is estimated by this gradient.
+    Then, at discount 1, E sum_t A_t s_t is minus the gradient of E sum_t D_t over whole responses.
+    """
+    assert step.old_log_prob is not None
+    assert step.teacher_log_prob is not None
+    log_p, log_q = only(step.old_log_prob, step.mask), only(step.teacher_log_prob, step.mask)
+    advantage = torch.zeros_like(log_p)
+    if choices.estimates_by_policy:
+        advantage = advantage - _bounded(choices.divergence.cost(log_p, log_q), choices.clip_log_ratio)
+    if choices.discount > 0.0:
+        later = only(at_sample(choices.divergence, log_p, log_q), step.mask)
+        total = future(_bounded(later, choices.clip_log_ratio), choices.discount)
+        advantage = advantage - (total / remaining(step.mask) if choices.normalise_returns else total)
+    if choices.reward_weight != 0.0:
+        assert step.reward is not None
+        advantage = advantage + choices.reward_weight * step.reward.to(advantage.dtype).unsqueeze(1)
+    advantage = only(advantage, step.mask).detach()
+    return whiten(advantage, step.mask) if choices.whiten else advantage
+
+
+def surrogate(
+    log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip_range: float | None, dual_clip: float | None
+) -> Tensor:
+    """The loss whose gradient is -A s at w = pi / pi_old = 1, f32[B, T]; without a clip range the plain score function."""
+    if clip_range is None:
+        return score_function(log_prob, advantage)
+    return ppo_surrogate(log_prob, old_log_prob, advantage, clip_range, dual_clip)
+
+
+def _bounded(values: Tensor, limit: float | None) -> Tensor:
+    return values if limit is None else values.clamp(-limit, limit)

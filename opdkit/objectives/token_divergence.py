@@ -1,0 +1,151 @@
+"""The objective algebra: one objective is a product of choices, and this is the product."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from opdkit.functional.divergences import Divergence, ReverseKL
+from opdkit.functional.estimators import importance_ratio, sampled_kl
+from opdkit.functional.masked import only
+from opdkit.functional.tails import Tail
+from opdkit.functional.weighting import Weighting
+from opdkit.objectives import refusals
+from opdkit.objectives.choices import Estimator, Support
+from opdkit.objectives.local import detached_head, exact_sum, over_vocabulary
+from opdkit.objectives.policy import advantages, surrogate
+from opdkit.types import Needs, Scores, StepBatch, TokenBatch, TokenLoss
+
+
+@dataclass(frozen=True)
+class TokenDivergence:
+    """How far the student p is from the teacher q at each prefix that the student wrote, and how that is estimated.
+
+        loss_t = w_t (local_t + policy_t)
+        local_t = D(p, q) at prefix t, inside the support S_t, estimated by `estimator`; 0 for `score` on the sampled token
+        policy_t = -A_t log p(y_t), or PPO's clipped form of it; A_t = -cost_t - sum_{t'>t} discount^(t'-t) h_t' + reward
+
+    divergence D, with its cost (see `functional.divergences`) and h = terms / p, its value at a sampled token.
+    support S: the sampled token; the `k` best ids of the teacher, of the student that wrote the rollout, their union or
+    intersection; or the full vocabulary. include_sampled: the sampled token joins S. tail: what becomes of the
+    probability outside S (`functional.tails`), None for sampled and full.
+    estimator: exact, the sum over S by autograd; score, its weights p times the detached cost, or on the sampled token
+    the policy gradient with A_t's own cost_t; k1, k2, k3 on the sampled token (`functional.estimators.sampled_kl`).
+    discount: of the later tokens' h, 0 to 1; normalise_returns: the later sum over its number of tokens; whiten: A to
+    mean 0 and deviation 1 over the step. reward_weight: of the task's verdict in A. clip_log_ratio: a bound on |cost| and
+    |h| in A. clip_range, dual_clip: of the PPO surrogate; None: the plain score function.
+    weighting w: `functional.weighting`, None for 1.
+
+    Units: nats a token. Supports, prefixes, teacher, costs and weights are constants in the gradient.
+    Errors: UserError where a choice is out of range or two make no sense together (`objectives.refusals`).
+    Source: arXiv 2603.25562, Sections 3 and 4, App. D and G.3; each named member's own is in PAPERS.md.
+    """
+
+    divergence: Divergence = field(default_factory=ReverseKL)
+    support: Support = "teacher"
+    k: int | None = None
+    include_sampled: bool = False
+    tail: Tail | None = None
+    estimator: Estimator = "exact"
+    discount: float = 0.0
+    normalise_returns: bool = False
+    whiten: bool = False
+    reward_weight: float = 0.0
+    clip_log_ratio: float | None = None
+    clip_range: float | None = None
+    dual_clip: float | None = None
+    weighting: Weighting | None = None
+
+    def __post_init__(self) -> None:
+        refusals.check(self)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed and should be known before it is run, a line each."""
+        return refusals.warnings(self)
+
+    @property
+    def has_advantage(self) -> bool:
+        """Whether there is a policy gradient beside the local term."""
+        return self.estimates_by_policy or self.discount > 0.0 or self.reward_weight != 0.0
+
+    @property
+    def estimates_by_policy(self) -> bool:
+        """Whether the token's own divergence is estimated by the policy gradient."""
+        return self.support == "sampled" and self.estimator == "score"
+
+    @property
+    def needs(self) -> Needs:
+        """What the two models must tell; nothing that the choices do not ask for."""
+        over_top = self.support not in ("sampled", "full")
+        open_tail = self.tail not in (None, "renormalise")
+        sampled_tail = self.tail in ("sampled", "sampled_detached")
+        weighted_by_ratio = self.weighting is not None and self.weighting.needs_log_ratio
+        ratio = self.clip_range is not None or self.support == "sampled" and not self.estimates_by_policy
+        return Needs(
+            sampled=self.support == "sampled" or self.has_advantage or sampled_tail or weighted_by_ratio,
+            support=self.support if over_top else None,  # pyright: ignore[reportArgumentType]
+            k=self.k or 0,
+            include_sampled=self.include_sampled,
+            logsumexp=over_top and open_tail,
+            vocabulary=self.support == "full",
+            old_log_prob=ratio or sampled_tail,
+            reward=self.reward_weight != 0.0,
+            advantage=self.whiten,
+            single_update=self.has_advantage and self.clip_range is None,
+        )
+
+    def __call__(self, student: Scores, teacher: Scores, batch: TokenBatch) -> TokenLoss:
+        """value f32[B, T]; metrics: advantage where there is one, importance_ratio where it is clipped."""
+        value, metrics = self._local(student, teacher, batch), dict[str, Tensor]()
+        if self.has_advantage:
+            policy, metrics = self._policy(student, teacher, batch)
+            value = policy if value is None else value + policy
+        assert value is not None
+        if self.weighting is not None:
+            ratio = None if student.sampled_log_prob is None else _log_ratio(student, teacher, batch).detach()
+            value = value * self.weighting(ratio, batch.entropy, batch.mask)
+        return TokenLoss(only(value, batch.mask), metrics)
+
+    def advantage(self, step: StepBatch) -> Tensor:
+        """A_t f32[B, T] of a whole step, zero where a token does not count: for what looks across the step."""
+        return advantages(self, step)
+
+    def _local(self, student: Scores, teacher: Scores, batch: TokenBatch) -> Tensor | None:
+        if self.estimates_by_policy:
+            return None
+        if self.support == "full":
+            return over_vocabulary(self.divergence, student, teacher, batch.mask)
+        if self.support == "sampled":
+            log_p, log_q, old = _sampled(student, teacher, batch)
+            assert self.estimator in ("k1", "k2", "k3")
+            return sampled_kl(log_p, old, log_q, self.estimator)
+        assert self.tail is not None
+        form = detached_head if self.estimator == "score" else exact_sum
+        return form(self.divergence, self.tail, student, teacher, batch)
+
+    def _policy(self, student: Scores, teacher: Scores, batch: TokenBatch) -> tuple[Tensor, dict[str, Tensor]]:
+        log_p, log_q, old = _sampled(student, teacher, batch)
+        advantage = batch.advantage
+        if advantage is None:
+            advantage = advantages(self, StepBatch(batch.mask, old, log_q, batch.reward))
+        loss = surrogate(log_p, old, advantage, self.clip_range, self.dual_clip)
+        metrics = {"advantage": advantage}
+        if self.clip_range is not None:
+            metrics["importance_ratio"] = only(importance_ratio(log_p, old).detach(), batch.mask)
+        return loss, metrics
+
+
+def _sampled(student: Scores, teacher: Scores, batch: TokenBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """log p, log q and log p before the first update, of the sampled tokens; f32[B, T] each, zeros where masked."""
+    assert student.sampled_log_prob is not None
+    assert teacher.sampled_log_prob is not None
+    log_p = only(student.sampled_log_prob, batch.mask)
+    old = log_p.detach() if batch.old_log_prob is None else only(batch.old_log_prob, batch.mask)
+    return log_p, only(teacher.sampled_log_prob, batch.mask).detach(), old
+
+
+def _log_ratio(student: Scores, teacher: Scores, batch: TokenBatch) -> Tensor:
+    _, log_q, old = _sampled(student, teacher, batch)
+    return old - log_q
