@@ -9,7 +9,7 @@ from opdkit.bench.cases import HeadShape
 from opdkit.bench.given import HeadInputs, inputs, run_head
 from opdkit.bench.meter import Meter
 from opdkit.heads import Head, support_logits, survey
-from opdkit.objectives import TopK
+from opdkit.objectives import TokenDivergence
 from opdkit.types import Scores, TokenBatch
 
 
@@ -40,5 +40,5 @@ def _topk_loss(given: HeadInputs, ids: Tensor, teacher_logits: Tensor) -> Tensor
     mask = torch.ones(1, len(ids), dtype=torch.bool, device=ids.device)
     student = Scores(support_ids=ids[None], support_logits=logits[None])
     teacher = Scores(support_ids=ids[None], support_logits=teacher_logits[None])
-    objective = TopK(k=ids.shape[1])
+    objective = TokenDivergence(k=ids.shape[1], tail="renormalise")
     return objective(student, teacher, TokenBatch(mask=mask)).value.mean()

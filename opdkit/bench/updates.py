@@ -10,7 +10,7 @@ from opdkit.bench.meter import Meter, run_steps
 from opdkit.bench.shapes import batch_of, student_and_teacher
 from opdkit.diagnostics import TokenMeans
 from opdkit.models import LanguageModel, Request, Scorer
-from opdkit.objectives import TokenMean, TopK
+from opdkit.objectives import TokenDivergence, TokenMean
 from opdkit.teachers import LoadedTeacher
 from opdkit.training.optimizer import AdamW
 from opdkit.training.update import ScoredBatch, Updater
@@ -36,7 +36,7 @@ def topk_update(shape: UpdateShape, count: int) -> Meter:
         scorer=scorer,
         optimizer=optimizer,
         spec=spec,
-        objective=TopK(k=shape.k),
+        objective=TokenDivergence(k=shape.k, tail="renormalise"),
         aggregation=TokenMean(),
         temperature=1.0,
         micro_batch=shape.batch,

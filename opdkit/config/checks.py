@@ -97,5 +97,5 @@ def check_together(experiment: Experiment) -> None:
         raise UserError(
             f"batch.epochs={experiment.batch.epochs}: {updates} updates on one batch of rollouts, and {name} as "
             f"set has no importance ratio; allowed: one update (batch.epochs=1, batch.mini_batch="
-            f"{experiment.batch.rollouts}), objective.clip_range=0.2, or objective=topk"
+            f"{experiment.batch.rollouts}), objective/surrogate=ratio, or objective=topk"
         )

@@ -1,4 +1,4 @@
-"""The policy-gradient term of an objective: what a sampled token is worth, and the surrogate that learns from it."""
+"""What a sampled token is worth: the advantage of an objective's policy-gradient term."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from opdkit.functional.divergences import Divergence, at_sample
-from opdkit.functional.estimators import future, ppo_surrogate, remaining, score_function, whiten
+from opdkit.functional.estimators import future, remaining, whiten
 from opdkit.functional.masked import only
 from opdkit.types import StepBatch
 
@@ -60,15 +60,6 @@ def advantages(choices: Worth, step: StepBatch) -> Tensor:
         advantage = advantage + choices.reward_weight * step.reward.to(advantage.dtype).unsqueeze(1)
     advantage = only(advantage, step.mask).detach()
     return whiten(advantage, step.mask) if choices.whiten else advantage
-
-
-def surrogate(
-    log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip_range: float | None, dual_clip: float | None
-) -> Tensor:
-    """The loss whose gradient is -A s at w = pi / pi_old = 1, f32[B, T]; without a clip range the plain score function."""
-    if clip_range is None:
-        return score_function(log_prob, advantage)
-    return ppo_surrogate(log_prob, old_log_prob, advantage, clip_range, dual_clip)
 
 
 def _bounded(values: Tensor, limit: float | None) -> Tensor:

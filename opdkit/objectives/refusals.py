@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 from opdkit.errors import UserError
 from opdkit.functional.divergences import ReverseKL
+from opdkit.functional.surrogates import Ratio
 from opdkit.functional.tails import Tail
 from opdkit.objectives.choices import Estimator, Support
 
@@ -50,9 +51,7 @@ def _ranges(objective: TokenDivergence) -> None:
         _one_of("tail", objective.tail, get_args(Tail))
     _require(0.0 <= objective.discount <= 1.0, "discount", objective.discount, "between 0 and 1")
     _require(math.isfinite(objective.reward_weight), "reward_weight", objective.reward_weight, "a finite number")
-    clip, dual, bound = objective.clip_range, objective.dual_clip, objective.clip_log_ratio
-    _require(clip is None or 0.0 < clip < 1.0, "clip_range", clip, "between 0 and 1, both excluded, or null")
-    _require(dual is None or dual > 1.0, "dual_clip", dual, "above 1, or null")
+    bound = objective.clip_log_ratio
     _require(bound is None or bound > 0.0, "clip_log_ratio", bound, "above 0, or null")
 
 
@@ -97,18 +96,15 @@ def _advantage(objective: TokenDivergence) -> None:
             f"objective.clip_log_ratio={objective.clip_log_ratio}: bounds an advantage, and without discount "
             f"estimator={objective.estimator} on support={objective.support} has none"
         )
-    _require(not (objective.dual_clip and objective.clip_range is None), "dual_clip", objective.dual_clip,
-             "null where clip_range is")  # fmt: skip
     if objective.normalise_returns and objective.discount == 0.0:
         raise UserError("objective.normalise_returns=true: there are no returns at discount=0")
     if not objective.has_advantage:
-        for name in ("clip_range", "whiten"):
-            value = getattr(objective, name)
-            if value:
-                raise UserError(
-                    f"objective.{name}={value}: acts on an advantage, and there is none "
-                    "(estimator=score on support=sampled, discount or reward_weight make one)"
-                )
+        if objective.whiten or objective.surrogate != Ratio():
+            name = "whiten=true" if objective.whiten else f"surrogate={type(objective.surrogate).__name__}"
+            raise UserError(
+                f"objective.{name}: acts on an advantage, and there is none "
+                "(estimator=score on support=sampled, discount or reward_weight make one)"
+            )
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

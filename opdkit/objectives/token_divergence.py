@@ -9,12 +9,13 @@ from torch import Tensor
 from opdkit.functional.divergences import Divergence, ReverseKL
 from opdkit.functional.estimators import importance_ratio, sampled_kl
 from opdkit.functional.masked import only
+from opdkit.functional.surrogates import Ratio, Surrogate
 from opdkit.functional.tails import Tail
 from opdkit.functional.weighting import Weighting
 from opdkit.objectives import refusals
 from opdkit.objectives.choices import Estimator, Support
 from opdkit.objectives.local import detached_head, exact_sum, over_vocabulary
-from opdkit.objectives.policy import advantages, surrogate
+from opdkit.objectives.policy import advantages
 from opdkit.types import Needs, Scores, StepBatch, TokenBatch, TokenLoss
 
 
@@ -24,7 +25,7 @@ class TokenDivergence:
 
         loss_t = w_t (local_t + policy_t)
         local_t = D(p, q) at prefix t, inside the support S_t, estimated by `estimator`; 0 for `score` on the sampled token
-        policy_t = -A_t log p(y_t), or PPO's clipped form of it; A_t = -cost_t - sum_{t'>t} discount^(t'-t) h_t' + reward
+        policy_t = the surrogate of A_t, with gradient -A_t s_t where p = p_old; A_t = -cost_t - sum_{t'>t} discount^(t'-t) h_t' + reward
 
     divergence D, with its cost (see `functional.divergences`) and h = terms / p, its value at a sampled token.
     support S: the sampled token; the `k` best ids of the teacher, of the student that wrote the rollout, their union or
@@ -34,7 +35,7 @@ class TokenDivergence:
     the policy gradient with A_t's own cost_t; k1, k2, k3 on the sampled token (`functional.estimators.sampled_kl`).
     discount: of the later tokens' h, 0 to 1; normalise_returns: the later sum over its number of tokens; whiten: A to
     mean 0 and deviation 1 over the step. reward_weight: of the task's verdict in A. clip_log_ratio: a bound on |cost| and
-    |h| in A. clip_range, dual_clip: of the PPO surrogate; None: the plain score function.
+    |h| in A. surrogate: `functional.surrogates`.
     weighting w: `functional.weighting`, None for 1.
 
     Units: nats a token. Supports, prefixes, teacher, costs and weights are constants in the gradient.
@@ -53,8 +54,7 @@ class TokenDivergence:
     whiten: bool = False
     reward_weight: float = 0.0
     clip_log_ratio: float | None = None
-    clip_range: float | None = None
-    dual_clip: float | None = None
+    surrogate: Surrogate = field(default_factory=Ratio)
     weighting: Weighting | None = None
 
     def __post_init__(self) -> None:
@@ -82,7 +82,7 @@ class TokenDivergence:
         open_tail = self.tail not in (None, "renormalise")
         sampled_tail = self.tail in ("sampled", "sampled_detached")
         weighted_by_ratio = self.weighting is not None and self.weighting.needs_log_ratio
-        ratio = self.clip_range is not None or self.support == "sampled" and not self.estimates_by_policy
+        corrected = (self.has_advantage and not self.surrogate.single_update) or self.estimator in ("k1", "k2", "k3")
         return Needs(
             sampled=self.support == "sampled" or self.has_advantage or sampled_tail or weighted_by_ratio,
             support=self.support if over_top else None,  # pyright: ignore[reportArgumentType]
@@ -90,10 +90,10 @@ class TokenDivergence:
             include_sampled=self.include_sampled,
             logsumexp=over_top and open_tail,
             vocabulary=self.support == "full",
-            old_log_prob=ratio or sampled_tail,
+            old_log_prob=corrected or sampled_tail or weighted_by_ratio,
             reward=self.reward_weight != 0.0,
             advantage=self.whiten,
-            single_update=self.has_advantage and self.clip_range is None,
+            single_update=self.has_advantage and self.surrogate.single_update,
         )
 
     def __call__(self, student: Scores, teacher: Scores, batch: TokenBatch) -> TokenLoss:
@@ -130,11 +130,10 @@ class TokenDivergence:
         advantage = batch.advantage
         if advantage is None:
             advantage = advantages(self, StepBatch(batch.mask, old, log_q, batch.reward))
-        loss = surrogate(log_p, old, advantage, self.clip_range, self.dual_clip)
         metrics = {"advantage": advantage}
-        if self.clip_range is not None:
+        if not self.surrogate.single_update:
             metrics["importance_ratio"] = only(importance_ratio(log_p, old).detach(), batch.mask)
-        return loss, metrics
+        return self.surrogate(log_p, old, advantage), metrics
 
 
 def _sampled(student: Scores, teacher: Scores, batch: TokenBatch) -> tuple[Tensor, Tensor, Tensor]:

@@ -106,7 +106,7 @@ class Collector:
     def _needs_old(self, needs: Needs) -> bool:
         """Old log-probs are a pass of their own only where a later update starts from moved weights, or where the
         whole step is looked at before any update."""
-        return needs.old_log_prob and self.experiment.batch.updates > 1 or needs.advantage
+        return (needs.old_log_prob and self.experiment.batch.updates > 1) or needs.advantage
 
     def _student_before(self, rollout: Rollout, counted: Tensor, needs: Needs) -> Scores | None:
         top_k = needs.k if needs.support in ("student", "union", "intersection") else 0

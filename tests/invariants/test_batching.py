@@ -9,16 +9,18 @@ import pytest
 import torch
 from torch import Tensor
 
+from opdkit.functional.surrogates import Score
 from opdkit.heads import Head, sampled_log_prob, support_logits, survey
-from opdkit.objectives import SampledToken, SequenceMean, SequenceSum, TokenMean, TopK
+from opdkit.objectives import SequenceMean, SequenceSum, TokenMean
 from opdkit.types import Aggregation, Objective, Scores, TokenBatch
+from tests.objectives.presets import sampled_token, top_k
 
 B, T, D, V, K = 4, 5, 3, 17, 6
 OBJECTIVES = (
-    TopK(k=K),
-    TopK(k=K, support_from="union"),
-    SampledToken(surrogate="score"),
-    SampledToken(discount=0.9, clip_log_ratio=2.0, reward_weight=0.3),
+    top_k(k=K),
+    top_k(k=K, support="union"),
+    sampled_token(surrogate=Score()),
+    sampled_token(discount=0.9, clip_log_ratio=2.0, reward_weight=0.3),
 )
 RULES = (TokenMean(), SequenceMean(), SequenceSum(constant=float(T)))
 
@@ -151,25 +153,25 @@ def test_a_masked_token_leaves_loss_and_denominator(world, weights):
     masked = world.mask.clone()
     masked[2, 3] = False  # the last counted token of row 2
     shorter = replace(world, mask=masked)
-    whole = _gradient(shorter, weights, TopK(k=K), TokenMean(), WHOLE)
+    whole = _gradient(shorter, weights, top_k(k=K), TokenMean(), WHOLE)
     assert TokenMean().denominator(masked) == TokenMean().denominator(world.mask) - 1
-    everything = _gradient(world, weights, TopK(k=K), TokenMean(), WHOLE)
+    everything = _gradient(world, weights, top_k(k=K), TokenMean(), WHOLE)
     single = torch.zeros_like(masked)
     single[2, 3] = True
-    alone = _gradient(replace(world, mask=single), weights, TopK(k=K), TokenMean(), WHOLE)
+    alone = _gradient(replace(world, mask=single), weights, top_k(k=K), TokenMean(), WHOLE)
     total = float(world.mask.sum())
     torch.testing.assert_close(everything[0] * total, whole[0] * (total - 1) + alone[0], rtol=1e-6, atol=0)
     torch.testing.assert_close(everything[1] * total, whole[1] * (total - 1) + alone[1], rtol=1e-6, atol=1e-9)
 
 
 def test_the_rules_differ_on_a_ragged_batch(world, weights):
-    losses = [_gradient(world, weights, TopK(k=K), rule, WHOLE)[0] for rule in RULES]
+    losses = [_gradient(world, weights, top_k(k=K), rule, WHOLE)[0] for rule in RULES]
     assert len({round(loss, 6) for loss in losses}) == len(RULES)
 
 
 def test_equal_lengths_make_the_two_means_equal(world, weights):
     level = replace(world, mask=torch.ones_like(world.mask))
     torch.testing.assert_close(
-        _gradient(level, weights, TopK(k=K), TokenMean(), WHOLE),
-        _gradient(level, weights, TopK(k=K), SequenceMean(), WHOLE),
+        _gradient(level, weights, top_k(k=K), TokenMean(), WHOLE),
+        _gradient(level, weights, top_k(k=K), SequenceMean(), WHOLE),
     )

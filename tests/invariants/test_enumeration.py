@@ -11,8 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from opdkit.objectives import SampledToken, TokenMean, TopK
+from opdkit.functional.surrogates import Score
+from opdkit.objectives import TokenDivergence, TokenMean
 from opdkit.types import Scores, TokenBatch
+from tests.objectives.presets import sampled_token, top_k
 
 V, T = 3, 2
 RESPONSES = torch.tensor(list(itertools.product(range(V), repeat=T)))  # [9, 2]
@@ -46,7 +48,7 @@ def _sequence_kl(student: Tensor, teacher: Tensor) -> Tensor:
     return (ours.exp() * (ours - theirs)).sum()
 
 
-def _expected_gradient(objective: SampledToken, student: Tensor, teacher: Tensor) -> Tensor:
+def _expected_gradient(objective: TokenDivergence, student: Tensor, teacher: Tensor) -> Tensor:
     """sum_y pi(y) grad sum_t loss_t(y), through the objective itself."""
     scores = (Scores(sampled_log_prob=_log_prob(table)) for table in (student, teacher))
     value = objective(*scores, TokenBatch(EVERYWHERE)).value
@@ -57,7 +59,7 @@ def _expected_gradient(objective: SampledToken, student: Tensor, teacher: Tensor
 def _topk_gradient(student: Tensor, teacher: Tensor) -> Tensor:
     """The same for the exact local sum over all V ids at each prefix."""
     scores = (Scores(support_logits=table[PREFIX]) for table in (student, teacher))
-    value = TopK(k=V)(*scores, TokenBatch(EVERYWHERE)).value
+    value = top_k(k=V)(*scores, TokenBatch(EVERYWHERE)).value
     (gradient,) = torch.autograd.grad((value.sum(1) * _probability(student)).sum(), student)
     return gradient
 
@@ -74,12 +76,12 @@ def _finite_difference(student: Tensor, teacher: Tensor, step: float = 1e-5) -> 
 
 @pytest.mark.parametrize("surrogate", ["score", "ppo"])
 def test_reward_to_go_is_the_gradient_of_the_sequence_kl(student, teacher, surrogate):
-    ours = _expected_gradient(SampledToken(discount=1.0, surrogate=surrogate), student, teacher)
+    ours = _expected_gradient(sampled_token(discount=1.0, surrogate=surrogate), student, teacher)
     assert (ours - _finite_difference(student, teacher)).abs().max() < 1e-9
 
 
 def test_token_level_is_not(student, teacher):
-    ours = _expected_gradient(SampledToken(discount=0.0, surrogate="score"), student, teacher)
+    ours = _expected_gradient(sampled_token(discount=0.0, surrogate=Score()), student, teacher)
     assert (ours - _finite_difference(student, teacher)).abs().max() > 0.05
 
 
@@ -87,7 +89,7 @@ def test_token_level_is_the_mean_gradient_of_the_local_kl_and_so_is_top_k_at_the
     log_pi, log_q = student.log_softmax(1), teacher.log_softmax(1)
     local = (log_pi.exp() * (log_pi - log_q)).sum(1)[PREFIX]  # prefixes as written: their law has no gradient
     (expected,) = torch.autograd.grad((local.sum(1) * _probability(student)).sum(), student)
-    token_level = _expected_gradient(SampledToken(discount=0.0, surrogate="score"), student, teacher)
+    token_level = _expected_gradient(sampled_token(discount=0.0, surrogate=Score()), student, teacher)
     torch.testing.assert_close(token_level, expected)
     torch.testing.assert_close(_topk_gradient(student, teacher), expected)
 
@@ -98,8 +100,8 @@ def test_bias_of_a_discount_is_what_it_adds(student, teacher, discount):
     ratio = (_log_prob(student) - _log_prob(teacher)).detach()
     later = discount * ratio[:, 1] * _log_prob(student)[:, 0]
     (bias,) = torch.autograd.grad((later * _probability(student)).sum(), student)
-    ours = _expected_gradient(SampledToken(discount=discount, surrogate="score"), student, teacher)
-    token_level = _expected_gradient(SampledToken(discount=0.0, surrogate="score"), student, teacher)
+    ours = _expected_gradient(sampled_token(discount=discount, surrogate=Score()), student, teacher)
+    token_level = _expected_gradient(sampled_token(discount=0.0, surrogate=Score()), student, teacher)
     torch.testing.assert_close(ours - token_level, bias)
 
 
@@ -109,7 +111,7 @@ def test_what_came_before_adds_nothing_in_the_mean_but_variance(student, teacher
     ratio = (log_pi - _log_prob(teacher)).detach()
     everything = (ratio.sum(1, keepdim=True) * log_pi).sum(1)
     (acausal,) = torch.autograd.grad((everything * _probability(student)).sum(), student)
-    causal = _expected_gradient(SampledToken(discount=1.0, surrogate="score"), student, teacher)
+    causal = _expected_gradient(sampled_token(discount=1.0, surrogate=Score()), student, teacher)
     torch.testing.assert_close(causal, acausal)
 
 
@@ -118,7 +120,7 @@ def _second_moment(discount: float, student: Tensor, teacher: Tensor) -> float:
     for index, probability in enumerate(_probability(student)):
         one = slice(index, index + 1)
         scores = (Scores(sampled_log_prob=_log_prob(table)[one]) for table in (student, teacher))
-        value = SampledToken(discount=discount, surrogate="score")(*scores, TokenBatch(EVERYWHERE[one])).value
+        value = sampled_token(discount=discount, surrogate=Score())(*scores, TokenBatch(EVERYWHERE[one])).value
         (gradient,) = torch.autograd.grad(value.sum(), student)
         total += float(probability) * float(gradient.square().sum())
     return total
@@ -132,7 +134,7 @@ def test_variance_grows_with_the_discount():
         student, teacher = torch.randn(2, 1 + V, V, dtype=torch.float64, generator=source).unbind()
         student.requires_grad_()
         for discount in spread:
-            mean = _expected_gradient(SampledToken(discount=discount, surrogate="score"), student, teacher)
+            mean = _expected_gradient(sampled_token(discount=discount, surrogate=Score()), student, teacher)
             spread[discount] += _second_moment(discount, student, teacher) - float(mean.square().sum())
     assert spread[0.0] < spread[0.5] < spread[1.0]
 
@@ -140,13 +142,13 @@ def test_variance_grows_with_the_discount():
 def test_clipping_every_log_ratio_away_leaves_no_more_than_the_clip(student, teacher):
     """|advantage| <= clip at each token: the bound B_r of the method's theory is then the user's."""
     scores = (Scores(sampled_log_prob=_log_prob(table)) for table in (student, 5 * teacher))
-    advantage = SampledToken(clip_log_ratio=0.1)(*scores, TokenBatch(EVERYWHERE)).metrics["advantage"]
+    advantage = sampled_token(clip_log_ratio=0.1)(*scores, TokenBatch(EVERYWHERE)).metrics["advantage"]
     assert advantage.abs().max() <= 0.1
 
 
 def test_descending_the_exact_gradient_reaches_the_teacher(student, teacher):
     """The sign, once and for all: following minus the gradient makes the divergence small."""
-    for step in (_topk_gradient, lambda s, t: _expected_gradient(SampledToken(discount=1.0), s, t)):
+    for step in (_topk_gradient, lambda s, t: _expected_gradient(sampled_token(discount=1.0), s, t)):
         table = student.detach().clone().requires_grad_()
         before = float(_sequence_kl(table.detach(), teacher))
         for _ in range(300):
@@ -157,7 +159,7 @@ def test_descending_the_exact_gradient_reaches_the_teacher(student, teacher):
 def test_aggregated_loss_has_the_mean_gradient(student, teacher):
     """Through the token mean: the gradient of 9 equally likely responses is the plain mean over 18 tokens."""
     scores = (Scores(support_logits=table[PREFIX]) for table in (student, teacher))
-    value = TopK(k=V)(*scores, TokenBatch(EVERYWHERE)).value
+    value = top_k(k=V)(*scores, TokenBatch(EVERYWHERE)).value
     rule = TokenMean()
     loss = (value * rule.weights(EVERYWHERE, rule.denominator(EVERYWHERE))).sum()
     torch.testing.assert_close(loss, value.mean())

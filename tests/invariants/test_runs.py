@@ -135,10 +135,10 @@ def test_bfloat16_and_gradient_checkpointing_run(train: Train) -> None:
 def test_a_loss_that_stays_infinite_ends_the_run_and_moves_nothing(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from opdkit.objectives import TopK
+    from opdkit.objectives import TokenDivergence
 
-    plain = TopK.__call__
-    monkeypatch.setattr(TopK, "__call__", lambda self, *args: _blown_up(plain(self, *args)))
+    plain = TokenDivergence.__call__
+    monkeypatch.setattr(TokenDivergence, "__call__", lambda self, *args: _blown_up(plain(self, *args)))
     with pytest.raises(AssertionError):
         train("run", "max_bad_steps=2")
     said = capsys.readouterr().err

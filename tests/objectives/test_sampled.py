@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from opdkit.errors import UserError
-from opdkit.objectives import SampledToken
+from opdkit.functional.surrogates import Clipped, Score
 from opdkit.types import Needs, Scores, TokenBatch
+from tests.objectives.presets import sampled_token
 
 MASK = torch.tensor([[True, True, False, True], [True, False, False, False]])
 
@@ -39,27 +40,27 @@ def _pair(seed=0):
 )
 def test_refuses_what_is_out_of_range(key, value):
     with pytest.raises(UserError, match=rf"objective\.{key}={value}"):
-        SampledToken(**{key: value})
+        sampled_token(**{key: value})
 
 
 def test_needs_follow_the_choices():
-    assert SampledToken().needs == Needs(sampled=True, old_log_prob=True)
-    assert SampledToken(surrogate="score").needs == Needs(sampled=True, single_update=True)
-    assert SampledToken(reward_weight=0.5).needs.reward
+    assert sampled_token().needs == Needs(sampled=True, old_log_prob=True)
+    assert sampled_token(surrogate=Score()).needs == Needs(sampled=True, single_update=True)
+    assert sampled_token(reward_weight=0.5).needs.reward
 
 
-@pytest.mark.parametrize("surrogate", ["ppo", "score"])
+@pytest.mark.parametrize("surrogate", [Clipped(), Score()])
 def test_first_update_pushes_by_minus_the_log_ratio(surrogate):
     """d loss / d log pi(y_t) = r_t on counted tokens, 0 elsewhere."""
     student, teacher = _pair()
-    _run(SampledToken(surrogate=surrogate), student, teacher).value.sum().backward()
+    _run(sampled_token(surrogate=surrogate), student, teacher).value.sum().backward()
     torch.testing.assert_close(student.grad, torch.where(MASK, student.detach() - teacher, 0.0))
 
 
 @pytest.mark.parametrize("discount", [0.0, 0.5, 1.0])
 def test_later_log_ratios_are_discounted_over_counted_tokens(discount):
     student, teacher = _pair()
-    _run(SampledToken(discount=discount, surrogate="score"), student, teacher).value.sum().backward()
+    _run(sampled_token(discount=discount, surrogate=Score()), student, teacher).value.sum().backward()
     ratio = torch.where(MASK, student.detach() - teacher, 0.0)
     expected = torch.zeros_like(ratio)
     for t in range(4):
@@ -71,7 +72,7 @@ def test_later_log_ratios_are_discounted_over_counted_tokens(discount):
 def test_log_ratios_are_clipped_before_they_are_summed():
     student = torch.tensor([[-1.0, -1.0]], dtype=torch.float64, requires_grad=True)
     teacher = torch.tensor([[-20.0, 8.0]], dtype=torch.float64)
-    objective = SampledToken(discount=1.0, clip_log_ratio=5.0, surrogate="score")
+    objective = sampled_token(discount=1.0, clip_log_ratio=5.0, surrogate=Score())
     _run(objective, student, teacher, torch.ones(1, 2).bool()).value.sum().backward()
     torch.testing.assert_close(student.grad, torch.tensor([[5.0 - 5.0, -5.0]]).double())
 
@@ -79,7 +80,7 @@ def test_log_ratios_are_clipped_before_they_are_summed():
 def test_a_masked_token_passes_nothing_on():
     """Masking comes before discounting: the masked token's log-ratio reaches no earlier token."""
     student, teacher = _pair()
-    objective = SampledToken(discount=1.0)
+    objective = sampled_token(discount=1.0)
     first = _run(objective, student, teacher).metrics["advantage"]
     moved = torch.where(MASK, teacher, -100.0)
     assert torch.equal(_run(objective, student, moved).metrics["advantage"], first)
@@ -88,15 +89,15 @@ def test_a_masked_token_passes_nothing_on():
 def test_reward_is_mixed_in():
     student, teacher = _pair()
     reward = torch.tensor([1.0, 0.0])
-    with_reward = _run(SampledToken(reward_weight=2.0), student, teacher, reward=reward).metrics["advantage"]
-    without = _run(SampledToken(), student, teacher).metrics["advantage"]
+    with_reward = _run(sampled_token(reward_weight=2.0), student, teacher, reward=reward).metrics["advantage"]
+    without = _run(sampled_token(), student, teacher).metrics["advantage"]
     torch.testing.assert_close(with_reward - without, torch.where(MASK, 2.0 * reward.double()[:, None], 0.0))
 
 
 def test_later_updates_keep_the_advantage_of_the_old_student():
     student, teacher = _pair()
     old = student.detach() - 0.1
-    objective = SampledToken()
+    objective = sampled_token()
     torch.testing.assert_close(
         _run(objective, student, teacher, old=old).metrics["advantage"],
         torch.where(MASK, teacher - old, 0.0),
@@ -105,19 +106,19 @@ def test_later_updates_keep_the_advantage_of_the_old_student():
     torch.testing.assert_close(ratio[MASK], torch.full((4,), 0.1).double().exp())
 
 
-@pytest.mark.parametrize("surrogate", ["ppo", "score"])
+@pytest.mark.parametrize("surrogate", [Clipped(), Score()])
 def test_gradient_by_finite_differences(surrogate):
     student, teacher = _pair()
     old = student.detach() + 0.05
-    objective = SampledToken(discount=0.5, surrogate=surrogate)
+    objective = sampled_token(discount=0.5, surrogate=surrogate)
     assert gradcheck(lambda s: _run(objective, s, teacher, old=old).value, (student,))
 
 
 @settings(deadline=None)
-@given(seed=st.integers(0, 2**31), discount=st.floats(0, 1), surrogate=st.sampled_from(["ppo", "score"]))
+@given(seed=st.integers(0, 2**31), discount=st.floats(0, 1), surrogate=st.sampled_from([Clipped(), Score()]))
 def test_student_equal_to_teacher_gives_no_gradient(seed, discount, surrogate):
     student, _ = _pair(seed)
-    value = _run(SampledToken(discount=discount, surrogate=surrogate), student, student.detach()).value
+    value = _run(sampled_token(discount=discount, surrogate=surrogate), student, student.detach()).value
     value.sum().backward()
     assert not value.any()
     assert student.grad is not None
@@ -126,7 +127,7 @@ def test_student_equal_to_teacher_gives_no_gradient(seed, discount, surrogate):
 
 def test_raises_what_the_teacher_prefers_and_lowers_the_rest():
     student = torch.tensor([[-1.0, -1.0]], requires_grad=True)
-    _run(SampledToken(), student, torch.tensor([[-0.2, -3.0]]), torch.ones(1, 2).bool()).value.sum().backward()
+    _run(sampled_token(), student, torch.tensor([[-0.2, -3.0]]), torch.ones(1, 2).bool()).value.sum().backward()
     assert student.grad is not None
     assert student.grad[0, 0] < 0 < student.grad[0, 1]
 
@@ -134,19 +135,19 @@ def test_raises_what_the_teacher_prefers_and_lowers_the_rest():
 def test_no_gradient_reaches_the_teacher_or_the_old_student():
     student, teacher = _pair()
     old = (student.detach() + 0.1).requires_grad_()
-    loss = _run(SampledToken(discount=0.5), student, teacher.requires_grad_(), old=old)
+    loss = _run(sampled_token(discount=0.5), student, teacher.requires_grad_(), old=old)
     loss.value.sum().backward()
     assert not any(metric.requires_grad for metric in loss.metrics.values())
     assert teacher.grad is None
     assert old.grad is None
 
 
-@pytest.mark.parametrize("surrogate", ["ppo", "score"])
+@pytest.mark.parametrize("surrogate", [Clipped(), Score()])
 def test_masked_positions_are_zero_and_leak_no_nan(surrogate):
     student, teacher = _pair()
     with torch.no_grad():
         student[~MASK], teacher[~MASK] = -torch.inf, torch.nan
-    loss = _run(SampledToken(discount=0.9, surrogate=surrogate), student, teacher)
+    loss = _run(sampled_token(discount=0.9, surrogate=surrogate), student, teacher)
     loss.value.sum().backward()
     assert not loss.value[~MASK].any()
     assert all(not metric[~MASK].any() for metric in loss.metrics.values())
@@ -157,7 +158,7 @@ def test_masked_positions_are_zero_and_leak_no_nan(surrogate):
 def test_finite_at_extreme_log_probs():
     student = torch.tensor([[-1e6, 0.0]], requires_grad=True)
     old, teacher = torch.tensor([[0.0, -1e6]]), torch.tensor([[-1e6, -1e6]])
-    loss = _run(SampledToken(discount=1.0, dual_clip=None), student, teacher, torch.ones(1, 2).bool(), old=old)
+    loss = _run(sampled_token(discount=1.0, surrogate=Clipped()), student, teacher, torch.ones(1, 2).bool(), old=old)
     loss.value.sum().backward()
     assert loss.value.isfinite().all()
     assert all(metric.isfinite().all() for metric in loss.metrics.values())

@@ -9,8 +9,8 @@ from torch.autograd import gradcheck
 from opdkit.errors import UserError
 from opdkit.functional.supports import join_supports
 from opdkit.heads import Head, support_logits, survey
-from opdkit.objectives import TopK
 from opdkit.types import Needs, Scores, TokenBatch
+from tests.objectives.presets import top_k
 from tests.reference import full_logits, full_reverse_kl
 
 MASK = torch.tensor([[True, True, False], [True, False, False]])
@@ -18,7 +18,7 @@ MASK = torch.tensor([[True, True, False], [True, False, False]])
 
 def _loss(student, teacher, mask=MASK, support_mask=None, k=2):
     batch = TokenBatch(mask)
-    return TopK(k=k)(
+    return top_k(k=k)(
         Scores(support_logits=student), Scores(support_logits=teacher, support_mask=support_mask), batch
     ).value
 
@@ -34,12 +34,12 @@ def _pair(k=4, seed=0, shape=(2, 3)):
     [
         ({"k": 1}, r"objective\.k=1.*at least 2"),
         ({"k": 0}, r"objective\.k=0"),
-        ({"support_from": "teachr"}, "teacher, student, union"),
+        ({"support": "teachr"}, "teacher, student, union"),
     ],
 )
 def test_refuses_what_makes_no_sense(arguments, key):
     with pytest.raises(UserError, match=key):
-        TopK(**arguments)
+        top_k(**arguments)
 
 
 def test_one_id_would_always_give_zero():
@@ -54,7 +54,7 @@ def test_one_id_would_always_give_zero():
 
 @pytest.mark.parametrize("source", ["teacher", "student", "union"])
 def test_asks_for_the_support_and_for_no_normaliser(source):
-    assert TopK(k=7, support_from=source).needs == Needs(support=source, k=7)
+    assert top_k(k=7, support=source).needs == Needs(support=source, k=7)
 
 
 def test_gradient_formula():
