@@ -45,6 +45,10 @@ def run(arguments: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
+# An option that does nothing alone is tried beside one that it acts on.
+_BESIDE = {"objective/surrogate": "objective=sampled"}
+
+
 def choices(own: str | None) -> Iterator[tuple[str, list[str]]]:
     """Each root as it is, then with each option of each of its groups."""
     folders = Source("train", own).folders
@@ -57,7 +61,8 @@ def choices(own: str | None) -> Iterator[tuple[str, list[str]]]:
         yield root, []
         for group in groups(folders):
             if group.split("/")[0] in names:
-                yield from ((root, [f"{group}={option}"]) for option in options(group, folders))
+                beside = [_BESIDE[group]] if group in _BESIDE else []
+                yield from ((root, [*beside, f"{group}={option}"]) for option in options(group, folders))
 
 
 def placeholders(choice: Sequence[str], folders: Sequence[Path]) -> list[str]:

@@ -31,12 +31,8 @@ def search_folders(own: str | None) -> tuple[Path, ...]:
 
 def groups(folders: Sequence[Path]) -> list[str]:
     """Names of all config groups: folders, and folders in them (objective/divergence), that hold an option."""
-    found = {
-        p.parent.relative_to(f).as_posix()
-        for f in folders
-        for depth in ("*/*.yaml", "*/*/*.yaml")
-        for p in f.glob(depth)
-    }
+    depths = ("*/*.yaml", "*/*/*.yaml")
+    found = {p.parent.relative_to(f).as_posix() for f in folders for depth in depths for p in f.glob(depth)}
     return sorted(name for name in found if name.split("/")[0] != "hydra")
 
 

@@ -41,9 +41,8 @@ class EntropySelected:
     def __call__(self, log_ratio: Tensor | None, entropy: Tensor | None, mask: Tensor) -> Tensor:
         assert entropy is not None
         order = entropy.masked_fill(~mask, -torch.inf).argsort(dim=1, descending=True, stable=True)
-        rank = torch.empty_like(order).scatter_(
-            1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
-        )
+        places = torch.arange(order.shape[1], device=order.device).expand_as(order)
+        rank = torch.empty_like(order).scatter_(1, order, places)
         kept = (mask.sum(1, keepdim=True) * self.fraction).ceil().clamp(min=1)
         return ((rank < kept) & mask).to(entropy.dtype)
 

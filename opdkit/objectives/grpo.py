@@ -16,9 +16,9 @@ from opdkit.types import Needs, Scores, StepBatch, TokenBatch, TokenLoss
 
 @dataclass(frozen=True)
 class GroupRelativePolicy:
-    """PPO's clipped surrogate with A = (R - mean R) / (std R + 1e-6) over the rollouts of one prompt, the same on each token.
+    """PPO's clipped surrogate with A = (R - mean R) / (std R + 1e-6), the same on each token of a rollout.
 
-    A group whose rewards are all equal teaches nothing. scale_by_deviation False leaves the division out (Dr. GRPO).
+    Mean and (population) deviation are over the rollouts of one prompt. A group whose rewards are all equal teaches nothing. scale_by_deviation False leaves the division out (Dr. GRPO).
     kl_weight times k3, the sampled KL to the run's teacher, is added: with teacher.path at the student's own start it
     holds the student near that. clip_range, dual_clip: of the surrogate. Errors: UserError on a value out of range.
     Source: Shao et al. 2024 (arXiv 2402.03300); without the deviation Liu et al. 2025 (arXiv 2503.20783).

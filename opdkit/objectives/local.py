@@ -33,8 +33,10 @@ def detached_head(divergence: Divergence, tail: Tail, student: Scores, teacher: 
 
 def over_vocabulary(divergence: Divergence, student: Scores, teacher: Scores, mask: Tensor) -> Tensor:
     """sum_V terms(p, q), f32[B, T], zero outside the mask; streamed, with no tensor of positions x vocabulary."""
-    assert student.hidden is not None and student.head is not None
-    assert teacher.hidden is not None and teacher.head is not None
+    assert student.hidden is not None
+    assert student.head is not None
+    assert teacher.hidden is not None
+    assert teacher.head is not None
     value = vocabulary_divergence(
         student.hidden[mask], student.head, teacher.hidden[mask], teacher.head, divergence, student.temperature
     )

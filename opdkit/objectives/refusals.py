@@ -98,13 +98,12 @@ def _advantage(objective: TokenDivergence) -> None:
         )
     if objective.normalise_returns and objective.discount == 0.0:
         raise UserError("objective.normalise_returns=true: there are no returns at discount=0")
-    if not objective.has_advantage:
-        if objective.whiten or objective.surrogate != Ratio():
-            name = "whiten=true" if objective.whiten else f"surrogate={type(objective.surrogate).__name__}"
-            raise UserError(
-                f"objective.{name}: acts on an advantage, and there is none "
-                "(estimator=score on support=sampled, discount or reward_weight make one)"
-            )
+    if not objective.has_advantage and (objective.whiten or objective.surrogate != Ratio()):
+        name = "whiten=true" if objective.whiten else f"surrogate={type(objective.surrogate).__name__}"
+        raise UserError(
+            f"objective.{name}: acts on an advantage, and there is none "
+            "(estimator=score on support=sampled, discount or reward_weight make one)"
+        )
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -24,8 +24,9 @@ class TokenDivergence:
     """How far the student p is from the teacher q at each prefix that the student wrote, and how that is estimated.
 
         loss_t = w_t (local_t + policy_t)
-        local_t = D(p, q) at prefix t, inside the support S_t, estimated by `estimator`; 0 for `score` on the sampled token
-        policy_t = the surrogate of A_t, with gradient -A_t s_t where p = p_old; A_t = -cost_t - sum_{t'>t} discount^(t'-t) h_t' + reward
+        local_t = D(p, q) at prefix t, inside S_t, by `estimator`; 0 for `score` on the sampled token
+        policy_t = surrogate(A_t), with gradient -A_t grad log p(y_t) where p is p_old
+        A_t = -cost_t (only for `score` on the sampled token) - sum_{t' > t} discount^(t' - t) h_t' + reward
 
     divergence D, with its cost (see `functional.divergences`) and h = terms / p, its value at a sampled token.
     support S: the sampled token; the `k` best ids of the teacher, of the student that wrote the rollout, their union or
@@ -34,8 +35,8 @@ class TokenDivergence:
     estimator: exact, the sum over S by autograd; score, its weights p times the detached cost, or on the sampled token
     the policy gradient with A_t's own cost_t; k1, k2, k3 on the sampled token (`functional.estimators.sampled_kl`).
     discount: of the later tokens' h, 0 to 1; normalise_returns: the later sum over its number of tokens; whiten: A to
-    mean 0 and deviation 1 over the step. reward_weight: of the task's verdict in A. clip_log_ratio: a bound on |cost| and
-    |h| in A. surrogate: `functional.surrogates`.
+    mean 0 and deviation 1 over the step. reward_weight: of the task's verdict in A. clip_log_ratio: a bound on |cost|
+    and |h| in A. surrogate: `functional.surrogates`.
     weighting w: `functional.weighting`, None for 1.
 
     Units: nats a token. Supports, prefixes, teacher, costs and weights are constants in the gradient.
