@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 # An option that does nothing alone is tried beside one that it acts on.
-_BESIDE = {"objective/surrogate": "objective=sampled"}
+_BESIDE = {"objective/surrogate": ["objective=sampled", "batch.mini_batch=64"]}
 
 
 def choices(own: str | None) -> Iterator[tuple[str, list[str]]]:
@@ -61,7 +61,7 @@ def choices(own: str | None) -> Iterator[tuple[str, list[str]]]:
         yield root, []
         for group in groups(folders):
             if group.split("/")[0] in names:
-                beside = [_BESIDE[group]] if group in _BESIDE else []
+                beside = _BESIDE.get(group, [])
                 yield from ((root, [*beside, f"{group}={option}"]) for option in options(group, folders))
 
 

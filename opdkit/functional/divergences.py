@@ -34,7 +34,7 @@ class Divergence(Protocol):
 
 
 def at_sample(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> Tensor:
-    """terms / p, f[...]: the divergence as one id drawn from p sees it, D = E_p[terms / p]. For the reverse KL log(p / q).
+    """terms / p, f[...]: the divergence as one id drawn from p sees it, D = E_p[terms / p]; log(p / q) for reverse KL.
 
     Scaling both probabilities by 1 / p leaves terms(1, q / p), which needs no division; q / p is bounded by e^20.
     """

@@ -65,10 +65,10 @@ class Scorer(nn.Module):
         picked = hidden[row, layout.predictor[row, step]]
         # The heads choose their own precisions; autocast would change them inside a custom function.
         with torch.autocast(picked.device.type, enabled=False):
-            return _score(picked, self._model.head(), rollout.tokens, (row, step), request, temperature)
+            return score_hidden(picked, self._model.head(), rollout.tokens, (row, step), request, temperature)
 
 
-def _score(
+def score_hidden(
     hidden: Tensor,
     head: Head,
     tokens: Tensor,
@@ -76,6 +76,10 @@ def _score(
     request: Request,
     temperature: float,
 ) -> Scores:
+    """Scores of N tokens from the hidden states that predict them.
+
+    hidden f[N, D]; tokens i64[B, T]; place: rows and positions i64[N] of the N tokens in it. Fields are [B, T, ...].
+    """
     sampled = tokens[place]
     looked = _look(hidden.detach(), head, request, temperature)
     graded = request.normaliser and torch.is_grad_enabled()

@@ -18,7 +18,8 @@ from opdkit.types import Needs, Scores, StepBatch, TokenBatch, TokenLoss
 class GroupRelativePolicy:
     """PPO's clipped surrogate with A = (R - mean R) / (std R + 1e-6), the same on each token of a rollout.
 
-    Mean and (population) deviation are over the rollouts of one prompt. A group whose rewards are all equal teaches nothing. scale_by_deviation False leaves the division out (Dr. GRPO).
+    Mean and (population) deviation are over the rollouts of one prompt; a group of equal rewards teaches nothing.
+    scale_by_deviation False leaves the division out (Dr. GRPO).
     kl_weight times k3, the sampled KL to the run's teacher, is added: with teacher.path at the student's own start it
     holds the student near that. clip_range, dual_clip: of the surrogate. Errors: UserError on a value out of range.
     Source: Shao et al. 2024 (arXiv 2402.03300); without the deviation Liu et al. 2025 (arXiv 2503.20783).
@@ -53,7 +54,7 @@ class GroupRelativePolicy:
         if self.scale_by_deviation:
             variance = torch.zeros_like(count).index_add_(0, place, centred.square()) / count
             centred = centred / (variance.sqrt()[place] + 1e-6)
-        return torch.where(step.mask, centred.float().unsqueeze(1), 0.0)
+        return torch.where(step.mask, centred.to(step.reward.dtype).unsqueeze(1), 0.0)
 
     def __call__(self, student: Scores, teacher: Scores, batch: TokenBatch) -> TokenLoss:
         """value f32[B, T]; metrics: advantage, importance_ratio."""

@@ -13,12 +13,13 @@ from torch import Tensor
 from opdkit.experiment import Experiment
 from opdkit.functional.layout import rows
 from opdkit.masking import Vocabularies
-from opdkit.models import LanguageModel, Request, Scorer
+from opdkit.models import LanguageModel, Scorer
 from opdkit.seeding import derive_seed
 from opdkit.teachers import LoadedTeacher
 from opdkit.teachers.local import join_scores
 from opdkit.training.finite import require_finite
 from opdkit.training.problems import ProblemStream
+from opdkit.training.requests import before_request, teacher_request
 from opdkit.training.update import ScoredBatch
 from opdkit.types import Needs, Rollout, Scores, StepBatch, Verdict
 
@@ -83,7 +84,7 @@ class Collector:
         observed = self._observed(step, needs)
         ours = self._student_before(rollout, counted, needs)
         teacher = self.teacher.score(
-            rollout, counted, self._teacher_request(needs, ours, observed), experiment.temperature,
+            rollout, counted, teacher_request(needs, ours, observed), experiment.temperature,
             experiment.batch.micro_batch,
         )  # fmt: skip
         require_finite(teacher, counted, f"the teacher's ({experiment.teacher.path})", step)
@@ -109,10 +110,9 @@ class Collector:
         return (needs.old_log_prob and self.experiment.batch.updates > 1) or needs.advantage
 
     def _student_before(self, rollout: Rollout, counted: Tensor, needs: Needs) -> Scores | None:
-        top_k = needs.k if needs.support in ("student", "union", "intersection") else 0
-        if not top_k and not self._needs_old(needs):
+        request = before_request(needs, self._needs_old(needs))
+        if request is None:
             return None
-        request = Request(sampled=self._needs_old(needs), top_k=top_k)
         scorer, size, width = Scorer(self.student), self.experiment.batch.micro_batch, counted.shape[1]
         parts: list[Scores] = []
         for start in range(0, len(counted), size):
@@ -121,21 +121,3 @@ class Collector:
             with self.accelerator.autocast():
                 parts.append(scorer(part, mask, request, self.experiment.temperature))
         return join_scores(parts, width)
-
-    def _teacher_request(self, needs: Needs, ours: Scores | None, observed: int) -> Request:
-        """What the teacher is asked: the support joins its own best ids with those of the student as it wrote."""
-        given = ours if needs.support in ("student", "union", "intersection") else None
-        top_k = needs.k if needs.support in ("teacher", "union", "intersection") else 0
-        if needs.support is None and observed:
-            top_k = observed
-        return Request(
-            sampled=needs.sampled,
-            top_k=top_k,
-            support_ids=None if given is None else given.support_ids,
-            support_mask=None if given is None else given.support_mask,
-            meet="intersection" if needs.support == "intersection" else "union",
-            include_sampled=needs.include_sampled,
-            normaliser=needs.logsumexp,
-            vocabulary=needs.vocabulary,
-            survey_k=observed,
-        )

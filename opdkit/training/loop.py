@@ -139,12 +139,13 @@ class Loop:
         found.clear()
 
     def _require_finite(self, metrics: Metrics) -> None:
-        limit, broke = self.experiment.max_bad_steps, self.progress.broke
+        limit = self.experiment.max_bad_steps
+        broke = f" ({self.progress.broke})" if self.progress.broke else ""
         if limit and self.progress.bad_in_a_row >= limit:
             raise RunError(
                 f"step {self.progress.step}: the loss or its gradient was not finite for {limit} steps in a row "
                 f"(loss {metrics['train/loss']}, gradient norm {metrics['train/grad_norm']}); no update was made "
-                f"from them{f' ({broke})' if broke else ''}. Lower optim.lr, or clip_log_ratio where the objective has it"
+                f"from them{broke}. Lower optim.lr, or clip_log_ratio where the objective has it"
             )
 
 

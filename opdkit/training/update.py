@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from opdkit.diagnostics import GradientVariance, TokenMeans, token_metrics
 from opdkit.functional.layout import rows
-from opdkit.models import Request
 from opdkit.training.finite import first_not_finite
 from opdkit.training.optimizer import AdamW
+from opdkit.training.requests import student_request
 from opdkit.types import Aggregation, Objective, Rollout, Scores, TokenBatch
 
 
@@ -101,22 +101,15 @@ class Updater:
         self.optimizer.zero_grad(set_to_none=True)
         return numbers | {"skipped": 0.0 if finite else 1.0}
 
-    def _request(self, part: ScoredBatch) -> Request:
-        needs = self.objective.needs
-        return Request(
-            sampled=needs.sampled,
-            support_ids=part.teacher.support_ids,
-            support_mask=part.teacher.support_mask,
-            normaliser=needs.logsumexp,
-            vocabulary=needs.vocabulary,
-            survey_k=part.observed,
-        )
+    def _score(self, part: ScoredBatch) -> Scores:
+        request = student_request(self.objective.needs, part.teacher, part.observed)
+        with self.accelerator.autocast():
+            return self.scorer(part.rollout, part.counted, request, self.temperature)
 
     @torch.no_grad()
     def _look_closer(self, part: ScoredBatch, start: int) -> None:
         """Note where the student's scores are no numbers; a pass of its own, since a good step pays nothing for it."""
-        with self.accelerator.autocast():
-            student: Scores = self.scorer(part.rollout, part.counted, self._request(part), self.temperature)
+        student = self._score(part)
         found = first_not_finite(student, part.counted)
         if found is not None:
             self.not_finite.append((start + found[0], found[1]))
@@ -127,8 +120,7 @@ class Updater:
         with ExitStack() as stack:
             if not last:
                 stack.enter_context(self.accelerator.no_sync(self.scorer))
-            with self.accelerator.autocast():
-                student: Scores = self.scorer(part.rollout, part.counted, self._request(part), self.temperature)
+            student = self._score(part)
             rollout = part.rollout
             token_batch = TokenBatch(
                 part.counted, part.old_log_prob, part.reward, rollout.tokens, rollout.entropy, part.advantage

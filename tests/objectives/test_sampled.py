@@ -32,10 +32,6 @@ def _pair(seed=0):
         ("discount", float("nan")),
         ("clip_log_ratio", 0.0),
         ("reward_weight", float("inf")),
-        ("surrogate", "pp0"),
-        ("clip_range", 0.0),
-        ("clip_range", 1.0),
-        ("dual_clip", 1.0),
     ],
 )
 def test_refuses_what_is_out_of_range(key, value):

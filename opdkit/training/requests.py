@@ -1,0 +1,49 @@
+"""From what an objective needs to what each model is asked, and when."""
+
+from __future__ import annotations
+
+from opdkit.models import Request
+from opdkit.types import Needs, Scores
+
+_FROM_STUDENT = ("student", "union", "intersection")
+_FROM_TEACHER = ("teacher", "union", "intersection")
+
+
+def before_request(needs: Needs, old: bool) -> Request | None:
+    """Of the student that wrote the rollout, without gradient: its best ids, and with `old` its log-probs."""
+    top_k = needs.k if needs.support in _FROM_STUDENT else 0
+    return Request(sampled=old, top_k=top_k) if top_k or old else None
+
+
+def teacher_request(needs: Needs, before: Scores | None, observed: int) -> Request:
+    """Of the teacher: the support joins its own best ids with those of the student as it wrote.
+
+    observed: how many of its best ids it tells this step for the metrics' sake, 0 for none.
+    """
+    given = before if needs.support in _FROM_STUDENT else None
+    top_k = needs.k if needs.support in _FROM_TEACHER else 0
+    if needs.support is None and observed:
+        top_k = observed
+    return Request(
+        sampled=needs.sampled,
+        top_k=top_k,
+        support_ids=None if given is None else given.support_ids,
+        support_mask=None if given is None else given.support_mask,
+        meet="intersection" if needs.support == "intersection" else "union",
+        include_sampled=needs.include_sampled,
+        normaliser=needs.logsumexp,
+        vocabulary=needs.vocabulary,
+        survey_k=observed,
+    )
+
+
+def student_request(needs: Needs, teacher: Scores, observed: int) -> Request:
+    """Of the student in an update, with gradient: the ids that the teacher scored."""
+    return Request(
+        sampled=needs.sampled,
+        support_ids=teacher.support_ids,
+        support_mask=teacher.support_mask,
+        normaliser=needs.logsumexp,
+        vocabulary=needs.vocabulary,
+        survey_k=observed,
+    )
