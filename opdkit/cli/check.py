@@ -70,7 +70,9 @@ def placeholders(choice: Sequence[str], folders: Sequence[Path]) -> list[str]:
     found: list[str] = []
     for text in choice:
         group, _, option = text.partition("=")
-        file = options(group, folders)[option]
+        file = options(group, folders).get(option)
+        if file is None:  # a key beside the options
+            continue
         names = re.findall(r"^(\w+): *\?\?\?", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
         found += [f"{group}.{name}=somewhere" for name in names]
     return found
