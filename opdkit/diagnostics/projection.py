@@ -80,7 +80,10 @@ class Projection:
 
     @property
     def error(self) -> float:
-        """How far the projected squares are from the exact ones, all backward passes together: relative, signed."""
+        """How far the projected squares are from the exact ones, all that was taken together: relative, signed.
+
+        Right where one backward pass was made between two takings; the squares of several would not add up.
+        """
         return self._projected_square / self._exact_square - 1.0 if self._exact_square > 0.0 else math.nan
 
     @property

@@ -95,10 +95,10 @@ def test_error_is_told(tiny: Tiny) -> None:
     projection = Projection(dict(tiny.named_parameters()), 16, seed=0)
     assert math.isnan(projection.error)
     exact = projected = 0.0
-    with projection:
-        for index in range(3):
-            loss = tiny(torch.tensor([index])).square().sum() + tiny(torch.tensor([index])).sum()
-            exact += sum(float(gradient(tiny, loss, layer).square().sum()) for layer in projection.layers)
+    for index in range(3):
+        loss = tiny(torch.tensor([index])).square().sum() + tiny(torch.tensor([index])).sum()
+        exact += sum(float(gradient(tiny, loss, layer).square().sum()) for layer in projection.layers)
+        with projection:
             loss.backward()
             projected += float(projection.taken().square().sum())
     assert projection.error == pytest.approx(projected / exact - 1.0)
@@ -111,8 +111,7 @@ def test_large_enough_keeps_everything(tiny: Tiny) -> None:
     weight = {"layers.0.weight": tiny.layers[0].weight}
     projection = Projection(weight, 25, seed=0)
     with projection:
-        tiny(torch.tensor([1])).sum().backward()
-        tiny(torch.tensor([2])).sum().backward()
+        (tiny(torch.tensor([1])).sum() + tiny(torch.tensor([2])).sum()).backward()
         kept = projection.taken()
     assert kept.abs().sort().values.squeeze().tolist() == pytest.approx(
         tiny.layers[0].weight.grad.abs().flatten().sort().values.tolist()

@@ -25,7 +25,7 @@ BODY = Body(8, "tanh", 0.1, 1.0)
 EPISODE = Episode(6, 8, 4)
 SEEDS = [42, 43]
 STUDY = ControlStudy(
-    gammas=[0.0, 0.5, 1.0], seeds=SEEDS, iterations=6, trajectories=8, micro_batches=4, steps=6, hidden=8,
+    gammas=[0.0, 0.5, 1.0], seeds=SEEDS, iterations=50, trajectories=8, micro_batches=4, steps=6, hidden=8,
     activation="tanh", std_min=0.1, std_max=1.0, optimizer="adam", lr=1e-3, teacher_iterations=3,
     teacher_optimizer="adam", teacher_lr=3e-3, effort=4.0, success_radius=0.5, evaluation_trajectories=16,
 )  # fmt: skip
@@ -183,6 +183,7 @@ def pretended(ratio: float, ends: dict[float, float]) -> Results:
     student = torch.stack([goals + ends[gamma] for gamma in gammas], 1)[..., None, None, None].expand(2, 3, 3, 4, 5)
     teacher = goals[:, None, None, None, None].expand(2, 1, 3, 4, 5)
     numbers = {"variance": variance, "same_policy": variance, "student_positions": student}
+    numbers |= {"ends": student[None, ..., 0].expand(4, 2, 3, 3, 4)}
     numbers |= {"teacher_positions": teacher, "skipped": torch.zeros(3, 3, dtype=torch.int64)}
     return Results(gammas, [1, 2, 3], 0.5, numbers)
 
@@ -199,6 +200,17 @@ def test_verdicts_follow_the_numbers(ratio: float, ends: dict[float, float], ver
     assert [claim.verdict for claim in claims(pretended(ratio, ends))] == verdicts
 
 
+def test_iterations_to_success_last() -> None:
+    results = pretended(1.0, {0.0: 0.1, 0.75: 0.1, 1.0: 3.0})
+    assert results.iterations_to_success(0.0) == [50.0] * 3
+    assert results.iterations_to_success(1.0) == [float("inf")] * 3
+    ends = results.numbers["ends"].clone()
+    ends[1, 0, 0, 2] += 9.0  # the third seed loses the left task at the second look
+    ends[0, 1, 0, 0] += 9.0
+    again = replace(results, numbers={**results.numbers, "ends": ends})
+    assert again.iterations_to_success(0.0) == [100.0, 50.0, 150.0]
+
+
 def test_teachers_that_fail_are_told() -> None:
     results = pretended(1.5, {0.0: 0.1, 0.75: 0.1, 1.0: 3.0})
     lost = {**results.numbers, "teacher_positions": results.numbers["teacher_positions"] + 1.0}
@@ -213,8 +225,8 @@ def test_the_whole_study(tmp_path: Path) -> None:
     assert outcome.tables == again.tables
     assert len(outcome.claims) == 5
     assert len(outcome.tables["success"].rows) == 6
-    assert len(outcome.tables["variance_by_iteration"].rows) == 6 * 3 * 2
-    assert set(outcome.pictures) == {"variance", "same_rollouts", "visits", "success"}
+    assert len(outcome.tables["variance_by_iteration"].rows) == 50 * 3 * 2
+    assert set(outcome.pictures) == {"variance", "same_rollouts", "visits", "success", "learning"}
     page = outcome.page("opdkit study")
     assert "activation tanh" in page
     assert "lr 0.001" in page

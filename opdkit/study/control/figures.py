@@ -9,6 +9,7 @@ from torch import Tensor
 
 from opdkit.study.control.findings import Results, measured_iterations
 from opdkit.study.control.settings import TASKS
+from opdkit.study.control.students import EVALUATE_EVERY
 from opdkit.study.drawing import looks, panels
 from opdkit.study.intervals import estimate
 from opdkit.study.outcome import Picture
@@ -26,6 +27,7 @@ def draw(results: Results) -> dict[str, Picture]:
         "same_rollouts": _same_rollouts(results),
         "visits": _visits(results),
         "success": _success(results),
+        "learning": _learning(results),
     }
 
 
@@ -131,3 +133,22 @@ def _success(results: Results) -> Picture:
     return Picture(
         figure, "Success after training: mean and 95 % t-interval over seeds (cut to 0 and 1), and each seed (grey)."
     )
+
+
+def _learning(results: Results) -> Picture:
+    figure, axes = panels(len(TASKS), width=4.6)
+    found = results.success_while_learning()
+    iterations = [EVALUATE_EVERY * (i + 1) for i in range(len(found))]
+    for place, (axis, task) in enumerate(zip(axes, TASKS, strict=True)):
+        for column, (gamma, look) in enumerate(looks(results.gammas).items()):
+            curve = found[:, place, column]
+            style = look | {"markevery": max(len(iterations) // 8, 1)}
+            axis.plot(iterations, curve.mean(1), label=f"γ = {gamma:g}", **style)
+            axis.fill_between(
+                iterations, curve.min(1).values, curve.max(1).values, color=look["color"], alpha=0.15, linewidth=0
+            )
+        axis.set(xlabel="iteration", ylim=(-0.03, 1.03))
+        axis.set_title(f"{task.name} task", fontsize=9)
+    axes[0].set_ylabel("share of episodes that end at the goal")
+    axes[0].legend(fontsize=7)
+    return Picture(figure, "Success while learning: mean over seeds, the seeds' range shaded.")

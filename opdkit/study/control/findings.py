@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from opdkit.study.control.settings import TASKS
-from opdkit.study.control.students import SAME_POLICY_EVERY
+from opdkit.study.control.students import EVALUATE_EVERY, SAME_POLICY_EVERY
 from opdkit.study.intervals import Estimate, estimate
 from opdkit.study.outcome import Cell, Claim, Table, Verdict
 
@@ -21,7 +22,8 @@ DRIFTS = 0.2
 @dataclass(frozen=True)
 class Results:
     """numbers, by name: variance f64[iterations, gammas, seeds]; same_policy f64[measured, gammas, seeds]; skipped
-    i64[gammas, seeds]; student_positions f32[tasks, gammas, seeds, N, T + 1]; teacher_positions f32[tasks, 1, ...]."""
+    i64[gammas, seeds]; ends f32[evaluations, tasks, gammas, seeds, B]; student_positions f32[tasks, gammas, seeds, N,
+    T + 1]; teacher_positions f32[tasks, 1, seeds, N, T + 1]."""
 
     gammas: Sequence[float]
     seeds: Sequence[int]
@@ -46,13 +48,27 @@ class Results:
 
     def distance(self, who: str) -> Tensor:
         """|x - goal| at the end of each evaluation episode; who: student or teacher. f32[tasks, gammas, seeds, N]."""
-        last = self.numbers[f"{who}_positions"][..., -1]
-        goals = last.new_tensor([task.goal for task in TASKS])
-        return (last - goals[:, None, None, None]).abs()
+        return self._from_goal(self.numbers[f"{who}_positions"][..., -1])
+
+    def _from_goal(self, ends: Tensor) -> Tensor:
+        goals = ends.new_tensor([task.goal for task in TASKS])
+        return (ends - goals[:, None, None, None]).abs()
 
     def success(self, who: str) -> Tensor:
         """Share of episodes that end within the radius, f32[tasks, gammas, seeds]."""
         return (self.distance(who) <= self.success_radius).float().mean(3)
+
+    def success_while_learning(self) -> Tensor:
+        """The same after every 50 iterations, f32[evaluations, tasks, gammas, seeds]."""
+        return (self._from_goal(self.numbers["ends"]) <= self.success_radius).float().mean(4)
+
+    def iterations_to_success(self, gamma: float) -> list[float]:
+        """Iterations until episodes of both tasks succeed at a rate of `REACHES` and go on to, one a seed; infinity
+        where they do not by the end."""
+        reached = (self.success_while_learning()[:, :, self.column(gamma)] >= REACHES).all(1)  # [evaluations, seeds]
+        lasting = reached.flip(0).cummin(0).values.sum(0)
+        count = len(reached)
+        return [(count - n + 1) * float(EVALUATE_EVERY) if n else math.inf for n in lasting.int().tolist()]
 
 
 def claims(results: Results) -> list[Claim]:
@@ -138,6 +154,7 @@ def tables(results: Results) -> dict[str, Table]:
     """By the stem of their file."""
     return {
         "success": _success(results),
+        "speed": _speed(results),
         "variance_ratio": _ratios(results),
         "variance_by_iteration": _by_iteration(results),
     }
@@ -161,6 +178,20 @@ def _success(results: Results) -> Table:
         "updates left out, both tasks",
     )  # fmt: skip
     return Table(f"Success: episodes that end within {results.success_radius:g} of the goal", columns, rows)
+
+
+def _speed(results: Results) -> Table:
+    rows: list[list[Cell]] = []
+    for gamma in results.gammas:
+        by_seed = results.iterations_to_success(gamma)
+        shown = ", ".join("never" if math.isinf(value) else f"{value:.0f}" for value in by_seed)
+        lasting = all(map(math.isfinite, by_seed))
+        rows.append([gamma, shown, estimate(by_seed).text(0) if lasting else "never, for some seed"])
+    columns = ("γ", f"iterations by seed ({', '.join(map(str, results.seeds))})", "mean (95 %)")
+    title = (
+        f"Iterations until both tasks succeed in {REACHES:.0%} of episodes and go on to (one look in {EVALUATE_EVERY})"
+    )
+    return Table(title, columns, rows)
 
 
 def _ratios(results: Results) -> Table:

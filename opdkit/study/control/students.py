@@ -15,6 +15,9 @@ from opdkit.study.control.settings import TASKS, Episode, Learning, Task
 SAME_POLICY_EVERY = 10
 """Iterations between measurements of all gammas on the rollouts of the gamma = 0 students."""
 
+EVALUATE_EVERY = 50
+"""Iterations between looks at where the students' episodes end."""
+
 Told = Callable[[int, int], None]
 
 
@@ -32,12 +35,13 @@ class Distillation:
     def run(self, told: Told) -> tuple[Policies, dict[str, Tensor]]:
         """The students, and by name: variance f64[iterations, gammas, seeds], each student's own;
         same_policy f64[measured, gammas, seeds], of every gamma on the gamma = 0 student's rollouts;
+        ends f32[evaluations, tasks, gammas, seeds, B], where episodes end after every 50 iterations;
         skipped i64[gammas, seeds], updates left out because a gradient was not finite."""
         runs = len(self.gammas) * len(self.seeds)
         every = torch.arange(len(self.seeds)).repeat(len(self.gammas))
         students = initial(self.teachers.body, self.seeds, "student").taken(every).trained()
         update = optimizer(self.learning, students)
-        variance, same_policy = [], []
+        variance, same_policy, ends = [], [], []
         skipped = torch.zeros(runs, dtype=torch.int64)
         for iteration in range(1, self.learning.iterations + 1):
             batch = self._batch(students, TASKS[(iteration + 1) % 2], iteration)
@@ -53,13 +57,25 @@ class Distillation:
             loss.backward()
             skipped += leave_out_non_finite(students)
             update.step()
+            if iteration % EVALUATE_EVERY == 0:
+                ends.append(self._ends(students))
             told(iteration, self.learning.iterations)
         shape = (-1, len(self.gammas), len(self.seeds))
         return students, {
             "variance": torch.stack(variance).view(shape),
             "same_policy": torch.stack(same_policy).view(shape),
+            "ends": torch.stack(ends) if ends else torch.zeros(0, len(TASKS), *shape[1:], self.episode.trajectories),
             "skipped": skipped.view(shape[1:]),
         }
+
+    def _ends(self, students: Policies) -> Tensor:
+        """f32[tasks, gammas, seeds, B], with the same noise at every look."""
+        found = []
+        for task in TASKS:
+            noise = normal_noise(self.seeds, f"look {task.name}", 0, self.episode.trajectories, self.episode.steps)
+            walked = walk(students, [task] * len(students.biases[0]), noise.repeat(len(self.gammas), 1, 1))
+            found.append(walked.position[..., -1].unflatten(0, (len(self.gammas), len(self.seeds))))
+        return torch.stack(found)
 
     def _batch(self, students: Policies, task: Task, iteration: int) -> Batch:
         """Rollouts of every student and what both models say of them."""
