@@ -27,7 +27,7 @@ def test_shares_quantiles_and_correlation() -> None:
     assert {limits: count for limits, (count, _) in filled.items()} == {
         (-1.0, -0.316228): 2, (-3.16228, -1.0): 1, (0.316228, 1.0): 1,
     }  # fmt: skip
-    assert sum(weight for _, weight in filled.values()) == pytest.approx(1, abs=1e-5)
+    assert [weight for _, weight in filled.values()] == pytest.approx([3 / 6, 2 / 6, 1 / 6], abs=1e-5)
 
 
 def test_what_was_not_scored_does_not_count() -> None:

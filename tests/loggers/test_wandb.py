@@ -11,6 +11,7 @@ import pytest
 from opdkit.errors import UserError
 from opdkit.loggers import WandB, open_loggers
 from opdkit.loggers.wandb import WandBLogger, resolve_mode
+from opdkit.types import Table
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
@@ -102,3 +103,24 @@ def test_a_failing_start_falls_back_and_never_stops_the_run(
         logger.samples(1, [{"a": 1}])
     assert modes == ["online", "offline"]
     assert capsys.readouterr().err.count("no route") == 2
+
+
+class Kept:
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def log(self, values: Any, step: int) -> None:
+        self.values |= values
+
+
+def test_tables_and_histograms_and_no_lists_of_tokens() -> None:
+    run = Kept()
+    logger = WandBLogger(run, offline=False)
+    logger.tables(3, [Table("ids", ("text", "gap"), (("<", -19.2), ("think", None)))])
+    logger.tables(3, [Table("spread", ("low", "high", "tokens"), ((-1.0, 0.0, 4), (0.0, 2.0, 6)), histogram=True)])
+    logger.samples(3, [{"response": "a", "reward": 1.0, "token_texts": ["a"]}])
+    assert run.values["diagnostics/ids"].columns == ["text", "gap"]
+    assert run.values["diagnostics/ids"].data == [["<", -19.2], ["think", None]]
+    spread = run.values["diagnostics/spread"]
+    assert (spread.histogram, spread.bins) == ([4, 6], [-1.0, 0.0, 2.0])
+    assert run.values["samples"].columns == ["response", "reward"]
