@@ -36,7 +36,9 @@ def test_says_what_it_is(file: Path) -> None:
 
 @pytest.mark.parametrize("file", sorted((location.conf_dir() / "benchmark").glob("*.yaml")), ids=lambda f: f.stem)
 def test_a_benchmark_is_filed_under_its_own_name(file: Path) -> None:
-    assert compose(Source("eval"), [f"benchmark={file.stem}"]).benchmark.name == file.stem
+    choice = [f"benchmark={file.stem}"]
+    config = compose(Source("eval"), [*choice, *placeholders(choice, Source("eval").folders)])
+    assert re.fullmatch(rf"{file.stem}(_somewhere)?", config.benchmark.name)
 
 
 EXPERIMENTS = [text for _, choice in CHOICES for text in choice if text.startswith("experiment=")]
@@ -48,6 +50,21 @@ EXPERIMENTS = [text for _, choice in CHOICES for text in choice if text.startswi
 )  # with k and without, and of another class
 def test_an_experiment_leaves_no_stale_key(experiment: str, objective: str) -> None:
     assert check_one(Source("train"), [experiment, f"objective={objective}"]) is None
+
+
+def test_a_protocol_changes_how_a_benchmark_is_answered_and_nothing_else() -> None:
+    own = compose(Source("eval"), ["benchmark=aime24"])
+    paper = compose(Source("eval"), ["benchmark=aime24", "protocol=paper_avg32"])
+    assert (own.benchmark.n_samples, own.benchmark.sampler._target_) == (1, "opdkit.samplers.Greedy")
+    assert (paper.benchmark.n_samples, paper.benchmark.temperature, paper.benchmark.max_new_tokens) == (32, 1.0, 16384)
+    assert (paper.benchmark.sampler._target_, paper.benchmark.sampler.p) == ("opdkit.samplers.TopP", 0.9)
+    assert re.search(r"\{question\}.*<think>.*</think>.*\\boxed\{\}", paper.benchmark.source.template, re.DOTALL)
+    assert (paper.benchmark.source.path, paper.benchmark.name) == (own.benchmark.source.path, own.benchmark.name)
+    typed = compose(Source("eval"), ["protocol=paper", "n_samples=4", "benchmark.max_new_tokens=9"]).benchmark
+    assert (typed.n_samples, typed.max_new_tokens) == (4, 9)
+    assert compose(Source("train"), ["experiment=paper_math"]).benchmark.max_new_tokens == 16384
+    greedy = compose(Source("train"), ["experiment=paper_math", "protocol=greedy"]).benchmark
+    assert greedy.sampler._target_ == "opdkit.samplers.Greedy"
 
 
 def test_schema_and_root_agree() -> None:

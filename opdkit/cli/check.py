@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import yaml
 from omegaconf import open_dict
 
 from opdkit.cli.arguments import make_importable
@@ -53,8 +53,8 @@ def choices(own: str | None) -> Iterator[tuple[str, list[str]]]:
     """Each root as it is, then with each option of each of its groups."""
     folders = Source("train", own).folders
     roots: dict[str, tuple[str, ...]] = {
-        "train": (*schema.TRAIN_GROUPS, "logger", "diagnostics", "paths", *schema.RECIPES),
-        "eval": (*schema.EVAL_GROUPS, "paths"),
+        "train": (*schema.TRAIN_GROUPS, "logger", "diagnostics", "paths", *schema.RECIPES["train"]),
+        "eval": (*schema.EVAL_GROUPS, "paths", *schema.RECIPES["eval"]),
         "study": (*schema.STUDY_GROUPS, "paths"),
     }
     for root, names in roots.items():
@@ -73,9 +73,16 @@ def placeholders(choice: Sequence[str], folders: Sequence[Path]) -> list[str]:
         file = options(group, folders).get(option)
         if file is None:  # a key beside the options
             continue
-        names = re.findall(r"^(\w+): *\?\?\?", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        found += [f"{group}.{name}=somewhere" for name in names]
+        found += [f"{group}.{key}=somewhere" for key in _left_open(yaml.safe_load(file.read_text(encoding="utf-8")))]
     return found
+
+
+def _left_open(node: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in node.items():
+        if value == "???":
+            yield name
+        elif isinstance(value, Mapping):
+            yield from (f"{name}.{inner}" for inner in _left_open(value))
 
 
 def check_one(source: Source, overrides: Sequence[str]) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, cast
 
-from opdkit.config.near import near_miss, refusal
+from opdkit.config.near import near_miss, no_value, refusal
 from opdkit.errors import UserError
 
 _MISSING = "???"
@@ -80,7 +80,7 @@ def _check(key: str, value: Any, hint: Any) -> None:
         bind(key, cast(object, value))
         return
     if value == _MISSING:
-        raise UserError(f"{key}: no value; give {key}=...")
+        raise UserError(no_value(key))
     if not _fits(value, hint):
         raise UserError(f"{key}={_shown(value)}: must be {_wanted(hint)}{_near(value, hint)}")
     _check_inner(key, value)

@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from opdkit.config.binding import bind
 from opdkit.config.checks import check_folder_keys, check_together, check_values
 from opdkit.config.compose import resolve
+from opdkit.config.near import no_value
 from opdkit.config.overrides import parse
 from opdkit.config.schema import EVAL_GROUPS, SCHEMAS, STUDY_GROUPS, TRAIN_GROUPS
 from opdkit.config.shorthands import check_shorthands
@@ -97,7 +98,7 @@ def _checked(root: str, groups: Sequence[str], config: DictConfig, origin: Origi
 def _refuse_missing(prefix: str, values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if value == "???":
-            raise UserError(f"{prefix}{name}: no value; give {prefix}{name}=...")
+            raise UserError(no_value(f"{prefix}{name}"))
         if isinstance(value, Mapping):
             _refuse_missing(f"{prefix}{name}.", cast(Mapping[str, Any], value))
 

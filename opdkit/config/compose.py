@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from opdkit.config import location, schema
-from opdkit.config.near import refusal
+from opdkit.config.near import no_value, refusal
 from opdkit.config.overrides import Typed, check, parse
 from opdkit.errors import UserError
 
@@ -86,6 +87,8 @@ def _check_key(base: DictConfig, item: Typed) -> None:
             raise UserError(f"{item.text}: {walked} holds a single value and has no keys")
         names = [str(name) for name in node]
         if part not in names and not (part == last and item.override.is_add()):
+            if not names and part == last:
+                raise UserError(f"{item.text}: {walked} has no {part} yet; write +{item.text} to add it")
             where = f" in {walked}" if walked else ""
             raise UserError(refusal(item.text, f"no key named {part}{where}", part, names))
         walked = f"{walked}.{part}" if walked else part
@@ -112,6 +115,7 @@ def resolve(config: DictConfig) -> dict[str, Any]:
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     except OmegaConfBaseException as error:
-        raise UserError(_first_lines(error)) from error
+        missing = re.search(r"Missing mandatory value: (\S+)", str(error))
+        raise UserError(no_value(missing.group(1)) if missing else _first_lines(error)) from error
     values = cast(dict[str, Any], plain)
     return {key: value for key, value in values.items() if key not in schema.SHORTHANDS}

@@ -23,6 +23,11 @@ def allowed_words(allowed: Iterable[str]) -> str:
     return shown if len(words) <= _MOST_SHOWN else f"{shown} and {len(words) - _MOST_SHOWN} more"
 
 
+def no_value(key: str) -> str:
+    """One line for a key that the configuration leaves to the user."""
+    return f"{key}: no value; give {key}=..."
+
+
 def refusal(subject: str, wrong: str, word: str, allowed: Iterable[str]) -> str:
     """One line: the key or value, what is wrong with it, what is allowed, the near miss."""
     words = list(allowed)

@@ -55,7 +55,7 @@ def check(root: str, typed: Iterable[Typed], folders: Sequence[Path], *, multiru
     """Refuses unknown groups, options and root keys, doubled keys, and several values outside a sweep."""
     seen: dict[str, str] = {}
     root_keys = [f.name for f in fields(SCHEMAS[root])]
-    own_groups = (*root_keys, *(RECIPES if root == "train" else ()))
+    own_groups = (*root_keys, *RECIPES[root])
     known_groups = [name for name in location.groups(folders) if name.split("/")[0] in own_groups]
     for item in typed:
         place = f"{item.key}@{item.override.package}"
@@ -81,7 +81,7 @@ def _check_choice(item: Typed, folders: Sequence[Path]) -> None:
         raise UserError(f"{item.text}: {item.key} is a group; write {item.text.lstrip('+')}")
     known = list(location.options(item.key, folders))
     for value in _values(item):
-        if value is None and item.key in RECIPES:
+        if value is None and item.key in RECIPES["train"]:
             continue
         if not isinstance(value, str):
             raise UserError(refusal(item.text, f"not an option of {item.key}", str(value), known))

@@ -26,8 +26,8 @@ TRAIN_GROUPS = (
 )
 EVAL_GROUPS = ("model", "benchmark")
 STUDY_GROUPS = ("study",)
-RECIPES = ("experiment", "hparams_search", "debug")
-"""Groups that change other groups and the root's scalars; they leave no key of their own."""
+RECIPES = {"train": ("protocol", "experiment", "hparams_search", "debug"), "eval": ("protocol",), "study": ()}
+"""Root -> groups that change other groups and the root's scalars; they leave no key of their own."""
 
 SHORTHANDS = ("k", "n_samples")
 """Root keys that some option of a group reads through `${oc.select:<name>,<default>}`."""

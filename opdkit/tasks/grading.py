@@ -49,14 +49,14 @@ def grade_mathematics(pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
     return [verdict for verdict in verdicts if verdict is not None]
 
 
-def extract_or_refuse(response: str) -> tuple[str, Verdict | None]:
-    """The answer of a response, or ("", the verdict) where it gives none that could be graded."""
+def extract_or_refuse(response: str, limit: int = 2 * ANSWER_LIMIT) -> tuple[str, Verdict | None]:
+    """The answer of a response, or ("", the verdict) where it gives none of up to `limit` characters."""
     if len(response) > RESPONSE_LIMIT:
         return "", Verdict(False, None, "too_long")
     extracted = extract_answer(response)
     if extracted is None or not tidy(extracted[: 4 * ANSWER_LIMIT]):
         return "", Verdict(False, None, "no_answer")
-    if len(extracted) > 2 * ANSWER_LIMIT:
+    if len(extracted) > limit:
         return "", Verdict(False, shorten(extracted), "too_long")
     return extracted, None
 

@@ -19,6 +19,7 @@ from opdkit.types import Problem, Verdict
 
 _DRAWS = 500
 _LARGEST = 10_000_000
+_LONGEST_ANSWER = 50_000  # characters; some puzzles ask for a whole board
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class ReasoningGym:
     fields. So no training question is ever a test question.
     `template` may use {question} and the fields of the entry's metadata. `scorer` "answers" compares the response's
     answer with the gold one as mathematics; "dataset" asks the data set, which a puzzle with several solutions
-    needs. Raises UserError for a name, a parameter or a size that reasoning-gym does not take.
+    needs. An entry whose answer is the empty text is drawn again: no response could give it.
+    Raises UserError for a name, a parameter or a size that reasoning-gym does not take.
     """
 
     dataset: str
@@ -59,7 +61,9 @@ class ReasoningGym:
     def load(self) -> Sequence[Problem]:
         """The problems. One is generated now, to check the template; the others when they are looked at."""
         problems = _Problems(self)
-        fields, _ = problems.draw(0, 0)
+        fields, answer = problems.draw(0, 0)
+        if answer is None and self.scorer == "answers":
+            raise UserError(f"scorer='answers': {self.dataset} gives no answers of its own; allowed: scorer=dataset")
         check_template(self.template, fields)
         if self.split_by not in fields:
             raise UserError(f"split_by={self.split_by!r} is no field; allowed: {', '.join(sorted(fields))}")
@@ -72,7 +76,7 @@ class ReasoningGym:
         verdicts: list[Verdict | None] = []
         requests: list[tuple[int, str, dict[str, Any]]] = []
         for position, (response, reference) in enumerate(pairs):
-            extracted, verdict = extract_or_refuse(response)
+            extracted, verdict = extract_or_refuse(response, _LONGEST_ANSWER)
             gold = json.loads(reference)
             if verdict is None and extracted == gold["answer"]:
                 verdict = Verdict(True, shorten(extracted))
@@ -113,14 +117,19 @@ class _Problems(Sequence[Problem]):
         self._source = source
         self._draws: list[Any] = []
 
-    def draw(self, draw: int, index: int) -> tuple[dict[str, Any], str]:
-        """What a template may use of entry `index` in that draw, and the entry's gold answer."""
+    def draw(self, draw: int, index: int) -> tuple[dict[str, Any], str | None]:
+        """What a template may use of entry `index` in that draw, and the entry's gold answer.
+
+        None where the data set has a scorer alone, as for puzzles that it does not solve itself.
+        """
         source = self._source
         while draw >= len(self._draws):
             seed = source.entry_seed(len(self._draws))
             self._draws.append(_create(source.dataset, source.parameters, seed, source.size))
         entry = self._draws[draw][index]
-        return {**(entry.get("metadata") or {}), "question": entry["question"]}, str(entry["answer"])
+        answer = entry["answer"]
+        fields = {**(entry.get("metadata") or {}), "question": entry["question"]}
+        return fields, None if answer is None else str(answer)
 
     def __len__(self) -> int:
         return self._source.size
@@ -145,7 +154,7 @@ class _Problems(Sequence[Problem]):
         source, wanted = self._source, self._source.split == "test"
         for draw in range(_DRAWS):
             fields, answer = self.draw(draw, index)
-            if is_held_out(str(fields[source.split_by])) == wanted:
+            if answer != "" and is_held_out(str(fields[source.split_by])) == wanted:
                 break
         else:
             raise UserError(
@@ -156,7 +165,7 @@ class _Problems(Sequence[Problem]):
         return Problem(
             identifier=f"{source.dataset}/{source.split}/{source.seed}/{index}",
             messages=render(source.template, fields, source.system),
-            reference=answer if source.scorer == "answers" else gold,
+            reference=gold if answer is None or source.scorer == "dataset" else answer,
         )
 
 
@@ -175,5 +184,5 @@ def _create(name: str, parameters: Mapping[str, Any], seed: int, size: int) -> A
             raise UserError(f"parameters.{parameter}: {name} has no such parameter{hint}; allowed: {', '.join(known)}")
     try:
         return create_dataset(name, seed=seed, size=size, **parameters)
-    except (AssertionError, TypeError, ValueError) as error:
+    except Exception as error:  # each data set checks its parameters in its own way
         raise UserError(f"parameters={dict(parameters)} are not taken by {name}: {error}") from None

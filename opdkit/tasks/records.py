@@ -24,7 +24,8 @@ class Records:
 
     path: a hub name (`openai/gsm8k`) or a local json, jsonl, csv or parquet file; subset and split: of the hub's set.
     columns: field -> column, or columns of which a row must have one; `question` and `answer` are needed, `id`
-    names the problem (its number in the file where there is none), any other may be used in the template.
+    names the problem (its number in the file where there is none), any other may be used in the template. A column
+    that holds a list, as of several answers, is joined by commas.
     drop: a regular expression removed from the question, for instructions that a set carries in its prompts.
     answer_pattern: a regular expression whose first group, at its last match, is the gold answer.
     template: the user's turn; {question} and the other fields are filled in. system: the system's turn.
@@ -46,7 +47,7 @@ class Records:
         for needed in ("question", "answer"):
             if not self.columns.get(needed):
                 raise UserError(f"columns.{needed} names no column; allowed: a column of the data, or a list of them")
-        check_template(self.template, set(self.columns) - {"answer"})
+        check_template(self.template, {name for name, column in self.columns.items() if column} - {"answer"})
         if self.limit is not None and self.limit < 1:
             raise UserError(f"limit={self.limit}; allowed: 1 or more")
         for key in ("drop", "answer_pattern"):
@@ -91,7 +92,7 @@ class Records:
         for name, value in fields.items():
             if not value.strip():
                 raise UserError(f"{place}: {name} (column {self.columns[name]!r}) is empty")
-        given = self._value(place, row, "id") if "id" in self.columns else ""
+        given = self._value(place, row, "id") if self.columns.get("id") else ""
         return Problem(
             identifier=f"{self.name}/{given or place.number}",
             messages=render(self.template, fields, self.system),
@@ -127,6 +128,8 @@ class Records:
 def _as_text(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, list):
+        return ", ".join(_as_text(part) for part in value)
     return str(value)
 
 

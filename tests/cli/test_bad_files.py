@@ -22,6 +22,7 @@ FILES: dict[str, bytes] = {
     "empty.jsonl": b"",
     "null.jsonl": b'{"question": "1+1", "answer": null}\n',
     "column.jsonl": b'{"question": "1+1", "answer": "#### 2"}\n{"question": "1+2"}\n',
+    "twice.jsonl": b'{"question": "1+1", "answer": "2", "id": 7}\n{"question": "1+2", "answer": "3", "id": 7}\n',
     "half.jsonl": b'{"question": "1+1", "answer": "#### 2"}\n{"question": "1+',
     "pattern.jsonl": b'{"question": "1+1", "answer": "two"}\n',
     "binary.jsonl": b"\xff\xfe\x00\n",
@@ -59,6 +60,13 @@ def test_data(typed: str, name: str, patterns: list[str], files: Path, opdkit: O
     key = typed.split(" ")[2]
     check_line(told.err, [f"error: {key}{name}", *patterns])
     assert listing(files) == before
+
+
+def test_an_identifier_that_stands_twice(files: Path, opdkit: Opdkit) -> None:
+    overrides = ["benchmark.path=twice.jsonl", "benchmark.source.columns.question=question"]
+    told = opdkit("eval", "benchmark=aime25", *overrides)
+    assert told.status == 2, told
+    check_line(told.err, ["benchmark.path=twice.jsonl, line 2: id 'aime25/7' stands already at twice.jsonl, line 1"])
 
 
 def copy_model(name: str, folder: Path) -> Path:

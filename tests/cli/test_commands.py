@@ -57,6 +57,8 @@ def test_a_run(opdkit: Opdkit, jobs: Jobs, tmp_path: Path) -> None:
 def test_the_next_command_asks_the_benchmark_that_was_asked(opdkit: Opdkit, jobs: Jobs, tmp_path: Path) -> None:
     told = opdkit("train", "experiment=smollm2_chain_sum", "benchmark.limit=4", "run_dir=here")
     assert "opdkit eval model.path=here/final benchmark=chain_sum_short benchmark.limit=4\n" in told.out
+    told = opdkit("train", "experiment=paper_math", "run_dir=elsewhere")
+    assert "benchmark=math500 protocol=paper\n" in told.out
     (tmp_path / "mine").mkdir()
     told = opdkit("train", "--config-dir", "mine", "run_dir=there")
     assert f"benchmark=chain_sum --config-dir {tmp_path / 'mine'}\n" in told.out

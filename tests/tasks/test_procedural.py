@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -86,6 +87,52 @@ def test_a_puzzle_with_several_solutions_is_scored_by_its_data_set() -> None:
     verdicts = source.grade([(f"\\boxed{{{response}}}", problem.reference) for response in responses])
     assert [verdict.correct for verdict in verdicts] == [True, True, False, False, False, False]
     assert source.grade([("no idea", problem.reference)])[0].status == "no_answer"
+
+
+def test_a_puzzle_without_an_answer_of_its_own_is_judged_by_its_scorer_alone() -> None:
+    source = ReasoningGym(dataset="graph_color", parameters={"num_colors": 3}, size=2, split="test")
+    problem = source.load()[0]
+    gold = json.loads(problem.reference)
+    assert gold["answer"] is None
+    fields, _ = source.load().draw(gold["draw"], gold["index"])  # pyright: ignore[reportAttributeAccessIssue]
+    puzzle = fields["puzzle"]
+    drawn = itertools.product(puzzle["color_options"], repeat=len(puzzle["vertices"]))
+    colourings = (dict(zip(puzzle["vertices"], colours, strict=True)) for colours in drawn)
+    colours = next(found for found in colourings if all(found[a] != found[b] for a, b in puzzle["edges"]))
+    responses = [json.dumps({str(vertex): colour for vertex, colour in colours.items()}), "None", "null", "{}"]
+    verdicts = source.grade([(f"\\boxed{{{response}}}", problem.reference) for response in responses])
+    assert [verdict.correct for verdict in verdicts] == [True, False, False, False]
+    with pytest.raises(UserError, match="gives no answers of its own; allowed: scorer=dataset"):
+        dataclasses.replace(source, scorer="answers").load()
+
+
+def test_an_entry_whose_answer_is_empty_is_drawn_again() -> None:
+    problems = ReasoningGym(dataset="ab", size=60).load()
+    assert all(json.loads(problem.reference)["answer"] for problem in problems)
+
+
+def test_a_long_answer_is_scored() -> None:
+    source = ReasoningGym(dataset="palindrome_partitioning", size=12)
+    problem = max(source.load(), key=lambda problem: len(problem.reference))
+    answer = json.loads(problem.reference)["answer"]
+    assert len(answer) > 2000
+    assert source.grade([(f"\\boxed{{{answer}}}", problem.reference)])[0].correct
+    assert not source.grade([(f"\\boxed{{{answer[:-3]}}}", problem.reference)])[0].correct
+
+
+@pytest.mark.slow
+def test_every_set_accepts_its_own_answers() -> None:
+    from reasoning_gym.factory import DATASETS
+
+    refused = {}
+    for name in set(DATASETS) - {"composite"}:
+        problems = list(ReasoningGym(dataset=name, size=3).load())
+        golds = [json.loads(problem.reference)["answer"] for problem in problems]
+        pairs = [(f"so \\boxed{{{gold}}}", problem.reference) for gold, problem in zip(golds, problems, strict=True)]
+        verdicts = ReasoningGym(dataset=name, size=3).grade(pairs)
+        refused[name] = sum(not verdict.correct for verdict in verdicts)
+    without = {"boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour"}
+    assert {name for name, count in refused.items() if count} == without
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,13 @@ def test_whole_floats_are_written_as_whole_numbers(tmp_path: Path) -> None:
     assert [p.reference for p in Records(name="n", path=str(tmp_path / "rows.jsonl")).load()] == ["2", "0.5"]
 
 
+def test_a_list_is_joined_and_a_column_of_null_is_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "rows.jsonl", [{"question": "Roots?", "answer": ["1", 2.0], "id": 5}])
+    columns = {"question": "question", "answer": "answer", "id": None}
+    (problem,) = Records(name="n", path=str(tmp_path / "rows.jsonl"), columns=columns).load()
+    assert (problem.identifier, problem.reference) == ("n/1", "1, 2")
+
+
 def test_the_first_column_that_is_there_is_taken(tmp_path: Path) -> None:
     write(tmp_path / "rows.jsonl", [{"problem": "P?", "answer": 1}, {"question": "Q?", "answer": 2}])
     columns = {"question": ["problem", "question"], "answer": "answer"}
