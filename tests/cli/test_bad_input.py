@@ -107,7 +107,7 @@ TYPED: list[tuple[str, list[str]]] = [
     ("train task=reasoning_gym", ["task.dataset: no value; give task.dataset="]),
     ("train task=reasoning_gym task.dataset=countdwn", ["task.dataset='countdwn' is not", r"did you mean countdown\?"]),
     ("train task=reasoning_gym task.dataset=lcm task.parameters.min_value=2", [r"write \+task.parameters.min_value=2"]),
-    ("train task=reasoning_gym task.dataset=lcm +task.parameters.min_numbrs=2", [r"parameters.min_numbrs: .*did you mean min_n"]),
+    ("train task=reasoning_gym task.dataset=lcm +task.parameters.min_numbrs=2", [r"min_numbrs: .*did you mean min_n"]),
     ("train task=reasoning_gym task.dataset=composite", ["task.parameters={} are not taken by composite: Must"]),
     ("train task=reasoning_gym task.dataset=rush_hour task.scorer=answers", ["task.scorer='answers': rush_hour gives"]),
     ("eval n_samples=4 benchmark.pass_at=[8]", ["benchmark.pass_at=8 with n_samples=4; allowed: 1 to n_samples"]),
