@@ -47,6 +47,7 @@ class Cadence:
     log_samples: int
     vocabulary_metrics_every: int
     diagnostics_every: int
+    probe_every: int
 
     def observes(self, step: int) -> bool:
         """Whether step `step` (from 0) looks at the whole vocabulary of both models."""
@@ -55,6 +56,10 @@ class Cadence:
     def diagnoses(self, step: int) -> bool:
         """Whether step `step` (from 0) is looked at by the diagnostics of the failure modes."""
         return _due(step, self.diagnostics_every)
+
+    def probes(self, step: int) -> bool:
+        """Whether the gradient is probed after step `step` (from 0)."""
+        return _due(step, self.probe_every)
 
 
 def _due(step: int, every: int) -> bool:
@@ -66,9 +71,9 @@ class Experiment:
     """One training run. The groups' objects are light: nothing is loaded before `training` asks for it.
 
     `loggers` maps a name to a logger's description (see `opdkit.loggers`), `diagnostics` a name to a diagnostic of the
-    failure modes (see `opdkit.diagnostics`); `gradient_variance` is a regular expression of the
-    parameter names whose gradient variance is measured, None measures none; `resolved` is the configuration as plain
-    values, for config.yaml.
+    failure modes (see `opdkit.diagnostics`); `probe` are the settings of the gradient's probe; `gradient_variance` is a
+    regular expression of the parameter names whose gradient variance is measured, None measures none; `resolved` is
+    the configuration as plain values, for config.yaml.
     """
 
     objective: Objective
@@ -81,6 +86,7 @@ class Experiment:
     task: Any
     benchmark: Any
     optimizer: Any
+    probe: Any
     loggers: Mapping[str, Any]
     diagnostics: Mapping[str, Any]
     batch: Batch

@@ -24,7 +24,14 @@ _AT_LEAST_ONE = (
     "batch_size",
     "max_prompt_tokens",
 )
-_AT_LEAST_ZERO = ("eval_every", "checkpoint_every", "log_samples", "vocabulary_metrics_every", "diagnostics_every")
+_AT_LEAST_ZERO = (
+    "eval_every",
+    "checkpoint_every",
+    "log_samples",
+    "vocabulary_metrics_every",
+    "diagnostics_every",
+    "probe_every",
+)
 
 
 def check_values(resolved: Mapping[str, Any]) -> None:

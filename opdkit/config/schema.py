@@ -23,6 +23,7 @@ TRAIN_GROUPS = (
     "task",
     "benchmark",
     "optim",
+    "probe",
 )
 EVAL_GROUPS = ("model", "benchmark")
 STUDY_GROUPS = ("study",)
@@ -61,6 +62,7 @@ class TrainConfig:
     task: Group = field(default_factory=Group)
     benchmark: Group = field(default_factory=Group)
     optim: Group = field(default_factory=Group)
+    probe: Group = field(default_factory=Group)
     logger: Group = field(default_factory=Group)
     diagnostics: Group = field(default_factory=Group)
     paths: Paths = field(default_factory=Paths)
@@ -77,6 +79,7 @@ class TrainConfig:
     log_samples: int = MISSING
     vocabulary_metrics_every: int = MISSING
     diagnostics_every: int = MISSING
+    probe_every: int = MISSING
     max_bad_steps: int = MISSING
     precision: str = MISSING
     gradient_variance: str | None = None

@@ -5,6 +5,7 @@ from opdkit.diagnostics.hardware import environment, peak_rss_mib
 from opdkit.diagnostics.imbalance import Imbalance
 from opdkit.diagnostics.mismatch import Mismatch
 from opdkit.diagnostics.observation import Diagnostic, Finding, Observation
+from opdkit.diagnostics.probe import ProbeSettings
 from opdkit.diagnostics.reliability import Reliability
 from opdkit.diagnostics.tokens import TokenMeans, token_metrics
 
@@ -15,6 +16,7 @@ __all__ = [
     "Imbalance",
     "Mismatch",
     "Observation",
+    "ProbeSettings",
     "Reliability",
     "TokenMeans",
     "environment",

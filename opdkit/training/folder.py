@@ -18,7 +18,8 @@ from opdkit.files import write_whole
 
 # Keys that may differ between a run and its resumption: they do not change what is computed.
 _FREE_KEYS = (
-    "resume", "run_dir", "logger", "diagnostics", "diagnostics_every", "paths", "keep_checkpoints", "checkpoint_every",
+    "resume", "run_dir", "logger", "diagnostics", "diagnostics_every", "probe", "probe_every", "paths",
+    "keep_checkpoints", "checkpoint_every",
 )  # fmt: skip
 
 

@@ -31,6 +31,10 @@ class ProblemStream:
         self.cursor = 0
         self.dropped = 0
 
+    def from_the_start(self) -> ProblemStream:
+        """A walk of its own over the same problems in the same order, which begins at the first."""
+        return ProblemStream(self._problems, self._render, self._limit, self._seed)
+
     def take(self, count: int) -> list[tuple[Problem, list[int]]]:
         """The next `count` problems with their prompts."""
         taken: list[tuple[Problem, list[int]]] = []

@@ -14,6 +14,7 @@ from opdkit.training.answers import ask
 from opdkit.training.collect import Collected
 from opdkit.training.folder import RunFolder
 from opdkit.training.observe import Observer
+from opdkit.training.probe import Probe
 from opdkit.training.session import Session
 from opdkit.types import Table
 
@@ -52,6 +53,9 @@ class Records:
         if cadence.diagnoses(step - 1) and self.experiment.diagnostics:
             found = self._observer.diagnose(collected)
             metrics, tables = metrics | found.scalars, found.tables
+        if cadence.probes(step - 1):
+            found = self._probe.measure(step)
+            metrics, tables = metrics | found.scalars, (*tables, *found.tables)
         self.loggers.log(step, metrics)
         if tables:
             self.loggers.tables(step, tables)
@@ -62,6 +66,10 @@ class Records:
     @cached_property
     def _observer(self) -> Observer:
         return Observer(self.session.student, self.experiment.diagnostics)
+
+    @cached_property
+    def _probe(self) -> Probe:
+        return Probe.of(self.experiment, self.session)
 
     def _named(self, summary: dict[str, Any]) -> dict[str, float]:
         prefix = f"eval/{self.experiment.benchmark.name}"

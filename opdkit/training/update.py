@@ -16,7 +16,7 @@ from opdkit.functional.layout import rows
 from opdkit.training.finite import first_not_finite
 from opdkit.training.optimizer import AdamW
 from opdkit.training.requests import student_request
-from opdkit.types import Aggregation, Objective, Rollout, Scores, TokenBatch
+from opdkit.types import Aggregation, Objective, Rollout, Scores, TokenBatch, TokenLoss
 
 
 @dataclass(frozen=True)
@@ -120,18 +120,23 @@ class Updater:
         with ExitStack() as stack:
             if not last:
                 stack.enter_context(self.accelerator.no_sync(self.scorer))
-            student = self._score(part)
-            rollout = part.rollout
-            token_batch = TokenBatch(
-                part.counted, part.old_log_prob, part.reward, rollout.tokens, rollout.entropy, part.advantage
-            )
-            token_loss = self.objective(student, part.teacher, token_batch)
-            weights = self.aggregation.weights(part.counted, denominator)
-            loss = (token_loss.value * weights).sum()
+            student, token_loss = self.weighted_loss(part, denominator)
+            loss = token_loss.value.sum()
             self.accelerator.backward(loss)
         means.add(token_metrics(part.rollout, student, part.teacher), part.counted)
         means.add(dict(token_loss.metrics), part.counted)
         return float(loss.detach())
+
+    def weighted_loss(self, part: ScoredBatch, denominator: Tensor) -> tuple[Scores, TokenLoss]:
+        """The student's scores and the objective's answer, its value weighed so that the sum over rows is the loss."""
+        student = self._score(part)
+        rollout = part.rollout
+        token_batch = TokenBatch(
+            part.counted, part.old_log_prob, part.reward, rollout.tokens, rollout.entropy, part.advantage
+        )
+        token_loss = self.objective(student, part.teacher, token_batch)
+        weights = self.aggregation.weights(part.counted, denominator)
+        return student, replace(token_loss, value=token_loss.value * weights)
 
     def _clip(self) -> float:
         """The global gradient norm, before clipping."""

@@ -1,0 +1,122 @@
+"""Repeated rollouts of fixed prompts, the gradient of each by itself: how noisy, how biased, and where."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from opdkit.diagnostics.observation import Finding
+from opdkit.diagnostics.probe import Probed, ProbeSettings, position_limits, report
+from opdkit.diagnostics.projection import Projection, names_of
+from opdkit.experiment import Batch, Experiment
+from opdkit.functional.estimators import reward_to_go, score_function
+from opdkit.functional.masked import only
+from opdkit.models import Request
+from opdkit.seeding import derive_seed
+from opdkit.training.collect import Collector
+from opdkit.training.problems import ProblemStream
+from opdkit.training.session import Session
+from opdkit.training.update import ScoredBatch
+
+Taken = list[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Holds the collector of the probe's own rollouts and the random signs of its projection."""
+
+    settings: ProbeSettings
+    session: Session
+    collector: Collector
+    projection: Projection
+    rollouts_per_prompt: int
+
+    @classmethod
+    def of(cls, experiment: Experiment, session: Session) -> Probe:
+        """The prompts are the first of the task in the run's order; they do not move the run's own walk."""
+        settings: ProbeSettings = experiment.probe
+        count = settings.prompts * settings.rollouts
+        batch = Batch(settings.prompts, settings.rollouts, count, experiment.batch.micro_batch, 1)
+        cadence = replace(experiment.cadence, vocabulary_metrics_every=0, diagnostics_every=0)
+        own = replace(experiment, batch=batch, cadence=cadence, seed=derive_seed(experiment.seed, "probe"))
+        collector = replace(session.collector, experiment=own)
+        parameters = names_of(session.student.module, session.student.module.parameters())
+        projection = Projection(parameters, settings.projection, own.seed)
+        return cls(settings, session, collector, projection, experiment.batch.rollouts_per_prompt)
+
+    def measure(self, step: int) -> Finding:
+        """The student after `step` steps. No weight, optimiser state or walk over problems is changed."""
+        started = time.perf_counter()
+        collector = replace(self.collector, stream=self._stream())
+        batch = collector.collect(step).batch
+        reference = self._teacher_log_prob(batch)
+        limits = position_limits(batch.counted, self.settings.positions)
+        # Under an n-th of the denominator the gradients of n rollouts have the whole gradient as their mean.
+        scaled = self.session.updater.aggregation.denominator(batch.counted) / len(batch.counted)
+        objective, sequence = [], []
+        with self.projection:
+            for row in range(len(batch.counted)):
+                part = batch.cut(row, row + 1)
+                width = part.counted.shape[1]
+                objective.append(self._by_position(part, scaled, limits))
+                sequence.append(self._sequence_level(part, reference[row : row + 1, :width], scaled))
+        self.session.updater.optimizer.zero_grad(set_to_none=True)
+        shape = (self.settings.prompts, self.settings.rollouts)
+        tokens = [int(batch.counted[:, a:b].sum()) for a, b in itertools.pairwise(limits)]
+        found = report(
+            Probed(
+                torch.stack(objective).unflatten(0, shape), torch.stack(sequence).unflatten(0, shape),
+                self.projection.layers, tokens, limits, self.rollouts_per_prompt,
+            )
+        )  # fmt: skip
+        errors = {
+            "projection_error": self.projection.error,
+            "projection_expected_error": self.projection.expected_error,
+        }
+        scalars = {f"probe/{name}": value for name, value in (dict(found.scalars) | errors).items()}
+        return Finding(scalars | {"time/probe_s": time.perf_counter() - started}, found.tables)
+
+    def _stream(self) -> ProblemStream:
+        return self.session.stream.from_the_start()
+
+    def _teacher_log_prob(self, batch: ScoredBatch) -> Tensor:
+        """log q of the sampled tokens, f32[B, T]; asked for once more where the objective has no use for it."""
+        if batch.teacher.sampled_log_prob is not None:
+            return batch.teacher.sampled_log_prob
+        updater = self.session.updater
+        with self.session.accelerator.autocast():
+            scores = self.session.teacher.score(
+                batch.rollout, batch.counted, Request(sampled=True), updater.temperature, updater.micro_batch
+            )
+        assert scores.sampled_log_prob is not None
+        return scores.sampled_log_prob
+
+    def _by_position(self, part: ScoredBatch, denominator: Tensor, limits: list[int]) -> Tensor:
+        """f64[J, layers, size], the objective's gradient of one rollout, a backward pass for each bucket."""
+        if not bool(part.counted.any()):
+            return torch.stack([self.projection.taken() for _ in limits[1:]])
+        weighted = self.session.updater.weighted_loss(part, denominator)[1].value
+        found: list[Tensor] = []
+        for start, stop in itertools.pairwise(limits):
+            loss = weighted[:, start:stop].sum()
+            if bool(part.counted[:, start:stop].any()):
+                loss.backward(retain_graph=True)
+            found.append(self.projection.taken())
+        return torch.stack(found)
+
+    def _sequence_level(self, part: ScoredBatch, teacher_log_prob: Tensor, denominator: Tensor) -> Tensor:
+        """f64[layers, size], of g_seq = sum_t (sum_{t' >= t} r_t') s_t under the run's aggregation."""
+        if not bool(part.counted.any()):
+            return self.projection.taken()
+        updater = self.session.updater
+        with self.session.accelerator.autocast():
+            student = updater.scorer(part.rollout, part.counted, Request(sampled=True), updater.temperature)
+        log_pi = only(student.sampled_log_prob, part.counted)
+        cost = reward_to_go(log_pi.detach() - only(teacher_log_prob, part.counted), 1.0)
+        weights = updater.aggregation.weights(part.counted, denominator)
+        (score_function(log_pi, -cost) * weights).sum().backward()
+        return self.projection.taken()
