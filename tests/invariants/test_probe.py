@@ -111,7 +111,7 @@ def test_position_limits_share_out_the_tokens() -> None:
     lengths = [2, 3, 5, 9, 9, 12]
     counted = torch.arange(12)[None] < torch.tensor(lengths)[:, None]
     limits = position_limits(counted, 4)
-    assert limits == [0, 2, 4, 8, 12]
+    assert limits == [0, 2, 4, 7, 12]  # 12, 9, 10 and 9 of 40 tokens
     assert position_limits(counted, 1) == [0, 12]
     assert position_limits(torch.ones(1, 2, dtype=torch.bool), 4) == [0, 1, 2]
     assert position_limits(torch.zeros(2, 3, dtype=torch.bool), 2)[-1] == 3
