@@ -14,6 +14,9 @@ from opdkit.heads.head import Head, LogitShape, accumulate_type, exact_products,
 _ALIVE_CPU = 2**20
 _ALIVE_ACCELERATOR = 2**25
 _NARROWEST = 2**11
+# Logits that `plan_kept` lets a block of rows fill, over the whole vocabulary; on a CPU in tiles of its own cache.
+_KEPT_CPU, _KEPT_TILE_CPU = 2**24, 2**18
+_KEPT_ACCELERATOR = 2**27
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,22 @@ class Walk:
 def plan(hidden: Tensor, head: Head, temperature: float) -> Walk:
     """A walk over hidden [N, D] x the vocabulary that bounds the logits alive at a time."""
     alive = _ALIVE_CPU if hidden.device.type == "cpu" else _ALIVE_ACCELERATOR
-    count = hidden.shape[0]
-    width = min(head.vocabulary, max(_NARROWEST, alive // max(1, count)))
-    step = max(1, alive // width)
+    width = min(head.vocabulary, max(_NARROWEST, alive // max(1, hidden.shape[0])))
+    return _walk(hidden, head, temperature, alive // width, width)
+
+
+def plan_kept(hidden: Tensor, head: Head, temperature: float) -> Walk:
+    """A walk whose blocks of rows, all about as long, are so short that a block's logits over the whole vocabulary
+    may be kept: it is then the rows that are the outer loop."""
+    on_cpu, count = hidden.device.type == "cpu", max(1, hidden.shape[0])
+    kept, alive = (_KEPT_CPU, _KEPT_TILE_CPU) if on_cpu else (_KEPT_ACCELERATOR, _ALIVE_ACCELERATOR)
+    blocks = -(-count // max(1, kept // head.vocabulary))
+    step = -(-count // blocks)
+    return _walk(hidden, head, temperature, step, max(_NARROWEST, alive // step))
+
+
+def _walk(hidden: Tensor, head: Head, temperature: float, step: int, width: int) -> Walk:
+    count, step = hidden.shape[0], max(1, step)
     rows = [slice(start, min(start + step, count)) for start in range(0, max(1, count), step)]
     product = product_type(hidden, head.weight)
-    return Walk(head, hidden.to(product), head.shape(temperature), rows, width, product)
+    return Walk(head, hidden.to(product), head.shape(temperature), rows, min(width, head.vocabulary), product)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -13,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from opdkit.heads.gradients import HeadGradient
 from opdkit.heads.head import Head, accumulate_type
 from opdkit.heads.mass import Mass
-from opdkit.heads.tiles import Tile, Walk, plan
+from opdkit.heads.tiles import Walk, plan, plan_kept
 
 
 class Divergence(Protocol):
@@ -58,7 +57,7 @@ def vocabulary_divergence(
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """Two heads that are walked side by side, and what is asked of each pair of log-probs."""
+    """Two heads that are compared, and what is asked of each pair of log-probs."""
 
     head: Head
     teacher_head: Head
@@ -66,22 +65,9 @@ class _Pair:
     temperature: float
 
 
-@dataclass(frozen=True, eq=False)
-class _Walks:
-    """The walks over both models: cut alike, as positions and vocabulary are the same."""
-
-    student: Walk
-    teacher: Walk
-
-    def tiles(self) -> Iterator[tuple[Tile, Tile, slice]]:
-        """Each tile of both, and each block of rows inside it."""
-        for mine, theirs in zip(self.student.tiles(), self.teacher.tiles(), strict=True):
-            for rows in self.student.rows:
-                yield mine, theirs, rows
-
-
 class _VocabularyDivergence(torch.autograd.Function):
-    """Forward: the normalisers, then the value and the sum of the slopes; backward: once more, from these.
+    """Forward: a block of rows at a time, whose logits are kept until the normalisers are known; backward: once more
+    over tiles of the vocabulary. Four products, and two for the gradients.
 
     weight and bias are arguments of their own so that autograd sees them; they are the student head's.
     """
@@ -96,16 +82,15 @@ class _VocabularyDivergence(torch.autograd.Function):
         teacher_logsumexp: Tensor | None,
         pair: _Pair,
     ) -> Tensor:
-        walks = _walks(hidden, teacher_hidden, pair)
-        normaliser = _logsumexp(walks.student)
-        teacher_normaliser = _logsumexp(walks.teacher) if teacher_logsumexp is None else teacher_logsumexp
-        value = torch.zeros_like(normaliser, dtype=torch.promote_types(normaliser.dtype, teacher_normaliser.dtype))
-        slopes = torch.zeros_like(value)
-        for mine, theirs, rows in walks.tiles():
-            log_p = mine.logits(rows).sub_(normaliser[rows, None])
-            log_q = theirs.logits(rows).sub_(teacher_normaliser[rows, None])
-            value[rows] += pair.divergence.terms(log_p, log_q).sum(1)
-            slopes[rows] += pair.divergence.slope(log_p, log_q).sum(1)
+        walk = plan_kept(hidden, pair.head, pair.temperature)
+        teacher_walk = plan_kept(teacher_hidden, pair.teacher_head, pair.temperature)
+        blocks: list[tuple[Tensor, ...]] = []
+        for rows in walk.rows:
+            student = _Logits(walk, rows, None)
+            teacher = _Logits(teacher_walk, rows, None if teacher_logsumexp is None else teacher_logsumexp[rows])
+            compared = _compare(student, teacher, pair.divergence)
+            blocks.append((*compared, student.normaliser, teacher.normaliser))
+        value, slopes, normaliser, teacher_normaliser = (torch.cat(column) for column in zip(*blocks, strict=True))
         ctx.save_for_backward(hidden, weight, bias, teacher_hidden, normaliser, teacher_normaliser, slopes)
         ctx.pair = pair
         return value
@@ -114,28 +99,42 @@ class _VocabularyDivergence(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         hidden, _, _, teacher_hidden, normaliser, teacher_normaliser, slopes = ctx.saved_tensors
-        walks = _walks(hidden, teacher_hidden, ctx.pair)
-        total = HeadGradient(walks.student, ctx.needs_input_grad[:3], normaliser.dtype)
-        for mine, theirs, rows in walks.tiles():
-            logits = mine.logits(rows)
-            log_p = logits - normaliser[rows, None]
-            log_q = theirs.logits(rows).sub_(teacher_normaliser[rows, None])
-            # Not in place: what a divergence returns is its own.
-            gradient = ctx.pair.divergence.slope(log_p, log_q) - log_p.exp_().mul_(slopes[rows, None])
-            gradient.mul_(gradients[0][rows, None])
-            total.add(mine, rows, walks.student.shape.pull_back_(gradient, logits))
+        pair = ctx.pair
+        walk = plan(hidden, pair.head, pair.temperature)
+        teacher_walk = plan(teacher_hidden, pair.teacher_head, pair.temperature)
+        total = HeadGradient(walk, ctx.needs_input_grad[:3], normaliser.dtype)
+        for tile, teacher_tile in zip(walk.tiles(), teacher_walk.tiles(), strict=True):
+            for rows in walk.rows:
+                logits = tile.logits(rows)
+                log_p = logits - normaliser[rows, None]
+                log_q = teacher_tile.logits(rows).sub_(teacher_normaliser[rows, None])
+                slope = pair.divergence.slope(log_p, log_q)
+                gradient = torch.addcmul(slope, log_p.exp_(), slopes[rows, None], value=-1.0)
+                gradient.mul_(gradients[0][rows, None])
+                total.add(tile, rows, walk.shape.pull_back_(gradient, logits))
         return *total.result(hidden), None, None, None
 
 
-def _walks(hidden: Tensor, teacher_hidden: Tensor, pair: _Pair) -> _Walks:
-    return _Walks(plan(hidden, pair.head, pair.temperature), plan(teacher_hidden, pair.teacher_head, pair.temperature))
+class _Logits:
+    """A block of rows over the whole vocabulary: its logits as tiles [n, W], and its normaliser [n] if not known."""
+
+    def __init__(self, walk: Walk, rows: slice, known: Tensor | None) -> None:
+        dtype = accumulate_type(walk.hidden, walk.head.weight)
+        mass = Mass(rows.stop - rows.start, walk.hidden.device, dtype)
+        self.tiles: list[Tensor] = []
+        for tile in walk.tiles():
+            self.tiles.append(tile.logits(rows))
+            if known is None:
+                mass.absorb(self.tiles[-1].clone())
+        self.normaliser = mass.logsumexp() if known is None else known
 
 
-def _logsumexp(walk: Walk) -> Tensor:
-    """The normaliser of every row, [N]."""
-    dtype = accumulate_type(walk.hidden, walk.head.weight)
-    masses = [Mass(rows.stop - rows.start, walk.hidden.device, dtype) for rows in walk.rows]
-    for tile in walk.tiles():
-        for rows, mass in zip(walk.rows, masses, strict=True):
-            mass.absorb(tile.logits(rows))
-    return torch.cat([mass.logsumexp() for mass in masses])
+def _compare(student: _Logits, teacher: _Logits, divergence: Divergence) -> tuple[Tensor, Tensor]:
+    """The sums of the terms and of the slopes, [n] each. Overwrites the logits."""
+    values: list[Tensor] = []
+    slopes: list[Tensor] = []
+    for mine, theirs in zip(student.tiles, teacher.tiles, strict=True):
+        log_p, log_q = mine.sub_(student.normaliser[:, None]), theirs.sub_(teacher.normaliser[:, None])
+        values.append(divergence.terms(log_p, log_q).sum(1))
+        slopes.append(divergence.slope(log_p, log_q).sum(1))
+    return torch.stack(values).sum(0), torch.stack(slopes).sum(0)

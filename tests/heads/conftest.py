@@ -17,4 +17,6 @@ def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     if request.param == "many pieces":
         monkeypatch.setattr(tiles, "_ALIVE_CPU", 12)
         monkeypatch.setattr(tiles, "_NARROWEST", 5)
+        monkeypatch.setattr(tiles, "_KEPT_CPU", 50)
+        monkeypatch.setattr(tiles, "_KEPT_TILE_CPU", 10)
         monkeypatch.setattr(rows, "_GATHERED_CPU", 25)

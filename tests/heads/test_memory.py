@@ -71,6 +71,8 @@ STEPS = {
 def test_nothing_larger_than_a_tile_or_the_weight(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiles_module, "_ALIVE_CPU", 2**15)
     monkeypatch.setattr(tiles_module, "_NARROWEST", 2**8)
+    monkeypatch.setattr(tiles_module, "_KEPT_CPU", 2**15)
+    monkeypatch.setattr(tiles_module, "_KEPT_TILE_CPU", 2**12)
     assert _run(STEPS[name]) <= max(V * D, 2**15)
 
 
