@@ -29,7 +29,8 @@ from opdkit.tasks.environments.base import Environment
 from opdkit.tasks.environments.wire import encode_observation, encode_result
 
 _WATCH_MILLISECONDS = 1000
-_JAVA_OPTIONS = "-XX:+UseSerialGC -XX:-UsePerfData -Djava.io.tmpdir="
+# Sets of objects are walked in the order of their hashes: only with a constant one is a game the same every time.
+_JAVA_OPTIONS = "-XX:+UnlockExperimentalVMOptions -XX:hashCode=2 -XX:+UseSerialGC -XX:-UsePerfData -Djava.io.tmpdir="
 
 
 def main() -> None:
