@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from opdkit.tasks.environments.base import Crash, Environment, EnvironmentSource, Episode, Observation, StepResult
     from opdkit.tasks.environments.pool import EnvironmentPool
+    from opdkit.tasks.environments.textworld_express import TextWorldExpress
 
 _HOMES = {
     **dict.fromkeys(("Crash", "Environment", "EnvironmentSource", "Episode", "Observation", "StepResult"), "base"),
     "EnvironmentPool": "pool",
+    "TextWorldExpress": "textworld_express",
 }
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "Episode",
     "Observation",
     "StepResult",
+    "TextWorldExpress",
 ]
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _FIELDS = ("observation", "admissible")
 _LONGEST_ACTION = 300
 _LONGEST_RESPONSE = 100_000
+_CUT = " ..."
 _REASONING_END = "</think>"
 
 
@@ -25,7 +26,8 @@ class ChatGame:
 
     max_turns: actions after which an unfinished episode is ended.
     system: the system's turn, null for none. first_template and next_template: the user's turns, with
-    {observation} and, where wanted, {admissible} (the actions, joined by `separator`).
+    {observation} and, where wanted, {admissible} (the actions, joined by `separator`). longest_observation: the
+    characters of an observation that are shown, a longer one ends in a mark; null shows all.
     action_pattern: a regular expression whose first group, at its last match, is the action; null takes the last
     line that is not empty. Reasoning before `</think>` is no action.
     """
@@ -35,11 +37,14 @@ class ChatGame:
     first_template: str = "{observation}"
     next_template: str = "{observation}"
     separator: str = ", "
+    longest_observation: int | None = None
     action_pattern: str | None = None
 
     def __post_init__(self) -> None:
         if self.max_turns < 1:
             raise UserError(f"max_turns={self.max_turns}; allowed: 1 or more")
+        if self.longest_observation is not None and self.longest_observation < 1:
+            raise UserError(f"longest_observation={self.longest_observation}; allowed: 1 or more, or null")
         for key in ("first_template", "next_template"):
             _check(key, getattr(self, key))
         if self.action_pattern is not None:
@@ -65,7 +70,10 @@ class ChatGame:
     def _message(self, template: str, observation: Observation) -> Message:
         from opdkit.tasks.templates import render
 
-        fields = {"observation": observation.text, "admissible": self.separator.join(observation.admissible)}
+        text = observation.text
+        if self.longest_observation is not None and len(text) > self.longest_observation:
+            text = text[: self.longest_observation].rstrip() + _CUT
+        fields = {"observation": text, "admissible": self.separator.join(observation.admissible)}
         return render(template, fields)[0]
 
 

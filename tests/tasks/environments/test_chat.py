@@ -25,6 +25,12 @@ def test_messages_are_filled_templates() -> None:
     assert (following.role, following.content) == ("user", "A {admissible} room.")
 
 
+def test_a_long_observation_is_cut_with_a_mark() -> None:
+    game = ChatGame(longest_observation=5)
+    assert game.first_message(Observation("A red room.")).content == "A red ..."
+    assert game.next_message(Observation("A red")).content == "A red"
+
+
 @pytest.mark.parametrize(
     ("text", "action"),
     [
@@ -59,6 +65,7 @@ def test_a_megabyte_is_read_quickly() -> None:
     ("fields", "word"),
     [
         ({"max_turns": 0}, "max_turns=0"),
+        ({"longest_observation": 0}, "longest_observation=0"),
         ({"first_template": "Go!"}, "{observation}"),
         ({"next_template": "{admissible}"}, "next_template"),
         ({"next_template": "{observation} {inventory}"}, "{inventory}"),
