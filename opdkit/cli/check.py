@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 # An option that does nothing alone is tried beside one that it acts on.
-_BESIDE = {"objective/surrogate": ["objective=sampled", "batch.mini_batch=64"]}
+_BESIDE = {"objective/surrogate": ["objective=sampled", "batch.mini_batch=64", "batch.epochs=1"]}
 
 
 def choices(own: str | None) -> Iterator[tuple[str, list[str]]]:
