@@ -1,153 +1,139 @@
-"""What is measured: shapes, and which contestants meet on them."""
+"""What `opdkit bench` measures: each case, who meets in it on which shape, and what opdkit should reach."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
-Kind = Literal["head", "update"]
+from opdkit.bench.shapes import HeadShape, ProductShape, Shape, UpdateShape
 
-
-@dataclass(frozen=True)
-class HeadShape:
-    """Loss head alone, forward and backward: N positions, V vocabulary ids, D hidden width, K support ids."""
-
-    positions: int
-    vocabulary: int
-    width: int
-    k: int = 32
-
-    def describe(self) -> str:
-        """The shape in one line."""
-        return f"{self.positions} x {self.vocabulary} x {self.width}, K = {self.k}"
+View = Literal["comparison", "growth", "roofline"]
 
 
 @dataclass(frozen=True)
-class UpdateShape:
-    """Two Qwen2-shaped models with tied heads and one batch of `batch` rollouts."""
+class Entry:
+    """One contestant on one shape; `name` is unique in its case."""
 
-    vocabulary: int = 151936
-    width: int = 256
-    layers: int = 4
-    heads: int = 4
-    key_value_heads: int = 2
-    intermediate: int = 1024
-    batch: int = 4
-    prompt: int = 64
-    response: int = 192
-    k: int = 32
+    contestant: str
+    shape: Shape
 
-    def describe(self) -> str:
-        """The shape in one line."""
-        return (
-            f"V = {self.vocabulary}, width {self.width}, {self.layers} layers, batch {self.batch}, "
-            f"{self.prompt} + {self.response} tokens, K = {self.k}"
-        )
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """Something measured. `factory` is "module:function" and is imported in the measuring process only."""
-
-    name: str
-    title: str
-    factory: str
-    package: str | None = None
+    @property
+    def name(self) -> str:
+        """The contestant, and the response length where it has one that may differ."""
+        return f"{self.contestant}@{self.shape.response}" if isinstance(self.shape, UpdateShape) else self.contestant
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What the first contestant should reach against the baseline: `factor` times faster, or with less memory."""
+    """What `contestant` should reach against the best of `against`: `factor` times faster, or with less memory."""
 
     text: str
     measure: Literal["time", "memory"]
     factor: float
+    contestant: str
+    against: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One table: a shape, the contestants, and the one that ratios are taken against."""
+    """One section of the page.
+
+    view: which module turns its answers into numbers and words. entries: measured turn and turn about.
+    baseline: the contestant that ratios are taken against. most_repeats: fresh processes an entry at most.
+    """
 
     name: str
-    kind: Kind
     title: str
-    shape: HeadShape | UpdateShape
-    contestants: tuple[str, ...]
+    view: View
+    entries: tuple[Entry, ...]
     baseline: str
     goals: tuple[Goal, ...] = ()
+    most_repeats: int | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """The first entry's."""
+        return self.entries[0].shape
 
 
-CONTESTANTS = {
-    contestant.name: contestant
-    for contestant in (
-        Contestant("opdkit_head", "opdkit, support given", "opdkit.bench.heads:support_given"),
-        Contestant("opdkit_survey_head", "opdkit, teacher's top-K found too", "opdkit.bench.heads:support_found"),
-        Contestant("logits_head", "top-K out of full logits (the usual shape)", "opdkit.bench.given:full_logits"),
-        Contestant("trl_head", "TRL chunked divergence, full vocabulary", "opdkit.bench.peers:chunked_head", "trl"),
-        Contestant("gkd_head", "TRL GKD loss, full vocabulary", "opdkit.bench.peers:gkd_head", "trl"),
-        Contestant(
-            "liger_head", "Liger fused linear JSD, full vocabulary", "opdkit.bench.peers:liger_head", "liger_kernel"
-        ),
-        Contestant("opdkit_update", "opdkit, teacher top-K", "opdkit.bench.updates:topk_update"),
-        Contestant(
-            "trl_update", "TRL DistillationTrainer, full vocabulary", "opdkit.bench.peers:distillation_update", "trl"
-        ),
+def _on(shape: Shape, *contestants: str) -> tuple[Entry, ...]:
+    return tuple(Entry(name, shape) for name in contestants)
+
+
+NARROW, WIDE = HeadShape(512, 151936, 64), HeadShape(256, 151936, 896)
+LARGE_VOCABULARY = UpdateShape()
+SMALL = UpdateShape(vocabulary=32000, width=128, intermediate=512, prompt=32, response=128)
+SMOLLM2 = UpdateShape(
+    vocabulary=49152, width=576, layers=30, heads=9, key_value_heads=3, intermediate=1536, architecture="llama"
+)
+LONG = UpdateShape(width=64, layers=2, heads=2, key_value_heads=1, intermediate=256, batch=1)
+LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)
+LENGTHS_IN_FULL = (512, 1024, 2048)
+
+_HEADS = (
+    "opdkit_head", "opdkit_found_head", "opdkit_bucket_head", "opdkit_sampled_head", "opdkit_full_head",
+    "logits_head", "trl_head", "gkd_head", "liger_head",
+)  # fmt: skip
+_FULL_TRAINERS = ("trl_update", "gkd_update", "gold_update", "iw_opd_update")
+_HEAD_TIME = Goal(
+    "top K with the support given: at least 20 times faster than TRL's chunked divergence",
+    "time", 20.0, "opdkit_head", ("trl_head",),
+)  # fmt: skip
+_HEAD_MEMORY = Goal(
+    "top K with the support given: at most 1/8 of its extra memory", "memory", 8.0, "opdkit_head", ("trl_head",)
+)
+_FULL_TIME = Goal(
+    "full vocabulary: not slower than TRL's chunked divergence", "time", 1.0, "opdkit_full_head", ("trl_head",)
+)
+_FULL_MEMORY = Goal("full vocabulary: no more extra memory", "memory", 1.0, "opdkit_full_head", ("trl_head",))
+_UPDATE_TIME = Goal(
+    "at least 6 times faster than TRL's DistillationTrainer", "time", 6.0, "opdkit_update", ("trl_update",)
+)
+_UPDATE_MEMORY = Goal("at most 1/4 of its extra memory", "memory", 4.0, "opdkit_update", ("trl_update",))
+_SMALL_TIME = Goal(
+    "at least 2 times faster than the fastest full-vocabulary trainer", "time", 2.0, "opdkit_update", _FULL_TRAINERS
+)
+_SMALL_TOPK = Goal("faster than IW-OPD's top K", "time", 1.0, "opdkit_update", ("iw_opd_topk",))
+
+
+def _growth(lengths: tuple[int, ...], in_full: tuple[int, ...], repeats: int) -> Case:
+    entries: list[Entry] = []
+    for length in lengths:
+        shape = replace(LONG, response=length)
+        names = ("opdkit_update", "body_update", *(("logits_update",) if length in in_full else ()))
+        entries += _on(shape, *names)
+    return Case("growth", "Growth with the length of the response", "growth", tuple(entries), "body_update",
+                most_repeats=repeats)  # fmt: skip
+
+
+def _roofline(shape: UpdateShape, size: int) -> Case:
+    entries = (
+        *_on(ProductShape(size), "product"),
+        *_on(shape, "opdkit_update", "update_products", "body_update"),
     )
-}
+    return Case("roofline", "Against the rate of products of matrices", "roofline", entries, "product")
 
-HEADS = ("opdkit_head", "opdkit_survey_head", "logits_head", "trl_head", "gkd_head", "liger_head")
-UPDATES = ("opdkit_update", "trl_update")
 
 FULL = (
-    Case(
-        "head_64",
-        "head",
-        "Loss head alone, narrow",
-        HeadShape(512, 151936, 64),
-        HEADS,
-        "trl_head",
-        (
-            Goal("at least 20 times faster than TRL's chunked divergence", "time", 20.0),
-            Goal("at most 1/8 of its extra memory", "memory", 8.0),
-        ),
-    ),
-    Case(
-        "head_896",
-        "head",
-        "Loss head alone, wide",
-        HeadShape(256, 151936, 896),
-        HEADS,
-        "trl_head",
-        (Goal("at least 20 times faster than TRL's chunked divergence", "time", 20.0),),
-    ),
-    Case(
-        "update",
-        "update",
-        "Update phase",
-        UpdateShape(),
-        UPDATES,
-        "trl_update",
-        (
-            Goal("at least 6 times faster than TRL's DistillationTrainer", "time", 6.0),
-            Goal("at most 1/4 of its extra memory", "memory", 4.0),
-        ),
-    ),
-)
+    Case("head_64", "Loss head alone, narrow", "comparison", _on(NARROW, *_HEADS), "trl_head",
+         (_HEAD_TIME, _HEAD_MEMORY, _FULL_TIME, _FULL_MEMORY)),
+    Case("head_896", "Loss head alone, wide", "comparison", _on(WIDE, *_HEADS), "trl_head",
+         (_HEAD_TIME, _FULL_TIME, _FULL_MEMORY)),
+    Case("update", "Update phase, large vocabulary", "comparison",
+         _on(LARGE_VOCABULARY, "opdkit_update", "opdkit_sampled_update", "opdkit_full_update", "trl_update"), "trl_update", (_UPDATE_TIME, _UPDATE_MEMORY)),
+    Case("update_32k", "Update phase, small vocabulary", "comparison",
+         _on(SMALL, "opdkit_update", "opdkit_tail_update", "opdkit_full_update", *_FULL_TRAINERS, "iw_opd_topk"),
+         "trl_update", (_SMALL_TIME, _SMALL_TOPK)),
+    Case("step", "A whole step, generation included", "comparison",
+         _on(SMALL, "opdkit_step", "trl_step", "gkd_step"), "trl_step"),
+    _growth(LENGTHS, LENGTHS_IN_FULL, 2),
+    _roofline(SMOLLM2, 2048),
+)  # fmt: skip
 
 QUICK = (
-    Case(
-        "head_64",
-        "head",
-        "Loss head alone, narrow",
-        HeadShape(512, 151936, 64),
-        ("opdkit_head", "trl_head"),
-        "trl_head",
-        FULL[0].goals,
-    ),
-    Case("update", "update", "Update phase", UpdateShape(), UPDATES, "trl_update", FULL[2].goals),
-)
-
-
-def shape_of(kind: Kind, values: dict[str, Any]) -> HeadShape | UpdateShape:
-    """The shape that `dataclasses.asdict` took apart."""
-    return HeadShape(**values) if kind == "head" else UpdateShape(**values)
+    Case("head_64", "Loss head alone, narrow", "comparison", _on(NARROW, "opdkit_head", "trl_head"), "trl_head",
+         (_HEAD_TIME, _HEAD_MEMORY)),
+    Case("update_32k", "Update phase, small vocabulary", "comparison",
+         _on(SMALL, "opdkit_update", "trl_update"), "trl_update"),
+    _growth(LENGTHS[:2], (), 1),
+)  # fmt: skip

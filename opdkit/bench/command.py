@@ -1,17 +1,16 @@
-"""`opdkit bench`: measures, prints each table as it is ready, and writes the page and the JSON behind it."""
+"""`opdkit bench`: measures, prints each section as it is ready, and writes the page, the plot and the JSON."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from opdkit.bench.cases import FULL, QUICK, Case
-from opdkit.bench.report import compare, machine, page, table, verdicts
+from opdkit.bench.results import Results
 from opdkit.bench.runner import Plan, missing, run_case
 from opdkit.config.near import refusal
 from opdkit.errors import UserError
@@ -29,10 +28,10 @@ def parser() -> argparse.ArgumentParser:
     options = _Parser(prog="opdkit bench", description="Speed and memory beside other projects.", allow_abbrev=False)
     options.add_argument("--quick", action="store_true", help="one repeat of the main cases, within a minute")
     options.add_argument("--only", metavar="CASE", action="append", help=f"a case: {', '.join(_names(FULL))}")
-    options.add_argument("--repeats", type=int, help="fresh processes a contestant (5; 1 with --quick)")
-    options.add_argument("--steps", type=int, help="timed steps in each process (3; 1 with --quick)")
+    options.add_argument("--repeats", type=int, help="fresh processes a contestant (3; 1 with --quick)")
+    options.add_argument("--steps", type=int, help="timed steps in each process, at most (3; 1 with --quick)")
     options.add_argument("--threads", type=int, default=2, help="CPU threads (2)")
-    options.add_argument("--output", type=Path, metavar="DIR", help="write performance.md and .json there")
+    options.add_argument("--output", type=Path, metavar="DIR", help="write performance.md, .json and .png there")
     return options
 
 
@@ -50,25 +49,17 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def run(cases: tuple[Case, ...], plan: Plan, output: Path | None, command: str) -> dict[str, Any]:
-    """Measure the cases, print each table as it is ready, and write both files where `output` is given."""
-    before = _load()
-    tables, raw = [], {}
+def run(cases: tuple[Case, ...], plan: Plan, output: Path | None, command: str) -> Results:
+    """Measure the cases and print each as it is ready. Where `output` is given its files are written anew after each,
+    so that an interruption costs one case."""
+    results = Results(command, plan)
     for case in cases:
         found = run_case(case, plan, lambda line: print(line, file=sys.stderr, flush=True))
-        compared = compare(case, found)
-        tables.append((case, compared))
-        raw[case.name] = compared | {"answers": found}
-        print(f"\n{case.title}: {case.shape.describe()}\n\n{table(compared)}\n", flush=True)
-        for line in verdicts(case, compared):
-            print(f"- {line}", flush=True)
-    about = machine(plan, before, _load())
-    whole = {"command": command, "machine": about, "cases": raw}
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "performance.json").write_text(json.dumps(whole, indent=1) + "\n")
-        (output / "performance.md").write_text(page(command, about, tables))
-    return whole
+        told = results.add(case, found)
+        print("\n" + "\n".join(told) + "\n", flush=True)
+        if output is not None:
+            results.write(output)
+    return results
 
 
 def choose(quick: bool, only: list[str] | None) -> tuple[Case, ...]:
@@ -115,7 +106,3 @@ def _without_output(given: Sequence[str]) -> list[str]:
             continue
         kept.append(argument)
     return kept
-
-
-def _load() -> float | None:
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None

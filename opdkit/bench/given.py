@@ -8,18 +8,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from opdkit.bench.cases import HeadShape
-from opdkit.bench.meter import Meter, run_steps
+from opdkit.bench.meter import Effort, Meter, run_steps
+from opdkit.bench.models import device
+from opdkit.bench.shapes import HeadShape
 
 
 @dataclass(frozen=True)
 class HeadInputs:
-    """Hidden states f32[N, D] and lm_head weights f32[V, D] of both models; the student's need gradients."""
+    """Hidden states f32[N, D] and lm_head weights f32[V, D] of both models; the student's need gradients.
+
+    tokens i64[N], the sampled ids.
+    """
 
     student_hidden: Tensor
     student_weight: Tensor
     teacher_hidden: Tensor
     teacher_weight: Tensor
+    tokens: Tensor
 
     def leaves(self) -> list[Tensor]:
         """What is trained."""
@@ -29,31 +34,33 @@ class HeadInputs:
 def inputs(shape: HeadShape) -> HeadInputs:
     """Random ones, alike for every contestant: unit hidden states, logits with a standard deviation of 2."""
     source = torch.Generator().manual_seed(17)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     spread = 2.0 / shape.width**0.5
 
     def draw(rows: int, scale: float) -> Tensor:
-        return torch.randn(rows, shape.width, generator=source).mul_(scale).to(device)
+        return torch.randn(rows, shape.width, generator=source).mul_(scale).to(device())
 
     student_hidden, teacher_hidden = draw(shape.positions, 1.0), draw(shape.positions, 1.0)
     student_weight, teacher_weight = draw(shape.vocabulary, spread), draw(shape.vocabulary, spread)
-    return HeadInputs(student_hidden.requires_grad_(), student_weight.requires_grad_(), teacher_hidden, teacher_weight)
+    tokens = torch.randint(shape.vocabulary, (shape.positions,), generator=source).to(device())
+    return HeadInputs(
+        student_hidden.requires_grad_(), student_weight.requires_grad_(), teacher_hidden, teacher_weight, tokens
+    )
 
 
-def run_head(given: HeadInputs, loss: Callable[[], Tensor], count: int) -> Meter:
-    """Forward and backward of `loss`, `count` times."""
-    meter = Meter(given.leaves)
+def run_head(given: HeadInputs, loss: Callable[[], Tensor], effort: Effort) -> Meter:
+    """Forward and backward of `loss`, again and again."""
+    meter = Meter(given.leaves, effort)
 
     def step() -> float:
         value = loss()
         value.backward()
         return float(value.detach())
 
-    run_steps(meter, step, count)
+    run_steps(meter, step)
     return meter
 
 
-def full_logits(shape: HeadShape, count: int) -> Meter:
+def full_logits(shape: HeadShape, effort: Effort) -> Meter:
     """Both models' logits in full, the teacher's top-K, and the student's logits gathered there."""
     given = inputs(shape)
 
@@ -64,4 +71,4 @@ def full_logits(shape: HeadShape, count: int) -> Meter:
         teacher = wanted.values.log_softmax(-1)
         return (student.exp() * (student - teacher)).sum(-1).mean()
 
-    return run_head(given, loss, count)
+    return run_head(given, loss, effort)

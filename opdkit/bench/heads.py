@@ -1,44 +1,63 @@
-"""Loss heads: ours, and the shape most projects use. Reverse KL, forward and backward, mean over positions."""
+"""Our loss heads by objective, from hidden states to gradients, by the path that training takes."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from opdkit.bench.cases import HeadShape
-from opdkit.bench.given import HeadInputs, inputs, run_head
-from opdkit.bench.meter import Meter
-from opdkit.heads import Head, support_logits, survey
-from opdkit.objectives import TokenDivergence
-from opdkit.types import Scores, TokenBatch
+from opdkit.bench import objectives
+from opdkit.bench.given import inputs, run_head
+from opdkit.bench.meter import Effort, Meter
+from opdkit.bench.shapes import HeadShape
+from opdkit.heads import Head
+from opdkit.models.scorer import score_hidden
+from opdkit.training.requests import student_request, teacher_request
+from opdkit.types import Objective, Scores, TokenBatch
 
 
-def support_given(shape: HeadShape, count: int) -> Meter:
-    """Our head with the teacher's ids and logits at hand, as it stands after scoring."""
-    given = inputs(shape)
-    ids, logits = _teacher_support(given, shape)
-    return run_head(given, lambda: _topk_loss(given, ids, logits), count)
+def support_given(shape: HeadShape, effort: Effort) -> Meter:
+    """Top K with the teacher's ids and logits at hand, as it stands after scoring."""
+    return _measure(shape, effort, objectives.topk(shape.k), teacher_at_hand=True)
 
 
-def support_found(shape: HeadShape, count: int) -> Meter:
-    """Our head with the teacher's top-K streamed first, so that the teacher's projection is counted too."""
-    given = inputs(shape)
-    return run_head(given, lambda: _topk_loss(given, *_teacher_support(given, shape)), count)
+def support_found(shape: HeadShape, effort: Effort) -> Meter:
+    """Top K with the teacher's streamed first, so that the teacher's projection is counted too."""
+    return _measure(shape, effort, objectives.topk(shape.k))
 
 
-def _teacher_support(given: HeadInputs, shape: HeadShape) -> tuple[Tensor, Tensor]:
-    head = Head(given.teacher_weight, None, 1.0, None, shape.vocabulary)
-    found = survey(given.teacher_hidden, head, shape.k, temperature=1.0, entropy=False)
-    assert found.ids is not None
-    assert found.logits is not None
-    return found.ids, found.logits
+def sampled(shape: HeadShape, effort: Effort) -> Meter:
+    """The sampled token, the teacher's log-prob of it included."""
+    return _measure(shape, effort, objectives.sampled(shape.k))
 
 
-def _topk_loss(given: HeadInputs, ids: Tensor, teacher_logits: Tensor) -> Tensor:
-    head = Head(given.student_weight, None, 1.0, None, given.student_weight.shape[0])
-    logits = support_logits(given.student_hidden, head, ids, temperature=1.0)
-    mask = torch.ones(1, len(ids), dtype=torch.bool, device=ids.device)
-    student = Scores(support_ids=ids[None], support_logits=logits[None])
-    teacher = Scores(support_ids=ids[None], support_logits=teacher_logits[None])
-    objective = TokenDivergence(k=ids.shape[1], tail="renormalise")
-    return objective(student, teacher, TokenBatch(mask=mask)).value.mean()
+def bucket(shape: HeadShape, effort: Effort) -> Meter:
+    """Top K and a category for the rest, the teacher's streamed first."""
+    return _measure(shape, effort, objectives.bucket(shape.k))
+
+
+def full(shape: HeadShape, effort: Effort) -> Meter:
+    """The whole vocabulary of both models."""
+    return _measure(shape, effort, objectives.full(shape.k))
+
+
+def _measure(shape: HeadShape, effort: Effort, objective: Objective, teacher_at_hand: bool = False) -> Meter:
+    given, needs = inputs(shape), objective.needs
+    student_head = Head(given.student_weight, vocabulary=shape.vocabulary)
+    teacher_head = Head(given.teacher_weight, vocabulary=shape.vocabulary)
+    tokens = given.tokens[None]
+    place = (torch.zeros_like(given.tokens), torch.arange(shape.positions, device=tokens.device))
+    batch = TokenBatch(torch.ones_like(tokens, dtype=torch.bool), tokens=tokens)
+
+    @torch.no_grad()
+    def teacher() -> Scores:
+        return score_hidden(given.teacher_hidden, teacher_head, tokens, place, teacher_request(needs, None, 0), 1.0)
+
+    at_hand = teacher() if teacher_at_hand else None
+
+    def loss() -> Tensor:
+        theirs = at_hand or teacher()
+        request = student_request(needs, theirs, 0)
+        ours = score_hidden(given.student_hidden, student_head, tokens, place, request, 1.0)
+        return objective(ours, theirs, batch).value.mean()
+
+    return run_head(given, loss, effort)

@@ -7,6 +7,7 @@ where weights, dense gradients of every trainable one, and optimiser state all e
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -15,6 +16,22 @@ import torch
 from torch import Tensor
 
 from opdkit.bench.memory import MIB, Peak, release_freed_pages, resident_mib
+
+# Steps before the timed ones: one that warms up, one that is weighed.
+_UNTIMED = 2
+
+
+@dataclass(frozen=True)
+class Effort:
+    """timed: how many steps are timed at most; patience_s: no further one begins once they took that long."""
+
+    timed: int
+    patience_s: float = math.inf
+
+    @property
+    def most(self) -> int:
+        """Steps at most, the untimed ones included."""
+        return self.timed + _UNTIMED
 
 
 @dataclass
@@ -27,6 +44,7 @@ class Meter:
     """
 
     parameters: Callable[[], Iterable[Tensor]]
+    effort: Effort
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
@@ -64,6 +82,12 @@ class Meter:
             self.losses.append(loss)
         self._step += 1
 
+    @property
+    def done(self) -> bool:
+        """Whether the effort is spent."""
+        timed, took = len(self.seconds), sum(self.seconds)
+        return timed >= self.effort.timed or (timed > 0 and took >= self.effort.patience_s)
+
     def _weigh_held(self) -> float:
         leaves = [leaf for leaf in self.parameters() if leaf.requires_grad]
         for leaf in leaves:
@@ -77,9 +101,10 @@ class Meter:
         return held
 
 
-def run_steps(meter: Meter, step: Callable[[], float], count: int) -> None:
-    """`count` steps under the meter; gradients are dropped before each, outside the clock."""
-    for _ in range(count):
+def run_steps(meter: Meter, step: Callable[[], float | None]) -> None:
+    """Steps under the meter until it is done; a step returns its loss, if it has one. Gradients are dropped before
+    each, outside the clock."""
+    while not meter.done:
         for leaf in meter.parameters():
             leaf.grad = None
         meter.begin()

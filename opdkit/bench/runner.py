@@ -8,75 +8,79 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from opdkit.bench.cases import CONTESTANTS, Case
+from opdkit.bench.cases import Case, Entry
+from opdkit.bench.contestants import CONTESTANTS
+from opdkit.bench.shapes import to_json
 
 Launch = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """repeats: processes a contestant; steps: timed steps in each; threads: of the CPU; limit_s: of a process."""
+    """repeats: processes an entry; steps: timed steps in each, fewer where they take longer than patience_s together;
+    threads: of the CPU; limit_s: of a process."""
 
-    repeats: int = 5
+    repeats: int = 3
     steps: int = 3
     threads: int = 2
     seed: int = 0
+    patience_s: float = 3.0
     limit_s: float = 300.0
 
 
 def missing(cases: tuple[Case, ...]) -> list[str]:
     """Packages that contestants of these cases need and that are not installed."""
-    wanted = {CONTESTANTS[name].package for case in cases for name in case.contestants}
+    wanted = {CONTESTANTS[entry.contestant].package for case in cases for entry in case.entries}
     return sorted(package for package in wanted if package and find_spec(package) is None)
 
 
 def run_case(case: Case, plan: Plan, tell: Callable[[str], None], launch: Launch | None = None) -> dict[str, Any]:
-    """Measure one case. Returns contestant name -> {"repeats": [answers]} in the case's order.
+    """Measure one case. Returns entry name -> {"repeats": [answers]} in the case's order.
 
-    Contestants take turns inside each repeat, and the order turns round every other repeat. One whose
+    Entries take turns inside each repeat, and the order turns round every other repeat. One whose
     package is missing, or that failed, is left out from then on and keeps its reason under "error".
     """
     launch = launch or (lambda job: launch_process(job, plan.limit_s))
-    found: dict[str, Any] = {name: {"repeats": []} for name in case.contestants}
-    for name in case.contestants:
-        package = CONTESTANTS[name].package
+    found: dict[str, Any] = {entry.name: {"repeats": []} for entry in case.entries}
+    for entry in case.entries:
+        package = CONTESTANTS[entry.contestant].package
         if package and find_spec(package) is None:
-            found[name]["error"] = f"{package} is not installed"
-    for repeat in range(plan.repeats):
-        order = case.contestants if repeat % 2 == 0 else case.contestants[::-1]
-        for name in order:
-            if "error" in found[name]:
+            found[entry.name]["error"] = f"{package} is not installed"
+    repeats = min(plan.repeats, case.most_repeats or plan.repeats)
+    for repeat in range(repeats):
+        for entry in case.entries if repeat % 2 == 0 else case.entries[::-1]:
+            answers = found[entry.name]
+            if "error" in answers:
                 continue
-            answer = launch(_job(case, name, plan))
+            answer = launch(_job(entry, plan))
             if "error" in answer:
-                found[name]["error"] = answer["error"]
+                answers["error"] = answer["error"]
             else:
-                found[name]["repeats"].append(answer)
-            tell(_line(case, name, repeat, plan, answer))
+                answers["repeats"].append(answer)
+            tell(f"{case.name} {repeat + 1}/{repeats} {entry.name}: {_told(answer)}")
     return found
 
 
-def _job(case: Case, name: str, plan: Plan) -> dict[str, Any]:
+def _job(entry: Entry, plan: Plan) -> dict[str, Any]:
     return {
-        "contestant": name,
-        "kind": case.kind,
-        "shape": asdict(case.shape),
+        "contestant": entry.contestant,
+        "shape": to_json(entry.shape),
         "steps": plan.steps,
+        "patience_s": plan.patience_s,
         "threads": plan.threads,
         "seed": plan.seed,
     }
 
 
-def _line(case: Case, name: str, repeat: int, plan: Plan, answer: dict[str, Any]) -> str:
-    head = f"{case.name} {repeat + 1}/{plan.repeats} {name}"
+def _told(answer: dict[str, Any]) -> str:
     if "error" in answer:
-        return f"{head}: {answer['error']}"
-    return f"{head}: {min(answer['seconds']):.3f} s, {answer['extra_mib']:.0f} MiB"
+        return answer["error"]
+    return f"{min(answer['seconds']):.3f} s, {answer['extra_mib']:.0f} MiB"
 
 
 def launch_process(job: dict[str, Any], limit_s: float) -> dict[str, Any]:

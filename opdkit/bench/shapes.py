@@ -1,54 +1,75 @@
-"""Qwen2-shaped models with random weights, and a batch for them: alike in every process."""
+"""Shapes of what is measured: plain numbers, which a job file can carry to the measuring process."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
-
-from opdkit.bench.cases import UpdateShape
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
-class GivenBatch:
-    """prompt i64[B, P] and response i64[B, T], no padding."""
+class HeadShape:
+    """Loss head alone, forward and backward: N positions, V vocabulary ids, D hidden width, K support ids."""
 
-    prompt: Tensor
-    response: Tensor
+    positions: int
+    vocabulary: int
+    width: int
+    k: int = 32
 
-
-def student_and_teacher(shape: UpdateShape) -> tuple[Any, Any]:
-    """Two models of one shape and different seeds, float32, heads tied to the embeddings."""
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    config = Qwen2Config(
-        vocab_size=shape.vocabulary,
-        hidden_size=shape.width,
-        intermediate_size=shape.intermediate,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.key_value_heads,
-        max_position_embeddings=max(512, shape.prompt + shape.response),
-        tie_word_embeddings=True,
-        bos_token_id=1,
-        eos_token_id=1,
-        pad_token_id=0,
-        use_cache=False,
-    )
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    models: list[Any] = []
-    for seed in (3, 4):
-        torch.manual_seed(seed)
-        with torch.device(device):
-            models.append(Qwen2ForCausalLM(config))
-    return models[0].train(), models[1].eval().requires_grad_(False)
+    def describe(self) -> str:
+        """The shape in one line."""
+        return f"{self.positions} x {self.vocabulary} x {self.width}, K = {self.k}"
 
 
-def batch_of(shape: UpdateShape) -> GivenBatch:
-    """Ids drawn evenly from the vocabulary, the two special ones left out."""
-    source = torch.Generator().manual_seed(29)
-    size = (shape.batch, shape.prompt + shape.response)
-    ids = torch.randint(2, shape.vocabulary, size, generator=source)
-    return GivenBatch(ids[:, : shape.prompt], ids[:, shape.prompt :])
+@dataclass(frozen=True)
+class UpdateShape:
+    """Two models of one architecture with tied heads, and one batch of `batch` rollouts.
+
+    key_value_heads: of each layer; intermediate: width inside its MLP; prompt and response: tokens a rollout.
+    """
+
+    vocabulary: int = 151936
+    width: int = 256
+    layers: int = 4
+    heads: int = 4
+    key_value_heads: int = 2
+    intermediate: int = 1024
+    batch: int = 4
+    prompt: int = 64
+    response: int = 192
+    k: int = 32
+    architecture: Literal["qwen2", "llama"] = "qwen2"
+
+    def describe(self) -> str:
+        """The shape in one line."""
+        layers = f"{self.layers} layer{'s' if self.layers > 1 else ''}"
+        return (
+            f"V = {self.vocabulary}, width {self.width}, {layers}, batch {self.batch}, "
+            f"{self.prompt} + {self.response} tokens, K = {self.k}"
+        )
+
+
+@dataclass(frozen=True)
+class ProductShape:
+    """One product of two float32 matrices, size x size each."""
+
+    size: int
+
+    def describe(self) -> str:
+        """The shape in one line."""
+        return f"{self.size} x {self.size} x {self.size}"
+
+
+Shape = HeadShape | UpdateShape | ProductShape
+_KINDS: dict[str, type[Shape]] = {kind.__name__: kind for kind in (HeadShape, UpdateShape, ProductShape)}
+
+
+def to_json(shape: Shape) -> dict[str, Any]:
+    """What `from_json` reads back."""
+    return {"kind": type(shape).__name__, **asdict(shape)}
+
+
+def from_json(values: Mapping[str, Any]) -> Shape:
+    """The shape that `to_json` wrote."""
+    fields = {name: value for name, value in values.items() if name != "kind"}
+    return _KINDS[values["kind"]](**fields)

@@ -1,6 +1,6 @@
 """One contestant, one case, in a process of its own: `python -m opdkit.bench.worker JOB ANSWER`.
 
-JOB is a JSON file with contestant, kind, shape, steps and threads; ANSWER is the JSON file to write.
+JOB is a JSON file with contestant, shape, steps, patience_s, threads and seed; ANSWER is the JSON file to write.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     """
     import torch
 
-    from opdkit.bench.cases import CONTESTANTS, shape_of
+    from opdkit.bench.contestants import CONTESTANTS
+    from opdkit.bench.meter import Effort
+    from opdkit.bench.shapes import from_json
 
     torch.set_num_threads(job["threads"])
     torch.manual_seed(job["seed"])
     module, _, function = CONTESTANTS[job["contestant"]].factory.partition(":")
     run = getattr(importlib.import_module(module), function)
-    meter = run(shape_of(job["kind"], job["shape"]), job["steps"] + 2)
+    meter = run(from_json(job["shape"]), Effort(job["steps"], job["patience_s"]))
     return {
         "seconds": meter.seconds,
         "cpu_seconds": meter.cpu_seconds,

@@ -1,0 +1,22 @@
+"""Each kind of case: from answers to numbers, and from numbers to markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from opdkit.bench import comparison, growth, roofline
+from opdkit.bench.cases import Case, View
+
+_VIEWS: dict[View, ModuleType] = {"comparison": comparison, "growth": growth, "roofline": roofline}
+
+
+def summary(case: Case, found: Mapping[str, Any]) -> dict[str, Any]:
+    """The case's numbers, ready for JSON."""
+    return _VIEWS[case.view].summary(case, found)
+
+
+def section(case: Case, summarised: Mapping[str, Any]) -> list[str]:
+    """The case's section of the page, heading included."""
+    return [f"## {case.title}", "", *_VIEWS[case.view].lines(case, summarised)]
