@@ -54,8 +54,12 @@ def draw(summaries: Sequence[tuple[Case, Mapping[str, Any]]]) -> Figure:
 
 def _panels(case: Case, numbers: Mapping[str, Any]) -> list[Panel]:
     if case.view == "comparison":
+        if not any("min_s" in row for row in numbers["rows"].values()):
+            return []
         return [lambda axis: _bars(axis, case, numbers["rows"])]
     if case.view == "growth":
+        if not numbers["rows"]:
+            return []
         return [
             lambda axis: _growth(axis, numbers["rows"], "extra_mib", "extra memory, MiB"),
             lambda axis: _growth(axis, numbers["rows"], "min_s", "time of an update, s"),

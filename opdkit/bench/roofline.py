@@ -72,7 +72,7 @@ def lines(case: Case, summarised: Mapping[str, Any]) -> list[str]:
     total = sum(parts.values())
     shares = ", ".join(f"{name.replace('_', ' ')} {value / total:.1%}" for name, value in parts.items())
     told = [
-        f"{case.entries[1].shape.describe()}, shaped like SmolLM2-135M, both models.",
+        f"{case.entries[1].shape.describe()}.",
         "",
         f"- Fastest product of two {case.entries[0].shape.size} x {case.entries[0].shape.size} matrices: "
         f"{summarised['rate'] / 1e9:.1f} G multiply-adds a second.",

@@ -5,11 +5,20 @@ from __future__ import annotations
 import pytest
 
 from opdkit.bench import runner
-from opdkit.bench.cases import Case, HeadShape
+from opdkit.bench.cases import Case, Entry
 from opdkit.bench.runner import Plan, launch_process, run_case
+from opdkit.bench.shapes import HeadShape, to_json
 
 SHAPE = HeadShape(positions=8, vocabulary=50, width=4, k=4)
-CASE = Case("small", "head", "Small", SHAPE, ("opdkit_head", "logits_head"), "logits_head")
+
+
+def case_of(*contestants, **more):
+    return Case(
+        "small", "Small", "comparison", tuple(Entry(name, SHAPE) for name in contestants), "logits_head", **more
+    )
+
+
+CASE = case_of("opdkit_head", "logits_head")
 ANSWER = {"seconds": [2.0, 1.0], "cpu_seconds": [2.0, 1.0], "losses": [0.5], "extra_mib": 4.0, "gradient_mib": 1.0}
 
 
@@ -22,7 +31,12 @@ def test_contestants_take_turns_and_the_order_turns_round():
 
     found = run_case(CASE, Plan(repeats=3), lambda line: None, launch)
     assert seen == ["opdkit_head", "logits_head", "logits_head", "opdkit_head", "opdkit_head", "logits_head"]
-    assert [len(found[name]["repeats"]) for name in CASE.contestants] == [3, 3]
+    assert [len(found[name]["repeats"]) for name in ("opdkit_head", "logits_head")] == [3, 3]
+
+
+def test_a_case_may_take_fewer_repeats_than_the_plan():
+    found = run_case(case_of("opdkit_head", most_repeats=1), Plan(repeats=3), lambda line: None, lambda job: ANSWER)
+    assert len(found["opdkit_head"]["repeats"]) == 1
 
 
 def test_one_that_fails_is_left_out_and_the_others_go_on():
@@ -38,7 +52,7 @@ def test_one_that_fails_is_left_out_and_the_others_go_on():
 
 def test_a_missing_package_costs_its_row_alone(monkeypatch):
     monkeypatch.setattr(runner, "find_spec", lambda package: None)
-    case = Case("small", "head", "Small", SHAPE, ("logits_head", "trl_head"), "logits_head")
+    case = case_of("logits_head", "trl_head")
     found = run_case(case, Plan(repeats=1), lambda line: None, lambda job: ANSWER)
     assert found["logits_head"]["repeats"] == [ANSWER]
     assert found["trl_head"]["error"] == "trl is not installed"
@@ -46,8 +60,8 @@ def test_a_missing_package_costs_its_row_alone(monkeypatch):
 
 
 def test_a_fresh_process_measures_a_small_head():
-    job = {"contestant": "logits_head", "kind": "head", "steps": 2, "threads": 1, "seed": 0}
-    job["shape"] = {"positions": 8, "vocabulary": 50, "width": 4, "k": 4}
+    job = {"contestant": "logits_head", "steps": 2, "patience_s": 60.0, "threads": 1, "seed": 0}
+    job["shape"] = to_json(SHAPE)
     answer = launch_process(job, limit_s=120)
     assert "error" not in answer, answer
     assert len(answer["seconds"]) == len(answer["cpu_seconds"]) == 2
@@ -56,8 +70,8 @@ def test_a_fresh_process_measures_a_small_head():
 
 
 def test_a_job_that_raises_answers_with_one_line():
-    job = {"contestant": "logits_head", "kind": "head", "steps": 1, "threads": 1, "seed": 0}
-    job["shape"] = {"positions": 8, "vocabulary": 50, "width": 4, "k": 51}
+    job = {"contestant": "logits_head", "steps": 1, "patience_s": 60.0, "threads": 1, "seed": 0}
+    job["shape"] = to_json(HeadShape(8, 50, 4, k=51))
     answer = launch_process(job, limit_s=120)
     assert answer["error"].startswith("RuntimeError: ")
     assert "\n" not in answer["error"]
