@@ -4,10 +4,9 @@ from opdkit.heads.head import Head
 from opdkit.heads.rows import support_logits
 from opdkit.heads.stream import logsumexp, sampled_log_prob
 from opdkit.heads.survey import Survey, survey
-from opdkit.heads.vocabulary import Divergence, vocabulary_divergence
+from opdkit.heads.vocabulary import vocabulary_divergence
 
 __all__ = [
-    "Divergence",
     "Head",
     "Survey",
     "logsumexp",

@@ -10,7 +10,6 @@ from torch import Tensor
 from opdkit.heads.head import Head, accumulate_type
 from opdkit.heads.leaders import Leaders
 from opdkit.heads.mass import Mass
-from opdkit.heads.rows import support_logits
 from opdkit.heads.tiles import plan
 
 
@@ -35,8 +34,8 @@ def survey(
     """Walk the vocabulary once: top k (0: none), and logsumexp and entropy where asked for.
 
     hidden [N, D]. Raises ValueError where k exceeds the vocabulary. Entropy brings the normaliser with it.
-    In half precision the ids are chosen by products in that type, and their logits then computed in float32,
-    as `support_logits` does, so that a teacher and a student of equal weights agree.
+    Half precision is multiplied as it is and summed in float32, as by `support_logits`, so that a teacher and a
+    student of equal weights agree.
     """
     if not 0 <= k <= head.vocabulary:
         raise ValueError(f"k is {k}, it must be between 0 and the vocabulary's {head.vocabulary}")
@@ -54,17 +53,9 @@ def survey(
     ids, logits = None, None
     if k:
         ids, logits = (torch.cat(column) for column in zip(*[each.result() for each in leaders], strict=True))
-        if walk.product not in (torch.float32, torch.float64):
-            ids, logits = _score_again(hidden, head, ids, temperature)
     return Survey(
         ids,
         logits,
         torch.cat([mass.logsumexp() for mass in masses]) if normaliser or entropy else None,
         torch.cat([mass.entropy() for mass in masses]) if entropy else None,
     )
-
-
-def _score_again(hidden: Tensor, head: Head, ids: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    ids = ids.sort(dim=1).values
-    logits, order = support_logits(hidden, head, ids, temperature).sort(dim=1, descending=True, stable=True)
-    return ids.gather(1, order), logits

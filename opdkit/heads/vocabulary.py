@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from opdkit.functional.divergences import Divergence
 from opdkit.heads.gradients import HeadGradient
 from opdkit.heads.head import Head, accumulate_type
 from opdkit.heads.mass import Mass
 from opdkit.heads.tiles import Walk, plan, plan_kept
-
-
-class Divergence(Protocol):
-    """D(p, q) = sum_v terms_v for student p and teacher q, of log-probs of any shape."""
-
-    def terms(self, log_p: Tensor, log_q: Tensor, /) -> Tensor:
-        """What each id adds to D."""
-        ...
-
-    def slope(self, log_p: Tensor, log_q: Tensor, /) -> Tensor:
-        """d terms / d log p up to c p for a constant c; finite for finite inputs, 0 where p = q."""
-        ...
 
 
 def vocabulary_divergence(

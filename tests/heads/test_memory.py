@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from opdkit.heads import Divergence, Head, logsumexp, sampled_log_prob, support_logits, survey, vocabulary_divergence
+from opdkit.functional.divergences import Divergence, JensenShannon, ReverseKL
+from opdkit.heads import Head, logsumexp, sampled_log_prob, support_logits, survey, vocabulary_divergence
 from opdkit.heads import tiles as tiles_module
-from tests.heads.divergences import JensenShannon, ReverseKL
 
 N, V, D, K = 300, 6000, 8, 4
 

@@ -89,7 +89,12 @@ def test_bfloat16_gives_the_logits_that_a_student_of_equal_weights_computes():
     found = survey(hidden, head, 8)
     assert found.ids is not None
     assert found.logits is not None
-    torch.testing.assert_close(found.logits, support_logits(hidden, head, found.ids), rtol=0, atol=0)
+    torch.testing.assert_close(found.logits, support_logits(hidden, head, found.ids))
+    assert found.logsumexp is not None
+    full = full_logits(hidden, head)
+    # To float32's last places, not to bfloat16's: the rest of the vocabulary is what these two leave.
+    torch.testing.assert_close(found.logsumexp, full.logsumexp(1).float())
+    torch.testing.assert_close(found.logits, full.gather(1, found.ids).float())
     assert (found.logits[:, 1:] <= found.logits[:, :-1]).all()
 
 
