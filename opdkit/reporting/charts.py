@@ -92,7 +92,9 @@ def x_axis(chart: Chart) -> Axis:
         return Axis(low - margin, high + margin, chart.x_ticks)
     if low == high:
         low, high = low - 0.5, high + 0.5
-    step = max(1.0, nice_step(high - low, 4))
+    step = nice_step(high - low, 4)
+    if bool((values == np.round(values)).all()):
+        step = max(1.0, step)
     first = math.ceil(low / step)
     ticks = [(n * step, f"{n * step:g}") for n in range(first, math.floor(high / step) + 1)]
     return Axis(low, high, ticks)

@@ -19,37 +19,17 @@ def results(document: Document) -> str:
     for benchmark in document.benchmarks:
         rows += [
             (
-                benchmark.name,
-                r.configuration.label,
-                *(r.configuration.values[key] for key in document.keys),
-                len(r.by_seed),
-                r.accuracy.mean,
-                r.accuracy.low,
-                r.accuracy.high,
+                benchmark.name, r.configuration.label, *(r.configuration.values[key] for key in document.keys),
+                len(r.by_seed), r.accuracy.mean, r.accuracy.low, r.accuracy.high,
                 "seeds and problems" if r.over_problems else "seeds",
-                r.before,
-                r.teacher,
-                r.truncated,
-                r.tokens,
-                r.seconds,
+                r.before, r.teacher, r.truncated, r.tokens, r.seconds,
             )
             for r in benchmark.results
-        ]
+        ]  # fmt: skip
     columns = (
-        "benchmark",
-        "configuration",
-        *document.keys,
-        "seeds",
-        "pass@1",
-        "low95",
-        "high95",
-        "interval_over",
-        "before",
-        "teacher",
-        "truncated_fraction",
-        "response_tokens_mean",
-        "seconds_mean",
-    )
+        "benchmark", "configuration", *document.keys, "seeds", "pass@1", "low95", "high95", "interval_over",
+        "before", "teacher", "truncated_fraction", "response_tokens_mean", "seconds_mean",
+    )  # fmt: skip
     return _text(columns, rows)
 
 
@@ -57,32 +37,15 @@ def differences(document: Document) -> str:
     """One line a pair of configurations."""
     rows: list[Sequence[Value]] = [
         (
-            benchmark.name,
-            d.first.configuration.label,
-            d.second.configuration.label,
-            d.pairs,
-            d.estimate.mean,
-            d.estimate.low,
-            d.estimate.high,
-            "problems" if d.over_problems else "seeds",
-            d.p,
-            d.adjusted,
+            benchmark.name, d.first.configuration.label, d.second.configuration.label, d.pairs, d.estimate.mean,
+            d.estimate.low, d.estimate.high, "problems" if d.over_problems else "seeds", d.p, d.adjusted,
         )
         for benchmark in document.benchmarks
         for d in benchmark.differences
-    ]
+    ]  # fmt: skip
     columns = (
-        "benchmark",
-        "first",
-        "second",
-        "pairs",
-        "difference",
-        "low95",
-        "high95",
-        "interval_over",
-        "p",
-        "p_holm",
-    )
+        "benchmark", "first", "second", "pairs", "difference", "low95", "high95", "interval_over", "p", "p_holm",
+    )  # fmt: skip
     return _text(columns, rows)
 
 
@@ -96,36 +59,15 @@ def runs(document: Document) -> str:
                 for when in ("before", "after", "teacher")
             ]
             about = run.environment
-            rows.append(
-                (
-                    run.name,
-                    one.label,
-                    run.seed,
-                    run.benchmark or "",
-                    "yes" if run.finished else "no",
-                    run.step,
-                    *accuracies,
-                    run.seconds,
-                    str(about.get("commit") or ""),
-                    str(about.get("uncommitted_changes", "")),
-                    str(about.get("command") or ""),
-                )
-            )
+            rows.append((
+                run.name, one.label, run.seed, run.benchmark or "", "yes" if run.finished else "no", run.step,
+                *accuracies, run.seconds, str(about.get("commit") or ""), str(about.get("uncommitted_changes", "")),
+                str(about.get("command") or ""),
+            ))  # fmt: skip
     columns = (
-        "run",
-        "configuration",
-        "seed",
-        "benchmark",
-        "finished",
-        "step",
-        "before",
-        "after",
-        "teacher",
-        "seconds",
-        "commit",
-        "uncommitted_changes",
-        "command",
-    )
+        "run", "configuration", "seed", "benchmark", "finished", "step", "before", "after", "teacher", "seconds",
+        "commit", "uncommitted_changes", "command",
+    )  # fmt: skip
     return _text(columns, rows)
 
 

@@ -25,6 +25,7 @@ class _Metric:
 
 
 _LOSS_NOTE = "Losses of different objectives are on scales of their own: compare shapes, not heights."
+_SHARE = "share of tokens"
 
 SECTIONS: Sequence[tuple[str, str, str, Mapping[str, _Metric]]] = (
     ("learning", "Learning curves", _LOSS_NOTE, {
@@ -36,9 +37,31 @@ SECTIONS: Sequence[tuple[str, str, str, Mapping[str, _Metric]]] = (
         "train/grad_snr": _Metric("Signal to noise of the gradient", "ratio; below 0 noise hides the signal"),
         "train/grad_norm": _Metric("Gradient norm", "before clipping", log=True),
     }),
-    ("gap", "Gap to the teacher", "Log-ratio is log(π / q) of the sampled tokens: π the student, q the teacher.", {
+    ("gap", "Gap to the teacher", "Log-ratio is log(π / q) of the sampled tokens, the gap log(q / π): "
+     "π the student, q the teacher.", {
         "opd/log_ratio_mean": _Metric("Mean log-ratio", "nats"),
-        "opd/positive_fraction": _Metric("Tokens with a positive advantage", "share", percent=True),
+        "failure/gap_min": _Metric("Lowest gap of a token", "nats"),
+        "failure/gap_truncated": _Metric("Gap of responses cut", "nats, mean"),
+        "failure/gap_stopped": _Metric("Gap of responses that ended", "nats, mean"),
+    }),
+    ("imbalance", "Imbalance of supervision", "A token's advantage is its gap.", {
+        "opd/positive_fraction": _Metric("Positive advantage", _SHARE, percent=True),
+        "failure/positive_weight": _Metric("Their weight", "share of the sum of |advantage|", percent=True),
+        "failure/probability_correlation": _Metric("Correlation of π and q", "Pearson, sampled tokens"),
+        "failure/advantage_p1": _Metric("Advantage, 1st percentile", "nats"),
+        "failure/advantage_p99": _Metric("Advantage, 99th percentile", "nats"),
+    }),
+    ("prefixes", "The teacher on the student's prefixes", "", {
+        "failure/repetition_rate": _Metric("Repetition", "share of tokens that repeat an n-gram", percent=True),
+        "failure/teacher_probability_repeated": _Metric("Teacher's probability, repeated", "mean of q", percent=True),
+        "failure/teacher_probability_new": _Metric("Teacher's probability, new", "mean of q", percent=True),
+        "failure/answered_fraction": _Metric("Responses with an answer", "share", percent=True),
+        "failure/tokens_after_answer": _Metric("Tokens after the answer", "mean"),
+    }),
+    ("mismatch", "Tokens that mismatch", "", {
+        "failure/top_id_weight": _Metric("Weight of one token id", "largest share of the sum of |gap|", percent=True),
+        "failure/stop_gap_mean": _Metric("Gap at stop tokens", "nats, mean"),
+        "failure/stop_gap_min": _Metric("Lowest gap at a stop token", "nats"),
     }),
     ("support", "Overlap and masses", "S is the support that the objective compares, or the teacher's best ids.", {
         "opd/student_mass": _Metric("Student's mass on S", "probability", percent=True),
@@ -54,6 +77,14 @@ SECTIONS: Sequence[tuple[str, str, str, Mapping[str, _Metric]]] = (
     ("truncation", "Truncation and length", "A response is cut where the length limit ends it.", {
         "rollout/truncated_fraction": _Metric("Responses cut", "share", percent=True),
         "rollout/length_mean": _Metric("Response length", "tokens"),
+    }),
+    ("cost", "Time and memory", "Times compare only between runs on one machine that did nothing else.", {
+        "time/rollout_s": _Metric("Rollouts and grading", "seconds a step"),
+        "time/teacher_s": _Metric("Masks and teacher", "seconds a step"),
+        "time/update_s": _Metric("Updates", "seconds a step"),
+        "time/diagnostics_s": _Metric("Diagnostics", "seconds a step"),
+        "perf/tokens_per_s": _Metric("Throughput", "response tokens a second"),
+        "perf/peak_rss_mib": _Metric("Peak memory", "MiB"),
     }),
 )  # fmt: skip
 """(name, title, note, metrics) of each section, in the page's order."""

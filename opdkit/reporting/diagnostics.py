@@ -1,10 +1,11 @@
-"""Tables that a run's diagnostics left, read by their columns: by position as charts, the rest as they are."""
+"""Tables that a run's diagnostics left, functions of their first column as charts, the rest as they are."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from opdkit.reporting.curves import line as aggregate
 from opdkit.reporting.runs import Curve, Run, number
 
 _MOST_ROWS = 20
-_STARTS = ("start", "begin", "from")
 
 
 @dataclass(frozen=True)
@@ -61,50 +61,47 @@ def last(run: Run) -> dict[str, Record]:
     return found
 
 
-def by_position(one: Record) -> bool:
-    """Whether its rows are places along a response: the first column says where a bucket starts."""
-    first = one.columns[0].lower()
-    return any(word in first for word in (*_STARTS, "position")) and len(one.columns) > 2
+def drawable(one: Record) -> bool:
+    """Whether it is a function of its first column: numbers alone, the first ascending, in three rows or more."""
+    numbers = [[number(value) for value in row] for row in one.rows]
+    plain = all(value is None or math.isfinite(x) for row, xs in zip(one.rows, numbers, strict=True)
+                for value, x in zip(row, xs, strict=True))  # fmt: skip
+    first = [xs[0] for xs in numbers]
+    return plain and len(first) > 2 and len(one.columns) > 1 and all(a < b for a, b in pairwise(first))
 
 
 def sections(groups: Sequence[Configuration]) -> list[Section]:
-    """A section for each diagnostic by position: one chart a column, at each run's last step, seeds aggregated."""
+    """A section for each diagnostic that can be drawn: a chart a column, runs at their last step, aggregated."""
     names: dict[str, list[str]] = {}
+    first: dict[str, str] = {}
     for run in (run for group in groups for run in group.runs):
         for name, one in last(run).items():
-            if by_position(one):
+            if drawable(one):
+                first.setdefault(name, one.columns[0])
                 known = names.setdefault(name, [])
                 known += [column for column in _values(one) if column not in known]
     found: list[Section] = []
     for name, columns in names.items():
-        charts = [_chart(groups, name, column) for column in columns]
-        charts = [chart for chart in charts if chart.lines]
-        if charts:
-            title = name.replace("_", " ").capitalize()
-            found.append(
-                Section(f"diagnostic-{len(found)}", title, "By position in the response, at the last step.", charts)
-            )
+        charts = [_chart(groups, name, column, first[name]) for column in columns]
+        note = f"Of diagnostics.jsonl, at the last step that has it; over {first[name].replace('_', ' ')}."
+        title = name.replace("_", " ").capitalize()
+        found.append(Section(f"diagnostic-{len(found)}", title, note, charts))
     return found
 
 
 def _values(one: Record) -> list[str]:
-    """Columns to draw: numbers, and no bounds of buckets or counts."""
-    skipped = 2 if len(one.columns) > 1 and any(word in one.columns[1].lower() for word in ("stop", "end", "to")) else 1
-    places = range(skipped, len(one.columns))
-    return [
-        one.columns[place]
-        for place in places
-        if any(math.isfinite(number(row[place])) for row in one.rows) and one.columns[place] not in ("count", "tokens")
-    ]
+    """Columns to draw: not the first, and not the upper bound of what the first begins."""
+    upper = len(one.columns) > 2 and any(one.columns[1].endswith(word) for word in ("stop", "end", "high", "to"))
+    return list(one.columns[2 if upper else 1 :])
 
 
-def _chart(groups: Sequence[Configuration], name: str, column: str) -> Chart:
+def _chart(groups: Sequence[Configuration], name: str, column: str, over: str) -> Chart:
     lines: list[Line] = []
     for place, group in enumerate(groups):
         curves = [curve for run in group.runs if (curve := _curve(last(run).get(name), column)) is not None]
         if curves:
             lines.append(aggregate(group.label, place, curves))
-    return Chart(column.replace("_", " ").capitalize(), "", lines, x_label="token position")
+    return Chart(column.replace("_", " ").capitalize(), "", lines, x_label=over.replace("_", " "))
 
 
 def _curve(one: Record | None, column: str) -> Curve | None:
@@ -124,7 +121,7 @@ def tables(groups: Sequence[Configuration], most: int = 8) -> list[Table]:
     for place, group in enumerate(groups[:most]):
         run = next((run for run in group.runs if run.diagnostics), None)
         for name, one in (last(run) if run else {}).items():
-            if not by_position(one):
+            if not drawable(one):
                 rows = [[_cell(value) for value in row] for row in one.rows[:_MOST_ROWS]]
                 label, left_out = group.label, len(one.rows) - len(rows)
                 found.append(Table(name, place, label, one.step, one.columns, rows, left_out))

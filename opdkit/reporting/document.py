@@ -66,14 +66,14 @@ def assemble(found: Sequence[Run], remarks: Sequence[str] = ()) -> Document:
         if (values := [r.teacher for r in one.results if math.isfinite(r.teacher)])
     }
     over_steps = curves.sections(groups, teachers)
-    known = [section for section in over_steps if section.name != "other"]
-    rest = [section for section in over_steps if section.name == "other"]
+    behind = [section for section in over_steps if section.name in ("cost", "other")]
+    known = [section for section in over_steps if section not in behind]
     swept = [section for one in measured if (section := _swept(one)) is not None]
     return Document(
         runs=found,
         configurations=groups,
         benchmarks=measured,
-        sections=[*swept, *known, *diagnostics.sections(groups), *rest],
+        sections=[*swept, *known, *diagnostics.sections(groups), *behind],
         tables=diagnostics.tables(groups),
         samples=rollouts.shown(groups),
         colours=_colours(groups, measured),

@@ -25,6 +25,8 @@ from opdkit.reporting.text import visible
 from opdkit.reporting.words import commit, environment_remarks, facts, lead, p_text, title
 
 MOST_DIFFERENCES = 15
+FOLDED = ("cost", "other")
+"""Sections that are closed at first."""
 _FOLDER = Path(__file__).parent / "page"
 
 
@@ -53,6 +55,7 @@ def page(document: Document) -> str:
         "links": _links(document),
         "n_rest": sum(colour == "rest" for colour in document.colours.values()),
         "n_tests": _tests,
+        "folded": FOLDED,
         "most_differences": MOST_DIFFERENCES,
         "p_text": p_text,
         "any_told": any(sample.told for one in document.samples for sample in (*one.last, *one.first)),
@@ -90,7 +93,7 @@ def _links(document: Document) -> list[tuple[str, str]]:
     links = [(f"results-{n}", one.name) for n, one in enumerate(document.benchmarks, 1)]
     if len(links) == 1:
         links = [("results-1", "Results")]
-    links += [(section.name, section.title) for section in document.sections if section.name != "other"]
+    links += [(section.name, section.title) for section in document.sections if section.name not in FOLDED]
     links += [("diagnostics", "Diagnostics")] if document.tables else []
     links += [("rollouts", "Rollouts")] if document.samples else []
     return [*links, ("configurations", "What differs"), ("runs", "Runs"), ("method", "How to read this")]

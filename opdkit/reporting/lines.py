@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-_CHUNK = 1 << 18
+_CHUNK = 1 << 17
 _MOST = 1 << 23
 
 

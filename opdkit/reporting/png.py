@@ -13,35 +13,17 @@ from opdkit.reporting.results import Benchmark
 from opdkit.reporting.text import MINUS, visible
 
 _COLOURS = {
-    "s0": "#0b63b0",
-    "s1": "#c8500a",
-    "s2": "#008060",
-    "s3": "#b0408a",
-    "s4": "#3c9fd0",
-    "s5": "#a87800",
-    "s6": "#5b4bb5",
-    "s7": "#3d4248",
-    "rest": "#9aa3ad",
-    "plain": "#1a1d21",
-}
+    "s0": "#0b63b0", "s1": "#c8500a", "s2": "#008060", "s3": "#b0408a", "s4": "#3c9fd0", "s5": "#a87800",
+    "s6": "#5b4bb5", "s7": "#3d4248", "rest": "#9aa3ad", "plain": "#1a1d21",
+}  # fmt: skip
 _MARKERS = {"s0": "o", "s1": "s", "s2": "^", "s3": "D", "s4": "v", "s5": "P", "s6": "_", "s7": "|"}
 _STYLE = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#9aa3ad",
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "grid.color": "#e6e9ed",
-    "axes.axisbelow": True,
-    "xtick.color": "#5a626c",
-    "ytick.color": "#5a626c",
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
+    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#9aa3ad",
+    "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#e6e9ed", "axes.axisbelow": True,
+    "xtick.color": "#5a626c", "ytick.color": "#5a626c", "axes.titlesize": 10, "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "text.parse_math": False,
-    "svg.fonttype": "none",
-}
+    "text.parse_math": False, "svg.fonttype": "none",
+}  # fmt: skip
 _ACROSS = 3
 _DPI = 130
 
@@ -121,13 +103,9 @@ def results(benchmark: Benchmark, colours: Mapping[int, str]) -> bytes:
         colour = colours[one.place]
         _dot(axes, one.accuracy, place, _COLOURS[colour], _MARKERS.get(colour, "o"))
         axes.scatter(
-            [100 * value for value in one.by_seed.values()],
-            [place] * len(one.by_seed),
-            s=16,
-            facecolors="none",
-            edgecolors=_COLOURS[colour],
-            linewidths=0.8,
-        )
+            [100 * value for value in one.by_seed.values()], [place] * len(one.by_seed),
+            s=16, facecolors="none", edgecolors=_COLOURS[colour], linewidths=0.8,
+        )  # fmt: skip
     for name, value, style in (("before", ordered[0].before, "--"), ("teacher", ordered[0].teacher, "-")):
         if math.isfinite(value):
             axes.axvline(100 * value, color="#5a626c", linewidth=0.9, linestyle=style)

@@ -170,21 +170,32 @@ def _object(path: Path) -> dict[str, Any]:
 
 def _curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
     """The numbers of metrics.jsonl by name. Of two rows of one step the later counts."""
-    points: dict[str, dict[float, float]] = {}
+    points: dict[str, tuple[list[int], list[float]]] = {}
     for row in rows:
         step = row.get("step")
-        if isinstance(step, bool) or not isinstance(step, int):
+        if type(step) is not int:
             continue
         for name, value in row.items():
-            if name != "step" and (value is None or type(value) in (int, float)):
-                points.setdefault(name, {})[step] = number(value)
-    curves: dict[str, Curve] = {}
-    for name, values in points.items():
-        steps = np.array(sorted(values), dtype=np.float64)
-        curve = Curve(steps, np.array([values[step] for step in steps.tolist()], dtype=np.float64))
-        if np.isfinite(curve.values).any():
-            curves[name] = Curve(steps, np.where(np.isfinite(curve.values), curve.values, np.nan))
-    return curves
+            if type(value) is not float:
+                if value is not None and type(value) is not int:
+                    continue
+                value = number(value)
+            steps, values = points.setdefault(name, ([], []))
+            steps.append(step)
+            values.append(value)
+    points.pop("step", None)
+    curves = {name: _curve(steps, values) for name, (steps, values) in points.items()}
+    return {name: curve for name, curve in curves.items() if np.isfinite(curve.values).any()}
+
+
+def _curve(steps: Sequence[int], values: Sequence[float]) -> Curve:
+    """In order of steps, the last value of each."""
+    places, numbers = np.array(steps, dtype=np.float64), np.array(values, dtype=np.float64)
+    if (np.diff(places) <= 0).any():
+        order = np.argsort(places, kind="stable")
+        last = np.append(np.diff(places[order]) > 0, True)
+        places, numbers = places[order][last], numbers[order][last]
+    return Curve(places, np.where(np.isfinite(numbers), numbers, np.nan))
 
 
 def _evaluations(folder: Path, summary: Mapping[str, Any]) -> dict[str, Evaluation]:

@@ -18,19 +18,11 @@ HOSTILE = "</script><script>alert(1)</script>\u202e\x1b[31m"
 
 def sample(step: int) -> dict[str, object]:
     return {
-        "step": step,
-        "problem": "p",
-        "prompt": HOSTILE,
-        "response": HOSTILE,
-        "reference": HOSTILE,
-        "extracted": HOSTILE,
-        "reward": 0.0,
-        "stop_reason": "stop",
-        "tokens": 2,
-        "token_texts": [HOSTILE, "b"],
-        "log_ratio": [3.0, None],
+        "step": step, "problem": "p", "prompt": HOSTILE, "response": HOSTILE, "reference": HOSTILE,
+        "extracted": HOSTILE, "reward": 0.0,
+        "stop_reason": "stop", "tokens": 2, "token_texts": [HOSTILE, "b"], "log_ratio": [3.0, None],
         "counted": [True, False],
-    }
+    }  # fmt: skip
 
 
 def runs(folder: Path) -> None:

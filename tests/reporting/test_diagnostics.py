@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from opdkit.reporting.configurations import configurations
-from opdkit.reporting.diagnostics import record, sections, tables
+from opdkit.reporting.diagnostics import drawable, record, sections, tables
 from opdkit.reporting.runs import Run, read
 from tests.reporting.folders import config, write_lines, write_run
 
-POSITIONS = ["bucket_start", "bucket_stop", "mean", "p1", "note"]
+POSITIONS = ["bucket_start", "bucket_stop", "mean", "p1"]
 
 
 def run(folder: Path, seed: int, rows: list[dict[str, object]]) -> Run:
@@ -24,15 +24,15 @@ def run(folder: Path, seed: int, rows: list[dict[str, object]]) -> Run:
 
 def test_positions_become_charts_of_the_last_step_over_seeds(tmp_path: Path) -> None:
     def line(step: int, mean: float) -> dict[str, object]:
-        rows = [[0, 8, mean, -1.0, "x"], [8, 16, mean + 1, None, "y"]]
+        rows = [[0, 8, mean, -1.0], [8, 16, mean + 1, None], [16, 32, mean + 2, -3.0]]
         return {"step": step, "diagnostic": "log_ratio_by_position", "columns": POSITIONS, "rows": rows}
 
     runs = [run(tmp_path / str(seed), seed, [line(1, 9.0), line(5, float(seed))]) for seed in range(2)]
     (section,) = sections(configurations(runs))
     assert section.title == "Log ratio by position"
     assert [chart.title for chart in section.charts] == ["Mean", "P1"]
-    np.testing.assert_allclose(section.charts[0].lines[0].x, [0, 8])
-    np.testing.assert_allclose(section.charts[0].lines[0].y, [0.5, 1.5])
+    np.testing.assert_allclose(section.charts[0].lines[0].x, [0, 8, 16])
+    np.testing.assert_allclose(section.charts[0].lines[0].y, [0.5, 1.5, 2.5])
 
 
 def test_anything_else_is_a_table(tmp_path: Path) -> None:
@@ -43,6 +43,18 @@ def test_anything_else_is_a_table(tmp_path: Path) -> None:
     (table,) = tables(groups)
     assert (table.name, table.step, table.left_out) == ("top_tokens", 2, 10)
     assert table.rows[1] == ["<tok1>", "0.3333"]
+
+
+def test_only_a_function_of_its_first_column_is_drawn() -> None:
+    def drawn(rows: list[list[object]]) -> bool:
+        one = record({"step": 1, "diagnostic": "d", "columns": ["x", "y"], "rows": rows})
+        assert one is not None
+        return drawable(one)
+
+    assert drawn([[0.01, 1], [0.5, None], [0.99, -2.5]])
+    assert not drawn([[3, 1], [1, 2], [2, 3]])
+    assert not drawn([[1, "a"], [2, "b"], [3, "c"]])
+    assert not drawn([[1, 2], [2, 3]])
 
 
 def test_a_line_that_is_no_diagnostic_is_passed_over() -> None:
