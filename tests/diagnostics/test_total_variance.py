@@ -112,6 +112,12 @@ def test_many_samples_find_the_truth_within_the_jackknifes_error() -> None:
         assert error < 0.5 * getattr(truth, name)
 
 
+def test_the_jackknife_of_a_mean_is_its_standard_error() -> None:
+    values = torch.randn(9, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = float(values.std()) / 3
+    assert jackknife(values, lambda part: float(part.mean())) == pytest.approx(expected)
+
+
 def test_too_few() -> None:
     for shape in ((1, 4, 3), (4, 1, 3)):
         with pytest.raises(ValueError, match="at least 2"):

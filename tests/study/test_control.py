@@ -121,6 +121,27 @@ def test_variance_is_that_of_the_output_layers_gradients(teachers: Policies) -> 
         assert float(ours) == pytest.approx(float(expected), rel=1e-4)
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_each_task_has_its_own_teacher(teachers: Policies, place: int) -> None:
+    whole, task = distillation(teachers), TASKS[place]
+    students = initial(BODY, SEEDS, "student").taken(torch.arange(2).repeat(3)).trained()
+    ratio = whole._batch(students, task, 2).ratio
+    noise = normal_noise(SEEDS, f"student {task.name}", 2, EPISODE.trajectories, EPISODE.steps)
+    walked = walk(students, [task] * 6, noise.repeat(3, 1, 1))
+    for run in (1, 4):
+        seen, move = walked.observation[run], walked.move[run]
+        log_q = log_prob_of(network(teachers, 2 * place + run % 2), seen, move)
+        torch.testing.assert_close(ratio[run], (log_prob_of(network(students, run), seen, move) - log_q).detach())
+
+
+def test_left_is_learnt_on_odd_iterations(teachers: Policies) -> None:
+    whole = distillation(teachers, gammas=[0.0, 1.0])
+    students = initial(BODY, SEEDS, "student").taken(torch.arange(2).repeat(2)).trained()
+    batch = whole._batch(students, TASKS[0], 1)
+    expected = micro_batch_variance(batch.output_gradient(batch.ratio), 4)[:2]
+    torch.testing.assert_close(whole.run(quiet)[1]["variance"][0, 0], expected)
+
+
 def test_micro_batch_variance_by_hand() -> None:
     gradient = torch.tensor([[[1.0], [3.0], [5.0], [7.0]]])
     assert micro_batch_variance(gradient, 2).tolist() == [4.0]  # means 2 and 6
