@@ -13,7 +13,8 @@ _HALVINGS = 60
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean and its two-sided 95 % t-interval over `count` independent values; no width (nan) for one value."""
+    """A mean and its two-sided 95 % t-interval over `count` independent values; the limits are nan for one value, and
+    all is nan where a value was not finite."""
 
     mean: float
     low: float
@@ -21,7 +22,9 @@ class Estimate:
     count: int
 
     def text(self, digits: int = 2) -> str:
-        """`1.23 (1.10 to 1.36)`, the mean alone where there is no interval."""
+        """`1.23 (1.10 to 1.36)`, the mean alone where there is no interval, `not finite` where there is no mean."""
+        if math.isnan(self.mean):
+            return "not finite"
         if math.isnan(self.low):
             return f"{self.mean:.{digits}f}"
         return f"{self.mean:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
@@ -31,6 +34,8 @@ def estimate(values: Sequence[float]) -> Estimate:
     """Mean and t-interval of `values`. Raises ValueError for none."""
     if not values:
         raise ValueError("an estimate from no values")
+    if not all(map(math.isfinite, values)):
+        return Estimate(math.nan, math.nan, math.nan, len(values))
     middle = fmean(values)
     if len(values) == 1:
         return Estimate(middle, math.nan, math.nan, 1)

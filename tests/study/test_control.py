@@ -14,7 +14,7 @@ from opdkit.errors import UserError
 from opdkit.functional.estimators import reward_to_go
 from opdkit.reporting.terminal import terminal_reporter
 from opdkit.study.control import ControlStudy
-from opdkit.study.control.findings import Results, claims
+from opdkit.study.control.findings import Results, claims, tables
 from opdkit.study.control.policy import Policies, initial, normal_noise, walk
 from opdkit.study.control.settings import TASKS, Body, Episode, Learning
 from opdkit.study.control.students import Distillation, leave_out_non_finite, micro_batch_variance
@@ -219,6 +219,35 @@ def pretended(ratio: float, ends: dict[float, float]) -> Results:
 )
 def test_verdicts_follow_the_numbers(ratio: float, ends: dict[float, float], verdicts: list[str]) -> None:
     assert [claim.verdict for claim in claims(pretended(ratio, ends))] == verdicts
+
+
+def test_students_that_break_are_told_and_the_rest_is_kept(tmp_path: Path) -> None:
+    """No number where there is none, and no crash: a diverged seed loses its claims, not the study."""
+    results = pretended(1.5, {0.0: 0.1, 0.75: 0.1, 1.0: 3.0})
+    variance, student = results.numbers["variance"].clone(), results.numbers["student_positions"].clone()
+    variance[:, 2, 0], student[:, 2, 0] = float("inf"), float("nan")
+    broken = replace(results, numbers={**results.numbers, "variance": variance, "student_positions": student})
+    found = claims(broken)
+    assert found[1].verdict == "partly"  # gamma = 0.75 still shows
+    assert "not finite" in found[1].measured
+    assert found[3].verdict == "reproduced"  # an episode without an end has not ended at the goal
+    shown = tables(broken)
+    assert "not finite" in shown["success"].markdown()
+    pytest.importorskip("matplotlib")
+    from opdkit.study.control.figures import draw
+
+    for name, picture in draw(broken).items():
+        picture.figure.savefig(tmp_path / f"{name}.png")
+
+
+def test_one_seed_shows_nothing_for_sure() -> None:
+    results = pretended(1.5, {0.0: 0.1, 0.75: 0.1, 1.0: 3.0})
+    one = {name: value[..., :1] for name, value in results.numbers.items() if value.dim() == 3}
+    one["skipped"] = results.numbers["skipped"][:, :1]
+    walks = {name: value[:, :, :1] for name, value in results.numbers.items() if name.endswith("positions")}
+    ends = {"ends": results.numbers["ends"][:, :, :, :1]}
+    alone = replace(results, seeds=[1], numbers={**one, **walks, **ends})
+    assert [claim.verdict for claim in claims(alone)] == ["holds", "not reproduced", "reproduced", "partly", "fails"]
 
 
 def test_iterations_to_success_last() -> None:

@@ -101,16 +101,18 @@ def _visits(results: Results) -> Picture:
     figure.colorbar(image, ax=axes, label="share of episodes at that step", shrink=0.8)
     return Picture(
         figure,
-        "Where evaluation episodes go, all seeds together; dashed: the goal. Beyond ±6 they are counted at the edge.",
+        "Where evaluation episodes go, all seeds together; dashed: the goal. Positions beyond ±6 are counted at the "
+        "edge; episodes whose positions are no numbers are left out.",
     )
 
 
 def _heat(axis: Any, position: Tensor) -> Any:
     """position f32[seeds, N, T + 1]."""
-    paths = position.flatten(0, 1).clamp(-_EDGE + 1e-6, _EDGE - 1e-6)
+    paths = position.flatten(0, 1)
+    paths = paths[~paths.isnan().any(1)].clamp(-_EDGE + 1e-6, _EDGE - 1e-6)
     counts = torch.stack([torch.histc(paths[:, t], _BINS, -_EDGE, _EDGE) for t in range(paths.shape[1])], 1)
     return axis.imshow(
-        (counts / len(paths)).numpy(), origin="lower", aspect="auto", cmap="cividis", vmin=0.0, vmax=0.5,
+        (counts / max(len(paths), 1)).numpy(), origin="lower", aspect="auto", cmap="cividis", vmin=0.0, vmax=0.5,
         extent=(-0.5, paths.shape[1] - 0.5, -_EDGE, _EDGE), interpolation="nearest",
     )  # fmt: skip
 
