@@ -186,7 +186,8 @@ class TokenLoss:
 @dataclass(frozen=True)
 class Verdict:
     """A grader's word on one response. `extracted` is the answer it read, None where there was none;
-    `status` is "ok", or why no grade was possible ("timeout", "crashed", "too_long", "too_complex", "no_answer")."""
+    `status` is "ok", or why no grade was possible ("no_answer", "too_long", "too_complex", "not_text", "other_turn",
+    "timeout", "crashed")."""
 
     correct: bool
     extracted: str | None = None

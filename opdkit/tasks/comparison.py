@@ -20,6 +20,9 @@ _DEPTH_LIMIT = 12
 _ROOTS_LIMIT = 30
 _SIGNIFICANT_DIGITS = 6
 _SENTENCE_WORDS = 6
+_CHOICE = re.compile(r"\(?([A-J])\s*(?:[).:]|\)\s*[.:])\s*(\S.*)$", re.DOTALL)  # `(C) 12`: a choice with its text
+_LIST_SIGN = re.compile(r",\s*(?:and|or)\s+|,|\s+(?:and|or)\s+|\\text\s*\{\s*(?:and|or)\s*\}")
+_CHOICE_LETTER = re.compile(r"\b[A-J]\b")
 _PROSE = re.compile(r"[A-Za-z][A-Za-z ,.'!?-]*")
 _WORD = re.compile(r"[A-Za-z]{4,}")
 _MATH_WORDS = frozenset(["sqrt", "sinh", "cosh", "tanh", "infty", "infinity"])
@@ -55,13 +58,29 @@ def equal_at_once(answer: str, reference: str) -> bool | None:
 
 def _equal_texts(answer: str, reference: str, reference_is_number: bool) -> bool | None:
     words, gold_words = read_text(answer), read_text(reference)
+    if gold_words is not None and len(gold_words) == 1 and (choice := _CHOICE.match(_unmarked(answer))):
+        return choice.group(1).casefold() == gold_words and not _CHOICE_LETTER.search(choice.group(2))
     if gold_words is not None and words == gold_words:
+        return True
+    ours, gold = _word_list(answer), _word_list(reference)
+    if len(gold) > 1 and ours == gold:
         return True
     if is_marked_text(reference) and gold_words is not None:
         return False
     if _is_prose(answer) and (reference_is_number or len(answer.split()) >= _SENTENCE_WORDS):
         return False
     return None
+
+
+def _word_list(text: str) -> list[str]:
+    """`\\text{red}, \\text{blue} and green` as its words in order, nothing where an entry is no word."""
+    words = [read_text(entry.strip()) for entry in _LIST_SIGN.split(text)]
+    return [] if None in words else sorted(filter(None, words))
+
+
+def _unmarked(answer: str) -> str:
+    """The answer without `\\text{...}` and the like around parts of it."""
+    return re.sub(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}", r"\1", answer).strip()
 
 
 def _is_prose(answer: str) -> bool:

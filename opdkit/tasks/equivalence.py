@@ -8,16 +8,24 @@ from functools import lru_cache
 from typing import Any
 
 from math_verify import LatexExtractionConfig, parse, verify
-from sympy import Expr, Interval, Rational, Union
+from sympy import And, Basic, Expr, FiniteSet, Float, I, Interval, Or, Rational, S, Set, Symbol, Union, simplify
+from sympy.core.relational import Relational
 
 from opdkit.tasks.normal_form import split_assignment
 
 _CONFIG = (LatexExtractionConfig(boxed_match_priority=0),)
 _JOINED = re.compile(r"\\text\s*\{\s*(?:and|or)\s*\}|\s+(?:and|or)\s+|,\s*(?:and|or)\s+")
+_WORDED = re.compile(r"\\(?:text|mathrm)\s*\{([^{}]*\d[^{}]*)\}")
+_NAMED = re.compile(r"\s*([A-Za-z](?:_\{?\w+\}?)?)\s*=(?![=<>])([^=]+)")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _SPACED_DIGITS = re.compile(r"\d\s+\d")  # two numbers side by side, which math-verify would add
 _PRIMES = (11, 13, 17, 19, 23, 29)
-_CLEARLY_APART = 1e-5
+_CLEARLY_APART, _ALIKE = 1e-5, 1e-12
 _REWRITES = (
+    (
+        re.compile(r"\\(sin|cos|tan|cot|sec|csc)\s*[({]?\s*(\d+(?:\.\d+)?)\s*\^\s*\\circ\s*[)}]?"),
+        r"\\\1(\\frac{\2\\pi}{180})",
+    ),
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"\*"), r" \\cdot "),
     (re.compile(r"(?<![A-Za-z\\])(pi|infty)(?![A-Za-z])"), r"\\\1 "),
@@ -40,7 +48,41 @@ def equivalent(answer: str, reference: str) -> bool:
     gold, ours = _parse(_prepare(reference)), _parse(_prepare(answer))
     if not gold or not ours or not _kinds_agree(answer, reference) or _refuted(gold[0], ours[0]):
         return False
-    return verify(gold, ours, timeout_seconds=None)
+    if isinstance(gold[0], Interval | Union) != isinstance(ours[0], Interval | Union):
+        solutions = _solutions(gold[0]), _solutions(ours[0])
+        if solutions[0] is not None and solutions[1] is not None:
+            return solutions[0] == solutions[1]
+    return verify(gold, ours, timeout_seconds=None) or _equal_exactly(gold[0], ours[0])
+
+
+def _solutions(parsed: object) -> Set | None:
+    """The real numbers that an inequality in one unknown, or several joined by "or", or an interval, allows."""
+    if isinstance(parsed, Interval | Union):
+        return _exact(parsed)
+    parts = parsed.args if isinstance(parsed, FiniteSet) else [parsed]
+    if not parts or not all(isinstance(part, Relational | And | Or) for part in parts):
+        return None
+    if len({symbol for part in parts for symbol in part.free_symbols}) != 1:
+        return None
+    try:
+        real = [part.subs({symbol: Symbol("x", real=True) for symbol in part.free_symbols}) for part in parts]
+        return Union(*[S.Reals.intersect(_exact(part).as_set()) for part in real])
+    except (NotImplementedError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _equal_exactly(gold: object, ours: object) -> bool:
+    """Equality with decimals taken as the fractions that they are, or to twelve digits where they became roots."""
+    if not isinstance(gold, Expr) or not isinstance(ours, Expr) or not (gold - ours).has(Float):
+        return False
+    if gold.is_number and ours.is_number:
+        values = [complex(side.evalf(20)) for side in (gold, ours)]
+        return abs(values[0] - values[1]) <= _ALIKE * max(map(abs, values))
+    return simplify(_exact(gold) - _exact(ours)) == 0
+
+
+def _exact(parsed: Any) -> Any:
+    return parsed.xreplace({number: Rational(str(number)) for number in parsed.atoms(Float)})
 
 
 def _refuted(gold: object, ours: object) -> bool:
@@ -57,17 +99,27 @@ def _refuted(gold: object, ours: object) -> bool:
         return False
     try:
         values = [complex(side.subs(point).evalf(15)) for side in (gold, ours)]
+        difference, size = abs(values[0] - values[1]), max(map(abs, values))
     except (TypeError, ValueError, OverflowError, ZeroDivisionError, AttributeError):
         return False
-    difference, size = abs(values[0] - values[1]), max(map(abs, values))
     return isfinite(size) and difference > _CLEARLY_APART * max(size, 1.0)
 
 
 def _prepare(text: str) -> str:
-    text = _JOINED.sub(", ", text)
+    text = _without_name(_JOINED.sub(", ", _WORDED.sub(r" \1 ", text)))
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     return _root_braces(text).strip()
+
+
+def _without_name(text: str) -> str:
+    """`k=2, k=3` and `k=2, 3` as `2, 3`: the values of one unknown."""
+    entries = text.split(",")
+    named = [_NAMED.fullmatch(entry) for entry in entries]
+    names = {match.group(1) for match in named if match}
+    if len(entries) < 2 or len(names) != 1 or any("=" in e and not m for e, m in zip(entries, named, strict=True)):
+        return text
+    return ",".join(match.group(2) if match else entry for entry, match in zip(entries, named, strict=True))
 
 
 def _root_braces(text: str) -> str:
@@ -85,13 +137,31 @@ def _root_braces(text: str) -> str:
 
 @lru_cache(maxsize=256)
 def _parse(text: str) -> list[Any]:
-    return parse(f"\\boxed{{{text}}}", extraction_config=_CONFIG, parsing_timeout=0)
+    found = parse(f"\\boxed{{{text}}}", extraction_config=_CONFIG, parsing_timeout=0)
+    return [_with_imaginary_unit(part) for part in found]
+
+
+def _with_imaginary_unit(parsed: Any) -> Any:
+    """math-verify reads `i` as one symbol or another, by what stands around it."""
+    if not isinstance(parsed, Basic):
+        return parsed
+    return parsed.xreplace({symbol: I for symbol in parsed.free_symbols if getattr(symbol, "name", "") == "i"})
 
 
 def _kinds_agree(answer: str, reference: str) -> bool:
-    """A tuple is not the set of its entries: math-verify reads a bare list as a set, so `(2,1)` would pass as `1,2`."""
+    """What math-verify, which reads a bare list as a set, would let pass: `(2,1)` as `1,2`, and `1,1,2` as `1,2`."""
+    if _repetitions(answer) != _repetitions(reference):
+        return False
     kinds = {kind for kind in (_kind(answer), _kind(reference)) if kind}
     return kinds != {"tuple", "set"}
+
+
+def _repetitions(text: str) -> int:
+    """How many entries of a bare list stand in it before."""
+    if text.lstrip().startswith(("(", "[", "\\{", "\\begin")):
+        return 0
+    entries = ["".join(entry.split()) for entry in _JOINED.sub(",", _THOUSANDS.sub("", text)).split(",")]
+    return len(entries) - len(set(entries))
 
 
 def _kind(text: str) -> str | None:

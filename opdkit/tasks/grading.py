@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +17,12 @@ from opdkit.types import Verdict
 RESPONSE_LIMIT = 500_000
 _KEPT_CHARACTERS = 300
 _CACHE_LIMIT = 50_000
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_TURN = re.compile(
+    r"<\|(?:im_start|im_end|im_sep|eot_id|start_header_id|end_header_id|begin_of_text|end_of_text|endoftext|end"
+    r"|user|assistant|system)\|>|<(?:start|end)_of_turn>|\[/?INST\]"
+)
+_END_OF_TURN = re.compile(rf"(?:\s*(?:{_TURN.pattern}|</s>))+\s*$")
 
 _lock = threading.Lock()
 _pools: dict[int, WorkerPool] = {}
@@ -26,8 +33,10 @@ def grade_mathematics(pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
     """Verdicts on (response, reference) pairs, where the reference is the bare gold answer.
 
     The status is "ok" where the verdict is a judgement, also on a wrong answer; "no_answer" where the response
-    gives none; "too_long" (response above 500,000 or answer above 1,000 characters) and "too_complex" (nested or
-    large beyond any sane answer) where algebra was not tried; "timeout" and "crashed" where it was given up.
+    gives none; "not_text" (lone surrogates) and "other_turn" (a chat's marker before the end: the response went on
+    into another turn) where it is not read at all; "too_long" (response above 500,000 or answer above 1,000
+    characters) and "too_complex" (nested or large beyond any sane answer) where algebra was not tried; "timeout" and
+    "crashed" where it was given up.
     """
     verdicts: list[Verdict | None] = []
     open_questions: list[tuple[int, str, dict[str, str]]] = []
@@ -53,6 +62,11 @@ def extract_or_refuse(response: str, limit: int = 2 * ANSWER_LIMIT) -> tuple[str
     """The answer of a response, or ("", the verdict) where it gives none of up to `limit` characters."""
     if len(response) > RESPONSE_LIMIT:
         return "", Verdict(False, None, "too_long")
+    if _LONE_SURROGATE.search(response):
+        return "", Verdict(False, None, "not_text")
+    response = _END_OF_TURN.sub("", response)
+    if _TURN.search(response):
+        return "", Verdict(False, None, "other_turn")
     extracted = extract_answer(response)
     if extracted is None or not tidy(extracted[: 4 * ANSWER_LIMIT]):
         return "", Verdict(False, None, "no_answer")

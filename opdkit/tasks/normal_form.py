@@ -10,6 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 
+from opdkit.tasks.notation import mark_repetition, power_of_ten, unify
 from opdkit.tasks.symbols import LATEX_OF_SYMBOLS
 from opdkit.tasks.units import CURRENCIES, canonical_unit
 
@@ -17,18 +18,28 @@ _SPACING = re.compile(
     r"(?<!\\)\\(?:[,;:! ]|quad\b|qquad\b|displaystyle\b|left\b\.?|right\b\.?|big[lr]?\b|Big[lr]?\b)|~"
 )
 _DIGIT_GAP = re.compile(r"(?<=\d)\\[,!;: ](?=\d{3}(?!\d))")
-_WRAPPERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ('"', '"'), ("`", "`"))
+_WRAPPERS = (
+    ("$$", "$$"),
+    ("$", "$"),
+    ("\\(", "\\)"),
+    ("\\[", "\\]"),
+    ("**", "**"),
+    ("\\boxed{", "}"),
+    ('"', '"'),
+    ("`", "`"),
+)
 _TEXT = re.compile(
     r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox|operatorname\*?)\s*\{([^{}]*)\}"
 )
 _MEANINGLESS_SPACE = re.compile(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])")
 _ASSIGNMENT = re.compile(r"\s*([A-Za-z](?:_\{?\w+\}?)?(?:\([A-Za-z]\))?|\\[A-Za-z]+)\s*=\s*(?![=<>])([^=]+)$")
+_NAME = re.compile(r"[A-Za-z](?:_\{?\w+\}?)?")
 _FRACTION = r"\\frac\s*(?:\{\s*(-?\d{1,300})\s*\}|(\d))\s*(?:\{\s*(-?\d{1,300})\s*\}|(\d))"
 _DECIMAL = r"((?:\d{1,3}(?:(?:,\d{3})+|(?: \d{3})+)|\d{1,300})?)(\.\d{0,300})?(?:[eE]([-+]?\d{1,3}))?"
 _NUMBER = re.compile(
     rf"\s*([-+]?)\s*(?:([{CURRENCIES}])\s*([-+]?))?\s*"
     rf"(?:(?:(\d{{1,300}})\s*)?{_FRACTION}|(?:(\d{{1,300}})\s+)?(\d{{1,300}})\s*/\s*(\d{{1,300}})|{_DECIMAL})"
-    r"\s*(%|percent\b)?\s*(.*)$",
+    r"\s*(%|percent\b)?\s*(?P<tail>.*)$",
     re.DOTALL,
 )
 
@@ -55,7 +66,7 @@ def tidy(text: str) -> str:
     text = _SPACING.sub(" ", text)
     text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text)
     text = re.sub(r"\^\s*\{\s*\\circ\s*\}", r"^\\circ", text).strip()
-    return _unwrap(text)
+    return unify(_unwrap(mark_repetition(text)))
 
 
 def _unwrap(text: str) -> str:
@@ -72,7 +83,8 @@ def _unwrap(text: str) -> str:
 
 def read_number(tidied: str) -> Number | None:
     """The exact number that a tidied answer is, with its unit; None where it is anything else."""
-    match = _NUMBER.match(_TEXT.sub(_unit_text, tidied) if "\\" in tidied else tidied)
+    text = power_of_ten(_TEXT.sub(_unit_text, tidied) if "\\" in tidied else tidied)
+    match = _NUMBER.match(text)
     if match is None:
         return None
     sign, currency, inner_sign, *parts, percent, tail = match.groups()
@@ -80,8 +92,8 @@ def read_number(tidied: str) -> Number | None:
     if value is None:
         return None
     unit = canonical_unit(tail) if tail else (canonical_unit(currency) if currency else None)
-    if tail and unit is None:
-        return None
+    if tail and (unit is None or (len(tail) == 1 and tail.isalpha() and not text[match.start("tail") - 1].isspace())):
+        return None  # `5 m` is a length, `5m` a product
     if (sign == "-") != (inner_sign == "-"):
         value = -value
     decimals = max(len(parts[9] or "") - 1, 0)
@@ -122,9 +134,15 @@ def is_marked_text(tidied: str) -> bool:
 
 
 def split_assignment(tidied: str) -> tuple[str | None, str]:
-    """`x = 5` as ("x", "5"); (None, text) for anything that is not one assignment."""
-    match = _ASSIGNMENT.match(tidied) if "=" in tidied else None
-    return (match.group(1), match.group(2).strip()) if match else (None, tidied)
+    """`x = 5` and `5 = x` as ("x", "5"); (None, text) for anything that is not one assignment."""
+    if "=" not in tidied:
+        return None, tidied
+    if match := _ASSIGNMENT.match(tidied):
+        return match.group(1), match.group(2).strip()
+    left, _, right = tidied.rpartition("=")
+    if _NAME.fullmatch(right.strip()) and read_number(left.strip()) is not None:
+        return right.strip(), left.strip()
+    return None, tidied
 
 
 def compact(tidied: str) -> str:

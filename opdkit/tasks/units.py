@@ -14,6 +14,8 @@ _SYNONYMS = {
     "pound": ("pound", "£", "gbp", "lb"),
     "yen": ("yen", "¥"),
     "rupee": ("rupee", "₹"),
+    "nanometre": ("nanometre", "nanometer", "nm"),
+    "micrometre": ("micrometre", "micrometer", "\\mu m", "\N{GREEK SMALL LETTER MU}m"),
     "millimetre": ("millimetre", "millimeter", "mm"),
     "centimetre": ("centimetre", "centimeter", "cm"),
     "metre": ("metre", "meter", "m"),
@@ -22,23 +24,46 @@ _SYNONYMS = {
     "foot": ("foot", "feet", "ft"),
     "yard": ("yard", "yd"),
     "mile": ("mile", "mi"),
+    "angstrom": ("angstrom", "angstroms", "\\aa"),
+    "parsec": ("parsec", "pc"),
     "second": ("second", "sec", "s"),
     "minute": ("minute", "min"),
     "hour": ("hour", "hr", "h"),
     "day": ("day",),
+    "revolution": ("revolution", "rev"),
     "week": ("week",),
     "month": ("month",),
     "year": ("year", "yr"),
+    "milligram": ("milligram", "mg"),
     "gram": ("gram", "g"),
     "kilogram": ("kilogram", "kg"),
     "ounce": ("ounce", "oz"),
-    "litre": ("litre", "liter", "l"),
-    "millilitre": ("millilitre", "milliliter", "ml"),
+    "litre": ("litre", "liter", "l", "L"),
+    "millilitre": ("millilitre", "milliliter", "ml", "mL"),
     "radian": ("radian", "rad"),
+    "newton": ("newton", "N"),
+    "joule": ("joule", "J"),
+    "kilojoule": ("kilojoule", "kJ"),
+    "watt": ("watt", "W"),
+    "kilowatt": ("kilowatt", "kW"),
+    "pascal": ("pascal", "Pa"),
+    "atmosphere": ("atmosphere", "atm"),
+    "hertz": ("hertz", "Hz"),
+    "kelvin": ("kelvin", "K"),
+    "volt": ("volt", "V"),
+    "ampere": ("ampere", "amp", "A"),
+    "ohm": ("ohm", "\\omega", "\\Omega"),
+    "coulomb": ("coulomb", "C"),
+    "mole": ("mole", "mol"),
+    "electronvolt": ("electronvolt", "eV", "electron volt"),
+    "erg": ("erg",),
 }
+_QUOTIENTS = {"mph": "mi/h", "kph": "km/h", "kmph": "km/h", "rpm": "revolution/min"}
 _CANONICAL = {name: unit for unit, names in _SYNONYMS.items() for name in names}
-_POWER = re.compile(r"^(.*?)\s*\^\s*\{?\s*([23])\s*\}?$")
+_POWER = re.compile(r"^(.*?)\s*(?:\^|\*\*)\s*\{?\s*(-?[1-9])\s*\}?$")
 _PHRASE = re.compile(r"[A-Za-z]{2,}(?:[ /.-]+[A-Za-z]+){0,2}")
+_SEPARATOR = re.compile(r"\s*(/|\bper\b|\\cdot|\*|(?<=[\w}])\s+(?=[A-Za-z]))\s*")
+_LONGEST = 60
 _NOT_UNITS = frozenset(
     [
         "and",
@@ -71,19 +96,50 @@ _NOT_UNITS = frozenset(
 def canonical_unit(text: str) -> str | None:
     """One name for the unit that `text` is, "" for a phrase of up to three words that is in no table.
 
-    None where it is no unit: a variable, an operator, a longer text. `cm^2`, `square cm` and `sq cm` agree.
+    None where it is no unit: a variable, an operator, a longer text. `cm^2`, `square cm` and `sq cm` agree, and so
+    do `m/s^2`, `m s^{-2}` and `metres per second^2`.
     """
-    text = text.strip().rstrip(".")
+    text = " ".join(text.strip().rstrip(".").split())
+    text = _QUOTIENTS.get(text.lower(), text)
+    single = _simple(text)
+    if single is not None:
+        return single
+    compound = _compound(text) if len(text) <= _LONGEST else None
+    if compound is not None:
+        return compound
+    words = text.lower().split()
+    if _PHRASE.fullmatch(text) and not _NOT_UNITS.intersection(words):
+        return ""
+    return None
+
+
+def _simple(text: str) -> str | None:
     power = ""
     if match := _POWER.match(text):
         text, power = match.group(1).strip(), match.group(2)
     if match := re.match(r"(square|sq\.?|cubic|cu\.?)\s+(.*)$", text, re.IGNORECASE):
         power, text = "2" if match.group(1).lower().startswith("s") else "3", match.group(2)
     lowered = text.lower() if len(text) > 1 else text
-    known = _CANONICAL.get(lowered) or _CANONICAL.get(lowered.removesuffix("s") or lowered)
-    if known is not None:
-        return f"{known}^{power}" if power else known
-    words = lowered.split()
-    if _PHRASE.fullmatch(text) and not _NOT_UNITS.intersection(words):
-        return ""
-    return None
+    known = _CANONICAL.get(text) or _CANONICAL.get(lowered) or _CANONICAL.get(lowered.removesuffix("s") or lowered)
+    if known is None:
+        return None
+    return f"{known}^{power}" if power not in ("", "1") else known
+
+
+def _compound(text: str) -> str | None:
+    """A product or quotient of known units, in an order of its own."""
+    powers: dict[str, int] = {}
+    sign = 1
+    for part in _SEPARATOR.split(text):
+        if part in ("/", "per"):
+            sign = -1
+            continue
+        if part.strip() in ("", "\\cdot", "*"):
+            continue
+        unit = _simple(part.strip("() "))
+        if unit is None:
+            return None
+        name, _, power = unit.partition("^")
+        powers[name] = powers.get(name, 0) + sign * int(power or 1)
+    names = sorted(f"{name}^{power}" if power != 1 else name for name, power in powers.items() if power)
+    return "*".join(names) or None

@@ -9,6 +9,7 @@ import pytest
 from opdkit.tasks import Records
 from opdkit.tasks.grading import RESPONSE_LIMIT, grade_mathematics
 from tests.tasks.grading_cases import DIFFERENT, EQUAL, HOSTILE
+from tests.tasks.notation_cases import ALIKE, NEAR_MISSES
 from tests.tasks.shared import shared_file
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
@@ -28,6 +29,46 @@ def test_equal_answers_are_accepted(gold: str, answer: str) -> None:
 @pytest.mark.parametrize(("gold", "answer"), DIFFERENT)
 def test_different_answers_are_refused(gold: str, answer: str) -> None:
     assert not correct(answer, gold)
+
+
+def test_an_answer_in_another_notation_is_accepted() -> None:
+    verdicts = grade_mathematics([(f"thus \\boxed{{{answer}}}", gold) for gold, answer in ALIKE])
+    assert [pair for pair, verdict in zip(ALIKE, verdicts, strict=True) if not verdict.correct] == []
+    assert {verdict.status for verdict in verdicts} == {"ok"}
+
+
+def test_a_near_miss_is_refused() -> None:
+    verdicts = grade_mathematics([(f"thus \\boxed{{{answer}}}", gold) for gold, answer in NEAR_MISSES])
+    assert [pair for pair, verdict in zip(NEAR_MISSES, verdicts, strict=True) if verdict.correct] == []
+
+
+RESPONSES = [
+    ("\\boxed{5}<|im_end|>", True, "ok"),
+    ("\\boxed{5}</s>\n<|endoftext|>", True, "ok"),
+    ("\\boxed{5}<|im_end|>\n<|im_start|>user\nAnd now?", False, "other_turn"),
+    ("<|im_start|>assistant\n\\boxed{5}<|im_end|>", False, "other_turn"),
+    ("\\boxed{5}<end_of_turn><start_of_turn>user", False, "other_turn"),
+    ("[INST] 2+3 [/INST] \\boxed{5}", False, "other_turn"),
+    ("\\boxed{5}\ud800", False, "not_text"),
+    ("\\boxed{5}\ufffd", True, "ok"),
+    ("\\boxed{5}" + "x" * 1_000_000, False, "too_long"),
+    ("", False, "no_answer"),
+    ("\\boxed{4} no, \\boxed{5}", True, "ok"),
+    ("\\boxed{\\boxed{5}}", True, "ok"),
+    ("\\boxed{5", False, "no_answer"),
+    ("\\boxed{4}, that is \\boxed{5", False, "no_answer"),
+    ("\\boxed{{5}", False, "no_answer"),
+    ("\\boxed{5}}}}", True, "ok"),
+    ("<think>\\boxed{4}</think>\\boxed{5}", True, "ok"),
+    ("<think>\\boxed{5}</think>", True, "ok"),
+    ("\\boxed{" + "5" * 3000 + "}", False, "too_long"),
+]
+
+
+@pytest.mark.parametrize(("response", "correct", "status"), RESPONSES, ids=range(len(RESPONSES)))
+def test_what_a_response_may_hold_beside_its_answer(response: str, correct: bool, status: str) -> None:
+    (verdict,) = grade_mathematics([(response, "5")])
+    assert (verdict.correct, verdict.status) == (correct, status)
 
 
 def test_a_verdict_says_what_was_read_and_why_nothing_was() -> None:
