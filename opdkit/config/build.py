@@ -40,7 +40,16 @@ def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
     check_values(resolved)
     several = {group: _several(group, resolved[group]) for group in ("logger", "diagnostics")}
     cadence = {field.name: resolved[field.name] for field in fields(Cadence)}
-    plain = ("steps", "seed", "temperature", "precision", "gradient_variance", "max_bad_steps", "resume")
+    plain = (
+        "steps",
+        "seed",
+        "student_share",
+        "temperature",
+        "precision",
+        "gradient_variance",
+        "max_bad_steps",
+        "resume",
+    )
     groups = {name: _object(name, resolved[name]) for name in TRAIN_GROUPS}
     experiment = Experiment(
         **{("optimizer" if name == "optim" else name): built for name, built in groups.items()},

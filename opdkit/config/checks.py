@@ -46,6 +46,9 @@ def check_values(resolved: Mapping[str, Any]) -> None:
     if resolved["precision"] not in ("float32", "bfloat16"):
         wrong = str(resolved["precision"])
         raise UserError(refusal(f"precision={wrong}", "no such precision", wrong, ("float32", "bfloat16")))
+    share = resolved.get("student_share", 1.0)
+    if not 0.0 <= share <= 1.0:
+        raise UserError(f"student_share={share}: must be between 0 and 1")
     if "temperature" in resolved:
         _check_temperature(resolved["temperature"])
     if "batch" in resolved:

@@ -71,6 +71,7 @@ class TrainConfig:
     seed: int = MISSING
     run_dir: str | None = None
     resume: bool = False
+    student_share: float = MISSING
     temperature: float = MISSING
     batch: Batch = field(default_factory=Batch)
     eval_every: int = MISSING

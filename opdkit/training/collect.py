@@ -70,8 +70,13 @@ class Collector:
         self.student.module.eval()
         with self.accelerator.autocast():
             return experiment.rollout.generate(
-                self.student, problems, experiment.sampler, experiment.temperature, seeds
+                self._writer(step), problems, experiment.sampler, experiment.temperature, seeds
             )
+
+    def _writer(self, step: int) -> LanguageModel:
+        """Who writes the rollouts of a step: the student, or, off-policy for the rest of the steps, the teacher (GKD)."""
+        drawn = derive_seed(self.experiment.seed, "writer", step) / 2**63
+        return self.student if drawn < self.experiment.student_share else self.teacher.model
 
     def _text(self, rollout: Rollout) -> list[str]:
         lengths = rollout.mask.sum(dim=1).tolist()

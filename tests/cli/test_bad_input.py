@@ -65,6 +65,7 @@ TYPED: list[tuple[str, list[str]]] = [
     ("train temperature=warm", ["temperature=warm: the value must be a number"]),
     ("train resume=perhaps", ["resume=perhaps: the value must be true or false"]),
     ("train batch=4", ["batch=4"]),
+    ("train student_share=1.5", ["student_share=1.5: must be between 0 and 1"]),
     ("train objective.k=many", ["objective.k=many: must be a whole number"]),
     ("train optim.lr=fast", ["optim.lr=fast: must be a number"]),
     ("train optim.betas=[0.9]", [r"optim.betas=\[0.9\]: must be a list of 2"]),
