@@ -71,7 +71,8 @@ class Experiment:
     """One training run. The groups' objects are light: nothing is loaded before `training` asks for it.
 
     `loggers` maps a name to a logger's description (see `opdkit.loggers`), `diagnostics` a name to a diagnostic of the
-    failure modes (see `opdkit.diagnostics`); `student_share` is the share of steps that the student writes itself; `probe` are the settings of the gradient's probe; `gradient_variance` is a
+    failure modes (see `opdkit.diagnostics`); `probe` are the settings of the gradient's probe; `student_share` is the
+    share of steps that the student writes itself; `gradient_variance` is a
     regular expression of the parameter names whose gradient variance is measured, None measures none; `resolved` is
     the configuration as plain values, for config.yaml.
     """

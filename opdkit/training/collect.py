@@ -74,7 +74,7 @@ class Collector:
             )
 
     def _writer(self, step: int) -> LanguageModel:
-        """Who writes the rollouts of a step: the student, or, off-policy for the rest of the steps, the teacher (GKD)."""
+        """Who writes the rollouts of a step: the student, or in the other steps, off-policy, the teacher (GKD)."""
         drawn = derive_seed(self.experiment.seed, "writer", step) / 2**63
         return self.student if drawn < self.experiment.student_share else self.teacher.model
 
