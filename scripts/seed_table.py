@@ -31,7 +31,15 @@ def read(folder: Path) -> tuple[str, int, dict[str, Any]]:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except OSError as error:
         sys.exit(f"{folder} is no finished run: {error.strerror} ({Path(str(error.filename)).name})")
-    return config["objective"]["_target_"].rsplit(".", 1)[-1], config["seed"], summary
+    return label(config["objective"]), config["seed"], summary
+
+
+def label(objective: dict[str, Any]) -> str:
+    """A short name of a resolved objective: its support, k and tail, or its class."""
+    if "support" not in objective:
+        return str(objective["_target_"]).rsplit(".", 1)[-1]
+    parts = [objective["support"], objective.get("k"), objective.get("tail"), objective["estimator"]]
+    return ", ".join(str(part) for part in parts if part is not None)
 
 
 def main(folders: Sequence[str]) -> None:
