@@ -213,7 +213,7 @@ def test_without_renormalising_the_optimum_leaves_the_support():
         value = ask(objective, world).value.sum()
         descent.zero_grad()
         value.backward()
-        return value
+        return value.detach()
 
     descent.step(loss)
     value = loss()
