@@ -45,7 +45,9 @@ def _lines(axis: Any, results: Results, iterations: list[int], found: Tensor) ->
         axis.plot(iterations, 10 ** curve.mean(1), label=f"γ = {gamma:g}", **style)
         low, high = 10 ** curve.min(1).values, 10 ** curve.max(1).values
         axis.fill_between(iterations, low, high, color=look["color"], alpha=0.15, linewidth=0)
-    axis.set(yscale="log", xlabel="iteration")
+    axis.set_xlabel("iteration")
+    if found.isfinite().any():  # else every student diverged, and there is nothing to scale
+        axis.set_yscale("log")
 
 
 def _variance(results: Results) -> Picture:
