@@ -170,7 +170,8 @@ def _success(results: Results) -> Table:
             shown = ", ".join(f"{value:.2f}" for value in by_seed)
             skipped = int(results.numbers["skipped"][column].sum())
             rows.append([
-                gamma, task.name, shown, found.cut(0.0, 1.0).text(), estimate(distance[place, column].tolist()).text(), skipped,
+                gamma, task.name, shown, found.cut(0.0, 1.0).text(),
+                estimate(distance[place, column].tolist()).text(), skipped,
             ])  # fmt: skip
     seeds = ", ".join(map(str, results.seeds))
     columns = (
