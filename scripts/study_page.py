@@ -22,10 +22,10 @@ from their tables, by rules that stand in the code and were fixed before the fir
 what a study checks or adds itself. On one core that also did other work the tabular study took half a minute,
 the control study four minutes for three seeds.
 
-The control study's teacher settings were chosen by looking at the teachers alone; the student's were chosen once and not
-changed. The other learning rate, SGD and the teachers without effort, which reach the goal in one jump, were listed before
-any of them was run; ten seeds followed because one of three had drifted with the jumping teachers. What is said of a
-single seed and of numbers that are not finite was settled later, and changes no verdict here.
+The control study's teacher settings were chosen by looking at the teachers alone; the student's were chosen once and
+not changed. The other learning rate, SGD and the teachers without effort, which reach the goal in one jump, were listed
+before any of them was run; ten seeds followed because one of three had drifted with the jumping teachers. What is said
+of a single seed and of numbers that are not finite was settled later, and changes no verdict here.
 """
 
 
