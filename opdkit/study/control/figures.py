@@ -88,7 +88,7 @@ def _same_rollouts(results: Results) -> Picture:
 def _visits(results: Results) -> Picture:
     shown = [gamma for gamma in _MAPPED if gamma in results.gammas]
     figure, axes = panels(1 + len(shown), len(TASKS), width=2.5, height=2.3)
-    image = None
+    image: Any = None
     for place, task in enumerate(TASKS):
         maps = [("teachers", results.numbers["teacher_positions"][place, 0])]
         maps += [
