@@ -1,4 +1,4 @@
-"""How figures look: one style, colours that colour-blind readers can tell apart, no state shared between figures.
+"""How figures look: one style, colours that colour-blind readers can tell apart, no pyplot.
 
 Matplotlib is imported here and in the studies' figures alone, and only when they are drawn.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-_STYLE = {
+_STYLE: Any = {
     "font.size": 9.0,
     "axes.spines.top": False,
     "axes.spines.right": False,

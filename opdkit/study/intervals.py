@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
+_LARGE = 1e4
 _PANELS = 2_000
 _HALVINGS = 60
 
@@ -25,9 +26,16 @@ class Estimate:
         """`1.23 (1.10 to 1.36)`, the mean alone where there is no interval, `not finite` where there is no mean."""
         if math.isnan(self.mean):
             return "not finite"
-        if math.isnan(self.low):
-            return f"{self.mean:.{digits}f}"
-        return f"{self.mean:.{digits}f} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+        middle, low, high = (_shown(value, digits) for value in (self.mean, self.low, self.high))
+        return middle if math.isnan(self.low) else f"{middle} ({low} to {high})"
+
+    def cut(self, least: float, most: float) -> Estimate:
+        """The same with its limits inside what the quantity can be."""
+        return replace(self, low=max(self.low, least), high=min(self.high, most))
+
+
+def _shown(value: float, digits: int) -> str:
+    return f"{value:.2g}" if abs(value) >= _LARGE else f"{value:.{digits}f}"
 
 
 def estimate(values: Sequence[float]) -> Estimate:

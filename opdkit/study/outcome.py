@@ -81,7 +81,7 @@ class Outcome:
             (c.statement, c.rule, c.measured, f"**{c.verdict}**") for c in self.claims
         ])  # fmt: skip
         parts = [f"# {self.title}\n", f"`{command}`\n", self.opening.strip() + "\n", claims.markdown()]
-        parts += [f"![{p.caption}]({stem}.png)\n\n{p.caption}\n" for stem, p in self.pictures.items()]
+        parts += [f"![{stem}]({stem}.png)\n\n{p.caption}\n" for stem, p in self.pictures.items()]
         for stem, table in self.tables.items():
             if table.shown:
                 parts.append(f"## {table.title}\n\n{table.markdown()}\n([{stem}.csv]({stem}.csv))\n")

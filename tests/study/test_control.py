@@ -238,6 +238,10 @@ def test_students_that_break_are_told_and_the_rest_is_kept(tmp_path: Path) -> No
 
     for name, picture in draw(broken).items():
         picture.figure.savefig(tmp_path / f"{name}.png")
+    nothing = {**broken.numbers, "variance": torch.zeros_like(variance)}
+    nothing |= {"same_policy": nothing["variance"], "student_positions": torch.full_like(student, float("nan"))}
+    for name, picture in draw(replace(results, numbers=nothing)).items():
+        picture.figure.savefig(tmp_path / f"{name}.png")
 
 
 def test_one_seed_shows_nothing_for_sure() -> None:

@@ -32,6 +32,8 @@ def test_one_value_has_no_interval_and_none_is_refused() -> None:
     assert (alone.mean, alone.text()) == (2.0, "2.00")
     assert math.isnan(alone.low)
     assert estimate([1.0, 2.0, 3.0]).text() == "2.00 (-0.48 to 4.48)"
+    assert estimate([1.0, 2.0, 3.0]).cut(0.0, 4.0).text() == "2.00 (0.00 to 4.00)"
+    assert estimate([123456.0]).text() == "1.2e+05"
     assert estimate([1.0, math.inf]).text() == "not finite"
     assert math.isnan(estimate([1.0, math.nan, 2.0]).low)
     with pytest.raises(ValueError, match="no values"):

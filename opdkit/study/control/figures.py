@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -38,14 +39,20 @@ def smoothed(values: Tensor, width: int = _SMOOTHED) -> Tensor:
 
 
 def _lines(axis: Any, results: Results, iterations: list[int], found: Tensor) -> None:
-    """Mean over seeds of a log10 curve, and the range of the seeds. found f64[iterations, gammas, seeds]."""
+    """Mean over seeds of a log10 curve, and the range of the seeds. found f64[iterations, gammas, seeds].
+
+    A student that went to where float32 sees no move has no variance at all; it is left out of the mean from there.
+    """
+    found = torch.where(found.isfinite(), found, math.nan)
     for column, (gamma, look) in enumerate(looks(results.gammas).items()):
         curve = found[:, column]
         style = look | {"markevery": max(len(iterations) // 8, 1)}
-        axis.plot(iterations, 10 ** curve.mean(1), label=f"γ = {gamma:g}", **style)
+        axis.plot(iterations, 10 ** curve.nanmean(1), label=f"γ = {gamma:g}", **style)
         low, high = 10 ** curve.min(1).values, 10 ** curve.max(1).values
         axis.fill_between(iterations, low, high, color=look["color"], alpha=0.15, linewidth=0)
-    axis.set(yscale="log", xlabel="iteration")
+    axis.set_xlabel("iteration")
+    if found.isfinite().any():  # else every student diverged, and there is nothing to scale
+        axis.set_yscale("log")
 
 
 def _variance(results: Results) -> Picture:
@@ -81,7 +88,7 @@ def _same_rollouts(results: Results) -> Picture:
 def _visits(results: Results) -> Picture:
     shown = [gamma for gamma in _MAPPED if gamma in results.gammas]
     figure, axes = panels(1 + len(shown), len(TASKS), width=2.5, height=2.3)
-    image = None
+    image: Any = None
     for place, task in enumerate(TASKS):
         maps = [("teachers", results.numbers["teacher_positions"][place, 0])]
         maps += [
@@ -124,9 +131,9 @@ def _success(results: Results) -> Picture:
         for column, look in enumerate(looks(results.gammas).values()):
             by_seed = success[place, column].tolist()
             found = estimate(by_seed)
-            low, high = max(found.low, 0.0), min(found.high, 1.0)
+            found = found.cut(0.0, 1.0)
             if found.count > 1:
-                axis.plot([column, column], [low, high], color=look["color"], linewidth=2.0)
+                axis.plot([column, column], [found.low, found.high], color=look["color"], linewidth=2.0)
             axis.plot(column, found.mean, look["marker"], color=look["color"], markersize=7)
             axis.plot([column + 0.18] * len(by_seed), by_seed, ".", color="#555555", markersize=4)
         axis.set_xticks(range(len(results.gammas)), [f"{gamma:g}" for gamma in results.gammas])

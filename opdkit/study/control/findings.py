@@ -133,7 +133,7 @@ def _drifts(results: Results) -> Claim:
         "γ = 1 drifts",
         f"success (mean of both tasks) at least {DRIFTS:g} below γ = 0's, and the 95 % interval of the paired "
         "difference above 0 (partly: without the interval)",
-        f"difference {gap.text()}; at γ = 1 episodes end {distance:.2f} from the goal in the mean",
+        f"difference {gap.text()}; at γ = 1 episodes end {distance:.3g} from the goal in the mean",
         "reproduced" if large and sure else ("partly" if large else "not reproduced"),
     )
 
@@ -170,11 +170,12 @@ def _success(results: Results) -> Table:
             shown = ", ".join(f"{value:.2f}" for value in by_seed)
             skipped = int(results.numbers["skipped"][column].sum())
             rows.append([
-                gamma, task.name, shown, found.text(), estimate(distance[place, column].tolist()).text(), skipped,
+                gamma, task.name, shown, found.cut(0.0, 1.0).text(),
+                estimate(distance[place, column].tolist()).text(), skipped,
             ])  # fmt: skip
     seeds = ", ".join(map(str, results.seeds))
     columns = (
-        "γ", "task", f"success by seed ({seeds})", "mean (95 %)", "final distance from the goal (95 %)",
+        "γ", "task", f"success by seed ({seeds})", "mean (95 %, cut to 0 and 1)", "final distance from the goal (95 %)",
         "updates left out, both tasks",
     )  # fmt: skip
     return Table(f"Success: episodes that end within {results.success_radius:g} of the goal", columns, rows)

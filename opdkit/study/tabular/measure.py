@@ -92,8 +92,8 @@ def measure(seed: int, grid: Grid) -> dict[str, Tensor]:
 def unpack(piece: Mapping[str, Tensor], part: str) -> Measured:
     """A part of a kept world."""
     ratio, score = piece[f"{part}/bounds"].tolist()
-    names = ("variance", "bias", "gradient")
-    return Measured(*(piece[f"{part}/{name}"] for name in names), Bounds(ratio, score))
+    variance, bias, gradient = (piece[f"{part}/{name}"] for name in ("variance", "bias", "gradient"))
+    return Measured(variance, bias, gradient, Bounds(ratio, score))
 
 
 def _packed(
