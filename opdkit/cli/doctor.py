@@ -19,7 +19,7 @@ from opdkit.reporting.examination import ExaminationView
 HELP = """opdkit doctor [key=value ...]
 
 Takes what `opdkit train` takes, and looks at the models, the teacher and the task together: token ids, special tokens,
-chat templates, tokens of a few rollouts, masks, sampling, memory and time.
+chat templates, tokens of a few rollouts, masks and sampling.
 
 Ends with 0 where a run may start (with or without warnings), with 1 where it may not.
 """
