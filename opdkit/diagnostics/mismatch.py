@@ -92,11 +92,11 @@ class _Groups:
                 int(self.ids[i]),
                 text,
                 int(self.count[i]),
-                cell(self.total[i]),
-                cell(self.total[i] / self.count[i]),
-                cell(self.lowest[i]),
-                cell(self.student[i]),
-                cell(self.teacher[i]),
+                cell(float(self.total[i])),
+                cell(float(self.total[i] / self.count[i])),
+                cell(float(self.lowest[i])),
+                cell(float(self.student[i])),
+                cell(float(self.teacher[i])),
             )
             for i, text in zip(chosen.tolist(), texts, strict=True)
         )

@@ -5,7 +5,7 @@ from opdkit.masking.entropy import EntropySelected
 from opdkit.masking.first_occurrence import FirstOccurrence
 from opdkit.masking.none import NoMask
 from opdkit.masking.pieces import Pieces
-from opdkit.masking.special_spans import SpecialSpans
+from opdkit.masking.special_spans import SpecialSpans, find_spans, split, treated_alike
 
 __all__ = [
     "EntropySelected",
@@ -16,4 +16,7 @@ __all__ = [
     "SpecialSpans",
     "TokenizerLike",
     "Vocabularies",
+    "find_spans",
+    "split",
+    "treated_alike",
 ]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from opdkit.models.chat import ChatFrame
     from opdkit.models.decoding import Decoder
     from opdkit.models.language_model import LanguageModel
-    from opdkit.models.loading import load, load_tokenizer
+    from opdkit.models.loading import load, load_skeleton, load_tokenizer
     from opdkit.models.scorer import Request, Scorer
     from opdkit.models.vocabulary import require_same
 
@@ -23,6 +23,7 @@ _HOMES = {
     "Decoder": "decoding",
     "LanguageModel": "language_model",
     "load": "loading",
+    "load_skeleton": "loading",
     "load_tokenizer": "loading",
     "Request": "scorer",
     "Scorer": "scorer",
@@ -37,6 +38,7 @@ __all__ = [
     "Request",
     "Scorer",
     "load",
+    "load_skeleton",
     "load_tokenizer",
     "require_same",
 ]

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from opdkit.errors import UserError
 from opdkit.heads import Head
+from opdkit.models.template import chat_text
 from opdkit.types import Message
 
 
@@ -53,11 +53,7 @@ class LanguageModel:
 
     def render_text(self, messages: Sequence[Message]) -> str:
         """The text that the chat template makes of a chat that awaits its next answer."""
-        chat = [{"role": message.role, "content": message.content} for message in messages]
-        try:
-            return self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
-        except Exception as error:  # a template is the model's own Jinja and may raise anything
-            raise UserError(f"the chat template of {self.name} refuses the prompt: {first_line(error)}") from error
+        return chat_text(self.tokenizer, messages, self.name)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`, without the stop token and the padding behind it."""
@@ -95,9 +91,3 @@ def read_head(module: Any, vocabulary: int) -> Head:
     bias: Tensor | None = getattr(linear, "bias", None)
     tied = module.get_input_embeddings().weight is linear.weight
     return Head(linear.weight, bias, scale, softcap, min(vocabulary, linear.weight.shape[0]), tied)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, at most 200 characters."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

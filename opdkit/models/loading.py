@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from opdkit.errors import UserError
 from opdkit.heads import support_logits
 from opdkit.hub import cache_where_unreachable
-from opdkit.models.language_model import LanguageModel, first_line, read_head
+from opdkit.models.language_model import LanguageModel, read_head
 from opdkit.models.spec import ModelSpec
+from opdkit.models.template import first_line
 
 
 def load(spec: ModelSpec, device: torch.device | str = "cpu", key: str = "model") -> LanguageModel:
@@ -33,6 +34,17 @@ def load(spec: ModelSpec, device: torch.device | str = "cpu", key: str = "model"
     model = LanguageModel(module, tokenizer, spec.path, module.get_output_embeddings().weight.shape[0])
     check_head(model, key)
     return model
+
+
+def load_skeleton(spec: ModelSpec, key: str = "model") -> LanguageModel:
+    """The model of `spec` on the meta device: its tokenizer, shapes and settings, and no weights.
+
+    Raises UserError as `load` does, but for what only weights can tell.
+    """
+    transformers_logging.set_verbosity_error()
+    tokenizer = _read(lambda: _tokenizer(spec), spec, key)
+    module = _read(lambda: _empty_module(spec), spec, key)
+    return LanguageModel(module, tokenizer, spec.path, module.get_output_embeddings().weight.shape[0])
 
 
 def load_tokenizer(spec: ModelSpec, key: str = "model") -> Any:
@@ -55,6 +67,18 @@ def _module(spec: ModelSpec) -> Any:
         trust_remote_code=spec.trust_remote_code,
         weights_only=True,
     )
+
+
+def _empty_module(spec: ModelSpec) -> Any:
+    where = {"revision": spec.revision or "main", "trust_remote_code": spec.trust_remote_code}
+    config = AutoConfig.from_pretrained(spec.location(), **where)
+    with torch.device("meta"):
+        module = AutoModelForCausalLM.from_config(
+            config, dtype=getattr(torch, spec.dtype), trust_remote_code=spec.trust_remote_code
+        )
+    with suppress(OSError):  # without such a file, what the config says of generation holds
+        module.generation_config = GenerationConfig.from_pretrained(spec.location(), **where)
+    return module
 
 
 def _recompute_activations(module: Any) -> None:

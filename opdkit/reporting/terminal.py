@@ -106,7 +106,7 @@ class PlainReporter:
         self._say(text)
 
     def _say(self, text: str) -> None:
-        print(_printable(text), file=self._stream, flush=True)
+        print(printable(text), file=self._stream, flush=True)
 
 
 class LiveReporter:
@@ -132,7 +132,7 @@ class LiveReporter:
 
     def stage(self, text: str) -> None:
         self._progress.update(
-            self._task, description=escape(_printable(text)), completed=0, total=None, count="", numbers=""
+            self._task, description=escape(printable(text)), completed=0, total=None, count="", numbers=""
         )
 
     def step(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
@@ -146,21 +146,21 @@ class LiveReporter:
         )
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        shown = Table(title=escape(_printable(title)), title_justify="left", title_style="bold")
+        shown = Table(title=escape(printable(title)), title_justify="left", title_style="bold")
         for place, name in enumerate(columns):
-            shown.add_column(escape(_printable(name)), justify="right" if place else "left", no_wrap=not place)
+            shown.add_column(escape(printable(name)), justify="right" if place else "left", no_wrap=not place)
         for row in rows:
-            shown.add_row(*(escape(_printable(cell)) for cell in row))
+            shown.add_row(*(escape(printable(cell)) for cell in row))
         self._console.print(shown, soft_wrap=False)
 
     def note(self, text: str) -> None:
-        self._console.print(_printable(text), markup=False)
+        self._console.print(printable(text), markup=False)
 
     def close(self) -> None:
         """The bar goes; what was printed stays."""
         self._progress.stop()
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Control characters of untrusted text shown, not sent to the terminal."""
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)

@@ -32,10 +32,11 @@ class Observer:
         seen = self._observation(collected)
         scalars: dict[str, float] = {}
         tables: list[Table] = []
-        for diagnostic in self._diagnostics.values() if seen is not None else ():
-            found = diagnostic(seen)
-            scalars |= {f"failure/{name}": value for name, value in found.scalars.items()}
-            tables += found.tables
+        if seen is not None:
+            for diagnostic in self._diagnostics.values():
+                found = diagnostic(seen)
+                scalars |= {f"failure/{name}": value for name, value in found.scalars.items()}
+                tables += found.tables
         return Finding(scalars | {"time/diagnostics_s": time.perf_counter() - started}, tuple(tables))
 
     def samples(self, collected: Collected, count: int) -> list[dict[str, Any]]:

@@ -35,6 +35,11 @@ class ProblemStream:
         """A walk of its own over the same problems in the same order, which begins at the first."""
         return ProblemStream(self._problems, self._render, self._limit, self._seed)
 
+    @property
+    def first(self) -> Problem:
+        """The task's first problem, whatever the order of the walk."""
+        return self._problems[0]
+
     def take(self, count: int) -> list[tuple[Problem, list[int]]]:
         """The next `count` problems with their prompts."""
         taken: list[tuple[Problem, list[int]]] = []

@@ -23,6 +23,7 @@ from opdkit.rollout import HFRollout
 from opdkit.training import checkpoint
 from opdkit.training.answers import ask
 from opdkit.training.card import model_card
+from opdkit.training.examination import warnings_at_start
 from opdkit.training.folder import RunFolder
 from opdkit.training.loop import Loop, Progress
 from opdkit.training.records import Records
@@ -89,6 +90,8 @@ def _train(
         loggers = stack.enter_context(open_loggers(experiment.loggers, folder.path, experiment.resolved, first))
         records = Records(experiment, session, folder, reporter, loggers)
         for warning in getattr(experiment.objective, "warnings", ()):
+            reporter.note(f"warning: {warning}")
+        for warning in warnings_at_start(experiment, session) if found is None else ():
             reporter.note(f"warning: {warning}")
         stop = stack.enter_context(graceful_stop())
         results = {"before": records.benchmark(session.student, 0, "before")}

@@ -1,0 +1,117 @@
+"""The sampler's filter and the temperature as the two models see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from opdkit.doctor.report import Grid, Note, Section, percent
+from opdkit.functional.layout import align_left, rows
+from opdkit.heads.tiles import plan
+from opdkit.models import LanguageModel
+from opdkit.types import Rollout
+
+# Positions looked at, spread over the rollouts, and how many of them hold their logits at a time.
+_POSITIONS = 256
+_BLOCK = 32
+_LITTLE_MASS = 0.5
+_SUPPORT_MASS = 0.95
+
+
+@dataclass(frozen=True)
+class Setting:
+    """sampler: logits f[N, V] -> bool[N, V]; temperature; k: the objective's support, 0 for none."""
+
+    sampler: Callable[[Tensor], Tensor]
+    temperature: float
+    k: int
+
+
+def sampling(student: LanguageModel, teacher: LanguageModel, rollout: Rollout, setting: Setting) -> Section:
+    """Both models on the same prefixes, which the student wrote; all numbers are means over positions."""
+    found = means(student, teacher, rollout, setting)
+    names = {
+        "entropy": "entropy, nats",
+        "likeliest": "probability of the likeliest id",
+        "kept": "ids that the sampler keeps",
+        "kept_mass": "mass on the ids that it keeps of the student",
+        "drawn_kept": "sampled tokens that it keeps",
+        "support_mass": f"mass on the teacher's {setting.k} best ids",
+    }
+    table: list[tuple[str, ...]] = []
+    for name, label in names.items():
+        if f"student_{name}" in found:
+            ours, theirs = found[f"student_{name}"], found[f"teacher_{name}"]
+            plain = name in ("entropy", "kept")
+            table.append((label, *(f"{value:.3g}" if plain else percent(value) for value in (ours, theirs))))
+    mass = found["teacher_kept_mass"]
+    told = f"the ids that the sampler leaves the student hold {percent(mass)} of the teacher's mass"
+    far = "the student's prefixes are far from the teacher's: shorter rollout.max_new_tokens, or a closer teacher"
+    notes = [Note("warning", told, far) if mass < _LITTLE_MASS else Note("ok", told)]
+    support = found.get("student_support_mass", 1.0)
+    if support < _SUPPORT_MASS:
+        told = f"the teacher's {setting.k} best ids hold {percent(support)} of the student's mass"
+        notes.append(Note("warning", told, "a larger k="))
+    title = f"sampling at temperature {setting.temperature:g}, {int(found['positions'])} positions"
+    return Section(title, tuple(notes), (Grid(("", "student", "teacher"), tuple(table)),))
+
+
+@torch.no_grad()
+def means(student: LanguageModel, teacher: LanguageModel, rollout: Rollout, setting: Setting) -> dict[str, float]:
+    """`student_*` and `teacher_*`: what `sampling` shows, and `positions`, how many were looked at."""
+    totals: dict[str, Tensor] = {}
+    positions = 0
+    for tokens, ours, theirs in _blocks(student, teacher, rollout, setting.temperature):
+        positions += len(tokens)
+        allowed = setting.sampler(ours)
+        best = theirs.topk(setting.k, dim=-1).indices if setting.k else None
+        for who, logits in (("student", ours), ("teacher", theirs)):
+            own = allowed if who == "student" else setting.sampler(logits)
+            probability = logits.softmax(dim=-1)
+            values = {
+                "entropy": torch.special.entr(probability).sum(dim=-1),
+                "likeliest": probability.amax(dim=-1),
+                "kept": own.sum(dim=-1).float(),
+                "kept_mass": torch.where(allowed, probability, 0.0).sum(dim=-1),
+                "drawn_kept": own.gather(1, tokens[:, None]).float()[:, 0],
+            }
+            if best is not None:
+                values["support_mass"] = probability.gather(1, best).sum(dim=-1)
+            for name, value in values.items():
+                key = f"{who}_{name}"
+                totals[key] = totals.get(key, torch.zeros((), device=value.device)) + value.double().sum()
+    return {name: float(total) / max(1, positions) for name, total in totals.items()} | {"positions": float(positions)}
+
+
+def _blocks(
+    student: LanguageModel, teacher: LanguageModel, rollout: Rollout, temperature: float
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Sampled ids i64[n] of some positions, and both models' logits f32[n, V] there, divided by the temperature."""
+    per_row = max(1, _POSITIONS // len(rollout.tokens))
+    for row in range(len(rollout.tokens)):
+        part = rows(rollout, row, row + 1)
+        steps = part.mask[0].nonzero()[:, 0]
+        if len(steps) == 0:
+            continue
+        chosen = steps[torch.linspace(0, len(steps) - 1, min(per_row, len(steps)), device=steps.device).long()]
+        hidden = [_hidden(model, part, chosen) for model in (student, teacher)]
+        for start in range(0, len(chosen), _BLOCK):
+            ours, theirs = (
+                _logits(model, states[start : start + _BLOCK], temperature)
+                for model, states in zip((student, teacher), hidden, strict=True)
+            )
+            yield part.tokens[0, chosen[start : start + _BLOCK]], ours, theirs
+
+
+def _hidden(model: LanguageModel, part: Rollout, steps: Tensor) -> Tensor:
+    layout = align_left(part, model.pad_id)
+    hidden = model.body()(input_ids=layout.ids, use_cache=False).last_hidden_state
+    return hidden[0, layout.predictor[0, steps]]
+
+
+def _logits(model: LanguageModel, hidden: Tensor, temperature: float) -> Tensor:
+    walk = plan(hidden, model.head(), temperature)
+    return torch.cat([tile.logits(slice(None)) for tile in walk.tiles()], dim=-1).float()

@@ -1,0 +1,40 @@
+"""The two models as far as their tokenizers and configurations tell them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from opdkit.models import LanguageModel
+
+
+@dataclass(frozen=True)
+class Side:
+    """name: what the user typed; tokenizer; rows: of lm_head, padding included; stop_ids: what ends a response.
+
+    rows and stop_ids are None where only the tokenizer is known.
+    """
+
+    name: str
+    tokenizer: Any
+    rows: int | None = None
+    stop_ids: frozenset[int] | None = None
+
+    @classmethod
+    def of(cls, model: LanguageModel) -> Side:
+        """A model, with its weights or on the meta device."""
+        rows = int(model.module.get_output_embeddings().weight.shape[0])
+        return cls(model.name, model.tokenizer, rows, model.stop_ids)
+
+    def token(self, index: int) -> str:
+        """An id as the tokenizer names it."""
+        found = self.tokenizer.convert_ids_to_tokens(index)
+        return f"id {index}" if found is None else str(found)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Student and teacher."""
+
+    student: Side
+    teacher: Side

@@ -1,0 +1,27 @@
+"""A chat as the text that a tokenizer's template makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from opdkit.errors import UserError
+from opdkit.types import Message
+
+
+def chat_text(tokenizer: Any, messages: Sequence[Message], name: str, *, awaits: bool = True) -> str:
+    """The text of `messages`, with the beginning of the next answer where one is awaited.
+
+    name: of the model, for the error. Raises UserError where the template refuses the messages.
+    """
+    chat = [{"role": message.role, "content": message.content} for message in messages]
+    try:
+        return tokenizer.apply_chat_template(chat, add_generation_prompt=awaits, tokenize=False)
+    except Exception as error:  # a template is the model's own Jinja and may raise anything
+        raise UserError(f"the chat template of {name} refuses the prompt: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, at most 200 characters."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
