@@ -106,7 +106,8 @@ class Experiment:
 @dataclass(frozen=True)
 class Evaluation:
     """One model on one benchmark. `batch_size` counts rollouts; longer prompts than `max_prompt_tokens` are
-    dropped and counted; `resume` goes on with the answers that the folder already holds."""
+    dropped and counted; `resume` goes on with the answers that the folder already holds; `show` names one
+    response that is printed at the end (see `reporting.episodes.SHOWN`)."""
 
     model: Any
     benchmark: Any
@@ -115,4 +116,5 @@ class Evaluation:
     max_prompt_tokens: int
     precision: Precision
     resume: bool
+    show: str | None
     resolved: Mapping[str, Any]

@@ -12,8 +12,10 @@ from opdkit.cli import application
 from opdkit.cli.arguments import read
 from opdkit.cli.run_folder import check_writable, new_folder
 from opdkit.config.build import Origin, build_evaluation
+from opdkit.config.near import refusal
 from opdkit.errors import UserError
 from opdkit.experiment import Evaluation
+from opdkit.reporting.episodes import SHOWN
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,31 @@ def _prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None) -> _
         raise UserError(
             f"run_dir={folder}: already holds {begun.name}; add resume=true to go on, or name another folder"
         )
+    _check_show(evaluation)
     return _Job(evaluation, folder)
+
+
+def _check_show(evaluation: Evaluation) -> None:
+    """An identifier that is none is told before anything runs."""
+    if evaluation.show is None or evaluation.show in SHOWN:
+        return
+    known = [problem.identifier for problem in evaluation.benchmark.problems()]
+    if evaluation.show not in known:
+        choices = (*SHOWN, *known)
+        raise UserError(refusal(f"show={evaluation.show}", "no such response", evaluation.show, choices))
 
 
 def _execute(prepared: _Job) -> float:
     from opdkit.reporting.closing import close_evaluation
+    from opdkit.reporting.episodes import show_response
     from opdkit.reporting.terminal import terminal_reporter
     from opdkit.training.run import evaluate
 
     with terminal_reporter() as reporter:
         summary = evaluate(prepared.evaluation, prepared.folder, reporter)
         close_evaluation(reporter, summary, prepared.folder)
+        if prepared.evaluation.show is not None:
+            show_response(reporter, prepared.folder / "evals" / summary["responses"], prepared.evaluation.show)
     return float(summary["pass@1"])
 
 

@@ -98,6 +98,7 @@ class EvalConfig:
     precision: str = MISSING
     run_dir: str | None = None
     resume: bool = False
+    show: str | None = None
 
 
 @dataclass

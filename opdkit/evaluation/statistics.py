@@ -72,3 +72,24 @@ def bootstrap_interval(
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail])
     return float(low), float(high)
+
+
+def stratified_interval(
+    strata: Sequence[NDArray[np.float64]], seed: int, level: float = 0.95, resamples: int = 10_000
+) -> tuple[float, float]:
+    """The percentile interval of the mean of all values, resampled within each stratum, so that each keeps its share.
+
+    Seeded. Raises ValueError for a stratum without values. Efron and Tibshirani 1993, section 8.3.
+    """
+    if not strata or any(len(values) == 0 for values in strata):
+        raise ValueError("an interval of no values")
+    generator = np.random.default_rng(seed)
+    total = np.zeros(resamples)
+    for values in strata:
+        for start in range(0, resamples, _RESAMPLES_AT_A_TIME):
+            stop = min(start + _RESAMPLES_AT_A_TIME, resamples)
+            chosen = generator.integers(0, len(values), size=(stop - start, len(values)))
+            total[start:stop] += values[chosen].sum(axis=1)
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(total / sum(map(len, strata)), [tail, 1.0 - tail])
+    return float(low), float(high)

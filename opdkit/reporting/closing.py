@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from opdkit.reporting.episodes import episode_tables
 from opdkit.reporting.terminal import Reporter
 
 _COLUMNS = ("", "pass@1", "95 % interval", "truncated", "problems")
@@ -29,7 +30,10 @@ def close_training(reporter: Reporter, summary: Mapping[str, Any], asked: Sequen
 
 def close_evaluation(reporter: Reporter, summary: Mapping[str, Any], folder: Path) -> None:
     """summary: a benchmark's results."""
-    reporter.table(str(summary.get("benchmark")), _COLUMNS, [_row("model", summary)])
+    if "n_crashed" in summary:
+        episode_tables(reporter, summary)
+    else:
+        reporter.table(str(summary.get("benchmark")), _COLUMNS, [_row("model", summary)])
     reporter.note(f"results   {folder / 'evals'}")
 
 

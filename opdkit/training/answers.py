@@ -1,19 +1,22 @@
-"""A model as the callable that a benchmark asks: problems and seeds in, answers out."""
+"""A model as what a benchmark asks: problems and seeds in, answers or transcripts out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator
 
-from opdkit.evaluation import Answer, run_benchmark
+from opdkit.evaluation import POLICIES, Answer, EpisodeBenchmark, play_policy, run_benchmark, run_episodes
 from opdkit.models import LanguageModel
 from opdkit.reporting.terminal import Reporter
-from opdkit.rollout import HFRollout
-from opdkit.types import Problem
+from opdkit.rollout import EpisodeRollout, HFRollout
+from opdkit.tasks.environments import Episode
+from opdkit.training.play import Player, play
+from opdkit.types import Problem, Transcript
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,32 @@ class AnswerWriter:
 
 def ask(
     model: LanguageModel, benchmark: Any, rollout: HFRollout, accelerator: Accelerator, seed: int, folder: Path,
-    reporter: Reporter,
+    reporter: Reporter, baselines: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """The summary of `model` on `benchmark`, written to `folder`."""
+    """The summary of `model` on `benchmark`, written to `folder`; with those of an episode benchmark's `baselines`."""
+    if isinstance(benchmark, EpisodeBenchmark):
+        lengths = (benchmark.max_new_tokens, rollout.max_prompt_tokens, rollout.batch_size)
+        player = Player(model, EpisodeRollout(*lengths), benchmark.sampler, benchmark.temperature, accelerator)
+        return _watch(player, benchmark, seed, folder, reporter, benchmark.baselines if baselines else ())
     sized = replace(rollout, max_new_tokens=benchmark.max_new_tokens)
     writer = AnswerWriter(model, sized, benchmark.sampler, benchmark.temperature, accelerator)
     return run_benchmark(writer, benchmark, seed, folder, reporter.stage)
+
+
+def _watch(
+    player: Player, benchmark: EpisodeBenchmark, seed: int, folder: Path, reporter: Reporter, baselines: Sequence[str]
+) -> dict[str, Any]:
+    """A model's episodes, then those of the policies that it is compared with, in the same games."""
+    with benchmark.open_games() as games:
+
+        def by_model(episodes: Sequence[tuple[Episode, int]]) -> list[Transcript]:
+            return [played.transcript for played in play(player, games, episodes)]
+
+        summary = run_episodes(by_model, benchmark, seed, folder, progress=reporter.stage)
+        for name in baselines:
+            policy = POLICIES[name]
+            by_policy = partial(play_policy, policy, games)
+            once = replace(benchmark, n_samples=1) if policy.uses_gold else benchmark
+            found = run_episodes(by_policy, once, seed, folder, name, reporter.stage)
+            summary.setdefault("baselines", {})[name] = found
+    return summary

@@ -147,6 +147,7 @@ def evaluate(evaluation: Evaluation, run_dir: Path, reporter: Reporter) -> Summa
             rollout = HFRollout(
                 evaluation.benchmark.max_new_tokens, evaluation.max_prompt_tokens, evaluation.batch_size
             )
-            return ask(model, evaluation.benchmark, rollout, accelerator, evaluation.seed, folder.evals, reporter)
+            benchmark, seed = evaluation.benchmark, evaluation.seed
+            return ask(model, benchmark, rollout, accelerator, seed, folder.evals, reporter, baselines=True)
     finally:
         close_session()

@@ -1,0 +1,167 @@
+"""Plays a benchmark's episodes, saves every transcript, and sums up."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opdkit.errors import RunError, UserError
+from opdkit.evaluation.episodes import EpisodeBenchmark
+from opdkit.evaluation.responses import ResponseFile, Row
+from opdkit.evaluation.runner import sample_seed
+from opdkit.evaluation.statistics import bootstrap_interval, stratified_interval
+from opdkit.files import write_whole
+from opdkit.seeding import derive_seed
+from opdkit.tasks.environments import Episode
+from opdkit.types import Transcript
+
+Play = Callable[[Sequence[tuple[Episode, int]]], Sequence[Transcript]]
+
+
+def run_episodes(
+    play: Play,
+    benchmark: EpisodeBenchmark,
+    seed: int,
+    folder: Path,
+    player: str = "",
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """The benchmark's summary, also written to `folder`/<stem>.json; stem is the benchmark's name and the player's.
+
+    play: episodes and one seed for each -> one transcript for each, in order. Transcripts are appended to
+    `folder`/<stem>.responses.jsonl a chunk at a time: called again with the same settings and folder, this goes on
+    after the last whole row. progress is told in words how far it is.
+    Raises UserError where the folder holds transcripts of other settings, RunError where it cannot be written or
+    every episode crashed.
+    """
+    stem = f"{benchmark.name}.{player}" if player else benchmark.name
+    episodes = list(benchmark.problems())
+    requests = [
+        (episode, sample, sample_seed(seed, episode.identifier, sample))
+        for episode in episodes
+        for sample in range(benchmark.n_samples)
+    ]
+    if not requests:
+        raise UserError(f"benchmark {benchmark.name} has no episodes")
+    folder.mkdir(parents=True, exist_ok=True)
+    file = ResponseFile(folder, stem)
+    rows = file.open(_settings(benchmark, seed, player, episodes))
+    _check_rows(rows, requests, file.path)
+    while len(rows) < len(requests):
+        if progress is not None:
+            progress(f"{stem}: {len(rows)} of {len(requests)} episodes")
+        asked = requests[len(rows) : len(rows) + benchmark.chunk]
+        transcripts = play([(episode, own) for episode, _, own in asked])
+        new = [_row(*request, transcript) for request, transcript in zip(asked, transcripts, strict=True)]
+        file.append(new)
+        rows += new
+    summary = {**summarise_episodes(rows, benchmark, seed), "responses": file.path.name}
+    write_whole(folder / f"{stem}.json", json.dumps(summary, indent=2) + "\n")
+    if not summary["n_played"]:
+        raise RunError(f"{stem}: all {len(rows)} episodes crashed; the first: {rows[0]['detail']}")
+    return summary
+
+
+def _settings(benchmark: EpisodeBenchmark, seed: int, player: str, episodes: Sequence[Episode]) -> dict[str, object]:
+    digest = hashlib.sha256(repr([(e.identifier, e.seed, e.game) for e in episodes]).encode())
+    return {
+        "benchmark": benchmark.name,
+        "player": player or "model",
+        "n_samples": benchmark.n_samples,
+        "seed": seed,
+        **benchmark.protocol(),
+        "episodes": digest.hexdigest(),
+    }
+
+
+def _check_rows(rows: Sequence[Row], requests: Sequence[tuple[Episode, int, int]], path: Path) -> None:
+    for number, row in enumerate(rows, start=1):
+        episode, sample, seed = requests[number - 1] if number <= len(requests) else (None, 0, 0)
+        key = (row.get("episode"), row.get("sample"), row.get("seed"))
+        if episode is None or key != (episode.identifier, sample, seed):
+            raise UserError(f"{path}: line {number} is not an episode of this run; choose another folder")
+
+
+def _row(episode: Episode, sample: int, seed: int, transcript: Transcript) -> Row:
+    """One transcript with its numbers. A crashed episode has no success and no score."""
+    known = transcript.ending != "crashed"
+    return {
+        "episode": episode.identifier,
+        "game": episode.game,
+        "sample": sample,
+        "seed": seed,
+        "success": transcript.success if known else None,
+        "score": transcript.score if known else None,
+        "ending": transcript.ending,
+        "detail": transcript.detail,
+        "steps": len(transcript.exchanges),
+        "invalid": sum(not exchange.valid for exchange in transcript.exchanges),
+        "tokens": sum(exchange.tokens for exchange in transcript.exchanges),
+        "left_out": transcript.left_out,
+        "exchanges": [dataclasses.asdict(exchange) for exchange in transcript.exchanges],
+        "last_observation": transcript.last_observation,
+    }
+
+
+def summarise_episodes(rows: Sequence[Row], benchmark: EpisodeBenchmark, seed: int) -> dict[str, Any]:
+    """The numbers of a finished evaluation. Crashed episodes are counted and left out of all others.
+
+    Where all crashed, rates are None. The interval resamples episodes within each game: the games are given, the
+    seeds are a sample.
+    """
+    known = [row for row in rows if row["ending"] != "crashed"]
+    games = list(dict.fromkeys(row["game"] for row in rows))
+    by_game = {game: _numbers([row for row in known if row["game"] == game], seed, game) for game in games}
+    return {
+        "benchmark": benchmark.name,
+        "n_problems": len({row["episode"] for row in rows}),
+        "n_samples": benchmark.n_samples,
+        **_numbers(known, seed, benchmark.name),
+        "n_crashed": len(rows) - len(known),
+        "games": by_game if len(games) > 1 else {},
+        "seed": seed,
+        "protocol": benchmark.protocol(),
+    }
+
+
+def _numbers(rows: Sequence[Row], seed: int, name: str) -> dict[str, Any]:
+    """Rates over rows that did not crash; `pass@1` is the success rate, under the name that training looks for."""
+    keys = ("success", "score")
+    if not rows:
+        empty = {"n_played": 0, "pass@1": None, "ci95": None}
+        return empty | dict.fromkeys((*keys, "score_ci95", "steps_mean", "steps_won_mean", "invalid_rate"))
+    actions = sum(row["steps"] for row in rows)
+    won = [row["steps"] for row in rows if row["success"]]
+    rates = {key: float(np.mean([float(row[key]) for row in rows])) for key in keys}
+    exchanges = [exchange for row in rows for exchange in row["exchanges"]]
+    return {
+        "n_played": len(rows),
+        "pass@1": rates["success"],
+        "ci95": _interval(rows, "success", derive_seed(seed, "bootstrap", name)),
+        **rates,
+        "score_ci95": _interval(rows, "score", derive_seed(seed, "bootstrap", name, "score")),
+        "steps_mean": actions / len(rows),
+        "steps_won_mean": float(np.mean(won)) if won else None,
+        "invalid_rate": sum(row["invalid"] for row in rows) / actions if actions else None,
+        "truncated_fraction": float(np.mean([exchange["truncated"] for exchange in exchanges])) if exchanges else 0.0,
+        "response_tokens_mean": float(np.mean([exchange["tokens"] for exchange in exchanges])) if exchanges else 0.0,
+        "context_limit_fraction": float(np.mean([row["ending"] == "context" for row in rows])),
+    }
+
+
+def _interval(rows: Sequence[Row], key: str, seed: int) -> list[float]:
+    """95 % for the mean of `key`: the samples of an episode go together, and each game keeps its share."""
+    groups: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        groups.setdefault(row["game"], {}).setdefault(row["episode"], []).append(float(row[key]))
+    strata: list[NDArray[np.float64]] = [
+        np.array([np.mean(samples) for samples in episodes.values()]) for episodes in groups.values()
+    ]
+    return list(bootstrap_interval(strata[0], seed) if len(strata) == 1 else stratified_interval(strata, seed))

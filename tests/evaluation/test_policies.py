@@ -1,0 +1,72 @@
+"""A random player and the gold path, in the same games as a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from opdkit.errors import UserError
+from opdkit.evaluation.policies import GoldPolicy, RandomPolicy, play_policy
+from opdkit.tasks.environments import EnvironmentPool, Episode, Observation
+from tests.tasks.environments.fake import FakeEnvironment, FakeGame
+
+
+@pytest.fixture(scope="module")
+def games() -> Iterator[EnvironmentPool]:
+    with EnvironmentPool(FakeGame(doors=4), 3) as pool:
+        yield pool
+
+
+def asked(count: int) -> list[tuple[Episode, int]]:
+    return [(episode, 100 + place) for place, episode in enumerate(FakeGame(count=count).episodes())]
+
+
+def test_the_gold_path_wins_every_episode(games: EnvironmentPool) -> None:
+    found = play_policy(GoldPolicy(), games, asked(8))
+    assert [transcript.identifier for transcript in found] == [f"fake/{seed}" for seed in range(8)]
+    assert all(transcript.success and transcript.ending == "done" for transcript in found)
+    assert {len(transcript.exchanges) for transcript in found} == {4}
+    first = found[0].exchanges[0]
+    assert first.observation.startswith("Follow the signs. Door 1 of 4")
+    assert first.action in first.observation
+    assert found[0].exchanges[1].observation.startswith("Door 2")
+
+
+def test_random_actions_are_admissible_and_repeat(games: EnvironmentPool) -> None:
+    found = play_policy(RandomPolicy(), games, asked(12))
+    assert play_policy(RandomPolicy(), games, asked(12)) == found
+    assert all(exchange.valid for transcript in found for exchange in transcript.exchanges)
+    assert not all(transcript.success for transcript in found)
+    actions = [exchange.action for transcript in found for exchange in transcript.exchanges]
+    assert set(actions) == {"left", "right"}
+
+
+def test_a_crash_and_a_limit_of_turns_end_an_episode(games: EnvironmentPool) -> None:
+    crashed, fine = play_policy(GoldPolicy(), games, [(Episode("bad", 13, "doors"), 0), asked(1)[0]])
+    assert (crashed.ending, fine.ending) == ("crashed", "done")
+    assert crashed.detail.startswith("crashed: ")
+    with EnvironmentPool(FakeGame(doors=4, max_turns=2), 1) as short:
+        cut = play_policy(GoldPolicy(), short, asked(1))[0]
+    assert (cut.ending, len(cut.exchanges), cut.score, cut.success) == ("turns", 2, 0.5, False)
+
+
+class Silent(FakeGame):
+    def make(self) -> SilentEnvironment:
+        return SilentEnvironment(self)
+
+
+class SilentEnvironment(FakeEnvironment):
+    def reset(self, seed: int) -> Observation:
+        return Observation(super().reset(seed).text)
+
+    def gold(self) -> None:
+        return None
+
+
+def test_a_game_without_lists_or_paths(games: EnvironmentPool) -> None:
+    with EnvironmentPool(Silent(), 1) as pool:
+        with pytest.raises(UserError, match="lists no admissible actions"):
+            play_policy(RandomPolicy(), pool, asked(1))
+        given_up = play_policy(GoldPolicy(), pool, asked(1))[0]
+    assert (given_up.ending, given_up.success, given_up.exchanges) == ("turns", False, ())
