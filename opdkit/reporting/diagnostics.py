@@ -148,5 +148,5 @@ def tables(groups: Sequence[Configuration], most: int = 8) -> list[Table]:
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return minus(f"{value:.4g}")
     return "" if value is None else str(value)

@@ -16,6 +16,8 @@ _RIGHT, _TOP, _BOTTOM = 12, 8, 30
 _SIGN, _LEAST_LEFT = 6.4, 40
 # Below this many points each one gets a marker.
 _FEW = 12
+# More lines than this get fainter bands.
+_MANY = 4
 
 Colours = Mapping[int, str]
 """A configuration's place -> the CSS class of its colour and marker."""
@@ -52,8 +54,9 @@ def chart(shown: Chart, colours: Colours) -> Markup:
     for one in order:
         inside.append(_line(one, horizontal, vertical, colours[one.place]))
     label = f"{shown.title}: {len(shown.lines)} lines over {shown.x_label}"
-    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}" {}>{}</svg>').format(
-        WIDTH, HEIGHT, visible(label), attributes, Markup("").join(inside)
+    kind = "chart many" if len(shown.lines) > _MANY else "chart"
+    return Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}" {}>{}</svg>').format(
+        kind, WIDTH, HEIGHT, visible(label), attributes, Markup("").join(inside)
     )
 
 

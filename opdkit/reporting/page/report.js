@@ -91,5 +91,5 @@
     button.addEventListener("mouseenter", () => dim(true));
     button.addEventListener("mouseleave", () => dim(false));
   }
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => (one.open = true)));
+  addEventListener("beforeprint", () => document.querySelectorAll("details:not(.optional)").forEach((one) => (one.open = true)));
 })();
