@@ -45,12 +45,14 @@ class Chart:
 
 @dataclass(frozen=True)
 class Section:
-    """Charts that belong together. name: for files and links; note: what a reader should know first."""
+    """Charts that belong together. name: for files and links; note: what a reader should know first;
+    constants: (title, value) of what never moved in any run, and is not worth a chart."""
 
     name: str
     title: str
     note: str
     charts: Sequence[Chart] = field(default_factory=list[Chart])
+    constants: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,6 @@ def linear_axis(low: float, high: float, *, percent: bool = False, count: int = 
     if high - low < 1e-12 * max(1.0, abs(high)):
         margin = abs(high) * 0.1 or 1.0
         low, high = low - margin, high + margin
-        if percent:
-            low, high = max(0.0, low), min(1.0, high) if high - margin < 1.0 else high
     step = nice_step(high - low, count)
     bottom, top = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     digits = max(0, -math.floor(math.log10(step * (100 if percent else 1)) + 1e-9))
@@ -134,6 +134,16 @@ def power(exponent: int) -> str:
     if exponent in (0, 1):
         return ("1", "10")[exponent]
     return "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def constant(chart: Chart) -> str | None:
+    """The one value of everything in a chart, as text; None where anything moves."""
+    values = np.concatenate([line.y for line in chart.lines])
+    finite = values[np.isfinite(values)]
+    if not len(finite) or finite.min() != finite.max():
+        return None
+    value = float(finite[0])
+    return minus(f"{100 * value:.4g} %" if chart.percent else f"{value:.4g} {chart.unit}".strip())
 
 
 def _tick(value: float, digits: int, *, percent: bool) -> str:

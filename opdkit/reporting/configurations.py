@@ -36,11 +36,11 @@ def configurations(runs: Sequence[Run]) -> list[Configuration]:
     keys = differing([flat for flat, _ in groups.values()])
     names = short_names(keys)
     ordered = sorted(groups.values(), key=lambda group: [_order(group[0].get(key)) for key in keys])
-    found = [
-        Configuration("", {names[key]: _text(key, flat[key]) if key in flat else ABSENT for key in keys}, members)
-        for flat, members in ordered
-    ]
-    return [Configuration(_label(one), one.values, one.runs) for one in found]
+    found: list[Configuration] = []
+    for flat, members in ordered:
+        values = {names[key]: _text(key, flat[key]) if key in flat else ABSENT for key in keys}
+        found.append(Configuration(_label(keys, values) or _objective(members[0]), values, members))
+    return found
 
 
 def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,14 +94,24 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _label(one: Configuration) -> str:
-    if not one.values:
-        objective = one.runs[0].config.get("objective")
-        target = objective.get("_target_") if isinstance(objective, dict) else None
-        return _text("_target_", target or "all runs")
-    classes = [value for name, value in one.values.items() if name == "objective"]
-    rest = [f"{name}={value}" for name, value in one.values.items() if name != "objective" and value != ABSENT]
-    return " ".join([*classes, *rest]) or "the rest"
+def _label(keys: Sequence[str], values: Mapping[str, str]) -> str:
+    """What is there of a configuration's values, in a few words: a class speaks for itself, a number needs its name."""
+    if not keys:
+        return ""
+    told = list(zip(keys, values.items(), strict=True))
+    classes = [value for key, (_, value) in told if key.endswith("_target_")]
+    words = [
+        value if key.endswith("_target_") and classes.count(value) == 1 else f"{name}={value}"
+        for key, (name, value) in told
+        if value != ABSENT
+    ]
+    return " ".join(words) or "the rest"
+
+
+def _objective(run: Run) -> str:
+    objective = run.config.get("objective")
+    target = objective.get("_target_") if isinstance(objective, dict) else None
+    return _text("_target_", target or "all runs")
 
 
 def _text(key: str, value: Any) -> str:

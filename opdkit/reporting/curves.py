@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from opdkit.reporting.charts import Chart, Line, Section, Values
+from opdkit.reporting.charts import Chart, Line, Section, Values, constant
 from opdkit.reporting.configurations import Configuration
 from opdkit.reporting.intervals import LEVEL, resampling_weights
 from opdkit.reporting.runs import Curve
@@ -106,12 +106,19 @@ def sections(groups: Sequence[Configuration], teachers: Mapping[str, float]) -> 
             chart(groups, name, metric, _reference(name, teachers)) for name, metric in chosen.items() if name in names
         ]
         if charts:
-            found.append(Section(key, title, note, charts))
+            found.append(_section(key, title, note, charts))
     rest = [name for name in names if name not in known and not name.startswith("eval/")]
     if rest:
         charts = [chart(groups, name, _Metric(name, "")) for name in rest]
-        found.append(Section("other", "Everything else that was logged", "", charts))
+        found.append(_section("other", "Everything else that was logged", "", charts))
     return found
+
+
+def _section(name: str, title: str, note: str, charts: Sequence[Chart]) -> Section:
+    """What moves as charts, what never does in words."""
+    flat = {place: told for place, one in enumerate(charts) if (told := constant(one)) is not None}
+    moving = [one for place, one in enumerate(charts) if place not in flat]
+    return Section(name, title, note, moving, [(charts[place].title, told) for place, told in flat.items()])
 
 
 _EVALUATIONS = (("learning", False), ("truncation", True))

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from opdkit.reporting.charts import Chart, Line, Section
+from opdkit.reporting.charts import Chart, Line, Section, Values
 from opdkit.reporting.configurations import Configuration
 from opdkit.reporting.curves import line as aggregate
 from opdkit.reporting.runs import Curve, Run, number
+from opdkit.reporting.text import minus
 
 _MOST_ROWS = 20
+_COUNTS = ("tokens", "count", "rows")
+# Widest bucket over narrowest from which buckets are drawn equally wide.
+_UNEVEN = 50
 
 
 @dataclass(frozen=True)
@@ -72,36 +77,49 @@ def drawable(one: Record) -> bool:
 
 def sections(groups: Sequence[Configuration]) -> list[Section]:
     """A section for each diagnostic that can be drawn: a chart a column, runs at their last step, aggregated."""
-    names: dict[str, list[str]] = {}
-    first: dict[str, str] = {}
+    shapes: dict[str, Record] = {}
     for run in (run for group in groups for run in group.runs):
         for name, one in last(run).items():
-            if drawable(one):
-                first.setdefault(name, one.columns[0])
-                known = names.setdefault(name, [])
-                known += [column for column in _values(one) if column not in known]
-    found: list[Section] = []
-    for name, columns in names.items():
-        charts = [_chart(groups, name, column, first[name]) for column in columns]
-        note = f"Of diagnostics.jsonl, at the last step that has it; over {first[name].replace('_', ' ')}."
-        title = name.replace("_", " ").capitalize()
-        found.append(Section(f"diagnostic-{len(found)}", title, note, charts))
-    return found
+            if drawable(one) and (name not in shapes or len(one.rows) > len(shapes[name].rows)):
+                shapes[name] = one
+    return [_section(groups, name, one) for name, one in shapes.items()]
 
 
-def _values(one: Record) -> list[str]:
-    """Columns to draw: not the first, and not the upper bound of what the first begins."""
-    upper = len(one.columns) > 2 and any(one.columns[1].endswith(word) for word in ("stop", "end", "high", "to"))
-    return list(one.columns[2 if upper else 1 :])
+def _section(groups: Sequence[Configuration], name: str, shape: Record) -> Section:
+    columns = list(shape.columns[2 if _upper(shape) else 1 :])
+    columns.sort(key=lambda column: column in _COUNTS)
+    over = "token position" if name.endswith("by_position") else shape.columns[0].replace("_", " ")
+    charts = [_chart(groups, name, column, shape, over) for column in columns]
+    note = "From diagnostics.jsonl, at the last step that has it."
+    title = name.replace("_", " ").capitalize()
+    return Section(f"diagnostic-{re.sub(r'[^A-Za-z0-9_]+', '_', name)}", title, note, charts)
 
 
-def _chart(groups: Sequence[Configuration], name: str, column: str, over: str) -> Chart:
+def _upper(one: Record) -> bool:
+    """Whether the second column is where the bucket ends that the first begins."""
+    return len(one.columns) > 2 and one.columns[1].endswith(("stop", "end", "high", "to"))
+
+
+def _chart(groups: Sequence[Configuration], name: str, column: str, shape: Record, over: str) -> Chart:
     lines: list[Line] = []
     for place, group in enumerate(groups):
         curves = [curve for run in group.runs if (curve := _curve(last(run).get(name), column)) is not None]
         if curves:
             lines.append(aggregate(group.label, place, curves))
-    return Chart(column.replace("_", " ").capitalize(), "", lines, x_label=over.replace("_", " "))
+    firsts = np.array([number(row[0]) for row in shape.rows])
+    ticks = _even(firsts)
+    if ticks is not None:
+        lines = [replace(line, x=np.interp(line.x, firsts, np.arange(len(firsts)))) for line in lines]
+    return Chart(column.replace("_", " ").capitalize(), "", lines, x_label=over, x_ticks=ticks)
+
+
+def _even(firsts: Values) -> list[tuple[float, str]] | None:
+    """Ticks for buckets that are drawn equally wide, since their true widths differ too much to be seen; else None."""
+    widths = np.diff(firsts)
+    if widths.max() < _UNEVEN * widths.min():
+        return None
+    chosen = np.unique(np.linspace(0, len(firsts) - 1, 5).round().astype(int))
+    return [(float(place), minus(f"{firsts[place]:.3g}")) for place in chosen.tolist()]
 
 
 def _curve(one: Record | None, column: str) -> Curve | None:
@@ -130,5 +148,5 @@ def tables(groups: Sequence[Configuration], most: int = 8) -> list[Table]:
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return minus(f"{value:.4g}")
     return "" if value is None else str(value)

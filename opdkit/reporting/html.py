@@ -93,7 +93,10 @@ def _links(document: Document) -> list[tuple[str, str]]:
     links = [(f"results-{n}", one.name) for n, one in enumerate(document.benchmarks, 1)]
     if len(links) == 1:
         links = [("results-1", "Results")]
-    links += [(section.name, section.title) for section in document.sections if section.name not in FOLDED]
-    links += [("diagnostics", "Diagnostics")] if document.tables else []
+    plain = [section for section in document.sections if section.name not in FOLDED]
+    links += [(section.name, section.title) for section in plain if not section.name.startswith("diagnostic-")]
+    drawn = next((section.name for section in plain if section.name.startswith("diagnostic-")), None)
+    if drawn or document.tables:
+        links.append((drawn or "diagnostics", "Diagnostics"))
     links += [("rollouts", "Rollouts")] if document.samples else []
     return [*links, ("configurations", "What differs"), ("runs", "Runs"), ("method", "How to read this")]

@@ -40,7 +40,7 @@ def _ends(estimate: Estimate) -> tuple[float, float]:
 
 def _axis(values: Sequence[float]) -> Axis:
     finite = [value for value in values if math.isfinite(value)]
-    return linear_axis(min(finite), max(finite), percent=True)
+    return linear_axis(min(finite), max(finite), percent=True, count=3)
 
 
 def _x(axis: Axis, value: float) -> float:

@@ -12,9 +12,12 @@ from opdkit.reporting.charts import Axis, Chart, Line, Values, x_axis, y_axis
 from opdkit.reporting.text import visible
 
 WIDTH, HEIGHT = 340, 206
-_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 8, 30
+_RIGHT, _TOP, _BOTTOM = 12, 8, 30
+_SIGN, _LEAST_LEFT = 6.4, 40
 # Below this many points each one gets a marker.
 _FEW = 12
+# More lines than this get fainter bands.
+_MANY = 4
 
 Colours = Mapping[int, str]
 """A configuration's place -> the CSS class of its colour and marker."""
@@ -40,7 +43,7 @@ def chart(shown: Chart, colours: Colours) -> Markup:
     """A chart of 340 x 206 units, its title left to the page. `data-` attributes let the page read values off it."""
     horizontal, vertical = x_axis(shown), y_axis(shown)
     scale = {
-        "x0": horizontal.low, "x1": horizontal.high, "y0": vertical.low, "y1": vertical.high,
+        "left": _left(vertical), "x0": horizontal.low, "x1": horizontal.high, "y0": vertical.low, "y1": vertical.high,
         "log": int(vertical.log), "percent": int(shown.percent), "xlabel": shown.x_label,
     }  # fmt: skip
     attributes = Markup(" ").join(Markup('data-{}="{}"').format(name, _plain(value)) for name, value in scale.items())
@@ -51,8 +54,9 @@ def chart(shown: Chart, colours: Colours) -> Markup:
     for one in order:
         inside.append(_line(one, horizontal, vertical, colours[one.place]))
     label = f"{shown.title}: {len(shown.lines)} lines over {shown.x_label}"
-    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}" {}>{}</svg>').format(
-        WIDTH, HEIGHT, visible(label), attributes, Markup("").join(inside)
+    kind = "chart many" if len(shown.lines) > _MANY else "chart"
+    return Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}" {}>{}</svg>').format(
+        kind, WIDTH, HEIGHT, visible(label), attributes, Markup("").join(inside)
     )
 
 
@@ -60,8 +64,13 @@ def _plain(value: object) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _x(fractions: Values) -> Values:
-    return _LEFT + (WIDTH - _LEFT - _RIGHT) * fractions
+def _left(vertical: Axis) -> float:
+    """The margin that the longest label needs."""
+    return max(_LEAST_LEFT, round(8 + _SIGN * max(len(label) for _, label in vertical.ticks)))
+
+
+def _x(fractions: Values, left: float) -> Values:
+    return left + (WIDTH - left - _RIGHT) * fractions
 
 
 def _y(fractions: Values) -> Values:
@@ -69,13 +78,13 @@ def _y(fractions: Values) -> Values:
 
 
 def _grid(shown: Chart, horizontal: Axis, vertical: Axis) -> Iterator[Markup]:
-    right, bottom = WIDTH - _RIGHT, HEIGHT - _BOTTOM
+    left, right, bottom = _left(vertical), WIDTH - _RIGHT, HEIGHT - _BOTTOM
     for place, (_, label) in zip(_positions(vertical), vertical.ticks, strict=True):
         y = float(_y(np.array(place)))
-        yield Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(_LEFT, y, right)
-        yield Markup('<text class="tick end" x="{}" y="{:.1f}">{}</text>').format(_LEFT - 6, y + 3.5, label)
+        yield Markup('<path class="grid" d="M{} {:.1f}H{}"/>').format(left, y, right)
+        yield Markup('<text class="tick end" x="{}" y="{:.1f}">{}</text>').format(left - 6, y + 3.5, label)
     for place, (_, label) in zip(_positions(horizontal), horizontal.ticks, strict=True):
-        x = float(_x(np.array(place)))
+        x = float(_x(np.array(place), left))
         yield Markup('<text class="tick middle" x="{:.1f}" y="{}">{}</text>').format(x, bottom + 14, visible(label))
     yield Markup('<text class="tick end axis" x="{}" y="{}">{}</text>').format(
         right, bottom + 27, visible(shown.x_label)
@@ -89,15 +98,15 @@ def _positions(axis: Axis) -> list[float]:
 def _references(shown: Chart, vertical: Axis) -> Iterator[Markup]:
     for label, value in shown.references:
         y = float(_y(vertical.position(np.array([value])))[0])
-        yield Markup('<path class="reference" d="M{} {:.1f}H{}"/>').format(_LEFT, y, WIDTH - _RIGHT)
+        yield Markup('<path class="reference" d="M{} {:.1f}H{}"/>').format(_left(vertical), y, WIDTH - _RIGHT)
         below = y + 11 if y < _TOP + 14 else y - 4
         yield Markup('<text class="tick end" x="{}" y="{:.1f}">{}</text>').format(WIDTH - _RIGHT, below, visible(label))
 
 
 def _line(one: Line, horizontal: Axis, vertical: Axis, colour: str) -> Markup:
-    x, y = _x(horizontal.position(one.x)), _y(vertical.position(one.y))
+    x, y = _x(horizontal.position(one.x), _left(vertical)), _y(vertical.position(one.y))
     parts: list[Markup] = []
-    if one.low is not None and one.high is not None:
+    if one.low is not None and one.high is not None and colour != "rest":
         low, high = _y(vertical.position(one.low)), _y(vertical.position(one.high))
         parts += [Markup('<path class="band" d="{}"/>').format(d) for d in _bands(x, low, high)]
     parts.append(Markup('<path class="line" d="{}"/>').format(_path(x, y)))

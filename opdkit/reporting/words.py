@@ -13,6 +13,8 @@ from opdkit.reporting.results import Benchmark, Difference, Result
 from opdkit.reporting.runs import Run
 from opdkit.reporting.text import NOTHING, minus, visible
 
+LONGEST_TITLE = 64
+
 
 def title(document: Document) -> str:
     """What was compared, on what."""
@@ -21,7 +23,9 @@ def title(document: Document) -> str:
     if count == 1:
         return f"{document.configurations[0].label} on {names}"
     if count <= 3 and document.benchmarks:
-        return f"{' against '.join(one.label for one in document.configurations)} on {names}"
+        told = f"{' against '.join(one.label for one in document.configurations)} on {names}"
+        if len(told) <= LONGEST_TITLE:
+            return told
     return f"{count} configurations on {names}"
 
 

@@ -46,7 +46,7 @@ def _pictures(document: Document) -> dict[str, tuple[str, bytes]]:
     for one in document.benchmarks:
         found[f"results-{_safe(one.name)}.png"] = (f"Results on {one.name}", png.results(one, document.colours))
     for section in document.sections:
-        if section.name != "other":
+        if section.charts and section.name != "other":
             found[f"{_safe(section.name)}.png"] = (section.title, png.section(section, document.colours))
     return found
 

@@ -3,7 +3,7 @@
 (() => {
   const tip = document.getElementById("tip");
   const SVG = "http://www.w3.org/2000/svg";
-  const LEFT = 50, RIGHT = 328, TOP = 8, BOTTOM = 176;
+  const RIGHT = 328, TOP = 8, BOTTOM = 176;
   const hidden = new Set();
 
   const points = new WeakMap();
@@ -47,7 +47,7 @@
     cursor.setAttribute("class", "cursor");
     cursor.setAttribute("d", `M${best} ${TOP}V${BOTTOM}`);
     chart.append(cursor);
-    const step = scaled(Number(data.x0), Number(data.x1), (best - LEFT) / (RIGHT - LEFT), false);
+    const step = scaled(Number(data.x0), Number(data.x1), (best - Number(data.left)) / (RIGHT - Number(data.left)), false);
     tip.replaceChildren();
     const add = (parent, name, className, text) => {
       const element = document.createElement(name);
@@ -91,5 +91,5 @@
     button.addEventListener("mouseenter", () => dim(true));
     button.addEventListener("mouseleave", () => dim(false));
   }
-  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => (one.open = true)));
+  addEventListener("beforeprint", () => document.querySelectorAll("details:not(.optional)").forEach((one) => (one.open = true)));
 })();
