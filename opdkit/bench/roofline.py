@@ -65,7 +65,8 @@ def summary(case: Case, found: Mapping[str, Any]) -> dict[str, Any]:
 
 def lines(case: Case, summarised: Mapping[str, Any]) -> list[str]:
     """The section in markdown."""
-    rows, parts = summarised["rows"], summarised["multiply_adds"]
+    rows, parts, product = summarised["rows"], summarised["multiply_adds"], case.entries[0].shape
+    assert isinstance(product, ProductShape)
     if "fraction" not in summarised:
         reasons = [f"{name}: {row['error']}" for name, row in rows.items() if "error" in row]
         return [f"Not measured ({'; '.join(reasons)})."]
@@ -74,7 +75,7 @@ def lines(case: Case, summarised: Mapping[str, Any]) -> list[str]:
     told = [
         f"{case.entries[1].shape.describe()}.",
         "",
-        f"- Fastest product of two {case.entries[0].shape.size} x {case.entries[0].shape.size} matrices: "
+        f"- Fastest product of two {product.size} x {product.size} matrices: "
         f"{summarised['rate'] / 1e9:.1f} G multiply-adds a second.",
         f"- Multiply-adds of an update: {total / 1e9:.1f} G ({shares}).",
         "",
