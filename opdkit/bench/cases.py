@@ -68,7 +68,7 @@ SMOLLM2 = UpdateShape(
 )
 LONG = UpdateShape(width=64, layers=2, heads=2, key_value_heads=1, intermediate=256, batch=1)
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)
-LENGTHS_IN_FULL = (512, 1024, 2048)
+LENGTHS_IN_FULL = (512, 1024)
 
 _HEADS = (
     "opdkit_head", "opdkit_found_head", "opdkit_bucket_head", "opdkit_sampled_head", "opdkit_full_head",
@@ -98,22 +98,23 @@ _SMALL_GOALS = (
 def _compare(
     name: str, title: str, shape: Shape, contestants: tuple[str, ...], baseline: str, goals: tuple[Goal, ...] = ()
 ) -> Case:
-    return Case(name, title, "comparison", _on(shape, *contestants), baseline, goals)
+    most_repeats = 2 if shape == WIDE else None
+    return Case(name, title, "comparison", _on(shape, *contestants), baseline, goals, most_repeats)
 
 
-def _growth(lengths: tuple[int, ...], in_full: tuple[int, ...], repeats: int) -> Case:
+def _growth(lengths: tuple[int, ...], in_full: tuple[int, ...]) -> Case:
     entries: list[Entry] = []
     for length in lengths:
         names = ("opdkit_update", "body_update", *(("logits_update",) if length in in_full else ()))
         entries += _on(replace(LONG, response=length), *names)
     title = "Growth with the length of the response"
-    return Case("growth", title, "growth", tuple(entries), "body_update", most_repeats=repeats)
+    return Case("growth", title, "growth", tuple(entries), "body_update", most_repeats=1)
 
 
 def _roofline(shape: UpdateShape, size: int) -> Case:
     entries = (*_on(ProductShape(size), "product"), *_on(shape, "opdkit_update", "update_products", "body_update"))
     title = "Update phase of two models shaped like SmolLM2-135M, against what the machine multiplies"
-    return Case("roofline", title, "roofline", entries, "product")
+    return Case("roofline", title, "roofline", entries, "product", most_repeats=2)
 
 
 FULL = (
@@ -123,7 +124,7 @@ FULL = (
     _compare("update", "Update phase, large vocabulary", LARGE_VOCABULARY, _LARGE_UPDATES, "trl_update", _LARGE_GOALS),
     _compare("update_32k", "Update phase, small vocabulary", SMALL, _SMALL_UPDATES, "trl_update", _SMALL_GOALS),
     _compare("step", "A whole step, generation included", SMALL, ("opdkit_step", "trl_step", "gkd_step"), "trl_step"),
-    _growth(LENGTHS, LENGTHS_IN_FULL, 2),
+    _growth(LENGTHS, LENGTHS_IN_FULL),
     _roofline(SMOLLM2, 2048),
 )  # fmt: skip
 
@@ -131,5 +132,4 @@ QUICK = (
     _compare("head_64", "Loss head alone, narrow", NARROW, ("opdkit_head", "trl_head"), "trl_head",
              (_HEAD_TIME, _HEAD_MEMORY)),
     _compare("update_32k", "Update phase, small vocabulary", SMALL, ("opdkit_update", "trl_update"), "trl_update"),
-    _growth(LENGTHS[:2], (), 1),
 )  # fmt: skip

@@ -18,7 +18,7 @@ HEADER = (
 
 def summarise(repeats: list[dict[str, Any]]) -> dict[str, Any]:
     """min_s: the fastest step of all repeats; median_s: the median of each repeat's fastest step;
-    cpu_s: the least processor time of all steps; extra_mib and gradient_mib: medians over repeats;
+    cpu_s: the least processor time of all steps; extra_mib and gradient_mib: of the repeat that weighed them;
     loss: of the first step, None where there is none."""
     fastest = [min(answer["seconds"]) for answer in repeats]
     losses = repeats[0]["losses"]
@@ -26,8 +26,8 @@ def summarise(repeats: list[dict[str, Any]]) -> dict[str, Any]:
         "min_s": min(fastest),
         "median_s": statistics.median(fastest),
         "cpu_s": min(min(answer["cpu_seconds"]) for answer in repeats),
-        "extra_mib": statistics.median(answer["extra_mib"] for answer in repeats),
-        "gradient_mib": statistics.median(answer["gradient_mib"] for answer in repeats),
+        "extra_mib": repeats[0]["extra_mib"],
+        "gradient_mib": repeats[0]["gradient_mib"],
         "loss": losses[0] if losses else None,
         "repeats": len(repeats),
     }

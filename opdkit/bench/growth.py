@@ -90,7 +90,7 @@ _TITLES = {
 }
 
 
-def _fit_line(title: str, fit: Mapping[str, float | None]) -> str:
+def _fit_line(title: str, fit: Mapping[str, Any]) -> str:
     exponents = [
         f"{what} ~ T^{fit[key]:.2f}"
         for what, key in (("memory", "memory_exponent"), ("time", "time_exponent"))

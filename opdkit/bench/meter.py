@@ -1,8 +1,8 @@
 """Times steps, and weighs one of them.
 
-The first step warms up: libraries load, and an optimiser makes its state. The second is weighed. The others
-are timed. Extra memory is the peak during the weighed step less the memory held just before it in a state
-where weights, dense gradients of every trainable one, and optimiser state all exist and have been written to.
+The first step warms up: libraries load, and an optimiser makes its state. The second is weighed, where that is asked
+for. The others are timed. Extra memory is the peak during the weighed step less the memory held just before it in a
+state where weights, dense gradients of every trainable one, and optimiser state all exist and have been written to.
 """
 
 from __future__ import annotations
@@ -17,21 +17,25 @@ from torch import Tensor
 
 from opdkit.bench.memory import MIB, Peak, release_freed_pages, resident_mib
 
-# Steps before the timed ones: one that warms up, one that is weighed.
-_UNTIMED = 2
-
 
 @dataclass(frozen=True)
 class Effort:
-    """timed: how many steps are timed at most; patience_s: no further one begins once they took that long."""
+    """timed: how many steps are timed at most; patience_s: no further one begins once they took that long;
+    weighs: a step is weighed before them."""
 
     timed: int
     patience_s: float = math.inf
+    weighs: bool = True
+
+    @property
+    def untimed(self) -> int:
+        """Steps before the timed ones: one that warms up and, perhaps, one that is weighed."""
+        return 2 if self.weighs else 1
 
     @property
     def most(self) -> int:
-        """Steps at most, the untimed ones included."""
-        return self.timed + _UNTIMED
+        """Steps at most."""
+        return self.untimed + self.timed
 
 
 @dataclass
@@ -59,7 +63,7 @@ class Meter:
 
     def begin(self) -> None:
         """Just before a step."""
-        if self._step == 1:
+        if self._weighed:
             self._held = self._weigh_held()
             release_freed_pages()
             self._peak.start()
@@ -72,10 +76,10 @@ class Meter:
         _synchronize()
         took = time.perf_counter() - self._began
         cpu = time.process_time() - self._cpu_began
-        if self._step == 1:
+        if self._weighed:
             self.extra_mib = self._peak.stop() - self._held
             self.exact = self._peak.exact
-        elif self._step > 1:
+        elif self._step >= self.effort.untimed:
             self.seconds.append(took)
             self.cpu_seconds.append(cpu)
         if loss is not None:
@@ -87,6 +91,10 @@ class Meter:
         """Whether the effort is spent."""
         timed, took = len(self.seconds), sum(self.seconds)
         return timed >= self.effort.timed or (timed > 0 and took >= self.effort.patience_s)
+
+    @property
+    def _weighed(self) -> bool:
+        return self.effort.weighs and self._step == 1
 
     def _weigh_held(self) -> float:
         leaves = [leaf for leaf in self.parameters() if leaf.requires_grad]

@@ -53,7 +53,7 @@ def page(command: str, about: Mapping[str, Any], sections: Sequence[Sequence[str
         f"Written by `{command}`; don't edit. {about['cores']} cores, {about['processor']} "
         f"({about['instructions']}){device}, {about['memory_gib']} GiB, {about['system']}, Python {about['python']}, "
         f"{versions}; {about['threads']} threads, float32. {about['repeats']} repeats, each a fresh process that warms "
-        f"up with one step, weighs one and times up to {about['steps']}; contestants take turns.{loads}",
+        f"up with one step and times up to {about['steps']}; contestants take turns.{loads}",
         "",
         METHOD,
     ]
@@ -69,9 +69,9 @@ the repeats' fastest steps; *CPU*: the least processor time, all threads togethe
 divided by the contestant's. A machine can be busy with something else: the ratios are what to read, and the seconds
 are for scale.
 
-*Extra MiB* is the peak of resident memory during one step, less what is resident just before it when the weights,
-dense gradients of everything trained, and the optimiser's state all exist and have been written to (freed pages are
-handed back first). So it holds activations, logits, gathered rows, and any second copy of a gradient.
+*Extra MiB*, of the first repeat, is the peak of resident memory during one step, less what is resident just before it
+when the weights, dense gradients of everything trained, and the optimiser's state all exist and have been written to
+(freed pages are handed back first). So it holds activations, logits, gathered rows, and any second copy of a gradient.
 
 *Loss* is that of the first step. Contestants that compute the same loss agree in it; most peers compute the whole
 vocabulary's where opdkit computes the teacher's top K. That is the point of the comparison: what a step costs when

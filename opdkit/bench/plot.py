@@ -16,7 +16,7 @@ from opdkit.bench.contestants import CONTESTANTS
 # Okabe and Ito's palette: told apart by colour-blind readers; markers tell the lines apart in grey, too.
 _OURS, _BODY, _OTHERS = "#0072B2", "#009E73", "#999999"
 _FULL = "#D55E00"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 8.0,
     "axes.spines.top": False,
     "axes.spines.right": False,

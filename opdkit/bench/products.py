@@ -11,13 +11,13 @@ from opdkit.bench.roofline import linear_layers
 from opdkit.bench.shapes import ProductShape, UpdateShape
 
 # The fastest of many products is the rate that the machine can reach, so each step is one of several.
-_PRODUCTS = 5
+_PRODUCTS = 10
 # Ids of the teacher's lm_head that are multiplied at once, as a streamed head does it.
 _TILE = 2048
 
 
 def large_product(shape: ProductShape, effort: Effort) -> Meter:
-    """Products of two square matrices, each timed by itself, five for each step that was asked for."""
+    """Products of two square matrices, each timed by itself, ten for each step that was asked for."""
     left, right, out = (torch.randn(shape.size, shape.size, device=device()) for _ in range(3))
     meter = Meter(list, Effort(_PRODUCTS * effort.timed, effort.patience_s))
 

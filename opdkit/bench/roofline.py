@@ -65,7 +65,8 @@ def summary(case: Case, found: Mapping[str, Any]) -> dict[str, Any]:
 
 def lines(case: Case, summarised: Mapping[str, Any]) -> list[str]:
     """The section in markdown."""
-    rows, parts = summarised["rows"], summarised["multiply_adds"]
+    rows, parts, product = summarised["rows"], summarised["multiply_adds"], case.entries[0].shape
+    assert isinstance(product, ProductShape)
     if "fraction" not in summarised:
         reasons = [f"{name}: {row['error']}" for name, row in rows.items() if "error" in row]
         return [f"Not measured ({'; '.join(reasons)})."]
@@ -74,13 +75,13 @@ def lines(case: Case, summarised: Mapping[str, Any]) -> list[str]:
     told = [
         f"{case.entries[1].shape.describe()}.",
         "",
-        f"- Fastest product of two {case.entries[0].shape.size} x {case.entries[0].shape.size} matrices: "
+        f"- Fastest product of two {product.size} x {product.size} matrices: "
         f"{summarised['rate'] / 1e9:.1f} G multiply-adds a second.",
         f"- Multiply-adds of an update: {total / 1e9:.1f} G ({shares}).",
         "",
-        "| | min s | median s | share of the bound |",
-        "|---|---:|---:|---:|",
-        f"| bound: these multiply-adds at that rate | {summarised['bound_s']:.3f} | | 100% |",
+        "| | min s | median s | CPU s | share of the bound |",
+        "|---|---:|---:|---:|---:|",
+        f"| bound: these multiply-adds at that rate | {summarised['bound_s']:.3f} | | | 100% |",
     ]
     titles = {
         "update_products": "the same products alone, operands at hand",
@@ -90,10 +91,11 @@ def lines(case: Case, summarised: Mapping[str, Any]) -> list[str]:
     for name, title in titles.items():
         row = rows[name]
         if "min_s" not in row:
-            told.append(f"| {title} | {row.get('error', 'not measured')} | | |")
+            told.append(f"| {title} | {row.get('error', 'not measured')} | | | |")
             continue
         share = summarised["bound_s"] / row["min_s"]
-        told.append(f"| {title} | {row['min_s']:.3f} | {row['median_s']:.3f} | {share:.0%} |")
+        seconds = " | ".join(f"{row[key]:.3f}" for key in ("min_s", "median_s", "cpu_s"))
+        told.append(f"| {title} | {seconds} | {share:.0%} |")
     reached = summarised["fraction"] >= GOAL
     told += [
         "",

@@ -19,4 +19,7 @@ def summary(case: Case, found: Mapping[str, Any]) -> dict[str, Any]:
 
 def section(case: Case, summarised: Mapping[str, Any]) -> list[str]:
     """The case's section of the page, heading included."""
-    return [f"## {case.title}", "", *_VIEWS[case.view].lines(case, summarised)]
+    told = [f"## {case.title}", "", *_VIEWS[case.view].lines(case, summarised)]
+    if case.most_repeats is not None:
+        told += ["", f"This section takes long and has at most {case.most_repeats} repeat(s)."]
+    return told

@@ -1,6 +1,7 @@
 """One contestant, one case, in a process of its own: `python -m opdkit.bench.worker JOB ANSWER`.
 
-JOB is a JSON file with contestant, shape, steps, patience_s, threads and seed; ANSWER is the JSON file to write.
+JOB is a JSON file with contestant, shape, steps, patience_s, weighs, threads and
+seed; ANSWER is the JSON file to write.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     torch.manual_seed(job["seed"])
     module, _, function = CONTESTANTS[job["contestant"]].factory.partition(":")
     run = getattr(importlib.import_module(module), function)
-    meter = run(from_json(job["shape"]), Effort(job["steps"], job["patience_s"]))
+    meter = run(from_json(job["shape"]), Effort(job["steps"], job["patience_s"], job["weighs"]))
     return {
         "seconds": meter.seconds,
         "cpu_seconds": meter.cpu_seconds,

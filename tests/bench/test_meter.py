@@ -73,3 +73,12 @@ def test_patience_ends_the_timed_steps_after_the_first_that_spends_it(monkeypatc
     run_steps(meter, lambda: None)
     assert meter.seconds == [2.0, 2.0]
     assert meter.losses == []
+
+
+def test_without_weighing_the_step_after_the_first_is_timed(monkeypatch):
+    clock = iter([0.0, 1.0, 0.0, 2.0])
+    monkeypatch.setattr(meter_module.time, "perf_counter", lambda: next(clock))
+    meter = Meter(list, Effort(1, weighs=False))
+    run_steps(meter, lambda: None)
+    assert meter.seconds == [2.0]
+    assert meter.extra_mib is None

@@ -23,14 +23,16 @@ ANSWER = {"seconds": [2.0, 1.0], "cpu_seconds": [2.0, 1.0], "losses": [0.5], "ex
 
 
 def test_contestants_take_turns_and_the_order_turns_round():
-    seen = []
+    seen, weighs = [], []
 
     def launch(job):
         seen.append(job["contestant"])
+        weighs.append(job["weighs"])
         return ANSWER
 
     found = run_case(CASE, Plan(repeats=3), lambda line: None, launch)
     assert seen == ["opdkit_head", "logits_head", "logits_head", "opdkit_head", "opdkit_head", "logits_head"]
+    assert weighs == [True] * 2 + [False] * 4
     assert [len(found[name]["repeats"]) for name in ("opdkit_head", "logits_head")] == [3, 3]
 
 
@@ -60,7 +62,7 @@ def test_a_missing_package_costs_its_row_alone(monkeypatch):
 
 
 def test_a_fresh_process_measures_a_small_head():
-    job = {"contestant": "logits_head", "steps": 2, "patience_s": 60.0, "threads": 1, "seed": 0}
+    job = {"contestant": "logits_head", "steps": 2, "patience_s": 60.0, "weighs": True, "threads": 1, "seed": 0}
     job["shape"] = to_json(SHAPE)
     answer = launch_process(job, limit_s=120)
     assert "error" not in answer, answer
@@ -70,7 +72,7 @@ def test_a_fresh_process_measures_a_small_head():
 
 
 def test_a_job_that_raises_answers_with_one_line():
-    job = {"contestant": "logits_head", "steps": 1, "patience_s": 60.0, "threads": 1, "seed": 0}
+    job = {"contestant": "logits_head", "steps": 1, "patience_s": 60.0, "weighs": True, "threads": 1, "seed": 0}
     job["shape"] = to_json(HeadShape(8, 50, 4, k=51))
     answer = launch_process(job, limit_s=120)
     assert answer["error"].startswith("RuntimeError: ")
