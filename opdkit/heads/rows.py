@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from opdkit.heads.head import Head, LogitShape, accumulate_type, exact_products
+from opdkit.heads.head import Head, LogitShape, accumulate_type, exact_products, uncompiled
 
 # Elements of gathered weight rows alive at a time: on a CPU more only waits on memory, elsewhere few launches count.
 _GATHERED_CPU = 2**19
@@ -17,6 +17,7 @@ _GATHERED_ACCELERATOR = 2**25
 _FEW_ROWS = 4
 
 
+@uncompiled
 def support_logits(hidden: Tensor, head: Head, ids: Tensor, temperature: float = 1.0) -> Tensor:
     """Logits of K named ids at each of N positions, divided by the temperature; not normalised.
 
