@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar, cast
 
@@ -89,9 +90,10 @@ def uncompiled(function: Callable[_Parameters, _Result]) -> Callable[_Parameters
     return cast("Callable[_Parameters, _Result]", torch.compiler.disable(function))
 
 
-def exact_products(tensor: Tensor) -> torch.autocast:
+def exact_products(tensor: Tensor) -> AbstractContextManager[object]:
     """A context in which autocast narrows nothing: this package chooses its types itself, backward included."""
-    return torch.autocast(tensor.device.type, enabled=False)
+    kind = tensor.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def accumulate_type(*tensors: Tensor) -> torch.dtype:

@@ -73,6 +73,8 @@ class _RowGradient:
 
     Dense, unless `tied` and few rows are named: then the embedding's dense gradient arrives after this one, and
     autograd adds the named rows to it in place, where a second dense tensor would be as large as the weight.
+    An untied head's stays dense although few rows are not 0: weight decay and the moments of AdamW move every row at
+    every step, so a sparse gradient would change what is trained, or be spread out again for the optimiser.
     """
 
     def __init__(self, weight: Tensor, ids: Tensor, dtype: torch.dtype, tied: bool) -> None:
