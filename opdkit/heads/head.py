@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -39,7 +42,7 @@ class Head:
 
     def check_ids(self, ids: Tensor) -> None:
         """Raise IndexError where an id is not in the vocabulary (a padded row must not be scored)."""
-        if ids.numel() == 0 or torch.compiler.is_compiling():
+        if ids.numel() == 0:
             return
         low, high = (int(bound) for bound in ids.aminmax())
         if low < 0 or high >= self.vocabulary:
@@ -77,9 +80,20 @@ class LogitShape:
         return gradient if factor == 1.0 else gradient.mul_(factor)
 
 
-def exact_products(tensor: Tensor) -> torch.autocast:
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+
+
+def uncompiled(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """The function, run as it is also inside a compiled one: traced, the products that a backward makes again would be
+    found equal to the forward's and kept, all [N, V] of them."""
+    return cast("Callable[_Parameters, _Result]", torch.compiler.disable(function))
+
+
+def exact_products(tensor: Tensor) -> AbstractContextManager[object]:
     """A context in which autocast narrows nothing: this package chooses its types itself, backward included."""
-    return torch.autocast(tensor.device.type, enabled=False)
+    kind = tensor.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def accumulate_type(*tensors: Tensor) -> torch.dtype:

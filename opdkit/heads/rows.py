@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from opdkit.heads.head import Head, LogitShape, accumulate_type, exact_products
+from opdkit.heads.head import Head, LogitShape, accumulate_type, exact_products, uncompiled
 
 # Elements of gathered weight rows alive at a time: on a CPU more only waits on memory, elsewhere few launches count.
 _GATHERED_CPU = 2**19
@@ -17,6 +17,7 @@ _GATHERED_ACCELERATOR = 2**25
 _FEW_ROWS = 4
 
 
+@uncompiled
 def support_logits(hidden: Tensor, head: Head, ids: Tensor, temperature: float = 1.0) -> Tensor:
     """Logits of K named ids at each of N positions, divided by the temperature; not normalised.
 
@@ -72,6 +73,8 @@ class _RowGradient:
 
     Dense, unless `tied` and few rows are named: then the embedding's dense gradient arrives after this one, and
     autograd adds the named rows to it in place, where a second dense tensor would be as large as the weight.
+    An untied head's stays dense although few rows are not 0: weight decay and the moments of AdamW move every row at
+    every step, so a sparse gradient would change what is trained, or be spread out again for the optimiser.
     """
 
     def __init__(self, weight: Tensor, ids: Tensor, dtype: torch.dtype, tied: bool) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from opdkit.heads.head import Head, accumulate_type
+from opdkit.heads.head import Head, accumulate_type, uncompiled
 from opdkit.heads.leaders import Leaders
 from opdkit.heads.mass import Mass
 from opdkit.heads.tiles import plan
@@ -27,6 +27,7 @@ class Survey:
     entropy: Tensor | None
 
 
+@uncompiled
 @torch.no_grad()
 def survey(
     hidden: Tensor, head: Head, k: int, temperature: float = 1.0, *, normaliser: bool = True, entropy: bool = False

@@ -11,11 +11,12 @@ from torch.autograd.function import once_differentiable
 
 from opdkit.functional.divergences import Divergence
 from opdkit.heads.gradients import HeadGradient
-from opdkit.heads.head import Head, accumulate_type
+from opdkit.heads.head import Head, accumulate_type, uncompiled
 from opdkit.heads.mass import Mass
 from opdkit.heads.tiles import Walk, plan, plan_kept
 
 
+@uncompiled
 def vocabulary_divergence(
     hidden: Tensor,
     head: Head,

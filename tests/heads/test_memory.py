@@ -12,7 +12,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from opdkit.functional.divergences import Divergence, JensenShannon, ReverseKL
-from opdkit.heads import Head, logsumexp, sampled_log_prob, support_logits, survey, vocabulary_divergence
+from opdkit.heads import (
+    Head,
+    logsumexp,
+    sampled_log_prob,
+    support_logits,
+    support_with_logsumexp,
+    survey,
+    vocabulary_divergence,
+)
 from opdkit.heads import tiles as tiles_module
 
 N, V, D, K = 300, 6000, 8, 4
@@ -61,6 +69,9 @@ STEPS = {
     "support_logits": support_logits,
     "sampled_log_prob": lambda hidden, head, ids: sampled_log_prob(hidden, head, ids[:, 0]),
     "logsumexp": lambda hidden, head, ids: logsumexp(hidden, head),
+    "support_with_logsumexp": lambda hidden, head, ids: torch.cat(
+        [part.flatten() for part in support_with_logsumexp(hidden, head, ids)]
+    ),
     "survey": _surveyed,
     "reverse KL": _against_a_teacher(ReverseKL()),
     "Jensen-Shannon": _against_a_teacher(JensenShannon()),

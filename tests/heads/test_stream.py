@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from opdkit.heads import Head, logsumexp, sampled_log_prob, support_logits
+from opdkit.heads import Head, logsumexp, sampled_log_prob, support_logits, support_with_logsumexp
 from tests.heads.cases import Kind
 from tests.reference import full_logits
 
@@ -77,6 +77,28 @@ def test_support_logit_minus_normaliser_is_the_log_prob(kind):
     logit = support_logits(hidden, head, ids[:, None], kind.temperature)[:, 0]
     together = logit - logsumexp(hidden, head, kind.temperature)
     torch.testing.assert_close(sampled_log_prob(hidden, head, ids, kind.temperature), together)
+
+
+def test_support_and_normaliser_together_equal_each_by_itself(kind):
+    hidden, weight, bias, _ = _given(kind)
+    tensors = [t.requires_grad_() for t in (hidden, weight, bias) if t is not None]
+    head = kind.head(weight, bias)
+    ids = torch.tensor([[4, 0, 20], [4, 4, 1], [5, 4, 3], [9, 10, 11], [0, 1, 2], [20, 19, 4]])  # one named twice
+    source = torch.Generator().manual_seed(3)
+    factors = [torch.randn(shape, dtype=torch.float64, generator=source) for shape in ((6, 3), (6,))]
+    together = support_with_logsumexp(hidden, head, ids, kind.temperature)
+    alone = support_logits(hidden, head, ids, kind.temperature), logsumexp(hidden, head, kind.temperature)
+    gradients = []
+    for pair in (together, alone):
+        loss = sum((value * factor).sum() for value, factor in zip(pair, factors, strict=True))
+        gradients.append(torch.autograd.grad(loss, tensors))
+    for one, other in zip((*together, *gradients[0]), (*alone, *gradients[1]), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_named_id_must_be_in_the_vocabulary():
+    with pytest.raises(IndexError, match=r"vocabulary is 0\.\.6"):
+        support_with_logsumexp(torch.randn(1, 2), Head(torch.randn(9, 2), vocabulary=7), torch.tensor([[0, 7]]))
 
 
 def test_tied_embedding_gets_both_gradients():
