@@ -105,14 +105,16 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model on one benchmark. `batch_size` counts rollouts; longer prompts than `max_prompt_tokens` are
-    dropped and counted; `resume` goes on with the answers that the folder already holds; `show` names one
-    response that is printed at the end (see `reporting.episodes.SHOWN`)."""
+    """One model on one benchmark. `batch_size` counts rollouts, fewer where their keys and values would take more
+    than `cache_gib`; longer prompts than `max_prompt_tokens` are dropped and counted; `resume` goes on with the
+    answers that the folder already holds; `show` names one response that is printed at the end (see
+    `reporting.episodes.SHOWN`)."""
 
     model: Any
     benchmark: Any
     seed: int
     batch_size: int
+    cache_gib: float
     max_prompt_tokens: int
     precision: Precision
     resume: bool

@@ -76,7 +76,7 @@ def build_evaluation(config: DictConfig, origin: Origin) -> Evaluation:
     """`build_experiment` for `opdkit eval`. Raises UserError."""
     resolved = _checked("eval", EVAL_GROUPS, config, origin)
     check_values(resolved)
-    plain = ("seed", "batch_size", "max_prompt_tokens", "precision", "resume", "show")
+    plain = ("seed", "batch_size", "cache_gib", "max_prompt_tokens", "precision", "resume", "show")
     return Evaluation(
         **{name: _object(name, resolved[name]) for name in EVAL_GROUPS},
         **{name: resolved[name] for name in plain},

@@ -49,6 +49,8 @@ def check_values(resolved: Mapping[str, Any]) -> None:
     share = resolved.get("student_share", 1.0)
     if not 0.0 <= share <= 1.0:
         raise UserError(f"student_share={share}: must be between 0 and 1")
+    if not resolved.get("cache_gib", 1.0) > 0:
+        raise UserError(f"cache_gib={resolved['cache_gib']}: must be above 0")
     if "temperature" in resolved:
         _check_temperature(resolved["temperature"])
     if "batch" in resolved:

@@ -94,6 +94,7 @@ class EvalConfig:
     n_samples: int = MISSING
     seed: int = MISSING
     batch_size: int = MISSING
+    cache_gib: float = MISSING
     max_prompt_tokens: int = MISSING
     precision: str = MISSING
     run_dir: str | None = None

@@ -45,6 +45,14 @@ class LanguageModel:
         listed = named if isinstance(named, list) else [named]
         return frozenset(int(i) for i in [*listed, self.tokenizer.eos_token_id] if i is not None)
 
+    @property
+    def cache_bytes(self) -> int:
+        """What the keys and values of one token take. A layer with a window or a state takes less."""
+        config = self.module.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return 2 * config.num_hidden_layers * heads * width * self.module.dtype.itemsize
+
     def render(self, messages: Sequence[Message]) -> list[int]:
         """Token ids of a chat that awaits its next answer. Without a chat template, the plain texts."""
         if self.tokenizer.chat_template is None:

@@ -29,16 +29,20 @@ _DROP_SHARE = 0.25
 @dataclass(frozen=True)
 class HFRollout:
     """max_new_tokens: the longest response, in tokens; max_prompt_tokens: a longer prompt is dropped and
-    counted; batch_size: how many rows are decoded at once."""
+    counted; batch_size: how many rows are decoded at once; cache_gib: fewer, where their keys and values would
+    take more than so many GiB at full length; None: no limit. Neither changes what is written."""
 
     max_new_tokens: int = 128
     max_prompt_tokens: int = 256
     batch_size: int = 64
+    cache_gib: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "max_prompt_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"rollout.{name}={getattr(self, name)} must be at least 1")
+        if self.cache_gib is not None and not self.cache_gib > 0:
+            raise UserError(f"rollout.cache_gib={self.cache_gib} must be above 0")
 
     def generate(
         self,
@@ -55,12 +59,21 @@ class HFRollout:
         """
         order = sorted(range(len(problems)), key=lambda i: -len(problems[i][1]))
         parts: list[Rollout] = []
-        for start in range(0, len(order), self.batch_size):
-            chosen = order[start : start + self.batch_size]
+        start = 0
+        while start < len(order):
+            chosen = order[start : start + self.rows_at_once(model, len(problems[order[start]][1]))]
+            start += len(chosen)
             prompts = pad_prompts(model, [problems[i][1] for i in chosen], [problems[i][0] for i in chosen])
             noise = _uniform([seeds[i] for i in chosen], self.max_new_tokens).to(model.device)
             parts.append(_decode(model, prompts, sampler, temperature, noise))
         return _restore(parts, order, model.pad_id)
+
+    def rows_at_once(self, model: LanguageModel, prompt: int) -> int:
+        """How many rows with prompts of up to `prompt` tokens are decoded together; at least one."""
+        if self.cache_gib is None:
+            return self.batch_size
+        row = (prompt + self.max_new_tokens) * model.cache_bytes
+        return max(1, min(self.batch_size, int(self.cache_gib * 2**30) // row))
 
 
 @torch.no_grad()

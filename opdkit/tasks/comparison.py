@@ -22,6 +22,7 @@ _SIGNIFICANT_DIGITS = 6
 _SENTENCE_WORDS = 6
 _CHOICE = re.compile(r"\(?([A-J])\s*(?:[).:]|\)\s*[.:])\s*(\S.*)$", re.DOTALL)  # `(C) 12`: a choice with its text
 _LIST_SIGN = re.compile(r",\s*(?:and|or)\s+|,|\s+(?:and|or)\s+|\\text\s*\{\s*(?:and|or)\s*\}")
+_BRACKET = re.compile(r"[()\[\]]")
 _CHOICE_LETTER = re.compile(r"\b[A-J]\b")
 _PROSE = re.compile(r"[A-Za-z][A-Za-z ,.'!?-]*")
 _WORD = re.compile(r"[A-Za-z]{4,}")
@@ -50,10 +51,28 @@ def equal_at_once(answer: str, reference: str) -> bool | None:
     ours, gold = read_number(answer), read_number(reference)
     if ours is not None and gold is not None:
         return equal_numbers(ours, gold)
-    told = _equal_texts(answer, reference, gold is not None)
+    told = _equal_entries(answer, reference)
+    if told is None:
+        told = _equal_texts(answer, reference, gold is not None)
     if told is None and refusal(answer) is None and clearly_different(answer, reference):
         return False
     return told
+
+
+def _equal_entries(answer: str, reference: str) -> bool | None:
+    """Of two tuples or intervals of the same length, entry by entry; None where an entry needs algebra."""
+    ours, gold = _entries(answer), _entries(reference)
+    if not ours or len(ours) != len(gold) or (answer[0], answer[-1]) != (reference[0], reference[-1]):
+        return None
+    told = [equal_at_once(mine, theirs) for mine, theirs in zip(ours, gold, strict=True)]
+    return False if False in told else None if None in told else True
+
+
+def _entries(text: str) -> list[str]:
+    """What stands between the commas of `(1, 2)` or `[1, 2)`; nothing of anything else."""
+    inner = text[1:-1]
+    flat = text[:1] in ("(", "[") and text[-1:] in (")", "]") and not _BRACKET.search(inner)
+    return [entry.strip() for entry in inner.split(",")] if flat and "," in inner else []
 
 
 def _equal_texts(answer: str, reference: str, reference_is_number: bool) -> bool | None:

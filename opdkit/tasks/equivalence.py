@@ -55,7 +55,7 @@ def equivalent(answer: str, reference: str) -> bool:
     return verify(gold, ours, timeout_seconds=None) or _equal_exactly(gold[0], ours[0])
 
 
-def _solutions(parsed: object) -> Set | None:
+def _solutions(parsed: Any) -> Set | None:
     """The real numbers that an inequality in one unknown, or several joined by "or", or an interval, allows."""
     if isinstance(parsed, Interval | Union):
         return _exact(parsed)

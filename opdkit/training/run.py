@@ -145,7 +145,10 @@ def evaluate(evaluation: Evaluation, run_dir: Path, reporter: Reporter) -> Summa
             accelerator = Accelerator(mixed_precision="bf16" if evaluation.precision == "bfloat16" else "no")
             model = load(evaluation.model, accelerator.device, "model")
             rollout = HFRollout(
-                evaluation.benchmark.max_new_tokens, evaluation.max_prompt_tokens, evaluation.batch_size
+                evaluation.benchmark.max_new_tokens,
+                evaluation.max_prompt_tokens,
+                evaluation.batch_size,
+                evaluation.cache_gib,
             )
             benchmark, seed = evaluation.benchmark, evaluation.seed
             return ask(model, benchmark, rollout, accelerator, seed, folder.evals, reporter, baselines=True)

@@ -146,6 +146,7 @@ TYPED: list[tuple[str, list[str]]] = [
     ("eval model.path=nowhere/model", ["model.path", "nowhere/model"]),
     ("eval run_dir=notes.txt", ["run_dir=notes.txt", "is a file"]),
     ("eval batch_size=0", ["batch_size=0: must be at least 1"]),
+    ("eval cache_gib=0", ["cache_gib=0.0: must be above 0"]),
 ]  # fmt: skip
 
 

@@ -38,6 +38,23 @@ def test_what_a_row_says_does_not_depend_on_its_batch() -> None:
     assert torch.allclose(together.behaviour_log_prob, apart.behaviour_log_prob, atol=1e-4)
 
 
+def test_a_small_cache_makes_small_batches_and_the_same_rows() -> None:
+    model = tiny_model(0)
+    problems = rendered(model, tiny_problems(6))
+    longest = max(len(ids) for _, ids in problems)
+    config = model.module.config
+    token = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * 4
+    assert model.cache_bytes == token
+    room = 2 * (longest + 24) * token / 2**30
+    settings = HFRollout(24, 256, 64, cache_gib=room)
+    assert [settings.rows_at_once(model, prompt) for prompt in (longest, longest // 2, 10_000)] == [
+        2,
+        2 * (longest + 24) // (longest // 2 + 24),
+        1,
+    ]
+    assert rows_of(settings.generate(model, problems, everything, 1.0, list(range(6)))) == rows_of(write())
+
+
 def test_the_order_of_the_problems_is_kept() -> None:
     rollout = write(batch_size=2)
     assert [p.identifier for p in rollout.prompts.problems] == [f"p{i}" for i in range(6)]
