@@ -112,6 +112,6 @@ def _named(summaries: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     return {
         f"eval/{found['benchmark']}/{name}": float(found[name])
         for found in summaries
-        for name in ("pass@1", "score_mean", "invalid_fraction", "truncated_fraction")
+        for name in ("pass@1", "score", "invalid_rate", "truncated_fraction")
         if isinstance(found.get(name), int | float)
     }
