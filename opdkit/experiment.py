@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -32,9 +32,19 @@ class Batch:
         return self.prompts * self.rollouts_per_prompt
 
     @property
+    def mini_batches(self) -> int:
+        """Into how many parts a step's rollouts are divided."""
+        return self.rollouts // self.mini_batch
+
+    @property
     def updates(self) -> int:
         """Optimiser updates made on one batch of rollouts."""
-        return self.epochs * (self.rollouts // self.mini_batch)
+        return self.epochs * self.mini_batches
+
+    def share(self, prompts: int) -> Batch:
+        """The part of each step, and of each of its mini-batches, that belongs to `prompts` of its prompts."""
+        rollouts = prompts * self.rollouts_per_prompt
+        return replace(self, prompts=prompts, mini_batch=max(1, rollouts // self.mini_batches))
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,27 @@ class Experiment:
     max_bad_steps: int
     resume: bool
     resolved: Mapping[str, Any]
+
+    def by_task(self) -> dict[str, Experiment]:
+        """The run seen by each of its tasks, under the tasks' names; the run itself, under "", where it has only one.
+
+        A task of several brings its own teacher, lengths and benchmark, and takes the run's where it names none.
+        """
+        parts: Mapping[str, Any] | None = getattr(self.task, "parts", None)
+        if parts is None:
+            return {"": self}
+        prompts = self.task.split(self.batch.prompts) if self.task.schedule == "mixed" else {}
+        return {
+            name: replace(
+                self,
+                task=part.source,
+                teacher=part.teacher or self.teacher,
+                rollout=part.rollout or self.rollout,
+                benchmark=part.benchmark or self.benchmark,
+                batch=self.batch.share(prompts[name]) if prompts else self.batch,
+            )
+            for name, part in parts.items()
+        }
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from opdkit.tasks.environments import Crash, Environment, EnvironmentSource, Episode, Observation, StepResult
-from opdkit.types import Message
+
+if TYPE_CHECKING:
+    from opdkit.types import Message
 
 LETTERS = "etaoin"
 
@@ -57,9 +60,11 @@ class LetterSource:
         return LetterGame()
 
     def first_message(self, observation: Observation) -> Message:
-        return Message("user", observation.text)
+        return self.next_message(observation)
 
     def next_message(self, observation: Observation) -> Message:
+        from opdkit.types import Message  # brings torch, which a game's process is better without
+
         return Message("user", observation.text)
 
     def read_action(self, response_text: str) -> str:

@@ -45,7 +45,7 @@ class _Session:
         scores = self.teacher.score(rollout, mask, request, 1.0, updater.micro_batch)
         self.student.module.train()
         batch = ScoredBatch(rollout, mask, scores, None, None, None, 0)
-        return updater.step(batch, updater.spec.lr, TokenMeans())["loss"]
+        return updater.step([batch], updater.spec.lr, TokenMeans())["loss"]
 
     @torch.no_grad()
     def _before(self, rollout: Rollout) -> Scores | None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from opdkit.config.near import refusal
+from opdkit.config.task_checks import check_tasks
 from opdkit.errors import UserError
 from opdkit.experiment import Experiment
 
@@ -102,6 +103,7 @@ def _check_pattern(pattern: str) -> None:
 
 def check_together(experiment: Experiment) -> None:
     """Choices that are each fine and cannot be combined. Raises UserError."""
+    check_tasks(experiment)
     needs = experiment.objective.needs
     updates = experiment.batch.updates
     if updates > 1 and needs.single_update:

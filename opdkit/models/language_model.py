@@ -31,6 +31,11 @@ class LanguageModel:
         return self.module.device
 
     @property
+    def mebibytes(self) -> float:
+        """What the weights take in memory; shared ones count once."""
+        return sum(p.numel() * p.element_size() for p in self.module.parameters()) / 2**20
+
+    @property
     def pad_id(self) -> int:
         """The id that fills padding: the tokenizer's own, else its end of sequence, else 0."""
         for name in ("pad_token_id", "eos_token_id"):

@@ -18,7 +18,7 @@ def close_training(reporter: Reporter, summary: Mapping[str, Any], asked: Sequen
     """summary: what a run returned: `benchmark`, `steps`, `seconds`, `run_dir`, and the benchmark's results under
     `before`, `after` and `teacher`; asked: the arguments of `opdkit eval` that ask the same of another model."""
     labels = (("before", "student before"), ("after", "student after"), ("teacher", "teacher"))
-    rows = [_row(label, summary[name]) for name, label in labels if summary.get(name)]
+    rows = [row for name, label in labels if summary.get(name) for row in _rows(label, summary[name])]
     title = f"{summary.get('benchmark')} after {summary.get('steps')} steps, {_duration(summary.get('seconds'))}"
     reporter.table(title, _COLUMNS, rows)
     folder = Path(str(summary["run_dir"]))
@@ -42,6 +42,12 @@ def close_study(reporter: Reporter, summary: Mapping[str, Any], folder: Path) ->
     rows = [[str(claim["verdict"]), str(claim["claim"]), str(claim["measured"])] for claim in summary["claims"]]
     reporter.table(f"{summary['title']}, {_duration(summary.get('seconds'))}", ("verdict", "claim", "measured"), rows)
     reporter.note(f"page      {folder / 'findings.md'}, figures and tables beside it")
+
+
+def _rows(label: str, found: Mapping[str, Any]) -> list[list[str]]:
+    """One for a run of one task, else one for each of its tasks."""
+    tasks: Mapping[str, Any] | None = found.get("tasks")
+    return [_row(label, found)] if tasks is None else [_row(f"{label}, {name}", tasks[name]) for name in tasks]
 
 
 def _row(label: str, found: Mapping[str, Any]) -> list[str]:

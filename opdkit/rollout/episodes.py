@@ -17,6 +17,7 @@ from opdkit.rollout.prompts import pad_prompts
 from opdkit.types import Message, Problem, Rollout, StopReason
 
 Form = Literal["turns", "episode"]
+Reward = Literal["success", "score"]
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,21 @@ class EpisodeRollout(HFRollout):
     form: what a row of training is. turns: each answer is a response of its own, its prompt the chat so far (the
     paper's form). episode: the answers of an episode are one response, with what the environment said between them
     as tokens that are read and never counted; where turns were left out, a new row begins.
+    reward: of each row, the episode's success (0 or 1) or its score (0 to 1). side_by_side: episodes played at once,
+    each game in a process of its own; it changes no episode.
     """
 
     form: Form = "turns"
+    reward: Reward = "success"
+    side_by_side: int = 16
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.form not in get_args(Form):
-            raise UserError(f"rollout.form={self.form!r} must be one of {', '.join(get_args(Form))}")
+        for name, choices in (("form", get_args(Form)), ("reward", get_args(Reward))):
+            if getattr(self, name) not in choices:
+                raise UserError(f"rollout.{name}={getattr(self, name)!r} must be one of {', '.join(choices)}")
+        if self.side_by_side < 1:
+            raise UserError(f"rollout.side_by_side={self.side_by_side} must be at least 1")
 
     def open(self, model: LanguageModel, opening: Sequence[Message]) -> Chat:
         """A new chat under this rollout's limits."""

@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from opdkit.tasks.base import ProblemSource
+    from opdkit.tasks.multi import MultiTask, TaskPart
     from opdkit.tasks.procedural import ReasoningGym
     from opdkit.tasks.records import Records
 
-__all__ = ["ProblemSource", "ReasoningGym", "Records"]
+__all__ = ["MultiTask", "ProblemSource", "ReasoningGym", "Records", "TaskPart"]
 
-_HOMES = {"ProblemSource": "base", "ReasoningGym": "procedural", "Records": "records"}
+_HOMES = {
+    "MultiTask": "multi",
+    "ProblemSource": "base",
+    "ReasoningGym": "procedural",
+    "Records": "records",
+    "TaskPart": "multi",
+}
 
 
 def __getattr__(name: str) -> object:

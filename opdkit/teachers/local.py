@@ -32,6 +32,15 @@ class LoadedTeacher:
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
 
+    @property
+    def mebibytes(self) -> float:
+        """What it takes in memory now."""
+        return self.model.mebibytes
+
+    def restricted(self, vocabulary: int) -> LoadedTeacher:
+        """The same teacher over the first `vocabulary` ids alone."""
+        return LoadedTeacher(self.model.restricted(vocabulary))
+
     @torch.no_grad()
     def score(self, rollout: Rollout, counted: Tensor, request: Request, temperature: float, batch: int) -> Scores:
         """Scores of the counted tokens, bool[B, T], `batch` rows at a time. No gradient ever flows here."""

@@ -12,9 +12,10 @@ from opdkit.experiment import Experiment
 def model_card(experiment: Experiment, step: int, results: Mapping[str, Any]) -> str:
     """Markdown: what the student was, which teacher and objective trained it, how far, and what it scores.
 
-    results: label -> summary of a benchmark with `pass@1` and `ci95`.
+    results: label -> summary of a benchmark with `pass@1` and `ci95`, or of several under `tasks`.
     """
     resolved = experiment.resolved
+    tasks = experiment.by_task()
     lines = [
         "---",
         "library_name: transformers",
@@ -27,23 +28,38 @@ def model_card(experiment: Experiment, step: int, results: Mapping[str, Any]) ->
         "| | |",
         "|---|---|",
         f"| started from | {experiment.model.path} |",
-        f"| teacher | {getattr(experiment.teacher, 'path', experiment.teacher)} |",
+        *(f"| teacher{_of(name)} | {getattr(task.teacher, 'path', task.teacher)} |" for name, task in tasks.items()),
         f"| objective | `{_plain(resolved.get('objective'))}` |",
         f"| masking | `{_plain(resolved.get('masking'))}` |",
         f"| sampler | `{_plain(resolved.get('sampler'))}` |",
-        f"| task | {experiment.task.name} |",
+        f"| task | {', '.join(task.task.name for task in tasks.values())} |",
         f"| steps | {step} of {experiment.steps} |",
         f"| rollouts a step | {experiment.batch.rollouts} |",
         f"| seed | {experiment.seed} |",
         f"| precision | {experiment.precision} |",
         "",
     ]
-    if results:
-        lines += [f"On {experiment.benchmark.name}:", "", "| | pass@1 | 95 % interval |", "|---|---|---|"]
-        for label, found in results.items():
-            low, high = found["ci95"]
-            lines.append(f"| {label} | {found['pass@1']:.3f} | {low:.3f} to {high:.3f} |")
+    for name, task in tasks.items():
+        lines += _results(task.benchmark.name, {label: _of_task(found, name) for label, found in results.items()})
     return "\n".join(lines) + "\n"
+
+
+def _results(benchmark: str, results: Mapping[str, Any]) -> list[str]:
+    if not results:
+        return []
+    lines = [f"On {benchmark}:", "", "| | pass@1 | 95 % interval |", "|---|---|---|"]
+    for label, found in results.items():
+        low, high = found["ci95"]
+        lines.append(f"| {label} | {found['pass@1']:.3f} | {low:.3f} to {high:.3f} |")
+    return [*lines, ""]
+
+
+def _of_task(found: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return found["tasks"][name] if name else found
+
+
+def _of(name: str) -> str:
+    return f" of {name}" if name else ""
 
 
 def _plain(group: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,12 +14,12 @@ from opdkit.functional.layout import rows
 from opdkit.masking import Vocabularies
 from opdkit.models import LanguageModel, Scorer
 from opdkit.seeding import derive_seed
-from opdkit.teachers import LoadedTeacher
+from opdkit.teachers import LoadedTeacher, SwappedTeacher
 from opdkit.teachers.local import join_scores
 from opdkit.training.finite import require_finite
-from opdkit.training.problems import ProblemStream
 from opdkit.training.requests import before_request, teacher_request
 from opdkit.training.update import ScoredBatch
+from opdkit.training.writing import Writer, Written
 from opdkit.types import Needs, Rollout, Scores, StepBatch, Verdict
 
 # Diagnostics of an objective without a support of its own look at this many of the teacher's best ids.
@@ -29,62 +28,55 @@ _WATCHED_SUPPORT = 32
 
 @dataclass(frozen=True)
 class Collected:
-    """A scored batch, what it took, and the verdicts on its responses (None where no one asked)."""
+    """What was written in a step, scored, and what it took. name: the task's, empty where there is one only."""
 
+    name: str
     batch: ScoredBatch
-    verdicts: tuple[Verdict, ...]
-    responses: tuple[str, ...]
+    written: Written
     rollout_seconds: float
     teacher_seconds: float
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """One a row."""
+        return self.written.verdicts
+
+    @property
+    def responses(self) -> tuple[str, ...]:
+        """One a row."""
+        return self.written.responses
 
 
 @dataclass(frozen=True)
 class Collector:
-    """Writes and scores the rollouts of a step."""
+    """Has the rollouts of a step written, and scores them."""
 
+    name: str
     experiment: Experiment
     accelerator: Accelerator
     student: LanguageModel
-    teacher: LoadedTeacher
-    stream: ProblemStream
-    grade: Callable[[Sequence[tuple[str, str]]], list[Verdict]]
+    teacher: LoadedTeacher | SwappedTeacher
+    writer: Writer
 
     def collect(self, step: int) -> Collected:
         """The rollouts of step `step`, their rewards and the teacher's scores. No gradient is kept."""
         started = time.perf_counter()
-        rollout = self._write(step)
-        responses = tuple(self._text(rollout))
-        references = [problem.reference for problem in rollout.prompts.problems]
-        verdicts = tuple(self.grade(list(zip(responses, references, strict=True))))
-        written = time.perf_counter()
+        written = self.writer.write(step, self._author(step))
+        ended = time.perf_counter()
+        rollout = written.rollout
         vocabularies = Vocabularies(self.student.tokenizer, self.teacher.model.tokenizer)
         counted = self.experiment.masking(rollout, vocabularies) & rollout.mask
-        batch = self._score(step, rollout, counted, verdicts)
-        return Collected(batch, verdicts, responses, written - started, time.perf_counter() - written)
+        batch = self._score(step, written, counted)
+        return Collected(self.name, batch, written, ended - started, time.perf_counter() - ended)
 
-    def _write(self, step: int) -> Rollout:
-        experiment = self.experiment
-        taken = self.stream.take(experiment.batch.prompts)
-        problems = [pair for pair in taken for _ in range(experiment.batch.rollouts_per_prompt)]
-        seeds = [derive_seed(experiment.seed, "rollout", step, row) for row in range(len(problems))]
-        self.student.module.eval()
-        with self.accelerator.autocast():
-            return experiment.rollout.generate(
-                self._writer(step), problems, experiment.sampler, experiment.temperature, seeds
-            )
-
-    def _writer(self, step: int) -> LanguageModel:
+    def _author(self, step: int) -> LanguageModel:
         """Who writes the rollouts of a step: the student, or in the other steps, off-policy, the teacher (GKD)."""
         drawn = derive_seed(self.experiment.seed, "writer", step) / 2**63
         return self.student if drawn < self.experiment.student_share else self.teacher.model
 
-    def _text(self, rollout: Rollout) -> list[str]:
-        lengths = rollout.mask.sum(dim=1).tolist()
-        return [self.student.decode(row[:n]) for row, n in zip(rollout.tokens.tolist(), lengths, strict=True)]
-
     @torch.no_grad()
-    def _score(self, step: int, rollout: Rollout, counted: Tensor, verdicts: Sequence[Verdict]) -> ScoredBatch:
-        experiment = self.experiment
+    def _score(self, step: int, written: Written, counted: Tensor) -> ScoredBatch:
+        experiment, rollout = self.experiment, written.rollout
         needs: Needs = experiment.objective.needs
         observed = self._observed(step, needs)
         ours = self._student_before(rollout, counted, needs)
@@ -93,15 +85,13 @@ class Collector:
             experiment.batch.micro_batch,
         )  # fmt: skip
         require_finite(teacher, counted, f"the teacher's ({experiment.teacher.path})", step)
-        reward = torch.tensor([float(v.correct) for v in verdicts], device=rollout.tokens.device)
         old = None if ours is None else ours.sampled_log_prob
         advantage = None
         if needs.advantage:
-            group = torch.arange(len(counted), device=reward.device) // experiment.batch.rollouts_per_prompt
-            whole = StepBatch(counted, old, teacher.sampled_log_prob, reward, group)
+            whole = StepBatch(counted, old, teacher.sampled_log_prob, written.reward, written.group)
             advantage = experiment.objective.advantage(whole)  # type: ignore[attr-defined]
         kept = old if experiment.batch.updates > 1 else None
-        return ScoredBatch(rollout, counted, teacher, kept, reward, advantage, observed)
+        return ScoredBatch(rollout, counted, teacher, kept, written.reward, advantage, observed)
 
     def _observed(self, step: int, needs: Needs) -> int:
         """How many of its best ids each model tells this step; 0 when its vocabulary is not looked at."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +19,8 @@ from opdkit.training.finite import place_of
 from opdkit.training.folder import RunFolder
 from opdkit.training.session import Session, save_student
 from opdkit.training.signals import StopRequest
+from opdkit.training.steps import step_metrics
+from opdkit.training.writing import mean, mini_batches
 
 Metrics = dict[str, float]
 
@@ -47,7 +48,7 @@ class Loop:
     session: Session
     folder: RunFolder
     evaluate: Callable[[int], Metrics]
-    log: Callable[[int, Metrics, Collected], None]
+    log: Callable[[int, Metrics, Sequence[Collected]], None]
     card: Callable[[int], str]
     stop: StopRequest
     progress: Progress = field(default_factory=Progress)
@@ -63,19 +64,18 @@ class Loop:
         started = time.perf_counter()
         step = self.progress.step
         torch.manual_seed(derive_seed(self.experiment.seed, "step", step))  # dropout; rollouts have their own seeds
-        collected = self.session.collector.collect(step)
+        collected = self.session.collect(step)
         update_started = time.perf_counter()
         metrics = self._update(step, collected)
         ended = time.perf_counter()
         self.progress.step = step + 1
-        metrics |= _rollout_metrics(collected, self.session.stream.dropped)
-        tokens = int(collected.batch.rollout.mask.sum())
+        metrics |= step_metrics(collected, metrics)
+        tokens = sum(int(part.batch.rollout.mask.sum()) for part in collected)
         metrics |= {
-            "time/rollout_s": collected.rollout_seconds,
-            "time/teacher_s": collected.teacher_seconds,
             "time/update_s": ended - update_started,
             "perf/tokens_per_s": tokens / (ended - started),
             "perf/peak_rss_mib": peak_rss_mib(),
+            "perf/teachers_mib": self.session.teachers_mebibytes(),
         }
         cadence = self.experiment.cadence
         last = self.progress.step == self.experiment.steps
@@ -93,8 +93,7 @@ class Loop:
         state: Mapping[str, Any] = {
             "bad_in_a_row": progress.bad_in_a_row,
             "skipped_updates": progress.skipped_updates,
-            "cursor": self.session.stream.cursor,
-            "dropped": self.session.stream.dropped,
+            "walks": self.session.walks(),
         }
         checkpoint.write(
             self.folder.checkpoints,
@@ -105,33 +104,37 @@ class Loop:
             self.experiment.cadence.keep_checkpoints,
         )
 
-    def _update(self, step: int, collected: Collected) -> Metrics:
+    def _update(self, step: int, collected: Sequence[Collected]) -> Metrics:
         """Every update on one rollout batch; their numbers averaged."""
-        experiment, batch = self.experiment, collected.batch
+        experiment = self.experiment
         lr = experiment.optimizer.lr_at(step, experiment.steps)
         means = TokenMeans()
         numbers: list[dict[str, float]] = []
+        count = experiment.batch.mini_batches
+        cuts = [mini_batches(part.written.sizes, count) for part in collected]
         self.session.student.module.train()
-        for _ in range(experiment.batch.epochs):
-            for start in range(0, len(batch.counted), experiment.batch.mini_batch):
-                part = batch.cut(start, start + experiment.batch.mini_batch)
-                numbers.append(self.session.updater.step(part, lr, means))
-                self._note_not_finite(step, start)
+        for number in [*range(count)] * experiment.batch.epochs:
+            rows = [cut[number] for cut in cuts]
+            parts = [part.batch.cut(*at) for part, at in zip(collected, rows, strict=True) if at[0] < at[1]]
+            if parts:
+                numbers.append(self.session.updater.step(parts, lr, means))
+                self._note_not_finite(step, rows[0][0])
         self.session.student.module.eval()
         skipped = sum(n["skipped"] for n in numbers)
         self.progress.skipped_updates += int(skipped)
         self.progress.bad_in_a_row = self.progress.bad_in_a_row + 1 if skipped == len(numbers) else 0
-        averaged = {f"train/{name}": _mean([n[name] for n in numbers]) for name in numbers[0] if name != "skipped"}
-        masked = 1.0 - float(batch.counted.sum()) / max(1, int(batch.rollout.mask.sum()))
+        averaged = {f"train/{name}": mean([n[name] for n in numbers]) for name in numbers[0] if name != "skipped"}
+        counted = sum(int(part.batch.counted.sum()) for part in collected)
+        sampled = sum(int(part.batch.rollout.mask.sum()) for part in collected)
         return {
             **averaged,
             "train/skipped_updates": float(self.progress.skipped_updates),
             **{f"opd/{name}": value for name, value in means.means().items()},
-            "opd/masked_fraction": masked,
+            "opd/masked_fraction": 1.0 - counted / max(1, sampled),
         }
 
     def _note_not_finite(self, step: int, start: int) -> None:
-        """Remember where the student first broke in this step; `start` is the mini-batch's first rollout."""
+        """Remember where the student first broke in this step; `start` is the mini-batch's first row."""
         found = self.session.updater.not_finite
         if found and not self.progress.broke.startswith(f"step {step + 1}:"):
             row, position = found[0]
@@ -147,19 +150,3 @@ class Loop:
                 f"(loss {metrics['train/loss']}, gradient norm {metrics['train/grad_norm']}); no update was made "
                 f"from them{broke}. Lower optim.lr, or clip_log_ratio where the objective has it"
             )
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else math.nan
-
-
-def _rollout_metrics(collected: Collected, dropped: int) -> Metrics:
-    rollout = collected.batch.rollout
-    verdicts = collected.verdicts
-    return {
-        "rollout/length_mean": float(rollout.mask.sum(dim=1).double().mean()),
-        "rollout/truncated_fraction": _mean([float(reason == "length") for reason in rollout.stop_reason]),
-        "rollout/reward_mean": _mean([float(verdict.correct) for verdict in verdicts]),
-        "rollout/ungraded_fraction": _mean([float(verdict.status in ("timeout", "crashed")) for verdict in verdicts]),
-        "rollout/dropped_prompts": float(dropped),
-    }

@@ -12,13 +12,13 @@ from torch import Tensor
 from opdkit.diagnostics.observation import Finding
 from opdkit.diagnostics.probe import Probed, ProbeSettings, position_limits, report
 from opdkit.diagnostics.projection import Projection, names_of
-from opdkit.experiment import Batch, Experiment
+from opdkit.experiment import Batch
 from opdkit.functional.estimators import reward_to_go, score_function
 from opdkit.functional.masked import only
 from opdkit.models import Request
 from opdkit.seeding import derive_seed
 from opdkit.training.collect import Collector
-from opdkit.training.problems import ProblemStream
+from opdkit.training.parts import Part
 from opdkit.training.session import Session
 from opdkit.training.update import ScoredBatch
 
@@ -36,14 +36,15 @@ class Probe:
     rollouts_per_prompt: int
 
     @classmethod
-    def of(cls, experiment: Experiment, session: Session) -> Probe:
+    def of(cls, part: Part, session: Session) -> Probe:
         """The prompts are the first of the task in the run's order; they do not move the run's own walk."""
+        experiment = part.experiment
         settings: ProbeSettings = experiment.probe
         count = settings.prompts * settings.rollouts
         batch = Batch(settings.prompts, settings.rollouts, count, experiment.batch.micro_batch, 1)
         cadence = replace(experiment.cadence, vocabulary_metrics_every=0, diagnostics_every=0)
         own = replace(experiment, batch=batch, cadence=cadence, seed=derive_seed(experiment.seed, "probe"))
-        collector = replace(session.collector, experiment=own)
+        collector = replace(part.collector, experiment=own)
         parameters = names_of(session.student.module, session.student.module.parameters())
         projection = Projection(parameters, settings.projection, own.seed)
         return cls(settings, session, collector, projection, experiment.batch.rollouts_per_prompt)
@@ -51,21 +52,24 @@ class Probe:
     def measure(self, step: int) -> Finding:
         """The student after `step` steps. No weight, optimiser state or walk over problems is changed."""
         started = time.perf_counter()
-        collector = replace(self.collector, stream=self._stream())
-        batch = collector.collect(step).batch
+        own = self.collector.experiment
+        collector = replace(self.collector, writer=self.collector.writer.from_the_start(own, own.seed))
+        collected = collector.collect(step)
+        batch, ends = collected.batch, list(itertools.accumulate(collected.written.sizes, initial=0))
+        shape = (self.settings.prompts, self.settings.rollouts)
+        if len(ends) != shape[0] * shape[1] + 1:  # a game crashed: there is no whole table of prompts and rollouts
+            return Finding({}, ())
         reference = self._teacher_log_prob(batch)
         limits = position_limits(batch.counted, self.settings.positions)
         # Under an n-th of the denominator the gradients of n rollouts have the whole gradient as their mean.
-        scaled = self.session.updater.aggregation.denominator(batch.counted) / len(batch.counted)
+        scaled = self.session.updater.aggregation.denominator(batch.counted) / len(collected.written.sizes)
         objective, sequence = [], []
         with self.projection:
-            for row in range(len(batch.counted)):
-                part = batch.cut(row, row + 1)
-                width = part.counted.shape[1]
-                objective.append(self._by_position(part, scaled, limits))
-                sequence.append(self._sequence_level(part, reference[row : row + 1, :width], scaled))
+            for start, stop in itertools.pairwise(ends):  # an episode's rows are one rollout
+                rows = [self._row(batch, row, reference, scaled, limits) for row in range(start, stop)]
+                objective.append(torch.stack([one for one, _ in rows]).sum(0))
+                sequence.append(torch.stack([two for _, two in rows]).sum(0))
         self.session.updater.optimizer.zero_grad(set_to_none=True)
-        shape = (self.settings.prompts, self.settings.rollouts)
         tokens = [int(batch.counted[:, a:b].sum()) for a, b in itertools.pairwise(limits)]
         found = report(
             Probed(
@@ -80,8 +84,13 @@ class Probe:
         scalars = {f"probe/{name}": value for name, value in (dict(found.scalars) | errors).items()}
         return Finding(scalars | {"time/probe_s": time.perf_counter() - started}, found.tables)
 
-    def _stream(self) -> ProblemStream:
-        return self.session.stream.from_the_start()
+    def _row(
+        self, batch: ScoredBatch, row: int, reference: Tensor, denominator: Tensor, limits: list[int]
+    ) -> tuple[Tensor, Tensor]:
+        """The objective's gradient of one row by position, and its sequence-level one."""
+        part = batch.cut(row, row + 1)
+        theirs = reference[row : row + 1, : part.counted.shape[1]]
+        return self._by_position(part, denominator, limits), self._sequence_level(part, theirs, denominator)
 
     def _teacher_log_prob(self, batch: ScoredBatch) -> Tensor:
         """log q of the sampled tokens, f32[B, T]; asked for once more where the objective has no use for it."""
@@ -89,7 +98,7 @@ class Probe:
             return batch.teacher.sampled_log_prob
         updater = self.session.updater
         with self.session.accelerator.autocast():
-            scores = self.session.teacher.score(
+            scores = self.collector.teacher.score(
                 batch.rollout, batch.counted, Request(sampled=True), updater.temperature, updater.micro_batch
             )
         assert scores.sampled_log_prob is not None

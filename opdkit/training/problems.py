@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +12,47 @@ from opdkit.seeding import derive_seed
 from opdkit.types import Problem
 
 
+class Walk:
+    """Numbers below `count`, in a new order every epoch, without end. `cursor` and `dropped` are all of its state.
+
+    cursor counts what was taken; dropped counts what its user passed over.
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        if count == 0:
+            raise UserError("the task has no problems")
+        self.count = count
+        self.cursor = 0
+        self.dropped = 0
+        self._seed = seed
+        self._epoch = -1
+        self._order: np.ndarray = np.empty(0, dtype=np.int64)
+
+    def next(self) -> int:
+        """The next number."""
+        epoch, place = divmod(self.cursor, self.count)
+        if epoch != self._epoch:
+            generator = np.random.default_rng(derive_seed(self._seed, "order", epoch))
+            self._order = generator.permutation(self.count)
+            self._epoch = epoch
+        self.cursor += 1
+        return int(self._order[place])
+
+    def from_the_start(self) -> Walk:
+        """The same walk, at its beginning."""
+        return Walk(self.count, self._seed)
+
+    def state(self) -> dict[str, int]:
+        """What a checkpoint keeps."""
+        return {"cursor": self.cursor, "dropped": self.dropped}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self.cursor, self.dropped = int(state["cursor"]), int(state["dropped"])
+
+
 class ProblemStream:
-    """Walks over the problems in a new order every epoch. `cursor` and `dropped` are all of its state.
+    """Walks over problems and renders them.
 
     render: problem -> prompt ids. A prompt longer than `limit` tokens is passed over and counted.
     """
@@ -20,16 +60,11 @@ class ProblemStream:
     def __init__(
         self, problems: Sequence[Problem], render: Callable[[Problem], list[int]], limit: int, seed: int
     ) -> None:
-        if len(problems) == 0:
-            raise UserError("the task has no problems")
+        self.walk = Walk(len(problems), seed)
         self._problems = problems
         self._render = render
         self._limit = limit
         self._seed = seed
-        self._epoch = -1
-        self._order: np.ndarray = np.empty(0, dtype=np.int64)
-        self.cursor = 0
-        self.dropped = 0
 
     def from_the_start(self) -> ProblemStream:
         """A walk of its own over the same problems in the same order, which begins at the first."""
@@ -45,14 +80,13 @@ class ProblemStream:
         taken: list[tuple[Problem, list[int]]] = []
         passed = 0
         while len(taken) < count:
-            problem = self._problems[self._index(self.cursor)]
-            self.cursor += 1
+            problem = self._problems[self.walk.next()]
             ids = self._render(problem)
             if len(ids) <= self._limit:
                 taken.append((problem, ids))
                 passed = 0
                 continue
-            self.dropped += 1
+            self.walk.dropped += 1
             passed += 1
             if passed >= len(self._problems):
                 raise UserError(
@@ -69,11 +103,3 @@ class ProblemStream:
                 f"rollout.max_prompt_tokens={self._limit}: the first {len(lengths)} prompts of the task are all longer "
                 f"(the shortest has {min(lengths)} tokens)"
             )
-
-    def _index(self, cursor: int) -> int:
-        epoch, place = divmod(cursor, len(self._problems))
-        if epoch != self._epoch:
-            generator = np.random.default_rng(derive_seed(self._seed, "order", epoch))
-            self._order = generator.permutation(len(self._problems))
-            self._epoch = epoch
-        return int(self._order[place])

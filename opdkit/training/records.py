@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from opdkit.experiment import Experiment
@@ -14,8 +16,10 @@ from opdkit.training.answers import ask
 from opdkit.training.collect import Collected
 from opdkit.training.folder import RunFolder
 from opdkit.training.observe import Observer
+from opdkit.training.parts import Part
 from opdkit.training.probe import Probe
 from opdkit.training.session import Session
+from opdkit.training.steps import told_by
 from opdkit.types import Table
 
 
@@ -29,52 +33,85 @@ class Records:
     reporter: Reporter
     loggers: MetricLogger
 
-    def benchmark(self, model: LanguageModel, step: int, label: str) -> dict[str, Any]:
-        """The benchmark's summary for `model`. `after` goes to evals/, anything else to a folder below it."""
+    def benchmark_student(self, step: int, label: str) -> dict[str, Any]:
+        """The student's summary after `step` steps, of each task where there are several (see `by_task`).
+
+        `after` goes to evals/, anything else to a folder below it.
+        """
         folder = self.folder.evals if label == "after" else self.folder.evals / label
-        self.reporter.stage(f"evaluating {label} on {self.experiment.benchmark.name}")
-        summary = ask(
-            model, self.experiment.benchmark, self.experiment.rollout, self.session.accelerator,
-            self.experiment.seed, folder, self.reporter,
-        )  # fmt: skip
+        found = {name: self._ask(part, self.session.student, folder, label) for name, part in self._parts.items()}
         if label in ("before", "after"):
-            self.loggers.log(step, self._named(summary))
-        return summary
+            self.loggers.log(step, _named(found.values()))
+        return by_task(found)
+
+    def benchmark_teachers(self) -> dict[str, Any]:
+        """The summary of each task's teacher on the task's benchmark."""
+        folder = self.folder.evals / "teacher"
+        parts = self._parts.items()
+        return by_task({name: self._ask(part, part.teacher.model, folder, "teacher") for name, part in parts})
 
     def evaluate(self, step: int) -> dict[str, float]:
         """Metrics of the student after `step` steps."""
-        label = f"step-{step:06d}"
-        return self._named(self.benchmark(self.session.student, step, label))
+        found = self.benchmark_student(step, f"step-{step:06d}")
+        return _named(found["tasks"].values() if "tasks" in found else [found])
 
-    def log(self, step: int, metrics: dict[str, float], collected: Collected) -> None:
+    def log(self, step: int, metrics: dict[str, float], collected: Sequence[Collected]) -> None:
         """Keep and show the metrics of one step, what its diagnostics find, and a few of its rollouts."""
         cadence = self.experiment.cadence
         tables: tuple[Table, ...] = ()
         if cadence.diagnoses(step - 1) and self.experiment.diagnostics:
-            found = self._observer.diagnose(collected)
-            metrics, tables = metrics | found.scalars, found.tables
+            for part in collected:
+                found = self._observer.diagnose(part)
+                metrics = told_by(part.name, found.scalars, metrics)
+                tables += _renamed(part.name, found.tables)
         if cadence.probes(step - 1):
-            found = self._probe.measure(step)
-            metrics, tables = metrics | found.scalars, (*tables, *found.tables)
+            for name, probe in self._probes.items():
+                found = probe.measure(step)
+                metrics, tables = told_by(name, found.scalars, metrics), (*tables, *_renamed(name, found.tables))
         self.loggers.log(step, metrics)
         if tables:
             self.loggers.tables(step, tables)
-        if cadence.log_samples:
-            self.loggers.samples(step, self._observer.samples(collected, cadence.log_samples))
+        for part in collected if cadence.log_samples else ():
+            self.loggers.samples(step, self._observer.samples(part, cadence.log_samples))
         self.reporter.step(step, self.experiment.steps, metrics)
+
+    @property
+    def _parts(self) -> Mapping[str, Part]:
+        return self.session.parts
+
+    def _ask(self, part: Part, model: LanguageModel, folder: Path, label: str) -> dict[str, Any]:
+        benchmark = part.experiment.benchmark
+        self.reporter.stage(f"evaluating {label} on {benchmark.name}")
+        return ask(
+            model, benchmark, part.experiment.rollout, self.session.accelerator, self.experiment.seed, folder,
+            self.reporter,
+        )  # fmt: skip
 
     @cached_property
     def _observer(self) -> Observer:
         return Observer(self.session.student, self.experiment.diagnostics)
 
     @cached_property
-    def _probe(self) -> Probe:
-        return Probe.of(self.experiment, self.session)
+    def _probes(self) -> dict[str, Probe]:
+        return {name: Probe.of(part, self.session) for name, part in self._parts.items()}
 
-    def _named(self, summary: dict[str, Any]) -> dict[str, float]:
-        prefix = f"eval/{self.experiment.benchmark.name}"
-        return {
-            f"{prefix}/{name}": float(summary[name])
-            for name in ("pass@1", "truncated_fraction")
-            if isinstance(summary.get(name), int | float)
-        }
+
+def by_task(summaries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """A run's summary: the benchmark's own, or with several tasks their mean pass@1 and each task's under `tasks`."""
+    if "" in summaries:
+        return summaries[""]
+    mean = sum(float(found["pass@1"]) for found in summaries.values()) / len(summaries)
+    return {"pass@1": mean, "tasks": dict(summaries)}
+
+
+def _renamed(task: str, tables: Iterable[Table]) -> tuple[Table, ...]:
+    return tuple(replace(table, name=f"{task}/{table.name}" if task else table.name) for table in tables)
+
+
+def _named(summaries: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    return {
+        f"eval/{found['benchmark']}/{name}": float(found[name])
+        for found in summaries
+        for name in ("pass@1", "score", "invalid_rate", "truncated_fraction")
+        if isinstance(found.get(name), int | float)
+    }

@@ -84,6 +84,7 @@ def _train(
     reporter.stage("loading models and data")
     session = open_session(experiment, found)
     with ExitStack() as stack:
+        stack.callback(session.close)
         if found is None:
             folder.start(experiment.resolved, about)
         first = int(found.state["step"]) if found else 0
@@ -94,8 +95,8 @@ def _train(
         for warning in warnings_at_start(experiment, session) if found is None else ():
             reporter.note(f"warning: {warning}")
         stop = stack.enter_context(graceful_stop())
-        results = {"before": records.benchmark(session.student, 0, "before")}
-        teacher = records.benchmark(session.teacher.model, 0, "teacher")
+        results = {"before": records.benchmark_student(0, "before")}
+        teacher = records.benchmark_teachers()
         progress = Progress(first)
         if found:
             progress = Progress(first, found.state["bad_in_a_row"], found.state["skipped_updates"])
@@ -111,10 +112,10 @@ def _train(
         )
         reporter.stage("training")
         loop.run()
-        results["after"] = records.benchmark(session.student, experiment.steps, "after")
+        results["after"] = records.benchmark_student(experiment.steps, "after")
         _finish(experiment, session, folder, results)
     summary = {
-        "benchmark": experiment.benchmark.name,
+        "benchmark": " and ".join(task.benchmark.name for task in experiment.by_task().values()),
         **results,
         "teacher": teacher,
         "steps": experiment.steps,

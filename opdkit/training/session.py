@@ -1,10 +1,10 @@
-"""What a run holds in memory: both models, the optimiser, the walk over problems."""
+"""What a run holds in memory: the models, the optimiser, and each task's walk over its problems."""
 
 from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,29 +13,46 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 
 from opdkit.diagnostics import named_subset
-from opdkit.errors import UserError, told_after
+from opdkit.errors import UserError
 from opdkit.experiment import Experiment
 from opdkit.models import LanguageModel, Scorer, load, require_same
 from opdkit.seeding import derive_seed
-from opdkit.teachers import LoadedTeacher
+from opdkit.teachers import LoadedTeacher, SwappedTeacher, hold_teachers
 from opdkit.training.checkpoint import Found, restore_optimizer
-from opdkit.training.collect import Collector
-from opdkit.training.problems import ProblemStream
+from opdkit.training.collect import Collected
+from opdkit.training.parts import Loaded, Part, open_part, read_data
 from opdkit.training.update import Updater
-from opdkit.types import Problem
 
 
 @dataclass(frozen=True)
 class Session:
-    """Everything that has been loaded for a run."""
+    """Everything that has been loaded for a run. parts: its tasks, one under "" where there is only one."""
 
+    experiment: Experiment
     accelerator: Accelerator
     student: LanguageModel
-    teacher: LoadedTeacher
-    stream: ProblemStream
-    collector: Collector
+    parts: Mapping[str, Part]
     updater: Updater
-    benchmark_problems: Sequence[Problem]
+
+    def collect(self, step: int) -> list[Collected]:
+        """What step `step` (from 0) is made of: the batch of the task whose turn it is, or one batch for each task."""
+        task = self.experiment.task
+        alternating = getattr(task, "schedule", "") == "alternating"
+        turn = [self.parts[task.turn(step)]] if alternating else self.parts.values()
+        return [part.collector.collect(step) for part in turn]
+
+    def walks(self) -> dict[str, dict[str, int]]:
+        """Where each task's walk over its problems stands, for a checkpoint."""
+        return {name: part.collector.writer.walk.state() for name, part in self.parts.items()}
+
+    def teachers_mebibytes(self) -> float:
+        """What the teachers take in memory now."""
+        return sum(teacher.mebibytes for teacher in {id(p.teacher): p.teacher for p in self.parts.values()}.values())
+
+    def close(self) -> None:
+        """End the processes of games."""
+        for part in self.parts.values():
+            part.collector.writer.close()
 
 
 def open_session(experiment: Experiment, found: Found | None) -> Session:
@@ -44,23 +61,20 @@ def open_session(experiment: Experiment, found: Found | None) -> Session:
     Data come first: a wrong path is told before gigabytes are read.
     """
     torch.manual_seed(derive_seed(experiment.seed, "torch"))
-    with told_after("task."):
-        problems = experiment.task.load()
-    benchmark_problems = experiment.benchmark.problems()
+    tasks = experiment.by_task()
+    data = {name: read_data(name, task) for name, task in tasks.items()}
     accelerator = Accelerator(mixed_precision="bf16" if experiment.precision == "bfloat16" else "no")
-    student, teacher = _models(experiment, found, accelerator.device)
-
-    def render(problem: Problem) -> list[int]:
-        return student.render(problem.messages)
-
-    stream = ProblemStream(problems, render, experiment.rollout.max_prompt_tokens, experiment.seed)
-    stream.require_one()
-    stream.cursor, stream.dropped = (found.state["cursor"], found.state["dropped"]) if found else (0, 0)
+    student, teachers = _models(experiment, found, accelerator.device)
+    parts = {
+        name: open_part(name, task, data[name], Loaded(accelerator, student, teachers[name]))
+        for name, task in tasks.items()
+    }
     updater = _updater(experiment, accelerator, student)
     if found:
         restore_optimizer(found, updater.optimizer)
-    collector = Collector(experiment, accelerator, student, teacher, stream, experiment.task.grade)
-    return Session(accelerator, student, teacher, stream, collector, updater, benchmark_problems)
+        for name, part in parts.items():
+            part.collector.writer.walk.restore(found.state["walks"][name])
+    return Session(experiment, accelerator, student, parts, updater)
 
 
 def close_session() -> None:
@@ -80,17 +94,23 @@ def save_student(session: Session, folder: Path, card: str) -> None:
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
-def _models(experiment: Experiment, found: Found | None, device: torch.device) -> tuple[LanguageModel, LoadedTeacher]:
+def _models(
+    experiment: Experiment, found: Found | None, device: torch.device
+) -> tuple[LanguageModel, dict[str, LoadedTeacher | SwappedTeacher]]:
     spec = experiment.model
     if found:
         spec = replace(spec, path=str(found.folder), revision=None)
     student = load(spec, device, "model")
-    teacher: LoadedTeacher = experiment.teacher.load(device)
-    require_same(student.tokenizer, teacher.model.tokenizer, (experiment.model.path, teacher.model.name))
-    vocabulary = min(student.vocabulary, teacher.model.vocabulary)
+    specs = {name: task.teacher for name, task in experiment.by_task().items()}
+    teachers = hold_teachers(specs, device, swap=getattr(experiment.task, "teachers", "keep") == "swap")
+    vocabulary = student.vocabulary
+    for teacher in teachers.values():
+        require_same(student.tokenizer, teacher.model.tokenizer, (experiment.model.path, teacher.model.name))
+        vocabulary = min(vocabulary, teacher.model.vocabulary)
     if experiment.objective.needs.k > vocabulary:
         raise UserError(f"objective.k={experiment.objective.needs.k}: more than the vocabulary of {vocabulary}")
-    return student.restricted(vocabulary), LoadedTeacher(teacher.model.restricted(vocabulary))
+    restricted = {id(teacher): teacher.restricted(vocabulary) for teacher in teachers.values()}  # one may serve several
+    return student.restricted(vocabulary), {name: restricted[id(teacher)] for name, teacher in teachers.items()}
 
 
 def _updater(experiment: Experiment, accelerator: Accelerator, student: LanguageModel) -> Updater:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import cast
@@ -55,7 +56,7 @@ class Updater:
     """Holds what an update needs and what does not change from one to the next.
 
     watched: the parameters whose gradient variance is measured. micro_batch: rows a backward pass.
-    not_finite: row (of the batch given to `step`) and position of the student's scores that were no numbers.
+    not_finite: row (of a task's part of the mini-batch) and position of the student's scores that were no numbers.
     """
 
     accelerator: Accelerator
@@ -69,24 +70,24 @@ class Updater:
     watched: tuple[nn.Parameter, ...]
     not_finite: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
-    def step(self, batch: ScoredBatch, lr: float, means: TokenMeans) -> dict[str, float]:
+    def step(self, batches: Sequence[ScoredBatch], lr: float, means: TokenMeans) -> dict[str, float]:
         """Backward over all micro-batches, then one optimiser step.
 
-        The loss of every micro-batch is weighed under the denominator of the whole mini-batch, so their
-        gradients add up to that of the mini-batch in one piece. Where the loss or a gradient is not finite
-        the weights and the optimiser stay as they are. Returns loss, grad_norm, grad_variance, grad_snr,
-        lr and `skipped` (0 or 1).
+        batches: the mini-batch, one part for each task that is in it; a micro-batch never holds two tasks. The loss
+        of every micro-batch is weighed under the denominator of the whole mini-batch, so their gradients add up to
+        that of the mini-batch in one piece. Where the loss or a gradient is not finite the weights and the optimiser
+        stay as they are. Returns loss, grad_norm, grad_variance, grad_snr, lr and `skipped` (0 or 1).
         """
-        denominator = cast(
-            "Tensor", self.accelerator.reduce(self.aggregation.denominator(batch.counted), reduction="sum")
-        )
+        own = torch.stack([self.aggregation.denominator(batch.counted) for batch in batches]).sum()
+        denominator = cast("Tensor", self.accelerator.reduce(own, reduction="sum"))
+        places = [(batch, start) for batch in batches for start in range(0, len(batch.counted), self.micro_batch)]
         variance = GradientVariance(self.watched)
         loss = 0.0
         self.optimizer.zero_grad(set_to_none=True)
         with variance:
-            for start in range(0, len(batch.counted), self.micro_batch):
+            for number, (batch, start) in enumerate(places, start=1):
                 part = batch.cut(start, start + self.micro_batch)
-                added = self._backward(part, denominator, means, last=start + self.micro_batch >= len(batch.counted))
+                added = self._backward(part, denominator, means, last=number == len(places))
                 loss += added
                 if not math.isfinite(added):
                     self._look_closer(part, start)

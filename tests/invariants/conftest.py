@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,14 +22,14 @@ QUICK = (
     "logger=jsonl", "batch.prompts=4", "batch.rollouts_per_prompt=2", "batch.mini_batch=8", "batch.micro_batch=4",
     "batch.epochs=1",
     "rollout.max_new_tokens=8", "benchmark.limit=4", "benchmark.max_new_tokens=8", "vocabulary_metrics_every=1",
-    "optim.lr=1e-2", "k=8", "steps=3",
+    "optim.lr=1e-2", "k=8", "steps=3", "batch.epochs=1",
 )  # fmt: skip
 
 
 def merged(*overrides: str) -> list[str]:
     """QUICK and what comes after it, the last value of a key; `k` only where the objective has it."""
     last = {text.split("=")[0]: text for text in (*QUICK, *overrides)}
-    if last.get("objective") == "objective=sampled":
+    if last.get("objective") in ("objective=sampled", "objective=grpo"):
         del last["k"]
     return list(last.values())
 
@@ -85,3 +86,17 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 def weights(folder: Path) -> bytes:
     """The student's weights as they lie on disk."""
     return (folder / "final" / "model.safetensors").read_bytes()
+
+
+def halved(whole: Path, checkpoint: str) -> Path:
+    """A copy of a run as it was when it had only got as far as `checkpoint`, its later lines not yet cut off."""
+    half = whole.parent / "half"
+    shutil.copytree(whole, half)
+    (half / "summary.json").unlink()
+    shutil.rmtree(half / "final")
+    for folder in (half / "checkpoints").iterdir():
+        if folder.name != checkpoint:
+            shutil.rmtree(folder)
+    for file in (half / "evals").glob("*.json*"):
+        file.unlink()
+    return half

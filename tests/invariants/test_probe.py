@@ -19,6 +19,7 @@ from opdkit.diagnostics.projection import Projection, names_of
 from opdkit.errors import UserError
 from opdkit.experiment import Experiment
 from opdkit.training import probe as module
+from opdkit.training.collect import Collector
 from opdkit.training.probe import Probe
 from opdkit.training.session import Session, close_session, open_session
 from tests.invariants.conftest import merged, metrics, weights
@@ -44,10 +45,15 @@ def opened(pair: list[str]) -> Iterator[Callable[..., tuple[Experiment, Session]
     close_session()
 
 
+def afresh(probe: Probe) -> Collector:
+    own = probe.collector.experiment
+    return replace(probe.collector, writer=probe.collector.writer.from_the_start(own, own.seed))
+
+
 def probed(experiment: Experiment, session: Session, monkeypatch: pytest.MonkeyPatch) -> tuple[Probe, Probed]:
     seen: list[Probed] = []
     monkeypatch.setattr(module, "report", lambda found: seen.append(found) or report(found))
-    probe = Probe.of(experiment, session)
+    probe = Probe.of(session.parts[""], session)
     probe.measure(5)
     return probe, seen[0]
 
@@ -60,7 +66,7 @@ def test_rollouts_and_positions_add_up_to_the_whole_gradient(
     """One ordinary backward pass over the probe's rollouts, through the same signs."""
     experiment, session = opened(f"objective={objective}", f"aggregation={aggregation}")
     probe, found = probed(experiment, session, monkeypatch)
-    batch = replace(probe.collector, stream=session.stream.from_the_start()).collect(5).batch
+    batch = afresh(probe).collect(5).batch
     student = session.student.module
     projection = Projection(names_of(student, student.parameters()), 64, probe.collector.experiment.seed)
     denominator = experiment.aggregation.denominator(batch.counted)
@@ -85,13 +91,13 @@ def test_the_sequence_level_objective_has_no_bias(opened, monkeypatch: pytest.Mo
 
 
 def test_prompts_are_fixed_and_rollouts_are_not(opened) -> None:
-    experiment, session = opened()
-    probe = Probe.of(experiment, session)
-    first, second = (replace(probe.collector, stream=probe._stream()).collect(step).batch.rollout for step in (1, 2))
+    _, session = opened()
+    probe = Probe.of(session.parts[""], session)
+    first, second = (afresh(probe).collect(step).batch.rollout for step in (1, 2))
     assert [p.identifier for p in first.prompts.problems] == [p.identifier for p in second.prompts.problems]
     assert len({p.identifier for p in first.prompts.problems}) == 3
     assert first.tokens.shape != second.tokens.shape or (first.tokens != second.tokens).any()
-    assert session.stream.cursor == 0
+    assert session.parts[""].collector.writer.walk.cursor == 0
 
 
 def test_a_probe_leaves_no_trace(train: Callable[..., Path]) -> None:

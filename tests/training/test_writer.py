@@ -12,8 +12,8 @@ from opdkit.training.collect import Collector
 def _writers(share: float, steps: int, seed: int = 0) -> list[str]:
     experiment = SimpleNamespace(seed=seed, student_share=share)
     teacher = SimpleNamespace(model="teacher")
-    collector = Collector(experiment, None, "student", teacher, None, None)  # type: ignore[arg-type]
-    return [str(collector._writer(step)) for step in range(steps)]
+    collector = Collector("", experiment, None, "student", teacher, None)  # type: ignore[arg-type]
+    return [str(collector._author(step)) for step in range(steps)]
 
 
 def test_the_student_alone_by_default_and_the_teacher_alone_at_zero():

@@ -1,0 +1,49 @@
+"""What a run's tasks ask of its other choices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from opdkit.errors import UserError
+from opdkit.experiment import Experiment
+
+
+def check_tasks(experiment: Experiment) -> None:
+    """Raises UserError where a task can't be written as it is set up, or tasks can't share a run."""
+    _check_shares(experiment)
+    tasks = experiment.by_task()
+    for name, task in tasks.items():
+        if hasattr(task.task, "first_message") and not hasattr(task.rollout, "form"):
+            key = f"task.parts.{name}.rollout" if name else "rollout"
+            raise UserError(
+                f"{key}: {task.task.name} is played in turns, and {type(task.rollout).__name__} writes one answer; "
+                f"allowed: rollout=episodes"
+            )
+    _check_benchmarks(tasks)
+
+
+def _check_shares(experiment: Experiment) -> None:
+    """Where all tasks are in each step, each must be in each of its mini-batches."""
+    task, batch = experiment.task, experiment.batch
+    if getattr(task, "schedule", "") != "mixed":
+        return
+    for name, prompts in task.split(batch.prompts).items():
+        rollouts = prompts * batch.rollouts_per_prompt
+        if rollouts < batch.mini_batches:
+            raise UserError(
+                f"batch.prompts={batch.prompts}: task.parts.{name} has {prompts} of them, too few to be in each of the "
+                f"step's {batch.mini_batches} mini-batches; allowed: more prompts, a larger share or mini_batch, or "
+                "task.schedule=alternating"
+            )
+
+
+def _check_benchmarks(tasks: Mapping[str, Experiment]) -> None:
+    owners: dict[str, str] = {}
+    for name, task in tasks.items():
+        benchmark = task.benchmark.name
+        if benchmark in owners:
+            raise UserError(
+                f"task.parts.{name} and task.parts.{owners[benchmark]} have the same benchmark, {benchmark}; "
+                "allowed: one for each"
+            )
+        owners[benchmark] = name

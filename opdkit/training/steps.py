@@ -1,0 +1,50 @@
+"""The numbers of a step from those of its tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from opdkit.training.collect import Collected
+
+_OF_THE_STEP = ("train/", "opd/")
+_TIME = "time/"
+
+
+def step_metrics(collected: Sequence[Collected], updates: Mapping[str, float]) -> dict[str, float]:
+    """What writing and scoring a step told, and where tasks have names, the same again under `<task>/`.
+
+    updates: the numbers of the step's updates; they are those of a task where it had the step for itself. What all
+    tasks of a mixed step tell is averaged over them by their rollouts; times are added.
+    """
+    found = _averaged(collected)
+    for part in collected:
+        alone = {k: v for k, v in updates.items() if k.startswith(_OF_THE_STEP)} if len(collected) == 1 else {}
+        found = told_by(part.name, {**(alone if part.name else {}), **part.written.metrics}, found)
+    return found | {
+        "time/rollout_s": sum(part.rollout_seconds for part in collected),
+        "time/teacher_s": sum(part.teacher_seconds for part in collected),
+    }
+
+
+def told_by(task: str, numbers: Mapping[str, float], found: Mapping[str, float]) -> dict[str, float]:
+    """`found` and the numbers of a task under `<task>/` (as they are, where it is the only one); times are added."""
+    joined = dict(found)
+    for name, value in numbers.items():
+        if name.startswith(_TIME):
+            joined[name] = joined.get(name, 0.0) + value
+        else:
+            joined[f"{task}/{name}" if task else name] = value
+    return joined
+
+
+def _averaged(collected: Sequence[Collected]) -> dict[str, float]:
+    first, *others = [part.written.metrics for part in collected]
+    shared = [name for name in first if not name.startswith(_TIME) and all(name in other for other in others)]
+    if not others:
+        return {name: first[name] for name in shared}
+    weights = [len(part.written.sizes) for part in collected]
+    return {
+        name: sum(part.written.metrics[name] * weight for part, weight in zip(collected, weights, strict=True))
+        / sum(weights)
+        for name in shared
+    }
