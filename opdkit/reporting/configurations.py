@@ -52,8 +52,7 @@ def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
             for name, inner in node.items():
                 walk(inner, f"{key}.{name}" if key else str(name))
         else:
-            whole = isinstance(node, float) and node.is_integer()
-            flat[key] = int(node) if whole else node
+            flat[key] = int(node) if isinstance(node, float) and node.is_integer() else node
 
     walk({name: value for name, value in config.items() if name not in IGNORED}, "")
     return json.loads(json.dumps(flat, default=str))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from opdkit.reporting.charts import Axis, Chart, Line, Section, x_axis, y_axis
@@ -17,7 +18,7 @@ _COLOURS = {
     "s6": "#5b4bb5", "s7": "#3d4248", "rest": "#9aa3ad", "plain": "#1a1d21",
 }  # fmt: skip
 _MARKERS = {"s0": "o", "s1": "s", "s2": "^", "s3": "D", "s4": "v", "s5": "P", "s6": "_", "s7": "|"}
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#9aa3ad",
     "axes.grid": True, "axes.grid.axis": "y", "grid.color": "#e6e9ed", "axes.axisbelow": True,
     "xtick.color": "#5a626c", "ytick.color": "#5a626c", "axes.titlesize": 10, "axes.titleweight": "bold",
@@ -39,6 +40,11 @@ def available() -> bool:
 
 def section(shown: Section, colours: Mapping[int, str]) -> bytes:
     """A section's charts side by side, and one legend."""
+    with _styled():
+        return _section(shown, colours)
+
+
+def _section(shown: Section, colours: Mapping[int, str]) -> bytes:
     if shown.name.startswith("swept-"):
         colours = {0: "plain"}
     across = min(_ACROSS, len(shown.charts))
@@ -93,6 +99,11 @@ def _line(axes: Any, one: Line, colour: str) -> Any:
 
 def results(benchmark: Benchmark, colours: Mapping[int, str]) -> bytes:
     """Results and paired differences of a benchmark as dots with intervals."""
+    with _styled():
+        return _results(benchmark, colours)
+
+
+def _results(benchmark: Benchmark, colours: Mapping[int, str]) -> bytes:
     ordered = sorted(benchmark.results, key=lambda result: result.accuracy.mean)[-40:]
     shown = list(reversed(benchmark.differences[:15]))
     rows = len(ordered) + len(shown)
@@ -141,11 +152,16 @@ def _words(axes: Any, labels: Sequence[str]) -> None:
     axes.grid(axis="x", visible=True)
 
 
-def _figure(width: float, height: float) -> Any:
+def _styled() -> AbstractContextManager[None]:
+    """Our style, and whoever else draws in this process keeps theirs."""
     import matplotlib
+
+    return matplotlib.rc_context(_STYLE)
+
+
+def _figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
-    matplotlib.rcParams.update(_STYLE)
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -18,7 +18,7 @@ def test_folders_folders_above_and_globs_are_found_once(tmp_path: Path) -> None:
     two = write_run(tmp_path / "runs" / "day" / "two", config(), [True])
     (one / "final").mkdir()
     (one / "final" / "config.yaml").write_text("a model's own")  # nothing below a run is looked at
-    folders, remarks = find([str(two), str(tmp_path / "runs"), str(tmp_path / "runs" / "*" / "t*")])
+    folders, remarks = find([str(two), str(tmp_path / "runs"), f"{tmp_path}/runs/../runs", f"{tmp_path}/runs/*/t*"])
     assert folders == [two, one]
     assert remarks == []
 
