@@ -15,7 +15,8 @@ from tests.tiny import tiny_model
 
 
 def player(limit: int = 600, **changes: Any) -> Player:
-    settings = EpisodeRollout(**{"max_new_tokens": 8, "max_prompt_tokens": limit, "batch_size": 4} | changes)
+    fields: dict[str, Any] = {"max_new_tokens": 8, "max_prompt_tokens": limit, "batch_size": 4}
+    settings = EpisodeRollout(**fields | changes)
     return Player(tiny_model(0), settings, lambda logits: torch.ones_like(logits, dtype=torch.bool), 1.0, Accelerator())
 
 
