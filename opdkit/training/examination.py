@@ -14,9 +14,11 @@ from opdkit.doctor.special_tokens import special_tokens
 from opdkit.doctor.splits import splits
 from opdkit.doctor.templates import templates
 from opdkit.doctor.vocabulary import vocabulary
+from opdkit.errors import UserError
 from opdkit.experiment import Experiment
 from opdkit.masking import EntropySelected, FirstOccurrence, Masking, NoMask, SpecialSpans, Vocabularies
 from opdkit.models import ModelSpec, load_skeleton
+from opdkit.training.parts import Part
 from opdkit.training.session import Session, open_session
 from opdkit.types import Message, Rollout
 
@@ -43,6 +45,8 @@ class Examination:
         Raises UserError for what `train` refuses before it looks at the models together.
         """
         self.stage("reading tokenizers and data")
+        if not hasattr(self.experiment.task, "load"):
+            raise UserError("doctor looks at one task of problems at a time: choose another task=")
         messages = self.experiment.task.load()[0].messages
         pair = self._pair()
         found = list(first_look(pair, messages, self.experiment.masking))
@@ -59,7 +63,7 @@ class Examination:
         vocabularies = Vocabularies(pair.student.tokenizer, pair.teacher.tokenizer)
         yield masks(rollout, vocabularies, {**_RULES, self.masking: self.experiment.masking}, self.masking)
         setting = Setting(self.experiment.sampler, self.experiment.temperature, self.experiment.objective.needs.k)
-        yield sampling(session.student, session.teacher.model, rollout, setting)
+        yield sampling(session.student, _part(session).teacher.model, rollout, setting)
 
     def _pair(self) -> Pair:
         teacher = self.experiment.teacher
@@ -69,8 +73,9 @@ class Examination:
     def _samples(self, session: Session) -> Rollout:
         count = min(self.experiment.batch.rollouts, _SAMPLES)
         batch = replace(self.experiment.batch, prompts=count, rollouts_per_prompt=1)
-        small = replace(session.collector, experiment=replace(self.experiment, batch=batch))
-        return small.collect(0).batch.rollout
+        small = replace(self.experiment, batch=batch)
+        writer = _part(session).collector.writer.from_the_start(small, self.experiment.seed)
+        return writer.write(0, session.student).rollout
 
 
 def first_look(pair: Pair, messages: Sequence[Message], masking: Any) -> Iterator[Section]:
@@ -82,10 +87,20 @@ def first_look(pair: Pair, messages: Sequence[Message], masking: Any) -> Iterato
 
 def warnings_at_start(experiment: Experiment, session: Session) -> list[str]:
     """What `train` says before its first step; nothing where all is well."""
-    pair = Pair(Side.of(session.student), Side.of(session.teacher.model))
-    found = first_look(pair, session.stream.first.messages, experiment.masking)
-    notes = [note for section in found for note in section.notes if note.level != "ok"]
-    return [f"{note.text} (set: {note.advice})" if note.advice else note.text for note in notes]
+    told: dict[str, None] = {}
+    for part in session.parts.values():
+        pair = Pair(Side.of(session.student), Side.of(part.teacher.model))
+        stream = getattr(part.collector.writer, "stream", None)  # games have no prompt before they begin
+        messages = (Message("user", "Hello."),) if stream is None else stream.first.messages
+        found = first_look(pair, messages, experiment.masking)
+        notes = [note for section in found for note in section.notes if note.level != "ok"]
+        told |= {f"{note.text} (set: {note.advice})" if note.advice else note.text: None for note in notes}
+    return list(told)
+
+
+def _part(session: Session) -> Part:
+    """The one task of a run that has only one."""
+    return next(iter(session.parts.values()))
 
 
 def strings_of(masking: Any) -> Sequence[str]:
