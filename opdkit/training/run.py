@@ -143,7 +143,7 @@ def evaluate(evaluation: Evaluation, run_dir: Path, reporter: Reporter) -> Summa
             model = load(evaluation.model, accelerator.device, "model")
             rollout = HFRollout(
                 evaluation.benchmark.max_new_tokens, evaluation.max_prompt_tokens, evaluation.batch_size,
-                evaluation.cache_gib,
+                cache_gib=evaluation.cache_gib,
             )  # fmt: skip
             return ask(model, evaluation.benchmark, rollout, accelerator, evaluation.seed, folder.evals, reporter)
     finally:

@@ -26,7 +26,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> Jobs:
     """Stands in for training: records what it was given, fails for seed 7, is interrupted for seed 8."""
     started: Jobs = []
 
-    def train(experiment: Experiment, run_dir: Path, reporter: Any) -> dict[str, Any]:
+    def train(experiment: Experiment, run_dir: Path, reporter: Any, command: str) -> dict[str, Any]:
         assert not run_dir.exists()
         started.append((experiment, run_dir))
         if experiment.seed == 7:
@@ -198,7 +198,8 @@ def test_info(tmp_path: Path) -> None:
     ("line", "expected"),
     [
         ("opdkit tr", "train"),
-        ("opdkit train objec", "objective="),
+        ("opdkit train objec", "objective"),  # a group with groups in it
+        ("opdkit train sampl", "sampler="),
         ("opdkit sweep objective=", "objective=topk"),
         ("opdkit eval benchmark=", "benchmark=gsm8k"),
         ("opdkit ls ", "objective"),

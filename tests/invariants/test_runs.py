@@ -110,7 +110,7 @@ def test_diagnostics_come_at_their_interval_and_can_be_left_out(train: Train) ->
 
 def test_a_student_that_is_the_teacher_has_nothing_to_learn(train: Train, pair: list[str]) -> None:
     path = pair[1].removeprefix("model.path=")
-    line = metrics(train("same", f"teacher.path={path}", "steps=1"))[1]
+    line = metrics(train("same", f"teacher.path={path}", "steps=1", "batch.epochs=1"))[1]
     assert abs(line["train/loss"]) < 1e-6
     assert line["train/grad_norm"] < 1e-5  # rounding; AdamW would still divide it by its own size
     assert line["opd/overlap"] == pytest.approx(1.0)
@@ -140,7 +140,7 @@ def test_a_loss_that_stays_infinite_ends_the_run_and_moves_nothing(
     plain = TokenDivergence.__call__
     monkeypatch.setattr(TokenDivergence, "__call__", lambda self, *args: _blown_up(plain(self, *args)))
     with pytest.raises(AssertionError):
-        train("run", "max_bad_steps=2")
+        train("run", "max_bad_steps=2", "batch.epochs=1")
     said = capsys.readouterr().err
     assert said.startswith("opdkit: error: step 2: the loss or its gradient was not finite for 2 steps in a row")
     assert said.count("\n") == 1
