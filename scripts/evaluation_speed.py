@@ -56,7 +56,7 @@ def evaluation(name: str) -> Evaluation:
 def ours(given: Evaluation, model: LanguageModel) -> list[str]:
     """Every answer, through the benchmark with its grading and files."""
     benchmark = given.benchmark
-    rollout = HFRollout(benchmark.max_new_tokens, given.max_prompt_tokens, given.batch_size, given.cache_gib)
+    rollout = HFRollout(benchmark.max_new_tokens, given.max_prompt_tokens, given.batch_size, cache_gib=given.cache_gib)
     writer = AnswerWriter(model, rollout, benchmark.sampler, benchmark.temperature, Accelerator())
     texts: list[str] = []
 

@@ -8,7 +8,7 @@ comes from that row's own seed, so what it says does not depend on the rows besi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ class HFRollout:
     max_new_tokens: int = 128
     max_prompt_tokens: int = 256
     batch_size: int = 64
-    cache_gib: float | None = None
+    cache_gib: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         for name in ("max_new_tokens", "max_prompt_tokens", "batch_size"):

@@ -149,7 +149,7 @@ def evaluate(evaluation: Evaluation, run_dir: Path, reporter: Reporter) -> Summa
                 evaluation.benchmark.max_new_tokens,
                 evaluation.max_prompt_tokens,
                 evaluation.batch_size,
-                evaluation.cache_gib,
+                cache_gib=evaluation.cache_gib,
             )
             benchmark, seed = evaluation.benchmark, evaluation.seed
             return ask(model, benchmark, rollout, accelerator, seed, folder.evals, reporter, baselines=True)

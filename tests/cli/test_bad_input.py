@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 TYPED: list[tuple[str, list[str]]] = [
     # commands and flags
-    ("trian", ["trian: no such command; allowed: bench, check, ", r"did you mean train\?"]),
+    ("trian", ["trian: no such command; allowed: .*report, study, sweep, train", r"did you mean train\?"]),
     ("--objective=topk", ["--objective=topk: no such command"]),
     ("train --mutlirun", ["--mutlirun: no such flag", r"did you mean --multirun\?"]),
     ("train --cfg everything", ["--cfg", "everything", "job"]),
