@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from opdkit.cli.main import main
+from opdkit.config import location
 from tests.tiny import tiny_model
 
 # Times and memory differ between two runs of the same thing.
 UNEQUAL = ("time/", "perf/")
 QUICK = (
     "logger=jsonl", "batch.prompts=4", "batch.rollouts_per_prompt=2", "batch.mini_batch=8", "batch.micro_batch=4",
-    "batch.epochs=1",
     "rollout.max_new_tokens=8", "benchmark.limit=4", "benchmark.max_new_tokens=8", "vocabulary_metrics_every=1",
     "optim.lr=1e-2", "k=8", "steps=3", "batch.epochs=1",
 )  # fmt: skip
@@ -29,7 +29,8 @@ QUICK = (
 def merged(*overrides: str) -> list[str]:
     """QUICK and what comes after it, the last value of a key; `k` only where the objective has it."""
     last = {text.split("=")[0]: text for text in (*QUICK, *overrides)}
-    if last.get("objective") in ("objective=sampled", "objective=grpo"):
+    option = location.conf_dir() / f"objective/{last.get('objective', 'objective=topk').split('=')[1]}.yaml"
+    if "select:k" not in option.read_text(encoding="utf-8"):
         del last["k"]
     return list(last.values())
 
