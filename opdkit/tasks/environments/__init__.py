@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from opdkit.tasks.environments.base import Crash, Environment, EnvironmentSource, Episode, Observation, StepResult
     from opdkit.tasks.environments.pool import EnvironmentPool
+    from opdkit.tasks.environments.scienceworld import ScienceWorld
     from opdkit.tasks.environments.textworld_express import TextWorldExpress
 
 _HOMES = {
     **dict.fromkeys(("Crash", "Environment", "EnvironmentSource", "Episode", "Observation", "StepResult"), "base"),
     "EnvironmentPool": "pool",
+    "ScienceWorld": "scienceworld",
     "TextWorldExpress": "textworld_express",
 }
 
@@ -25,6 +27,7 @@ __all__ = [
     "EnvironmentSource",
     "Episode",
     "Observation",
+    "ScienceWorld",
     "StepResult",
     "TextWorldExpress",
 ]
