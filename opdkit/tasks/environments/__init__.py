@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from opdkit.tasks.environments.alfworld import ALFWorld
     from opdkit.tasks.environments.base import Crash, Environment, EnvironmentSource, Episode, Observation, StepResult
     from opdkit.tasks.environments.pool import EnvironmentPool
     from opdkit.tasks.environments.scienceworld import ScienceWorld
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     **dict.fromkeys(("Crash", "Environment", "EnvironmentSource", "Episode", "Observation", "StepResult"), "base"),
+    "ALFWorld": "alfworld",
     "EnvironmentPool": "pool",
     "ScienceWorld": "scienceworld",
     "TextWorldExpress": "textworld_express",
 }
 
 __all__ = [
+    "ALFWorld",
     "Crash",
     "Environment",
     "EnvironmentPool",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -104,10 +105,9 @@ class ScienceWorldEnvironment:
     """The lab behind opdkit's interface. A seed is 10,000 times the task's place in `TASKS`, plus the variation."""
 
     def __init__(self, source: ScienceWorld) -> None:
-        from scienceworld import ScienceWorldEnv
-
+        package: Any = importlib.import_module("scienceworld")
         self._source = source
-        self._lab: Any = ScienceWorldEnv("", envStepLimit=_NO_LIMIT)
+        self._lab: Any = package.ScienceWorldEnv("", envStepLimit=_NO_LIMIT)
         self._admissible: tuple[str, ...] = ()
 
     def reset(self, seed: int) -> Observation:
