@@ -24,6 +24,10 @@ class Interrupted(BaseException):
         super().__init__(f"interrupted by signal {signum}")
         self.signum = signum
 
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[int]]:
+        """A job's process hands it to the one that started the sweep."""
+        return Interrupted, (self.signum,)
+
 
 @contextmanager
 def told_after(prefix: str) -> Iterator[None]:

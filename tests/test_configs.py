@@ -9,7 +9,7 @@ import pytest
 
 from opdkit.cli.check import check_one, choices, placeholders
 from opdkit.config import location, schema
-from opdkit.config.compose import Source, compose
+from opdkit.config.compose import PluginMissingError, Source, compose
 
 CHOICES = list(choices(None))
 CONF = location.conf_dir()
@@ -19,7 +19,11 @@ FILES = sorted(f for depth in ("*/*.yaml", "*/*/*.yaml") for f in CONF.glob(dept
 @pytest.mark.parametrize(("root", "choice"), CHOICES, ids=[f"{r} {' '.join(c)}".strip() for r, c in CHOICES])
 def test_composes_and_builds(root: str, choice: list[str]) -> None:
     source = Source(root)
-    assert check_one(source, [*choice, *placeholders(choice, source.folders)]) is None
+    try:
+        problem = check_one(source, [*choice, *placeholders(choice, source.folders)])
+    except PluginMissingError as missing:
+        pytest.skip(str(missing))
+    assert problem is None
 
 
 def test_every_group_file_is_among_the_choices() -> None:

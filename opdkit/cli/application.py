@@ -16,11 +16,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from opdkit.cli.arguments import Request, make_importable
+from opdkit.cli.failures import Failures
 from opdkit.cli.run_folder import job_folder, new_folder
 from opdkit.config import location, schema
 from opdkit.config.build import Origin
 from opdkit.config.compose import Source, compose
-from opdkit.config.overrides import Typed, check, jobs, parse
+from opdkit.config.overrides import Typed, check, first_job, jobs, parse
 from opdkit.errors import RunError, UserError
 
 
@@ -31,6 +32,9 @@ class Command:
     root: str
     prepare: Callable[[DictConfig, Origin, Path | None], Any]
     execute: Callable[[Any], float]
+
+
+_MAX_FAILURE_RATE = "hydra.sweeper.max_failure_rate"
 
 
 class _Outcome(BaseException):
@@ -51,18 +55,20 @@ def run(command: Command, request: Request, task: Callable[[DictConfig], Any]) -
         if request.composes:
             compose(Source(request.root, request.config_dir), request.overrides)
         return _hydra(request, task, request.argv)
-    multirun, argv = _check_all(command, request)
-    if not multirun:
+    sweep, argv = _check_all(command, request)
+    if sweep is None:
         return _hydra(request, task, argv)
-    _failures.clear()
+    failures = Failures(sweep)
+    failures.forget()
     status = _hydra(request, task, argv)
-    if _failures:
-        raise RunError(f"{len(_failures)} of the sweep's jobs failed: {'; '.join(_failures)}")
+    failed = failures.lines()
+    if failed:
+        raise RunError(f"{len(failed)} of the sweep's jobs failed: {'; '.join(failed)}")
     return status
 
 
-def _check_all(command: Command, request: Request) -> tuple[bool, list[str]]:
-    """Composes, binds and builds every job. Returns whether it is a sweep, and Hydra's arguments."""
+def _check_all(command: Command, request: Request) -> tuple[Path | None, list[str]]:
+    """Composes, binds and builds every job. Returns a sweep's folder, None for a single run, and Hydra's arguments."""
     source = Source(request.root, request.config_dir)
     typed = parse(request.overrides)
     asked = request.multirun or _own_value(typed, "hydra.mode") == "MULTIRUN"
@@ -72,20 +78,31 @@ def _check_all(command: Command, request: Request) -> tuple[bool, list[str]]:
     if not asked and str(config.hydra.mode).rpartition(".")[2] != "MULTIRUN":
         check(source.root, typed, source.folders, multirun=False)
         command.prepare(*_job(source, config, request.overrides), None)
-        return False, request.argv
+        return None, request.argv
     root = _sweep_root(config)
     texts = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
     texts += request.overrides
-    for number, overrides in enumerate(_expanded(config, texts) or [fixed]):
+    if not _is_grid(config):
+        _require_new_or_resumed(root, config)
+    for number, overrides in enumerate(jobs(texts) if _is_grid(config) else [first_job(texts)]):
         job = compose(source, overrides, with_hydra=True)
         command.prepare(*_job(source, job, overrides), job_folder(root, number, overrides))
     quoted = str(root).replace("\\", "\\\\").replace("'", "\\'")
-    return True, [*request.argv, f"hydra.sweep.dir='{quoted}'"]
+    added = [f"hydra.sweep.dir='{quoted}'"]
+    if config.hydra.sweeper.get("max_failure_rate") == 0 and _own_value(typed, _MAX_FAILURE_RATE) is None:
+        added.append(f"{_MAX_FAILURE_RATE}=1")  # a search, too, goes on after a failed job unless told not to
+    return root, [*request.argv, *added]
 
 
-def _expanded(config: DictConfig, texts: Sequence[str]) -> list[list[str]] | None:
-    """Every job of a grid; None where the sweeper chooses as it goes."""
-    return jobs(texts) if config.hydra.sweeper._target_.endswith(".BasicSweeper") else None
+def _is_grid(config: DictConfig) -> bool:
+    """Whether all jobs are known from the start; other sweepers choose as they go."""
+    return config.hydra.sweeper._target_.endswith(".BasicSweeper")
+
+
+def _require_new_or_resumed(root: Path, config: DictConfig) -> None:
+    """The folders of a search's jobs are not known beforehand; that of the whole search is."""
+    if not config.get("resume") and root.is_dir() and any(root.iterdir()):
+        raise UserError(f"run_dir={str(root)!r} is not empty; resume=true goes on with a sweep, or name another folder")
 
 
 def _own_value(typed: Sequence[Typed], key: str) -> str | None:
@@ -109,16 +126,15 @@ def _sweep_root(config: DictConfig) -> Path:
     return Path(given) if given else new_folder(Path(config.paths.runs) / "sweeps", "")
 
 
-_failures: list[str] = []
-
-
 def run_job(command: Command, config: DictConfig) -> float:
-    """One job, called by Hydra: in a run an error ends it, in a sweep it is told and the next job starts."""
+    """One job, called by Hydra, maybe in a process of its own: in a run an error ends it, in a sweep it is told and
+    the next job starts."""
     about = HydraConfig.get()
     sweeping = str(about.mode).rpartition(".")[2] == "MULTIRUN"
     overrides = [str(text) for text in about.overrides.task]
     files = [Path(s.path) for s in about.runtime.config_sources if s.schema == "file"]
     folders = [location.conf_dir(), *(f for f in files if f.resolve() != location.conf_dir())]
+    make_importable(str(folders[1]) if len(folders) > 1 else None)
     origin = Origin(overrides, {str(k): str(v) for k, v in about.runtime.choices.items()}, folders)
     folder = job_folder(Path(about.sweep.dir), about.job.num, overrides) if sweeping else None
     if sweeping:
@@ -126,23 +142,17 @@ def run_job(command: Command, config: DictConfig) -> float:
     try:
         return command.execute(command.prepare(config, origin, folder))
     except Exception as error:
-        in_process = about.launcher._target_.endswith(".BasicLauncher")
         if not sweeping:
             raise _Outcome(error) from error
-        if not in_process:
-            raise
-        _tell(about.job.num, overrides, error)
-        return float("nan")
+        if not isinstance(error, (UserError, RunError)):
+            traceback.print_exception(error)
+        line = Failures(Path(about.sweep.dir)).note(about.job.num, overrides, str(error))
+        print(f"opdkit: error: {line}", file=sys.stderr, flush=True)
+        if about.sweeper._target_.endswith(".BasicSweeper"):
+            return float("nan")
+        raise RunError(line) from None  # a search marks the trial as failed; plain, since it goes to another process
     finally:
         _free_memory()
-
-
-def _tell(number: int, overrides: Sequence[str], error: Exception) -> None:
-    name = f"job {number} ({' '.join(overrides)})"
-    _failures.append(name)
-    if not isinstance(error, (UserError, RunError)):
-        traceback.print_exception(error)
-    print(f"opdkit: error: {name}: {' '.join(str(error).split())}", file=sys.stderr)
 
 
 def _free_memory() -> None:

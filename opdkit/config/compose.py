@@ -22,6 +22,10 @@ from opdkit.config.overrides import Typed, check, parse
 from opdkit.errors import UserError
 
 
+class PluginMissingError(UserError):
+    """A launcher or sweeper of Hydra's that is a package of its own, and not installed."""
+
+
 @dataclass(frozen=True)
 class Source:
     """Which root is composed, and from where: `train`, `eval` or `study`, and the user's own folder."""
@@ -41,6 +45,7 @@ def compose(source: Source, overrides: Sequence[str], *, with_hydra: bool = Fals
     try:
         return _compose(source, overrides, with_hydra=with_hydra)
     except (CompactHydraException, OmegaConfBaseException) as error:
+        _blame_a_plugin(error)
         _blame_an_override(source, typed)
         raise UserError(_first_lines(error)) from error
 
@@ -58,6 +63,13 @@ def _compose(source: Source, overrides: Sequence[str], *, with_hydra: bool) -> D
 
 def _quoted(folder: Path) -> str:
     return str(folder).replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _blame_a_plugin(error: Exception) -> None:
+    found = re.search(r"Could not find '(hydra/(?:launcher|sweeper))/(joblib|submitit|optuna)(\w*)'", str(error))
+    if found:
+        group, name, rest = found.groups()
+        raise PluginMissingError(f"{group}={name}{rest}: not installed; pip install 'opdkit[{name}]'") from None
 
 
 def _blame_an_override(source: Source, typed: Sequence[Typed]) -> None:

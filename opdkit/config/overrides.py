@@ -108,8 +108,8 @@ def _plain(text: str) -> Any:
     return cast(Any, OverridesParser.create().parse_override(f"x={text}")).value()
 
 
-def jobs(texts: Sequence[str]) -> list[list[str]] | None:
-    """Overrides of every job of a grid sweep, in Hydra's order; None where a sweep is over an interval.
+def jobs(texts: Sequence[str]) -> list[list[str]]:
+    """Overrides of every job of a grid sweep, in Hydra's order. Raises UserError where a sweep is over an interval.
 
     Hydra's basic sweeper does the same product; it does it too late to refuse a bad job before the first starts.
     """
@@ -121,5 +121,20 @@ def jobs(texts: Sequence[str]) -> list[list[str]] | None:
         elif item.override.is_discrete_sweep():
             choices[key] = [f"{key}={value}" for value in item.override.sweep_string_iterator()]
         else:
-            return None
+            raise UserError(f"{item.text}: a grid has no intervals; add hydra/sweeper=optuna, or list the values")
     return [list(job) for job in itertools.product(*choices.values())]
+
+
+def first_job(texts: Sequence[str]) -> list[str]:
+    """One job that a search could choose: the first value of each choice, the lower end of each interval."""
+    chosen: dict[str, str] = {}
+    for item in parse(texts):
+        key = item.override.get_key_element()
+        if not item.override.is_sweep_override():
+            value = item.override.get_value_element_as_str()
+        elif item.override.is_discrete_sweep():
+            value = next(iter(item.override.sweep_string_iterator()))
+        else:
+            value = item.value.start
+        chosen[key] = f"{key}={value}"
+    return list(chosen.values())

@@ -28,7 +28,8 @@ def test_a_later_value_of_a_search_wins() -> None:
 
 
 def test_an_interval_is_not_a_grid() -> None:
-    assert jobs(["a=interval(0,1)"]) is None
+    with pytest.raises(UserError, match="a grid has no intervals"):
+        jobs(["a=interval(0,1)"])
 
 
 @pytest.mark.parametrize("text", ["a", "a=[1", "~a", "-x", "=1", "a=b{"])

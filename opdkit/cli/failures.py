@@ -1,0 +1,34 @@
+"""The jobs of a sweep that failed, told from whichever process ran them to the one that started the sweep."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from opdkit.files import write_whole
+
+
+class Failures:
+    """A file for each failed job in `<sweep>/failures`; there is no such folder where none failed."""
+
+    def __init__(self, sweep: Path) -> None:
+        self._folder = sweep / "failures"
+
+    def forget(self) -> None:
+        """What an earlier start of the sweep left."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def note(self, number: int, overrides: Sequence[str], message: str) -> str:
+        """Keep that job `number` failed. Returns the line that says so."""
+        line = f"job {number} ({' '.join(overrides)}): {' '.join(message.split())}"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        content = {"job": number, "overrides": list(overrides), "line": line}
+        write_whole(self._folder / f"{number}.json", json.dumps(content, indent=1) + "\n")
+        return line
+
+    def lines(self) -> list[str]:
+        """One a failed job, in the order of the jobs."""
+        found = [json.loads(file.read_text(encoding="utf-8")) for file in self._folder.glob("*.json")]
+        return [str(one["line"]) for one in sorted(found, key=lambda one: int(one["job"]))]
