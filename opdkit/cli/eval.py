@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from opdkit.cli import application
-from opdkit.cli.arguments import read
+from opdkit.cli.arguments import Request, read
 from opdkit.cli.run_folder import check_writable, new_folder
 from opdkit.config.build import Origin, build_evaluation
 from opdkit.config.near import refusal
@@ -26,7 +26,14 @@ class _Job:
 
 def run(arguments: Sequence[str]) -> int:
     """Exit status of `opdkit eval`."""
-    return application.run(_COMMAND, read("eval", arguments), job)
+    return application.run(_COMMAND, _with_paths(read("eval", arguments)), job)
+
+
+def _with_paths(request: Request) -> Request:
+    """`task.path=`, as it is said to `opdkit train`, is `benchmark.path=` here: a benchmark has its task inside."""
+    said, meant = "task.path=", "benchmark.path="
+    named = (meant + text.removeprefix(said) if text.startswith(said) else text for text in request.overrides)
+    return replace(request, overrides=tuple(named))
 
 
 def job(config: DictConfig) -> float:

@@ -14,6 +14,7 @@ from opdkit.config.near import near_miss, no_value, refusal
 from opdkit.errors import UserError
 
 _MISSING = "???"
+_HYDRAS_OWN = "_recursive_"  # false: what stands inside is handed on as it is
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path"}
 
 
@@ -22,6 +23,7 @@ def bind(key: str, node: object) -> None:
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise UserError(f"{key}: not an option; it names no _target_ (choose one: `opdkit ls {key}`)")
     values = dict(cast(Mapping[str, Any], node))
+    values.pop(_HYDRAS_OWN, None)
     target = locate(key, values.pop("_target_"))
     signature = _signature(key, target)
     hints = _hints(target)

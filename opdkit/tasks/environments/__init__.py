@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from opdkit.tasks.environments.alfworld import ALFWorld
     from opdkit.tasks.environments.base import Crash, Environment, EnvironmentSource, Episode, Observation, StepResult
+    from opdkit.tasks.environments.custom import Custom
     from opdkit.tasks.environments.pool import EnvironmentPool
     from opdkit.tasks.environments.scienceworld import ScienceWorld
     from opdkit.tasks.environments.textworld_express import TextWorldExpress
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _HOMES = {
     **dict.fromkeys(("Crash", "Environment", "EnvironmentSource", "Episode", "Observation", "StepResult"), "base"),
     "ALFWorld": "alfworld",
+    "Custom": "custom",
     "EnvironmentPool": "pool",
     "ScienceWorld": "scienceworld",
     "TextWorldExpress": "textworld_express",
@@ -25,6 +27,7 @@ _HOMES = {
 __all__ = [
     "ALFWorld",
     "Crash",
+    "Custom",
     "Environment",
     "EnvironmentPool",
     "EnvironmentSource",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import io
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import Any
 from opdkit.errors import UserError
 from opdkit.tasks.environments.base import Episode, Observation, StepResult
 from opdkit.tasks.environments.chat import ChatGame, same_action
+from opdkit.tasks.environments.household import without_the_rest
 from opdkit.tasks.environments.requirements import clean, need_choice, need_package
 
 FOLDS: Mapping[str, str] = {
@@ -25,6 +28,7 @@ FOLDS: Mapping[str, str] = {
 
 _HOME = "alfworld.agents.environment.alfred_tw_env"
 _NO_LIMIT = 1_000_000_000
+_KEPT_TRANSLATIONS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +102,7 @@ class ALFWorldEnvironment:
     """One game at a time behind opdkit's interface. A seed is a game's place among the sorted paths."""
 
     def __init__(self, source: ALFWorld) -> None:
+        _keep_translations()
         self._collection = _collection(source.folder, source.fold)
         self._files: list[str] = sorted(self._collection.game_files)
         self._game: Any = None
@@ -122,14 +127,22 @@ class ALFWorldEnvironment:
         return StepResult(observation, float(score), bool(done) or won, float(won), won, meant is not None)
 
     def gold(self) -> tuple[str, ...] | None:
-        """The planner's way from the start. Asked once: with it on, the game plans again after every step."""
+        """The way that the game's own planner finds, in the game without what can't matter; None where it finds none.
+
+        With everything in it, the search may take minutes: it looks at each thing that could be carried elsewhere.
+        """
         textworld: Any = importlib.import_module("textworld")
+        logic: Any = importlib.import_module("textworld.envs.pddl.logic")
         names = importlib.import_module(_HOME).AlfredDemangler(shuffle=False)
-        planned = textworld.start(self._file, textworld.EnvInfos(policy_commands=True), wrappers=[names])
+        game = textworld.start(self._file, textworld.EnvInfos(), wrappers=[names])
         try:
-            return tuple(planned.reset().policy_commands)
+            data = json.loads(Path(self._file).read_text(encoding="utf-8"))
+            domain, problem = data["pddl_domain"], without_the_rest(data["pddl_domain"], data["pddl_problem"])
+            rules = logic.GameLogic(domain=domain, grammar=data["grammar"])
+            state = logic.PddlState(importlib.import_module("fast_downward").load_lib(), problem, rules)
+            return tuple(state.replan(game.reset()["_entity_infos"])) or None
         finally:
-            planned.close()
+            game.close()
 
     def close(self) -> None:
         """End the game."""
@@ -140,3 +153,10 @@ class ALFWorldEnvironment:
     def _observe(self, text: str, infos: Mapping[str, Any]) -> Observation:
         self._admissible = tuple(sorted(set(infos["admissible_commands"][0])))
         return Observation(text.replace("-= Welcome to TextWorld, ALFRED! =-", "").strip(), self._admissible)
+
+
+def _keep_translations() -> None:
+    """Keep what the planner made of the last games: the package asks for it four times an episode, half a second each."""
+    package: Any = importlib.import_module("fast_downward")
+    if not hasattr(package.pddl2sas, "cache_info"):
+        package.pddl2sas = functools.lru_cache(maxsize=_KEPT_TRANSLATIONS)(package.pddl2sas)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,10 +94,9 @@ class TextWorldExpressEnvironment:
     """The games behind opdkit's interface. A seed is 1,000,000 times the game's place in `GAMES`, plus its own."""
 
     def __init__(self, source: TextWorldExpress) -> None:
-        from textworld_express import TextWorldExpressEnv
-
+        package: Any = importlib.import_module("textworld_express")
         self._source = source
-        self._games: Any = TextWorldExpressEnv(envStepLimit=_NO_LIMIT)
+        self._games = package.TextWorldExpressEnv(envStepLimit=_NO_LIMIT)
         self._loaded: str | None = None
         self._admissible: tuple[str, ...] = ()
 
