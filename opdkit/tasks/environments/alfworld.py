@@ -156,7 +156,7 @@ class ALFWorldEnvironment:
 
 
 def _keep_translations() -> None:
-    """Keep what the planner made of the last games: the package asks for it four times an episode, half a second each."""
+    """Keep what the planner read of the last games: the package reads each four times, half a second a time."""
     package: Any = importlib.import_module("fast_downward")
     if not hasattr(package.pddl2sas, "cache_info"):
         package.pddl2sas = functools.lru_cache(maxsize=_KEPT_TRANSLATIONS)(package.pddl2sas)

@@ -48,9 +48,8 @@ class Custom(ChatGame):
         target = self._target()
         for method in _NEEDED:
             if isinstance(target, type) and not callable(getattr(target, method, None)):
-                raise UserError(
-                    f"environment._target_={self.environment[_TARGET]}: has no {method}; needed: reset(seed), step(action)"
-                )
+                path = self.environment[_TARGET]
+                raise UserError(f"environment._target_={path}: has no {method}; needed: reset(seed), step(action)")
         return [Episode(f"{self.name}/{seed}", seed, self.name) for seed in range(self.start, self.start + self.count)]
 
     def make(self) -> CustomEnvironment:

@@ -113,7 +113,7 @@ class ScienceWorldEnvironment:
     def reset(self, seed: int) -> Observation:
         """The task and the first room."""
         number, variation = divmod(seed, _SEEDS_PER_TASK)
-        self._lab.load(list(TASKS)[number], variation, self._source.simplifications, generateGoldPath=True)
+        self._load(list(TASKS)[number], variation)
         text, infos = self._lab.reset()
         return self._observe(f"{infos['taskDesc'].strip()}\n\n{text}", infos)
 
@@ -133,6 +133,13 @@ class ScienceWorldEnvironment:
     def close(self) -> None:
         """End the Java machine."""
         self._lab.close()
+
+    def _load(self, task: str, variation: int) -> None:
+        chosen: str = self._source.simplifications
+        try:
+            self._lab.load(task, variation, chosen, generateGoldPath=True)
+        except ValueError as error:
+            raise UserError(f"simplifications={chosen}: {error}") from None
 
     def _observe(self, text: str, infos: Mapping[str, Any]) -> Observation:
         self._admissible = tuple(sorted(set(infos["valid"])))
