@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging
 
 
-def untie(model: torch.nn.Module) -> torch.Tensor:
+def untie(model: Any) -> torch.Tensor:
     """Gives `model` an lm_head of its own, equal to the input embeddings; returns its weight."""
     weight = model.get_input_embeddings().weight.detach().clone()
     model.config.tie_word_embeddings = False

@@ -13,7 +13,7 @@ from opdkit.errors import UserError
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; usage: opdkit report RUNS... [--out FOLDER]")
+        raise UserError(f"{message}; usage: opdkit report RUNS... [--out FOLDER] [--wandb]")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -25,6 +25,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("runs", nargs="+", help="run folders, folders above them, or globs")
     parser.add_argument("-o", "--out", default="report", help="folder for report.html, .md, .csv and .png (report)")
+    parser.add_argument("--wandb", action="store_true", help="log the page, tables and pictures as a W&B run, too")
     try:
         given = parser.parse_args(list(arguments))
     except SystemExit as stop:
@@ -41,4 +42,9 @@ def run(arguments: Sequence[str]) -> int:
         note(remark)
     page = write(document, Path(given.out), note)
     print(f"{len(document.runs)} runs, {len(document.configurations)} configurations: {page}")
+    if given.wandb:
+        from opdkit.loggers.wandb_report import publish
+        from opdkit.reporting.words import title
+
+        publish(page.parent, title(document), note)
     return 0

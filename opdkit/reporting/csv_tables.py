@@ -62,7 +62,7 @@ def runs(document: Document) -> str:
             rows.append((
                 run.name, one.label, run.seed, run.benchmark or "", "yes" if run.finished else "no", run.step,
                 *accuracies, run.seconds, str(about.get("commit") or ""), str(about.get("uncommitted_changes", "")),
-                str(about.get("command") or ""),
+                run.command,
             ))  # fmt: skip
     columns = (
         "run", "configuration", "seed", "benchmark", "finished", "step", "before", "after", "teacher", "seconds",

@@ -82,7 +82,7 @@ def _runs(document: Document) -> str:
         [
             escaped(run.name), escaped(one.label), escaped(run.seed),
             percent(run.evaluations["after"].accuracy) if run.finished else f"step {run.step}", commit(run),
-            escaped(str(run.environment.get("command") or "not recorded")),
+            escaped(run.command or "not recorded"),
         ]
         for one in document.configurations
         for run in one.runs

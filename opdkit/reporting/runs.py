@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from opdkit.reporting import lines
 # Responses of an evaluation are read for its verdicts alone: not where that would be slow.
 _LARGEST_RESPONSES = 1 << 24
 _DEEPEST = 8
+# A report is read on other machines: of an absolute path in a command its last part is told.
+_ABSOLUTE = re.compile(r"(?<![^\s=,:'\"\[(])(?:~|[A-Za-z]:)?/(?:[^\s/,'\"\])]+/)+(?=[^\s/,'\"\])])")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -62,6 +65,11 @@ class Run:
     @property
     def seed(self) -> str:
         return str(self.config.get("seed", ""))
+
+    @property
+    def command(self) -> str:
+        """What was typed, absolute paths cut to their last part; empty where it was not recorded."""
+        return _ABSOLUTE.sub("…/", str(self.environment.get("command") or ""))
 
     @property
     def step(self) -> int:

@@ -107,3 +107,23 @@ def test_bytes_that_are_no_text_do_no_harm(tmp_path: Path) -> None:
     assert run.environment == {}
     assert run.samples == [{"step": 1}]
     assert not run.finished
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("opdkit train run_dir=/home/me/runs/a objective=topk", "opdkit train run_dir=…/a objective=topk"),
+        ("opdkit train model.path='/data/m n' +x=[/a/b,/c/d]", "opdkit train model.path='…/m n' +x=[…/b,…/d]"),
+        ("opdkit train run_dir=~/runs/a teacher.path=C:/models/b", "opdkit train run_dir=…/a teacher.path=…/b"),
+        (
+            "opdkit train model.path=Qwen/Qwen2.5 run_dir=runs/a/b",
+            "opdkit train model.path=Qwen/Qwen2.5 run_dir=runs/a/b",
+        ),
+    ],
+)
+def test_a_command_tells_no_absolute_path(tmp_path: Path, typed: str, told: str) -> None:
+    folder = write_run(tmp_path / "one", config(), [True])
+    (folder / "env.json").write_text(json.dumps({"command": typed}))
+    one = read(folder)
+    assert isinstance(one, Run)
+    assert one.command == told
