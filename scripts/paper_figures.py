@@ -22,7 +22,7 @@ _STYLE: dict[Any, Any] = {
 }  # fmt: skip
 _WINDOW = 5
 _PANELS = (
-    ("Reward of the rollouts, mean of five steps", "rollout/reward_mean", False),
+    ("Reward of rollouts, five-step mean", "rollout/reward_mean", False),
     ("Variance of the gradient", "train/grad_variance", True),
 )
 

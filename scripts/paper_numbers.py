@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean, median
 from typing import Any
 
@@ -89,12 +90,16 @@ def find(ablation: Ablation, runs: Sequence[Run], flat: Mapping[str, Mapping[str
     """Every case with its runs, wherever they were made. flat: run's name -> flattened configuration."""
     found: list[Found] = []
     for case in ablation.cases:
-        source = Source("train")
-        wanted = flatten(resolve(compose(source, [f"experiment={ablation.experiment}", *case.overrides])))
+        wanted = _planned(ablation.experiment, case.overrides)
         mine = [run for run in runs if _same(flat[run.name], wanted)]
         measured = benchmarks([Configuration(case.name, {}, mine)]) if mine else []
         found.append(Found(case, mine, measured[0].results[0] if measured else None))
     return found
+
+
+@cache
+def _planned(experiment: str, overrides: tuple[str, ...]) -> Mapping[str, Any]:
+    return flatten(resolve(compose(Source("train"), [f"experiment={experiment}", *overrides])))
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
