@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from opdkit.bench.memory import MIB, Peak, release_freed_pages, resident_mib
+from opdkit.memory import MIB, Peak, release_freed_pages, resident_mib
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,12 @@ from opdkit.errors import UserError
 from opdkit.experiment import Experiment
 from opdkit.reporting.examination import ExaminationView
 
-HELP = """opdkit doctor [key=value ...]
+HELP = """opdkit doctor [key=value ...] [measure=true]
 
 Takes what `opdkit train` takes, and looks at the models, the teacher and the task together: token ids, special tokens,
-chat templates, tokens of a few rollouts, masks and sampling.
+chat templates, tokens of a few rollouts, masks, sampling, and what a step takes in time and memory.
+
+  measure=true    takes a real step, too, and shows the estimate beside it (nothing is written)
 
 Ends with 0 where a run may start (with or without warnings), with 1 where it may not.
 """
@@ -30,6 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     if any(text in ("--help", "-h") for text in arguments):
         print(HELP, end="")
         return 0
+    measures, arguments = _measures(arguments)
     experiment, masking = _experiment(arguments)
     from opdkit.training.examination import Examination
     from opdkit.training.session import close_session
@@ -38,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     sections = []
     try:
         with view.running():
-            for section in Examination(experiment, masking, view.stage).sections():
+            for section in Examination(experiment, masking, view.stage, measures).sections():
                 view.section(section)
                 sections.append(section)
     finally:
@@ -46,6 +49,15 @@ def run(arguments: Sequence[str]) -> int:
     level = verdict(sections)
     view.close(level, sum(note.level == "warning" for section in sections for note in section.notes))
     return 1 if level == "stop" else 0
+
+
+def _measures(arguments: Sequence[str]) -> tuple[bool, list[str]]:
+    """The doctor's one key of its own, and the arguments without it. Raises UserError."""
+    own = [text for text in arguments if text.partition("=")[0] == "measure"]
+    wrong = next((text for text in own if text not in ("measure=true", "measure=false")), None)
+    if wrong is not None or len(own) > 1:
+        raise UserError(f"{wrong or own[1]}: give measure=true or measure=false, once")
+    return own == ["measure=true"], [text for text in arguments if text not in own]
 
 
 def _experiment(arguments: Sequence[str]) -> tuple[Experiment, str]:

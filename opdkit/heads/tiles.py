@@ -61,9 +61,14 @@ class Walk:
             yield Tile(start, stop, weight, bias, self.hidden, self.shape, dtype)
 
 
+def logits_alive(device: torch.device) -> int:
+    """How many logits a walk of `plan` holds at a time, at most."""
+    return _ALIVE_CPU if device.type == "cpu" else _ALIVE_ACCELERATOR
+
+
 def plan(hidden: Tensor, head: Head, temperature: float) -> Walk:
     """A walk over hidden [N, D] x the vocabulary that bounds the logits alive at a time."""
-    alive = _ALIVE_CPU if hidden.device.type == "cpu" else _ALIVE_ACCELERATOR
+    alive = logits_alive(hidden.device)
     width = min(head.vocabulary, max(_NARROWEST, alive // max(1, hidden.shape[0])))
     return _walk(hidden, head, temperature, alive // width, width)
 

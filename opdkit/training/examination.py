@@ -18,6 +18,7 @@ from opdkit.errors import UserError
 from opdkit.experiment import Experiment
 from opdkit.masking import EntropySelected, FirstOccurrence, Masking, NoMask, SpecialSpans, Vocabularies
 from opdkit.models import ModelSpec, load_skeleton
+from opdkit.training.costing import Costing
 from opdkit.training.parts import Part
 from opdkit.training.session import Session, open_session
 from opdkit.types import Message, Rollout
@@ -33,11 +34,13 @@ _RULES: Mapping[str, Masking] = {
 
 @dataclass(frozen=True)
 class Examination:
-    """experiment: as it would be trained; masking: the name of its masking option; stage: told what happens now."""
+    """experiment: as it would be trained; masking: the name of its masking option; stage: told what happens now;
+    measures: a real step is taken at the end, and the estimate of its cost held against it."""
 
     experiment: Experiment
     masking: str
     stage: Callable[[str], None]
+    measures: bool = False
 
     def sections(self) -> Iterator[Section]:
         """Each check's section as soon as it is known. Ends where a finding forbids a run.
@@ -64,6 +67,15 @@ class Examination:
         yield masks(rollout, vocabularies, {**_RULES, self.masking: self.experiment.masking}, self.masking)
         setting = Setting(self.experiment.sampler, self.experiment.temperature, self.experiment.objective.needs.k)
         yield sampling(session.student, _part(session).teacher.model, rollout, setting)
+        yield from self._costs(Costing(session, _part(session)))
+
+    def _costs(self, costing: Costing) -> Iterator[Section]:
+        self.stage("timing a few rollouts")
+        section, guess = costing.estimated()
+        yield section
+        if self.measures and guess is not None:
+            self.stage("taking a real step")
+            yield costing.measured(guess)
 
     def _pair(self) -> Pair:
         teacher = self.experiment.teacher

@@ -56,11 +56,12 @@ class Loop:
     def run(self) -> None:
         """All the steps that are left."""
         while self.progress.step < self.experiment.steps:
-            self._one()
+            self.one()
             if self.stop.signal_number is not None:
                 raise Interrupted(self.stop.signal_number)
 
-    def _one(self) -> None:
+    def one(self) -> None:
+        """The next step."""
         started = time.perf_counter()
         step = self.progress.step
         torch.manual_seed(derive_seed(self.experiment.seed, "step", step))  # dropout; rollouts have their own seeds

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from opdkit.bench import meter as meter_module
-from opdkit.bench.memory import MIB, Peak, release_freed_pages, resident_mib
 from opdkit.bench.meter import Effort, Meter, run_steps
+from opdkit.memory import MIB, Peak, release_freed_pages, resident_mib
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="resident memory is read on a CPU")
 
@@ -45,7 +45,7 @@ def test_extra_memory_is_what_a_step_holds_beside_its_gradients():
 
 
 def test_the_sampling_peak_sees_what_the_kernel_would(monkeypatch, tmp_path):
-    monkeypatch.setattr("opdkit.bench.memory._CLEAR", tmp_path / "missing" / "clear_refs")
+    monkeypatch.setattr("opdkit.memory._CLEAR", tmp_path / "missing" / "clear_refs")
     release_freed_pages()
     before = resident_mib()
     peak = Peak()

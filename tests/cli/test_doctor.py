@@ -36,8 +36,10 @@ def overrides(models: Path, teacher: str) -> list[str]:
 
 
 def test_a_pair_that_may_be_trained(opdkit: Opdkit, models: Path, tmp_path: Path) -> None:
-    told = opdkit("doctor", *overrides(models, "teacher"))
+    told = opdkit("doctor", *overrides(models, "teacher"), "measure=true")
     assert (told.status, told.err) == (0, "")
+    costs = ("cost of a step, estimated", "activations of a micro-batch", "cost of a step, measured", "ratio")
+    assert all(title in told.out for title in costs)
     for title in ("token ids", "special tokens", "chat templates", "splits in 4 sample", "masking", "sampling at"):
         assert title in told.out
     assert "all 260 ids mean the same tokens" in told.out
@@ -70,6 +72,8 @@ def test_other_ids_stop_before_weights_are_read(opdkit: Opdkit, models: Path, mo
         (["model=local", "model.path=nowhere"], "model.path='nowhere'"),
         (["--multirun", "seed=1,2"], "looks at one run"),
         (["seed=1,2"], "several values"),
+        (["measure=yes"], "measure=true or measure=false"),
+        (["measure=true", "measure=true"], "once"),
     ],
 )
 def test_bad_input(opdkit: Opdkit, arguments: list[str], said: str) -> None:

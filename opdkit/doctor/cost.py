@@ -1,0 +1,220 @@
+"""What a step will take, from shapes and from a few rollouts that were timed; and how that compares with a real one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from opdkit.doctor.report import Grid, Note, Section
+from opdkit.experiment import Batch
+
+_MIB = 2.0**20
+_TOLERANCE = 0.25
+# Keys and values have room for a quarter more tokens than they hold (see `opdkit.models.cache`).
+_CACHE_ROOM = 1.25
+# Gradients that a backward pass holds beside what the forward pass kept: those of an MLP's inner layer, its gate and
+# its product, each as large as the largest tensor that was kept.
+_PASSING = 3
+# A tile of logits, its exponentials, and two more while it is looked into.
+_OF_LOGITS = 4
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What is known without running anything.
+
+    Bytes: student and teacher, their parameters; trainable, the student's that learn; cache_row, keys and values of
+    one row at the length limits. rows_at_once: rollouts decoded side by side; limit: max_prompt_tokens +
+    max_new_tokens; batch, steps: of the run.
+    """
+
+    student: int
+    teacher: int
+    trainable: int
+    cache_row: int
+    rows_at_once: int
+    limit: int
+    batch: Batch
+    steps: int
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A few rollouts, written, scored and learnt from in this process.
+
+    lengths: tokens of each response; seconds to write them, to have the teacher score them, and of one update from
+    all of them; decode: (rows, seconds a decoding step) for few rows and for many.
+    """
+
+    lengths: tuple[int, ...]
+    rollout_s: float
+    teacher_s: float
+    update_s: float
+    decode: tuple[tuple[int, float], tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Bytes that the forward pass of one micro-batch kept for its backward pass: all of them, and the largest tensor.
+
+    logits: bytes of the logits that are alive at a time; tokens: the widest row's, prompt and response; process: bytes
+    that the process held before, both models included.
+    """
+
+    total: int
+    largest: int
+    logits: int
+    tokens: int
+    process: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of a step and its phases, and the most bytes held in it."""
+
+    rollout_s: float
+    teacher_s: float
+    update_s: float
+    peak: int
+
+    @property
+    def step_s(self) -> float:
+        """All phases."""
+        return self.rollout_s + self.teacher_s + self.update_s
+
+
+def estimate(shapes: Shapes, timed: Timed, kept: Kept) -> Cost:
+    """A step from its parts. Responses are taken to be as long as those that were timed."""
+    batch, count = shapes.batch, len(timed.lengths)
+    few = decoding_seconds(timed.lengths, count, shapes.rows_at_once, timed.decode)
+    all_rows = decoding_seconds(timed.lengths, batch.rollouts, shapes.rows_at_once, timed.decode)
+    share = batch.rollouts / count
+    return Cost(
+        rollout_s=timed.rollout_s * (all_rows / few if few > 0 else share),
+        teacher_s=timed.teacher_s * share,
+        update_s=timed.update_s * share * batch.epochs,
+        peak=kept.process + 2 * shapes.trainable + max(_writing(shapes), _learning(shapes, kept)),
+    )
+
+
+def decoding_seconds(
+    lengths: Sequence[int], rows: int, at_once: int, decode: tuple[tuple[int, float], tuple[int, float]]
+) -> float:
+    """Seconds to decode `rows` responses, `at_once` side by side; their lengths are spread as `lengths` are.
+
+    A decoding step costs a + b times the rows that have not finished, through the two measured points.
+    """
+    (few, quick), (many, slow) = decode
+    each = max(0.0, (slow - quick) / (many - few)) if many > few else quick / few
+    fixed = max(0.0, quick - each * few) if many > few else 0.0
+    tokens = sum(lengths) / len(lengths) * rows
+    return fixed * max(lengths) * math.ceil(rows / at_once) + each * tokens
+
+
+def _writing(shapes: Shapes) -> int:
+    rows = min(shapes.rows_at_once, shapes.batch.rollouts)
+    return round(shapes.cache_row * rows * _CACHE_ROOM)
+
+
+def _learning(shapes: Shapes, kept: Kept) -> int:
+    return shapes.trainable + kept.total + _passing(kept)
+
+
+def _passing(kept: Kept) -> int:
+    return _PASSING * kept.largest + _OF_LOGITS * kept.logits
+
+
+def estimated(shapes: Shapes, timed: Timed, kept: Kept, room: int) -> Section:
+    """room: bytes that the process may hold in all."""
+    cost = estimate(shapes, timed, kept)
+    whole = duration(cost.step_s * shapes.steps)
+    notes = [
+        Note("ok", f"a step: about {duration(cost.step_s)}; {shapes.steps} steps: {whole}, evaluation not counted"),
+        memory_note(cost.peak, room, "at its peak"),
+    ]
+    longest = at_the_limits(shapes, kept)
+    if cost.peak <= room < longest:
+        notes.append(memory_note(longest, room, "where rows reach the length limits"))
+    phases = (("rollout", cost.rollout_s), ("teacher", cost.teacher_s), ("updates", cost.update_s))
+    rows = (
+        ("this process now: libraries, data, both models", mebibytes(kept.process)),
+        (
+            "of it, parameters of student and teacher",
+            f"{mebibytes(shapes.student)} and {mebibytes(shapes.teacher)}",
+        ),
+        ("gradients", mebibytes(shapes.trainable)),
+        ("optimiser state", mebibytes(2 * shapes.trainable)),
+        ("activations of a micro-batch", mebibytes(kept.total)),
+        ("gradients passing through it, and a tile of logits", mebibytes(_passing(kept))),
+        ("keys and values while rollouts are written", mebibytes(_writing(shapes))),
+        ("the peak, with rows as long as those seen", mebibytes(cost.peak)),
+        ("the peak, with rows at the length limits", mebibytes(longest)),
+    )
+    times = Grid(("phase", "seconds"), tuple((name, f"{seconds:.3g}") for name, seconds in phases))
+    return Section("cost of a step, estimated", tuple(notes), (times, Grid(("memory", "MiB"), rows)))
+
+
+def at_the_limits(shapes: Shapes, kept: Kept) -> int:
+    """The peak where a micro-batch's rows have as many tokens as they may."""
+    scale = shapes.limit / kept.tokens
+    longer = Kept(
+        round(kept.total * scale), round(kept.largest * scale), kept.logits, shapes.limit, kept.process
+    )  # fmt: skip
+    return kept.process + 2 * shapes.trainable + max(_writing(shapes), _learning(shapes, longer))
+
+
+def too_large(shapes: Shapes, process: int, room: int) -> Section | None:
+    """What weights, gradients and optimiser state tell alone: where they find no room, nothing is timed."""
+    least = process + 3 * shapes.trainable
+    if least <= room:
+        return None
+    note = memory_note(least, room, "for gradients and optimiser state alone")
+    return Section("cost of a step, estimated", (note,))
+
+
+def memory_note(need: int, room: int, when: str) -> Note:
+    """Whether there is room."""
+    told = f"memory {when}: about {mebibytes(need)} of {mebibytes(room)} MiB"
+    if need <= room:
+        return Note("ok", told)
+    return Note("warning", told, "batch.micro_batch, rollout.batch_size or rollout.max_new_tokens lower")
+
+
+def compared(guess: Cost, real: Cost) -> Section:
+    """An estimate beside a real step: both, and the ratio."""
+    pairs = (
+        ("rollout, s", guess.rollout_s, real.rollout_s),
+        ("teacher, s", guess.teacher_s, real.teacher_s),
+        ("updates, s", guess.update_s, real.update_s),
+        ("step, s", guess.step_s, real.step_s),
+        ("peak memory, MiB", guess.peak / _MIB, real.peak / _MIB),
+    )
+    rows = tuple((name, f"{one:.3g}", f"{two:.3g}", f"{one / two:.2f}") for name, one, two in pairs if two > 0)
+    rows = (*rows[:-1], ("peak memory, MiB", mebibytes(guess.peak), mebibytes(real.peak), rows[-1][3]))
+    notes = [
+        _verdict("time", guess.step_s / real.step_s),
+        _verdict("memory", guess.peak / real.peak),
+    ]
+    grid = Grid(("", "estimated", "measured", "ratio"), rows)
+    return Section("cost of a step, measured", tuple(notes), (grid,))
+
+
+def _verdict(what: str, ratio: float) -> Note:
+    close = abs(ratio - 1) <= _TOLERANCE
+    within = "within" if close else "not within"
+    return Note("ok" if close else "warning", f"{what}: the estimate is {ratio:.2f} times the measured, {within} 25 %")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def mebibytes(count: int) -> str:
+    """Bytes as the tables show them."""
+    return f"{count / _MIB:,.0f}" if count >= 10 * _MIB else f"{count / _MIB:.1f}"
