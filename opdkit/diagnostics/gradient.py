@@ -10,6 +10,8 @@ from types import TracebackType
 import torch
 from torch import Tensor, nn
 
+from opdkit.stopwatch import METRICS
+
 
 class GradientVariance:
     """Watches the gradients that micro-batches add to the parameters of one update.
@@ -38,8 +40,9 @@ class GradientVariance:
             handle.remove()
 
     def _see(self, gradient: Tensor) -> None:
-        square = torch.linalg.vector_norm(gradient.detach(), dtype=_wide(gradient)).square().double()
-        self._square = square if self._square is None else self._square + square.to(self._square.device)
+        with METRICS:
+            square = torch.linalg.vector_norm(gradient.detach(), dtype=_wide(gradient)).square().double()
+            self._square = square if self._square is None else self._square + square.to(self._square.device)
 
     def closed(self) -> None:
         """One micro-batch has gone backward."""
@@ -52,16 +55,20 @@ class GradientVariance:
         count = self._micro_batches
         if count < 2 or self._square is None:
             return {"grad_variance": math.nan, "grad_snr": math.nan}
+        with METRICS:
+            signal = self._square_of_the_whole()
+        mean_square = count * float(self._square)  # (1/M) sum |M c_m|^2
+        variance = max(mean_square - signal, 0.0)
+        noise = variance / (count - 1)  # the unbiased variance of g_m, over M
+        return {"grad_variance": variance, "grad_snr": (signal - noise) / noise if noise > 0 else math.nan}
+
+    def _square_of_the_whole(self) -> float:
         total = torch.zeros((), dtype=torch.float64)
         for parameter in self._parameters:
             if parameter.grad is not None:
                 norm = torch.linalg.vector_norm(parameter.grad, dtype=_wide(parameter.grad))
                 total = total + norm.square().double().cpu()
-        mean_square = count * float(self._square)  # (1/M) sum |M c_m|^2
-        signal = float(total)
-        variance = max(mean_square - signal, 0.0)
-        noise = variance / (count - 1)  # the unbiased variance of g_m, over M
-        return {"grad_variance": variance, "grad_snr": (signal - noise) / noise if noise > 0 else math.nan}
+        return float(total)
 
 
 def named_subset(module: nn.Module, pattern: str | None) -> list[nn.Parameter]:

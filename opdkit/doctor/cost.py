@@ -24,14 +24,15 @@ _OF_LOGITS = 4
 class Shapes:
     """What is known without running anything.
 
-    Bytes: student and teacher, their parameters; trainable, the student's that learn; cache_row, keys and values of
-    one row at the length limits. rows_at_once: rollouts decoded side by side; limit: max_prompt_tokens +
-    max_new_tokens; batch, steps: of the run.
+    Bytes: student and teacher, their parameters; trainable, the student's that learn; largest, the largest of these;
+    cache_row, keys and values of one row at the length limits. rows_at_once: rollouts decoded side by side;
+    limit: max_prompt_tokens + max_new_tokens; batch, steps: of the run.
     """
 
     student: int
     teacher: int
     trainable: int
+    largest: int
     cache_row: int
     rows_at_once: int
     limit: int
@@ -118,11 +119,13 @@ def _writing(shapes: Shapes) -> int:
 
 
 def _learning(shapes: Shapes, kept: Kept) -> int:
-    return shapes.trainable + kept.total + _passing(kept)
+    return shapes.trainable + kept.total + _passing(shapes, kept)
 
 
-def _passing(kept: Kept) -> int:
-    return _PASSING * kept.largest + _OF_LOGITS * kept.logits
+def _passing(shapes: Shapes, kept: Kept) -> int:
+    """Beside what was kept: gradients on their way, a tile of logits, and a parameter's gradient before it is added to
+    those of earlier micro-batches."""
+    return _PASSING * kept.largest + _OF_LOGITS * kept.logits + shapes.largest
 
 
 def estimated(shapes: Shapes, timed: Timed, kept: Kept, room: int) -> Section:
@@ -146,7 +149,7 @@ def estimated(shapes: Shapes, timed: Timed, kept: Kept, room: int) -> Section:
         ("gradients", mebibytes(shapes.trainable)),
         ("optimiser state", mebibytes(2 * shapes.trainable)),
         ("activations of a micro-batch", mebibytes(kept.total)),
-        ("gradients passing through it, and a tile of logits", mebibytes(_passing(kept))),
+        ("what a backward pass makes and drops", mebibytes(_passing(shapes, kept))),
         ("keys and values while rollouts are written", mebibytes(_writing(shapes))),
         ("the peak, with rows as long as those seen", mebibytes(cost.peak)),
         ("the peak, with rows at the length limits", mebibytes(longest)),

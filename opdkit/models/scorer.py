@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,6 +13,7 @@ from opdkit.functional.layout import align_left
 from opdkit.functional.supports import intersect_supports, join_supports
 from opdkit.heads import Head, Survey, logsumexp, sampled_log_prob, support_logits, survey
 from opdkit.models.language_model import LanguageModel
+from opdkit.stopwatch import METRICS
 from opdkit.types import Rollout, Scores
 
 
@@ -102,7 +104,8 @@ def _look(hidden: Tensor, head: Head, request: Request, temperature: float) -> S
     normaliser = observed or (request.normaliser and not torch.is_grad_enabled())
     if not width and not normaliser:
         return None
-    return survey(hidden, head, min(width, head.vocabulary), temperature, entropy=observed, normaliser=normaliser)
+    with METRICS if observed else nullcontext():
+        return survey(hidden, head, min(width, head.vocabulary), temperature, entropy=observed, normaliser=normaliser)
 
 
 def _sampled(

@@ -21,6 +21,9 @@ def close_training(reporter: Reporter, summary: Mapping[str, Any], asked: Sequen
     rows = [row for name, label in labels if summary.get(name) for row in _rows(label, summary[name])]
     title = f"{summary.get('benchmark')} after {summary.get('steps')} steps, {_duration(summary.get('seconds'))}"
     reporter.table(title, _COLUMNS, rows)
+    share = summary.get("metrics_share")
+    if isinstance(share, float):
+        reporter.note(f"metrics and diagnostics took {_percent(share)} of the steps' time")
     folder = Path(str(summary["run_dir"]))
     again = [f"model.path={_typed(str(folder / 'final'))}", *asked]
     reporter.note(f"student   {folder / 'final'}")

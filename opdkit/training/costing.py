@@ -79,6 +79,7 @@ class Costing:
             student=_bytes(student.module.parameters()),
             teacher=_bytes(self.part.teacher.model.module.parameters()),
             trainable=_bytes(learnt),
+            largest=max(_bytes([p]) for p in learnt),
             cache_row=limit * student.cache_bytes,
             rows_at_once=at_once,
             limit=limit,

@@ -13,6 +13,7 @@ from opdkit.diagnostics import TokenMeans, peak_rss_mib
 from opdkit.errors import Interrupted, RunError
 from opdkit.experiment import Experiment
 from opdkit.seeding import derive_seed
+from opdkit.stopwatch import METRICS
 from opdkit.training import checkpoint
 from opdkit.training.collect import Collected
 from opdkit.training.finite import place_of
@@ -62,6 +63,7 @@ class Loop:
 
     def one(self) -> None:
         """The next step."""
+        METRICS.taken()
         started = time.perf_counter()
         step = self.progress.step
         torch.manual_seed(derive_seed(self.experiment.seed, "step", step))  # dropout; rollouts have their own seeds

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from opdkit.experiment import Experiment
 from opdkit.loggers import MetricLogger
 from opdkit.models import LanguageModel
 from opdkit.reporting.terminal import Reporter
+from opdkit.stopwatch import METRICS
 from opdkit.training.answers import ask
 from opdkit.training.collect import Collected
 from opdkit.training.folder import RunFolder
@@ -19,7 +20,7 @@ from opdkit.training.observe import Observer
 from opdkit.training.parts import Part
 from opdkit.training.probe import Probe
 from opdkit.training.session import Session
-from opdkit.training.steps import told_by
+from opdkit.training.steps import Overhead, told_by
 from opdkit.types import Table
 
 
@@ -32,6 +33,7 @@ class Records:
     folder: RunFolder
     reporter: Reporter
     loggers: MetricLogger
+    overhead: Overhead = field(default_factory=Overhead)
 
     def benchmark_student(self, step: int, label: str) -> dict[str, Any]:
         """The student's summary after `step` steps, of each task where there are several (see `by_task`).
@@ -58,12 +60,11 @@ class Records:
     def log(self, step: int, metrics: dict[str, float], collected: Sequence[Collected]) -> None:
         """Keep and show the metrics of one step, what its diagnostics find, and a few of its rollouts."""
         cadence = self.experiment.cadence
-        tables: tuple[Table, ...] = ()
-        if cadence.diagnoses(step - 1) and self.experiment.diagnostics:
-            for part in collected:
-                found = self._observer.diagnose(part)
-                metrics = told_by(part.name, found.scalars, metrics)
-                tables += _renamed(part.name, found.tables)
+        with METRICS:
+            metrics, tables = self._diagnosed(step, metrics, collected)
+            samples = [self._observer.samples(part, cadence.log_samples) for part in collected if cadence.log_samples]
+        metrics = metrics | {"time/metrics_s": METRICS.taken()}
+        self.overhead.add(metrics)
         if cadence.probes(step - 1):
             for name, probe in self._probes.items():
                 found = probe.measure(step)
@@ -71,9 +72,21 @@ class Records:
         self.loggers.log(step, metrics)
         if tables:
             self.loggers.tables(step, tables)
-        for part in collected if cadence.log_samples else ():
-            self.loggers.samples(step, self._observer.samples(part, cadence.log_samples))
+        for rows in samples:
+            self.loggers.samples(step, rows)
         self.reporter.step(step, self.experiment.steps, metrics)
+
+    def _diagnosed(
+        self, step: int, metrics: dict[str, float], collected: Sequence[Collected]
+    ) -> tuple[dict[str, float], tuple[Table, ...]]:
+        """The metrics with what the diagnostics add to them, and their tables; as they are where none are due."""
+        tables: tuple[Table, ...] = ()
+        if self.experiment.cadence.diagnoses(step - 1) and self.experiment.diagnostics:
+            for part in collected:
+                found = self._observer.diagnose(part)
+                metrics = told_by(part.name, found.scalars, metrics)
+                tables += _renamed(part.name, found.tables)
+        return metrics, tables
 
     @property
     def _parts(self) -> Mapping[str, Part]:

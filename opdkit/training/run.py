@@ -120,6 +120,7 @@ def _train(
         "teacher": teacher,
         "steps": experiment.steps,
         "seconds": round(time.perf_counter() - started, 1),
+        "metrics_share": records.overhead.share,
         "run_dir": str(folder.path),
     }
     write_whole(folder.summary, json.dumps(summary, indent=1) + "\n")

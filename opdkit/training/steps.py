@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from opdkit.training.collect import Collected
 
 _OF_THE_STEP = ("train/", "opd/")
 _TIME = "time/"
+
+
+@dataclass
+class Overhead:
+    """Seconds that steps took, and those of them that went into metrics, diagnostics and samples alone."""
+
+    step_s: float = 0.0
+    metrics_s: float = 0.0
+
+    def add(self, metrics: Mapping[str, float]) -> None:
+        """One step's numbers. Diagnostics and samples come behind the phases, the other metrics within them."""
+        phases = sum(metrics.get(f"time/{name}_s", 0.0) for name in ("rollout", "teacher", "update"))
+        behind = metrics.get("time/diagnostics_s", 0.0)
+        self.step_s += phases + behind
+        self.metrics_s += metrics.get("time/metrics_s", 0.0)
+
+    @property
+    def share(self) -> float | None:
+        """Of the steps' time; None before the first step."""
+        return self.metrics_s / self.step_s if self.step_s > 0 else None
 
 
 def step_metrics(collected: Sequence[Collected], updates: Mapping[str, float]) -> dict[str, float]:

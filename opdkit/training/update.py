@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from opdkit.diagnostics import GradientVariance, TokenMeans, token_metrics
 from opdkit.functional.layout import rows
+from opdkit.stopwatch import METRICS
 from opdkit.training.finite import first_not_finite
 from opdkit.training.optimizer import AdamW
 from opdkit.training.requests import student_request
@@ -124,7 +125,8 @@ class Updater:
             student, token_loss = self.weighted_loss(part, denominator)
             loss = token_loss.value.sum()
             self.accelerator.backward(loss)
-        means.add(token_metrics(part.rollout, student, part.teacher), part.counted)
+        with METRICS:
+            means.add(token_metrics(part.rollout, student, part.teacher), part.counted)
         means.add(dict(token_loss.metrics), part.counted)
         return float(loss.detach())
 

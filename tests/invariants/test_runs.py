@@ -35,6 +35,7 @@ EVERY_STEP = (
     "time/rollout_s",
     "time/teacher_s",
     "time/update_s",
+    "time/metrics_s",
     "perf/tokens_per_s",
     "perf/peak_rss_mib",
 )
@@ -52,6 +53,9 @@ def test_a_run_leaves_what_it_says_it_leaves(train: Train, objective: str) -> No
     assert [line["step"] for line in lines] == [0, 1, 2, 3]
     for line in lines[1:]:
         assert set(EVERY_STEP) <= line.keys()
+        phases = sum(line.get(f"time/{name}_s", 0.0) for name in ("rollout", "teacher", "update", "diagnostics"))
+        assert 0 < line["time/metrics_s"] < phases
+    assert 0 < json.loads((folder / "summary.json").read_text())["metrics_share"] < 1
     assert json.loads((folder / "evals" / "chain_sum.json").read_text())["n_problems"] == 4
     about = json.loads((folder / "env.json").read_text())
     assert about["command"].startswith("opdkit train ")
