@@ -22,8 +22,8 @@ from opdkit.experiment import Batch
 MIB = 2**20
 BATCH = Batch(prompts=64, rollouts_per_prompt=1, mini_batch=16, micro_batch=8, epochs=2)
 SHAPES = Shapes(
-    student=100 * MIB, teacher=300 * MIB, trainable=100 * MIB, largest=7 * MIB, cache_row=MIB, rows_at_once=32, limit=200,
-    batch=BATCH, steps=60,
+    student=100 * MIB, teacher=300 * MIB, trainable=100 * MIB, largest=7 * MIB, cache_row=MIB, rows_at_once=32,
+    limit=200, batch=BATCH, steps=60,
 )  # fmt: skip
 TIMED = Timed((10, 30), rollout_s=3.0, teacher_s=0.5, update_s=1.0, decode=((2, 0.1), (32, 0.4)))
 KEPT = Kept(total=400 * MIB, largest=20 * MIB, logits=5 * MIB, tokens=100, process=1000 * MIB)
