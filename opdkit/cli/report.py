@@ -30,6 +30,7 @@ def run(arguments: Sequence[str]) -> int:
         given = parser.parse_args(list(arguments))
     except SystemExit as stop:
         return int(stop.code or 0)
+    from opdkit.config.catalogue import objectives
     from opdkit.reporting.document import collect
     from opdkit.reporting.text import line
     from opdkit.reporting.writing import write
@@ -37,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
     def note(text: str) -> None:
         print(f"opdkit: {line(text)}", file=sys.stderr)
 
-    document = collect(given.runs)
+    document = collect(given.runs, objectives())
     for remark in document.remarks:
         note(remark)
     page = write(document, Path(given.out), note)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
+from opdkit.reporting.objectives import by_name
 from opdkit.reporting.runs import Run
 from opdkit.reporting.text import NOTHING
 
@@ -16,6 +18,7 @@ IGNORED = (
 )  # fmt: skip
 ABSENT = NOTHING
 _LONGEST = 48
+Objectives = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -27,15 +30,18 @@ class Configuration:
     runs: Sequence[Run]
 
 
-def configurations(runs: Sequence[Run]) -> list[Configuration]:
-    """Runs by configuration, ordered by what tells them apart."""
+def configurations(runs: Sequence[Run], objectives: Objectives = MappingProxyType({})) -> list[Configuration]:
+    """Runs by configuration, ordered by what tells them apart. objectives: option -> its values, to name them by."""
     groups: dict[str, tuple[dict[str, Any], list[Run]]] = {}
     for run in runs:
         flat = flatten(run.config)
         groups.setdefault(json.dumps(flat, sort_keys=True), (flat, []))[1].append(run)
-    keys = differing([flat for flat, _ in groups.values()])
+    known = {name: flatten({"objective": values}) for name, values in objectives.items()}
+    told = by_name([flat for flat, _ in groups.values()], known)
+    keys = differing(told)
     names = short_names(keys)
-    ordered = sorted(groups.values(), key=lambda group: [_order(group[0].get(key)) for key in keys])
+    members_of = [members for _, members in groups.values()]
+    ordered = sorted(zip(told, members_of, strict=True), key=lambda group: [_order(group[0].get(key)) for key in keys])
     found: list[Configuration] = []
     for flat, members in ordered:
         values = {names[key]: _text(key, flat[key]) if key in flat else ABSENT for key in keys}
@@ -98,13 +104,17 @@ def _label(keys: Sequence[str], values: Mapping[str, str]) -> str:
     if not keys:
         return ""
     told = list(zip(keys, values.items(), strict=True))
-    classes = [value for key, (_, value) in told if key.endswith("_target_")]
+    classes = [value for key, (_, value) in told if _speaks(key)]
     words = [
-        value if key.endswith("_target_") and classes.count(value) == 1 else f"{name}={value}"
+        value if _speaks(key) and classes.count(value) == 1 else f"{name}={value}"
         for key, (name, value) in told
         if value != ABSENT
     ]
     return " ".join(words) or "the rest"
+
+
+def _speaks(key: str) -> bool:
+    return key.endswith("_target_") or key == "objective"
 
 
 def _objective(run: Run) -> str:

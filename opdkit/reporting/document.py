@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from types import MappingProxyType
 
 import numpy as np
 
 from opdkit.errors import UserError
 from opdkit.reporting import curves, diagnostics, rollouts, runs
 from opdkit.reporting.charts import Chart, Line, Section
-from opdkit.reporting.configurations import Configuration, configurations
+from opdkit.reporting.configurations import Configuration, Objectives, configurations
 from opdkit.reporting.diagnostics import Table
 from opdkit.reporting.results import Benchmark, benchmarks
 from opdkit.reporting.rollouts import Shown
@@ -40,8 +41,11 @@ class Document:
         return list(self.configurations[0].values)
 
 
-def collect(arguments: Sequence[str]) -> Document:
-    """Reads the runs that `arguments` name. Raises UserError where none is left."""
+def collect(arguments: Sequence[str], objectives: Objectives = MappingProxyType({})) -> Document:
+    """Reads the runs that `arguments` name. Raises UserError where none is left.
+
+    objectives: option -> its values, so that runs that differ in it are named by it.
+    """
     folders, remarks = runs.find(arguments)
     found: list[Run] = []
     for folder in folders:
@@ -53,12 +57,14 @@ def collect(arguments: Sequence[str]) -> Document:
             remarks += one.remarks
     if not found:
         raise UserError(f"no run to report on: {'; '.join(remarks) or 'nothing was named'}")
-    return assemble(found, remarks)
+    return assemble(found, remarks, objectives)
 
 
-def assemble(found: Sequence[Run], remarks: Sequence[str] = ()) -> Document:
+def assemble(
+    found: Sequence[Run], remarks: Sequence[str] = (), objectives: Objectives = MappingProxyType({})
+) -> Document:
     """The report of runs that are read already."""
-    groups = configurations(found)
+    groups = configurations(found, objectives)
     measured = benchmarks(groups)
     teachers = {
         one.name: fmean(values)

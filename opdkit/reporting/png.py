@@ -27,6 +27,7 @@ _STYLE: dict[Any, Any] = {
 }  # fmt: skip
 _ACROSS = 3
 _DPI = 130
+_LONGEST_LABEL = 52
 
 
 def available() -> bool:
@@ -146,10 +147,16 @@ def _dot(axes: Any, estimate: Estimate, place: int, ink: str, marker: str) -> No
 
 
 def _words(axes: Any, labels: Sequence[str]) -> None:
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), [_short(label) for label in labels])
     axes.set_ylim(-0.6, len(labels) - 0.4)
     axes.grid(axis="y", visible=False)
     axes.grid(axis="x", visible=True)
+
+
+def _short(label: str) -> str:
+    """Its beginning and end where there is no room for all of it beside the axes."""
+    half = _LONGEST_LABEL // 2
+    return label if len(label) <= _LONGEST_LABEL else f"{label[:half]}…{label[-half:]}"
 
 
 def _styled() -> AbstractContextManager[None]:
