@@ -108,36 +108,46 @@ class ScienceWorldEnvironment:
         package: Any = importlib.import_module("scienceworld")
         self._source = source
         self._lab: Any = package.ScienceWorldEnv("", envStepLimit=_NO_LIMIT)
+        self._seed = 0
+        self._done: list[str] = []
         self._admissible: tuple[str, ...] = ()
 
     def reset(self, seed: int) -> Observation:
         """The task and the first room."""
-        number, variation = divmod(seed, _SEEDS_PER_TASK)
-        self._load(list(TASKS)[number], variation)
+        self._seed, self._done = seed, []
+        self._load(seed)
         text, infos = self._lab.reset()
         return self._observe(f"{infos['taskDesc'].strip()}\n\n{text}", infos)
 
     def step(self, action: str) -> StepResult:
         """Do one action. The lab scores 0 to 100, and below 0 where a wrong step ends the task, which counts as 0."""
         meant = same_action(action, self._admissible)
-        text, reward, done, infos = self._lab.step(clean(action) if meant is None else meant)
+        self._done.append(clean(action) if meant is None else meant)
+        text, reward, done, infos = self._lab.step(self._done[-1])
         score = min(max(float(infos["score"]) / 100.0, 0.0), 1.0)
         success = score >= 1.0
         observation = self._observe(text, infos)
         return StepResult(observation, float(reward) / 100.0, bool(done) or success, score, success, meant is not None)
 
     def gold(self) -> tuple[str, ...] | None:
-        """The lab's own gold path."""
-        return tuple(self._lab.get_gold_action_sequence())
+        """The lab's own gold path. Working it out may take ten seconds, begins anew, and so is done when asked for."""
+        self._load(self._seed, gold=True)
+        path = tuple(self._lab.get_gold_action_sequence())
+        self._load(self._seed)
+        self._lab.reset()
+        for action in self._done:
+            self._lab.step(action)
+        return path
 
     def close(self) -> None:
         """End the Java machine."""
         self._lab.close()
 
-    def _load(self, task: str, variation: int) -> None:
+    def _load(self, seed: int, gold: bool = False) -> None:
+        number, variation = divmod(seed, _SEEDS_PER_TASK)
         chosen: str = self._source.simplifications
         try:
-            self._lab.load(task, variation, chosen, generateGoldPath=True)
+            self._lab.load(list(TASKS)[number], variation, chosen, generateGoldPath=gold)
         except ValueError as error:
             raise UserError(f"simplifications={chosen}: {error}") from None
 

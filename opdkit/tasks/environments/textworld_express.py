@@ -98,31 +98,42 @@ class TextWorldExpressEnvironment:
         self._source = source
         self._games = package.TextWorldExpressEnv(envStepLimit=_NO_LIMIT)
         self._loaded: str | None = None
+        self._seed = 0
+        self._done: list[str] = []
         self._admissible: tuple[str, ...] = ()
 
     def reset(self, seed: int) -> Observation:
         """The task and the first room."""
-        number, own = divmod(seed, _SEEDS_PER_GAME)
-        self._load(list(GAMES)[number])
-        text, infos = self._games.reset(seed=own, gameFold=self._source.fold, generateGoldPath=True)
+        self._seed, self._done = seed, []
+        text, infos = self._begin()
         return self._observe(f"{infos['taskDescription']}\n\n{text}", infos)
 
     def step(self, action: str) -> StepResult:
         """Do one action. The games' scores below 0 (a lost game) count as 0."""
         meant = same_action(action, self._admissible)
-        text, reward, done, infos = self._games.step(clean(action) if meant is None else meant)
+        self._done.append(clean(action) if meant is None else meant)
+        text, reward, done, infos = self._games.step(self._done[-1])
         score = min(max(float(infos["score"]), 0.0), 1.0)
         success = bool(infos["tasksuccess"]) or score >= 1.0
         observation = self._observe(text, infos)
         return StepResult(observation, float(reward), bool(done) or success, score, success, meant is not None)
 
     def gold(self) -> tuple[str, ...] | None:
-        """The game's own gold path."""
-        return tuple(self._games.getGoldActionSequence())
+        """The game's own gold path. It takes several times as long as a game without, and so is made when asked for."""
+        self._begin(gold=True)
+        path = tuple(self._games.getGoldActionSequence())
+        for action in self._done:
+            self._games.step(action)
+        return path
 
     def close(self) -> None:
         """End the Java machine."""
         self._games.close()
+
+    def _begin(self, gold: bool = False) -> tuple[str, Mapping[str, Any]]:
+        number, own = divmod(self._seed, _SEEDS_PER_GAME)
+        self._load(list(GAMES)[number])
+        return self._games.reset(seed=own, gameFold=self._source.fold, generateGoldPath=gold)
 
     def _load(self, game: str) -> None:
         if game == self._loaded:

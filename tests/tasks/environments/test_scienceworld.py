@@ -75,6 +75,21 @@ def test_the_gold_path_wins(pool: EnvironmentPool, game: str) -> None:
 
 
 @real
+def test_asking_for_the_gold_path_changes_nothing(pool: EnvironmentPool) -> None:
+    seed = ScienceWorld(games=["find-plant"]).episodes()[0].seed
+    (path,) = pool.gold([0]) if pool.reset([(0, seed)]) else ((),)
+    assert isinstance(path, tuple)
+    asked, quiet = [], []
+    for told, once_more in ((asked, True), (quiet, False)):
+        pool.reset([(0, seed)])
+        for action in path[:3]:
+            told += pool.step([(0, action)])
+            if once_more:
+                assert pool.gold([0]) == [path]
+    assert asked == quiet
+
+
+@real
 def test_nonsense_is_no_action(pool: EnvironmentPool) -> None:
     pool.reset([(0, ScienceWorld(games=["boil"]).episodes()[0].seed)])
     (found,) = pool.step([(0, "sing a song")])

@@ -94,6 +94,19 @@ def test_the_gold_path_wins_and_a_seed_repeats(pool: EnvironmentPool, game: str)
 
 
 @real
+def test_asking_for_the_gold_path_changes_nothing(pool: EnvironmentPool) -> None:
+    seed = TextWorldExpress(games=["cookingworld"]).episodes()[3].seed
+    pool.reset([(0, seed), (1, seed)])
+    (path,) = pool.gold([0])
+    assert isinstance(path, tuple)
+    assert len(path) > 3
+    assert pool.step([(0, path[0])]) == pool.step([(1, path[0])])
+    assert pool.gold([0]) == [path]  # of the whole episode, also when some of it is done
+    for action in path[1:]:
+        assert pool.step([(0, action)]) == pool.step([(1, action)])
+
+
+@real
 def test_what_no_game_understands_harms_none(pool: EnvironmentPool) -> None:
     pool.reset([(0, TextWorldExpress(games=["coin"]).episodes()[0].seed)])
     before = pool.restarts
