@@ -60,7 +60,8 @@ class Kept:
     """Bytes that the forward pass of one micro-batch kept for its backward pass: all of them, and the largest tensor.
 
     logits: bytes of the logits that are alive at a time; tokens: the widest row's, prompt and response; process: bytes
-    that the process held before, both models included.
+    that the process held before, both models included; seen: the most that it held while the rollouts were timed, what
+    the allocator keeps for itself included.
     """
 
     total: int
@@ -68,6 +69,7 @@ class Kept:
     logits: int
     tokens: int
     process: int
+    seen: int
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,18 @@ def estimate(shapes: Shapes, timed: Timed, kept: Kept) -> Cost:
         rollout_s=timed.rollout_s * (all_rows / few if few > 0 else share),
         teacher_s=timed.teacher_s * share,
         update_s=timed.update_s * share * batch.epochs,
-        peak=kept.process + 2 * shapes.trainable + max(_writing(shapes), _learning(shapes, kept)),
+        peak=estimate_peak(shapes, kept),
     )
+
+
+def estimate_peak(shapes: Shapes, kept: Kept) -> int:
+    """The sum of the parts, and not less than what a mini-batch has taken already."""
+    return max(added_up(shapes, kept), kept.seen)
+
+
+def added_up(shapes: Shapes, kept: Kept) -> int:
+    """The peak from its parts, with an allocator that keeps nothing for itself."""
+    return kept.process + 2 * shapes.trainable + max(_writing(shapes), _learning(shapes, kept))
 
 
 def decoding_seconds(
@@ -151,6 +163,8 @@ def estimated(shapes: Shapes, timed: Timed, kept: Kept, room: int) -> Section:
         ("activations of a micro-batch", mebibytes(kept.total)),
         ("what a backward pass makes and drops", mebibytes(_passing(shapes, kept))),
         ("keys and values while rollouts are written", mebibytes(_writing(shapes))),
+        ("all of it, at the peak", mebibytes(added_up(shapes, kept))),
+        ("the most that the timed rollouts took", mebibytes(kept.seen)),
         ("the peak, with rows as long as those seen", mebibytes(cost.peak)),
         ("the peak, with rows at the length limits", mebibytes(longest)),
     )
@@ -160,11 +174,8 @@ def estimated(shapes: Shapes, timed: Timed, kept: Kept, room: int) -> Section:
 
 def at_the_limits(shapes: Shapes, kept: Kept) -> int:
     """The peak where a micro-batch's rows have as many tokens as they may."""
-    scale = shapes.limit / kept.tokens
-    longer = Kept(
-        round(kept.total * scale), round(kept.largest * scale), kept.logits, shapes.limit, kept.process
-    )  # fmt: skip
-    return kept.process + 2 * shapes.trainable + max(_writing(shapes), _learning(shapes, longer))
+    more = shapes.limit / kept.tokens - 1
+    return estimate_peak(shapes, kept) + max(0, round(more * (kept.total + _PASSING * kept.largest)))
 
 
 def too_large(shapes: Shapes, process: int, room: int) -> Section | None:

@@ -46,9 +46,12 @@ class Costing:
         found = too_large(shapes, process, room)
         if found is not None:
             return found, None
-        collected = self._collect()
+        collected = self._collector().collect(0)
         kept = self._keeps(collected.batch, self._held())
+        peak = Peak()
+        peak.start()
         timed = self._timed(collected)
+        kept = replace(kept, seen=round(peak.stop() * MIB))
         return estimated(shapes, timed, kept, room), estimate(shapes, timed, kept)
 
     def measured(self, guess: Cost) -> Section:
@@ -91,11 +94,8 @@ class Costing:
         release_freed_pages()
         return round(resident_mib() * MIB)
 
-    def _collect(self) -> Collected:
-        """A mini-batch of rollouts, written and scored as a step does it; the run's own walk stays where it is."""
-        return self._collector().collect(0)
-
     def _collector(self) -> Collector:
+        """Of a mini-batch of rollouts, written and scored as a step does it; the run's own walk stays where it is."""
         experiment, collector = self.part.experiment, self.part.collector
         copies = experiment.batch.rollouts_per_prompt
         prompts = max(1, min(experiment.batch.mini_batch, _MOST) // copies)
@@ -117,22 +117,22 @@ class Costing:
         student, positions = self.session.student, int(widest.counted.sum())
         logits = 4 * min(logits_alive(student.device), positions * student.vocabulary)
         sizes = counter.sizes.values()
-        return Kept(sum(sizes), max(sizes, default=0), logits, _width(widest), process)
+        return Kept(sum(sizes), max(sizes, default=0), logits, _width(widest), process, seen=0)
 
     def _timed(self, collected: Collected) -> Timed:
         lengths = tuple(int(n) for n in collected.batch.rollout.mask.sum(dim=1))
         updater, module = self.session.updater, self.session.student.module
-        module.train()
+        again = self._collector().collect(0)  # the first one warmed up
+        few, many = len(lengths), max(len(lengths), self._shapes().rows_at_once)
+        points = ((few, self._decoding(few)), (many, self._decoding(many)))
 
         def update() -> None:
             updater.step([collected.batch], 0.0, TokenMeans())  # a rate of 0: no weight moves
 
+        module.train()
         update()  # the first one makes the optimiser's state
         seconds = _seconds(update)
         module.eval()
-        again = self._collector().collect(0)  # the first one warmed up
-        few, many = len(lengths), max(len(lengths), self._shapes().rows_at_once)
-        points = ((few, self._decoding(few)), (many, self._decoding(many)))
         return Timed(lengths, again.rollout_seconds, again.teacher_seconds, seconds, points)
 
     def _decoding(self, rows: int) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from opdkit.doctor.cost import (
@@ -26,7 +28,7 @@ SHAPES = Shapes(
     limit=200, batch=BATCH, steps=60,
 )  # fmt: skip
 TIMED = Timed((10, 30), rollout_s=3.0, teacher_s=0.5, update_s=1.0, decode=((2, 0.1), (32, 0.4)))
-KEPT = Kept(total=400 * MIB, largest=20 * MIB, logits=5 * MIB, tokens=100, process=1000 * MIB)
+KEPT = Kept(total=400 * MIB, largest=20 * MIB, logits=5 * MIB, tokens=100, process=1000 * MIB, seen=0)
 
 
 def test_a_decoding_step_costs_a_part_for_itself_and_one_for_each_row() -> None:
@@ -50,6 +52,9 @@ def test_the_peak_is_that_of_the_hungrier_phase() -> None:
     assert learning == (1000 + 200 + 100 + 400 + 3 * 20 + 4 * 5 + 7) * MIB
     many = Shapes(**{**vars(SHAPES), "cache_row": 100 * MIB})
     assert estimate(many, TIMED, KEPT).peak == (1000 + 200 + 32 * 125) * MIB
+    seen = replace(KEPT, seen=5000 * MIB)
+    assert estimate(SHAPES, TIMED, seen).peak == 5000 * MIB  # what a mini-batch has taken, a step takes, too
+    assert at_the_limits(SHAPES, seen) == (5000 + 400 + 3 * 20) * MIB
     assert at_the_limits(SHAPES, KEPT) == (1000 + 200 + 100 + 800 + 3 * 40 + 4 * 5 + 7) * MIB
 
 
