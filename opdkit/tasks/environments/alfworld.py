@@ -75,8 +75,13 @@ class ALFWorld(ChatGame):
 
 
 def game_files(folder: Path, fold: str) -> list[str]:
-    """The games that AlfredTWEnv finds solvable in a folder, sorted."""
-    return sorted(_collection(folder, fold).game_files)
+    """The games that AlfredTWEnv finds solvable in a folder, sorted. Raises UserError for a file that is none."""
+    try:
+        return sorted(_collection(folder, fold).game_files)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise UserError(
+            f"path={folder}: a traj_data.json or game.tw-pddl in it can't be read ({type(error).__name__}: {error})"
+        ) from None
 
 
 def _collection(folder: Path, fold: str) -> Any:

@@ -51,6 +51,31 @@ def test_a_folder_without_games_is_told(tmp_path: Path) -> None:
 
 
 @real
+@pytest.mark.parametrize("text", ["{", "{}", "[]", '{"task_type": "pick_two_obj_and_place"'])
+def test_a_file_that_is_no_game_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "traj_data.json").write_text(text)
+    (tmp_path / "game.tw-pddl").write_text("")
+    with pytest.raises(UserError, match="can't be read") as caught:
+        ALFWorld(path=str(tmp_path)).episodes()
+    assert "\n" not in str(caught.value)
+
+
+@real
+def test_every_gold_path_wins_also_where_two_objects_are_asked_for() -> None:
+    source = ALFWorld(path=str(GAMES))
+    episodes = source.episodes()
+    with EnvironmentPool(source, 1) as pool:
+        for episode in (episodes[0], episodes[-1]):
+            pool.reset([(0, episode.seed)])
+            (path,) = pool.gold([0])
+            assert isinstance(path, tuple)
+            assert len(path) <= 12
+            result = [pool.step([(0, action)])[0] for action in path][-1]
+            assert isinstance(result, StepResult)
+            assert result.success
+
+
+@real
 def test_the_gold_path_wins_and_a_seed_repeats() -> None:
     source = ALFWorld(path=str(GAMES))
     assert isinstance(source, EnvironmentSource)
