@@ -157,11 +157,17 @@ def _numbers(rows: Sequence[Row], seed: int, name: str) -> dict[str, Any]:
 
 
 def _interval(rows: Sequence[Row], key: str, seed: int) -> list[float]:
-    """95 % for the mean of `key`: the samples of an episode go together, and each game keeps its share."""
+    """95 % for the mean of `key`: the samples of an episode go together, and each game keeps its share.
+
+    Games with a single episode are resampled together: one by one, they would seem to be known exactly.
+    """
     groups: dict[str, dict[str, list[float]]] = {}
     for row in rows:
         groups.setdefault(row["game"], {}).setdefault(row["episode"], []).append(float(row[key]))
-    strata: list[NDArray[np.float64]] = [
-        np.array([np.mean(samples) for samples in episodes.values()]) for episodes in groups.values()
-    ]
+    found = [[float(np.mean(samples)) for samples in episodes.values()] for episodes in groups.values()]
+    several, single = (
+        [values for values in found if len(values) > 1],
+        [values[0] for values in found if len(values) == 1],
+    )
+    strata: list[NDArray[np.float64]] = [np.array(values) for values in (*several, single) if values]
     return list(bootstrap_interval(strata[0], seed) if len(strata) == 1 else stratified_interval(strata, seed))

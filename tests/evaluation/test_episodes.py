@@ -22,6 +22,11 @@ class TwoGames(FakeGame):
         return [Episode(f"{game}/{seed}", seed, game) for seed in range(self.count) for game in ("one", "two")]
 
 
+class OneEach(FakeGame):
+    def episodes(self) -> Sequence[Episode]:
+        return [Episode(f"{game}/0", 0, game) for game in ("one", "two", "three")]
+
+
 def benchmark(**fields: object) -> EpisodeBenchmark:
     return EpisodeBenchmark("fake", TwoGames(count=4), sampler=None, **fields)  # pyright: ignore
 
@@ -125,6 +130,11 @@ def test_values_out_of_range_are_refused(fields: dict, word: str) -> None:
         benchmark(**fields)
     assert word in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_games_of_one_episode_are_not_known_exactly(tmp_path: Path) -> None:
+    low, high = run_episodes(Scripted(), EpisodeBenchmark("fake", OneEach(count=1), sampler=None), 0, tmp_path)["ci95"]
+    assert (low, high) == (0.0, 1.0)
 
 
 def test_an_interval_keeps_each_games_share() -> None:

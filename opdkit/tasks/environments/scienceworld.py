@@ -49,6 +49,8 @@ TASKS: Mapping[str, tuple[int, int, int]] = {
 FOLDS = ("train", "dev", "test")
 _SEEDS_PER_TASK = 10_000
 _NO_LIMIT = 1_000_000_000
+# The lab's list of actions is not all that it understands (`open door to kitchen` beside `open kitchen door`).
+_NOT_UNDERSTOOD = "No known action matches that input"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +128,9 @@ class ScienceWorldEnvironment:
         text, reward, done, infos = self._lab.step(self._done[-1])
         score = min(max(float(infos["score"]) / 100.0, 0.0), 1.0)
         success = score >= 1.0
+        valid = meant is not None or not text.strip().startswith(_NOT_UNDERSTOOD)
         observation = self._observe(text, infos)
-        return StepResult(observation, float(reward) / 100.0, bool(done) or success, score, success, meant is not None)
+        return StepResult(observation, float(reward) / 100.0, bool(done) or success, score, success, valid)
 
     def gold(self) -> tuple[str, ...] | None:
         """The lab's own gold path. Working it out may take ten seconds, begins anew, and so is done when asked for."""
