@@ -45,7 +45,7 @@ def train(experiment: Experiment, run_dir: Path, reporter: Reporter, command: st
     try:
         with folder.owned():
             found = _take_up(experiment, folder, reporter)
-            if found is None and experiment.resume:
+            if experiment.resume and folder.summary.exists():
                 return json.loads(folder.summary.read_text(encoding="utf-8"))
             about = {"command": command, **environment(experiment.seed)}
             return _train(experiment, folder, reporter, found, about)
@@ -54,7 +54,7 @@ def train(experiment: Experiment, run_dir: Path, reporter: Reporter, command: st
 
 
 def _take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter) -> checkpoint.Found | None:
-    """The checkpoint to go on from; None for a new run, and for one that is complete."""
+    """The checkpoint to go on from; None for a new run, one without any checkpoint, and one that is complete."""
     if not experiment.resume:
         folder.require_new()
         return None
@@ -65,6 +65,9 @@ def _take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter) -> c
         reporter.note(f"{folder.path} is complete: nothing is left to do")
         return None
     found = checkpoint.newest(folder.checkpoints)
+    if found is None and not any(folder.checkpoints.glob("*")):
+        reporter.note("it ended before its first checkpoint: from the beginning")
+        return None
     if found is None:
         raise UserError(f"resume=true, but there is no whole checkpoint in {str(folder.checkpoints)!r}")
     for reason in found.damaged:

@@ -103,12 +103,24 @@ def test_a_complete_run_is_left_alone(train: Train, pair: list[str], capsys: pyt
     assert (folder / "metrics.jsonl").stat().st_mtime_ns == before
 
 
+def test_a_run_that_ended_before_its_first_checkpoint_begins_again(
+    train: Train, pair: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, dead = train("whole", *LONG), train("dead", *LONG)
+    (dead / "summary.json").unlink()
+    shutil.rmtree(dead / "checkpoints")
+    capsys.readouterr()
+    assert _resume(pair, "dead") == 0
+    assert "from the beginning" in capsys.readouterr().out
+    _same(whole, dead)
+
+
 def test_what_cannot_go_on(train: Train, pair: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = train("whole", *LONG)
     (folder / "summary.json").unlink()
     capsys.readouterr()
-    shutil.move(folder / "checkpoints", tmp_path / "aside")
-    (folder / "checkpoints").mkdir()
+    for file in (folder / "checkpoints").glob("*/*.safetensors"):
+        file.write_bytes(file.read_bytes()[:-10])
     for name, overrides, said in (
         ("whole", ["optim.lr=0.5"], "resume=true with another config"),
         ("nowhere", [], "holds no run"),
