@@ -8,7 +8,7 @@ from typing import Literal
 
 from opdkit.errors import UserError
 
-EMBEDDED = ("embedded/student", "embedded/teacher")
+EMBEDDED = ("embedded/student", "embedded/teacher", "embedded/agent_student", "embedded/agent_teacher")
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -16,7 +16,8 @@ Precision = Literal["float32", "bfloat16", "float16"]
 class ModelSpec:
     """A causal language model in Hugging Face format.
 
-    path: a folder, a hub id, or `embedded/student` and `embedded/teacher` for the pair in the package.
+    path: a folder, a hub id, or one of `EMBEDDED`, the pairs in the package: student and teacher of
+        sums, agent_student and agent_teacher of text games (the student knows sums, too).
     dtype: what the weights are held in. attention: transformers' name of the implementation.
     gradient_checkpointing: recompute activations in the backward pass. revision: of a hub id.
     trust_remote_code: run code that comes with the model; off unless asked for.
@@ -35,7 +36,7 @@ class ModelSpec:
         if not self.path:
             raise UserError("path='' names no model: give a folder or a hub id")
         if self.path.startswith("embedded/") and self.path not in EMBEDDED:
-            raise UserError(f"path={self.path!r} is not in the package; allowed: {' and '.join(EMBEDDED)}")
+            raise UserError(f"path={self.path!r} is not in the package; allowed: {', '.join(EMBEDDED)}")
 
     def location(self) -> str:
         """The folder or hub id that transformers is given."""

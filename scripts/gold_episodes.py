@@ -1,0 +1,92 @@
+"""Won episodes of two TextWorld-Express games, as the games tell them or about other words."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.resources import files
+
+from opdkit.tasks.environments import EnvironmentPool, Observation, StepResult, TextWorldExpress
+
+GAMES = ("simonsays", "peckingorder")
+MAX_TURNS = 12
+LONGEST_OBSERVATION = 119
+_KEPT = {"simonsays": frozenset[str](), "peckingorder": frozenset({"take", "read", "instructions", "book"})}
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A won episode: what the game said and the right answer, turn by turn."""
+
+    game: str
+    turns: tuple[tuple[str, str], ...]
+
+    @property
+    def words(self) -> set[str]:
+        """Every word of its answers."""
+        return {word for _, action in self.turns for word in action.split()}
+
+
+def gold_episodes(fold: str, count: int) -> list[Episode]:
+    """The gold paths of the first `count` episodes of each game in a fold, without looks around, where it wins."""
+    source = TextWorldExpress(
+        games=list(GAMES), fold=fold, count=count, max_turns=MAX_TURNS, longest_observation=LONGEST_OBSERVATION
+    )
+    with EnvironmentPool(source, 1) as pool:
+        played = [_play(source, pool, planned.game, planned.seed) for planned in source.episodes()]
+    return [episode for episode in played if episode is not None]
+
+
+def _play(source: TextWorldExpress, pool: EnvironmentPool, game: str, seed: int) -> Episode | None:
+    (observation,), (gold,) = pool.reset([(0, seed)]), pool.gold([0])
+    if not isinstance(observation, Observation) or not isinstance(gold, tuple):
+        raise RuntimeError(f"{game}, seed {seed}: no gold path")
+    said, turns = source.first_message(observation).content, []
+    for action in (action for action in gold if action != "look around"):
+        (result,) = pool.step([(0, action)])
+        turns.append((said, action))
+        if not isinstance(result, StepResult):
+            raise RuntimeError(f"{game}, seed {seed}: {result}")
+        said = source.next_message(result.observation).content
+        if result.done:
+            return Episode(game, tuple(turns)) if result.success else None
+    return None
+
+
+class Disguise:
+    """Replaces the words that an episode asks for by others: English words, or letters drawn at random.
+
+    So a model learns to copy, and not the few dozen words of a fold. `spared` are words that are never put in.
+    """
+
+    def __init__(self, seed: int, spared: Iterable[str]) -> None:
+        listed = files("reasoning_gym.data").joinpath("words3to10.txt").read_text(encoding="utf-8").split()
+        self._words = sorted({word for word in listed if word.isalpha()} - set(spared))
+        self._random = random.Random(seed)
+
+    def __call__(self, episode: Episode) -> Episode:
+        """The same episode about other things."""
+        new = {word: self._word() for word in sorted(episode.words - _KEPT[episode.game])}
+        turns: list[tuple[str, str]] = []
+        for said, action in episode.turns:
+            replaced = " ".join(new.get(word, word) for word in action.split())
+            if episode.game == "simonsays":
+                turns.append((said.replace(f"'{action}'", f"'{replaced}'"), replaced))
+            else:
+                turns.append((_rename(said, new), replaced))
+        return Episode(episode.game, tuple(turns))
+
+    def _word(self) -> str:
+        if self._random.random() < 0.7:
+            return self._random.choice(self._words)
+        return "".join(self._random.choices(_LETTERS, k=self._random.randint(2, 10)))
+
+
+def _rename(said: str, new: dict[str, str]) -> str:
+    """`The current task is to take the plum.`, with another plum."""
+    start, the, thing = said.rpartition(" the ")
+    if not said.endswith(".") or len(thing.split()) > 3:
+        return said
+    return start + the + " ".join(new.get(word, word) for word in thing[:-1].split()) + "."

@@ -1,0 +1,254 @@
+"""Train the student and the teacher that opdkit ships for text games, from the student that it ships for sums.
+
+Both come from one supervised run on gold paths of two TextWorld-Express games, simonsays and peckingorder, beside
+worked sums: the new student is a checkpoint on the way, the new teacher the end. Nine episodes in ten are about other
+words than the game's own. Needs opdkit[textworld-express] and Java.
+
+    python scripts/train_embedded_agents.py --output opdkit/models/embedded
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from gold_episodes import GAMES, Disguise, Episode, gold_episodes
+from train_embedded_pair import (
+    END,
+    HELD_OUT_SEED,
+    IGNORED,
+    SEED_STRIDE,
+    encode,
+    greedy_accuracy,
+    learning_rate_share,
+    sums,
+    wilson_interval,
+)
+from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
+
+EPISODES, HELD_OUT_EPISODES = 1000, 150
+POSITIONS = 1024
+TOKENS_AT_ONCE = 8_000
+SUM_SEED = 7
+
+
+@dataclass(frozen=True)
+class Row:
+    """Token ids of a chat, and which of them are answers to learn."""
+
+    ids: list[int]
+    learnt: list[bool]
+
+
+def chat_row(tokenizer: PreTrainedTokenizerFast, turns: Sequence[tuple[str, str]]) -> Row:
+    """A chat as the model will see it when it plays: every answer ends with the stop token."""
+    ids: list[int] = []
+    learnt: list[bool] = []
+    for place, (said, action) in enumerate(turns):
+        before = "\n" if place else ""
+        asked = tokenizer(f"{before}<|im_start|>user\n{said}<|im_end|>\n<|im_start|>assistant\n")["input_ids"]
+        answer = tokenizer(action + END)["input_ids"]
+        ids += [*asked, *answer]
+        learnt += [False] * len(asked) + [True] * len(answer)
+    return Row(ids, learnt)
+
+
+def sum_rows(tokenizer: PreTrainedTokenizerFast) -> Iterator[Row]:
+    """Worked sums, none of them held out."""
+    for problem in sums(SUM_SEED * SEED_STRIDE, held_out=False):
+        encoded = encode(tokenizer, problem)
+        yield Row(encoded.prompt + encoded.answer, [False] * len(encoded.prompt) + [True] * len(encoded.answer))
+
+
+def game_rows(
+    tokenizer: PreTrainedTokenizerFast, episodes: Sequence[Episode], disguise: Disguise, options: argparse.Namespace
+) -> Iterator[list[Row]]:
+    """For each step the chats to learn: one or two turns in the first half of the run, up to whole episodes later."""
+    draw = random.Random(options.seed)
+    for step in range(options.steps):
+        short = step < options.steps / 2
+        rows: list[Row] = []
+        for _ in range(options.short_chats if short else options.chats):
+            episode = draw.choice(episodes)
+            if draw.random() < options.disguised:
+                episode = disguise(episode)
+            turns = episode.turns
+            if short or draw.random() < 0.3:
+                length = draw.randint(1, 2) if short else draw.randint(1, len(turns))
+                start = draw.randint(0, len(turns) - length)
+                turns = turns[start : start + length]
+            rows.append(chat_row(tokenizer, turns))
+        yield rows
+
+
+def batches(rows: list[Row]) -> Iterator[list[Row]]:
+    """Rows of about one length together, so that little is padding."""
+    batch: list[Row] = []
+    for row in sorted(rows, key=lambda row: len(row.ids)):
+        if batch and (len(batch) + 1) * len(row.ids) > TOKENS_AT_ONCE:
+            yield batch
+            batch = []
+        batch.append(row)
+    yield batch
+
+
+def read(model: LlamaForCausalLM, rows: list[Row]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which rows the likeliest tokens get wholly right, bool[B]; the cross-entropy summed over learnt tokens."""
+    width = max(len(row.ids) for row in rows)
+    ids = torch.zeros((len(rows), width), dtype=torch.long)
+    targets = torch.full((len(rows), width), IGNORED)
+    for place, row in enumerate(rows):
+        ids[place, : len(row.ids)] = torch.tensor(row.ids)
+        following = [token if learnt else IGNORED for token, learnt in zip(row.ids, row.learnt, strict=True)][1:]
+        targets[place, : len(following)] = torch.tensor(following)
+    counted = targets != IGNORED
+    hidden = model.model(input_ids=ids).last_hidden_state[counted]
+    logits = model.lm_head(hidden)
+    right = torch.ones_like(counted)
+    right[counted] = logits.argmax(-1) == targets[counted]
+    return right.all(dim=1), F.cross_entropy(logits, targets[counted], reduction="sum")
+
+
+@torch.no_grad()
+def share_right(model: LlamaForCausalLM, rows: list[Row]) -> float:
+    """Share of chats of which every answer is the likeliest: a greedy player wins at least these."""
+    return torch.cat([read(model, batch)[0] for batch in batches(rows)]).float().mean().item()
+
+
+def train(options: argparse.Namespace, tokenizer: PreTrainedTokenizerFast) -> tuple[LlamaForCausalLM, LlamaForCausalLM]:
+    """Run the training; returns the student (a copy taken on the way) and the teacher (the end)."""
+    start = options.output / "student"
+    model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32, max_position_embeddings=POSITIONS)
+    student = LlamaForCausalLM(model.config)
+    student.generation_config = model.generation_config
+    episodes = gold_episodes("train", EPISODES)
+    spared = {word for episode in gold_episodes("dev", HELD_OUT_EPISODES) for word in episode.words}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, betas=(0.9, 0.95), weight_decay=0.01)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: learning_rate_share(done + 1, options.steps))
+    worked = sum_rows(tokenizer)
+    started = time.monotonic()
+    for step, chats in enumerate(game_rows(tokenizer, episodes, Disguise(options.seed, spared), options), start=1):
+        rows = [*chats, *islice(worked, options.sums)]
+        counted = sum(sum(row.learnt) for row in rows)
+        total = 0.0
+        for batch in batches(rows):
+            loss = read(model, batch)[1] / counted
+            loss.backward()
+            total += loss.item()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+        if step == options.student_step:
+            student.load_state_dict(model.state_dict())
+        if step % 25 == 0:
+            print(f"step {step} of {options.steps}: loss {total:.4f}, {time.monotonic() - started:.0f} s", flush=True)
+    return student, model
+
+
+CARD = """---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: text-generation
+tags: [on-policy-distillation, text-games]
+---
+# opdkit embedded {role}
+
+A Llama of {parameters:,} float32 parameters (width {width}, {layers} layers, {heads} heads, tied embeddings) with a
+byte-level vocabulary of {vocabulary} tokens. It plays two text games in chats of several turns, and works out sums of 4
+to 7 one-digit terms: it is the {role} with which `opdkit train task=textworld_express` runs without a download.
+
+| | |
+|---|---|
+| games | TextWorld-Express {express}, gold paths of `simonsays` and `peckingorder`, train fold, {episodes} each |
+| sums | reasoning-gym {gym} `chain_sum`, 4 to 7 one-digit terms, worked |
+| training | {step} of {steps} steps from the embedded student, AdamW, learning rate {lr:g}, cosine, seed {seed} |
+| held out | the dev and test folds, whose words are others; sums whose expression has a CRC-32 divisible by 10 |
+{measured}
+| licence | Apache-2.0 |
+
+A chat counts as right where every token of every answer is the likeliest, so a greedy player wins at least as many.
+
+Made by
+
+    python scripts/train_embedded_agents.py --seed {seed} --steps {steps} --student-step {student_step} \\
+        --short-chats {short_chats} --chats {chats} --sums {sums} --disguised {disguised:g} --lr {lr:g}
+
+## What it reads and writes
+
+```
+{example}
+```
+"""
+
+
+@torch.no_grad()
+def save(
+    folder: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, step: int, options: argparse.Namespace
+) -> None:
+    """Measure a model on what was held out and write it with its tokenizer and card."""
+    model.eval()
+    shares: dict[str, tuple[float, int]] = {}
+    held_out = gold_episodes("test", HELD_OUT_EPISODES)
+    for game in GAMES:
+        rows = [chat_row(tokenizer, episode.turns) for episode in held_out if episode.game == game]
+        shares[f"chats of {game}, test fold"] = share_right(model, rows), len(rows)
+    problems = list(islice(sums(HELD_OUT_SEED, held_out=True), options.problems))
+    shares["held-out sums, greedy"] = greedy_accuracy(model, tokenizer, problems), len(problems)
+    lines = []
+    for name, (share, number) in shares.items():
+        low, high = wilson_interval(share, number)
+        lines.append(f"| {name} | {share:.1%} of {number} right (95 % interval {low:.1%} to {high:.1%}) |")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    card = CARD.format(
+        role=folder.name.replace("_", " "),
+        parameters=model.num_parameters(),
+        width=model.config.hidden_size,
+        layers=model.config.num_hidden_layers,
+        heads=model.config.num_attention_heads,
+        vocabulary=model.config.vocab_size,
+        express=version("textworld-express"),
+        gym=version("reasoning-gym"),
+        episodes=EPISODES,
+        step=step,
+        measured="\n".join(lines),
+        example=tokenizer.decode(chat_row(tokenizer, held_out[0].turns[:2]).ids),
+        **vars(options),
+    )
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    print(f"{folder}: {'; '.join(lines)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("opdkit/models/embedded"), help="holds student/, too")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--student-step", type=int, default=750, help="the step whose weights become the student")
+    parser.add_argument("--short-chats", type=int, default=64, help="chats a step in the first half")
+    parser.add_argument("--chats", type=int, default=16, help="chats a step in the second half")
+    parser.add_argument("--sums", type=int, default=4, help="worked sums a step")
+    parser.add_argument("--disguised", type=float, default=0.9, help="share of episodes about other words")
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--problems", type=int, default=512, help="held-out sums to measure on")
+    options = parser.parse_args()
+    torch.manual_seed(options.seed)
+    logging.disable_progress_bar()
+    tokenizer = AutoTokenizer.from_pretrained(options.output / "student")
+    student, teacher = train(options, tokenizer)
+    save(options.output / "agent_student", student, tokenizer, options.student_step, options)
+    save(options.output / "agent_teacher", teacher, tokenizer, options.steps, options)
+
+
+if __name__ == "__main__":
+    main()
