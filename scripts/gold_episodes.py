@@ -58,16 +58,20 @@ def _play(source: TextWorldExpress, pool: EnvironmentPool, game: str, seed: int)
 class Disguise:
     """Replaces the words that an episode asks for by others: English words, or letters drawn at random.
 
-    So a model learns to copy, and not the few dozen words of a fold. `spared` are words that are never put in.
+    So a model learns to copy, and not the few dozen words of a fold. `spared` are words that are never put in;
+    `phrases` is the share of simonsays episodes in which Simon says phrases of one to five words instead.
     """
 
-    def __init__(self, seed: int, spared: Iterable[str]) -> None:
+    def __init__(self, seed: int, spared: Iterable[str], phrases: float = 0.0) -> None:
+        self._phrases = phrases
         listed = files("reasoning_gym.data").joinpath("words3to10.txt").read_text(encoding="utf-8").split()
         self._words = sorted({word for word in listed if word.isalpha()} - set(spared))
         self._random = random.Random(seed)
 
     def __call__(self, episode: Episode) -> Episode:
         """The same episode about other things."""
+        if self._phrases and episode.game == "simonsays" and self._random.random() < self._phrases:
+            return Episode(episode.game, tuple(self._phrase(said, action) for said, action in episode.turns))
         new = {word: self._word() for word in sorted(episode.words - _KEPT[episode.game])}
         turns: list[tuple[str, str]] = []
         for said, action in episode.turns:
@@ -78,10 +82,14 @@ class Disguise:
                 turns.append((_rename(said, new), replaced))
         return Episode(episode.game, tuple(turns))
 
-    def _word(self) -> str:
+    def _phrase(self, said: str, action: str) -> tuple[str, str]:
+        phrase = " ".join(self._word(shortest=1) for _ in range(self._random.randint(1, 5)))
+        return said.replace(f"'{action}'", f"'{phrase}'"), phrase
+
+    def _word(self, shortest: int = 2) -> str:
         if self._random.random() < 0.7:
             return self._random.choice(self._words)
-        return "".join(self._random.choices(_LETTERS, k=self._random.randint(2, 10)))
+        return "".join(self._random.choices(_LETTERS, k=self._random.randint(shortest, 10)))
 
 
 def _rename(said: str, new: dict[str, str]) -> str:

@@ -39,6 +39,8 @@ EPISODES, HELD_OUT_EPISODES = 1000, 150
 POSITIONS = 1024
 TOKENS_AT_ONCE = 8_000
 SUM_SEED = 7
+SHORT_CHATS, CHATS = 64, 16
+DISGUISED = 0.9
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,16 @@ class Row:
 
     ids: list[int]
     learnt: list[bool]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One phase of the training: its steps, of which the first `short_steps` see one or two turns a chat."""
+
+    seed: int
+    steps: int
+    short_steps: int
+    lr: float
 
 
 def chat_row(tokenizer: PreTrainedTokenizerFast, turns: Sequence[tuple[str, str]]) -> Row:
@@ -70,16 +82,16 @@ def sum_rows(tokenizer: PreTrainedTokenizerFast) -> Iterator[Row]:
 
 
 def game_rows(
-    tokenizer: PreTrainedTokenizerFast, episodes: Sequence[Episode], disguise: Disguise, options: argparse.Namespace
+    tokenizer: PreTrainedTokenizerFast, episodes: Sequence[Episode], disguise: Disguise, plan: Plan
 ) -> Iterator[list[Row]]:
-    """For each step the chats to learn: one or two turns in the first half of the run, up to whole episodes later."""
-    draw = random.Random(options.seed)
-    for step in range(options.steps):
-        short = step < options.steps / 2
+    """For each step of a phase the chats to learn: one or two turns in the short steps, up to whole episodes later."""
+    draw = random.Random(plan.seed)
+    for step in range(plan.steps):
+        short = step < plan.short_steps
         rows: list[Row] = []
-        for _ in range(options.short_chats if short else options.chats):
+        for _ in range(SHORT_CHATS if short else CHATS):
             episode = draw.choice(episodes)
-            if draw.random() < options.disguised:
+            if draw.random() < DISGUISED:
                 episode = disguise(episode)
             turns = episode.turns
             if short or draw.random() < 0.3:
@@ -124,20 +136,12 @@ def share_right(model: LlamaForCausalLM, rows: list[Row]) -> float:
     return torch.cat([read(model, batch)[0] for batch in batches(rows)]).float().mean().item()
 
 
-def train(options: argparse.Namespace, tokenizer: PreTrainedTokenizerFast) -> tuple[LlamaForCausalLM, LlamaForCausalLM]:
-    """Run the training; returns the student (a copy taken on the way) and the teacher (the end)."""
-    start = options.output / "student"
-    model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32, max_position_embeddings=POSITIONS)
-    student = LlamaForCausalLM(model.config)
-    student.generation_config = model.generation_config
-    episodes = gold_episodes("train", EPISODES)
-    spared = {word for episode in gold_episodes("dev", HELD_OUT_EPISODES) for word in episode.words}
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, betas=(0.9, 0.95), weight_decay=0.01)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: learning_rate_share(done + 1, options.steps))
-    worked = sum_rows(tokenizer)
+def learn(model: LlamaForCausalLM, steps: Iterator[list[Row]], plan: Plan) -> Iterator[int]:
+    """One phase: yields the number of each step when it is done."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.lr, betas=(0.9, 0.95), weight_decay=0.01)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: learning_rate_share(done + 1, plan.steps))
     started = time.monotonic()
-    for step, chats in enumerate(game_rows(tokenizer, episodes, Disguise(options.seed, spared), options), start=1):
-        rows = [*chats, *islice(worked, options.sums)]
+    for step, rows in enumerate(steps, start=1):
         counted = sum(sum(row.learnt) for row in rows)
         total = 0.0
         for batch in batches(rows):
@@ -148,11 +152,32 @@ def train(options: argparse.Namespace, tokenizer: PreTrainedTokenizerFast) -> tu
         optimizer.step()
         scheduler.step()
         optimizer.zero_grad()
-        if step == options.student_step:
-            student.load_state_dict(model.state_dict())
         if step % 25 == 0:
-            print(f"step {step} of {options.steps}: loss {total:.4f}, {time.monotonic() - started:.0f} s", flush=True)
+            print(f"step {step} of {plan.steps}: loss {total:.4f}, {time.monotonic() - started:.0f} s", flush=True)
+        yield step
+
+
+def train(options: argparse.Namespace, tokenizer: PreTrainedTokenizerFast) -> tuple[LlamaForCausalLM, LlamaForCausalLM]:
+    """Run both phases; returns the student (a copy taken on the way) and the teacher (the end)."""
+    start = options.output / "student"
+    model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32, max_position_embeddings=POSITIONS)
+    student = LlamaForCausalLM(model.config)
+    student.generation_config = model.generation_config
+    episodes = gold_episodes("train", EPISODES)
+    spared = {word for episode in gold_episodes("dev", HELD_OUT_EPISODES) for word in episode.words}
+    worked = sum_rows(tokenizer)
+    for plan, phrases in phases(options):
+        chats = game_rows(tokenizer, episodes, Disguise(plan.seed, spared, phrases), plan)
+        for step in learn(model, ([*rows, *islice(worked, options.sums)] for rows in chats), plan):
+            if phrases == 0.0 and step == options.student_step:
+                student.load_state_dict(model.state_dict())
     return student, model
+
+
+def phases(options: argparse.Namespace) -> list[tuple[Plan, float]]:
+    """The two phases, and in what share of simonsays episodes Simon says phrases of other lengths."""
+    first = Plan(options.seed, options.steps, options.steps // 2, options.lr)
+    return [(first, 0.0), (Plan(options.seed + 1, options.more_steps, 0, options.lr / 2), 0.5)]
 
 
 CARD = """---
@@ -171,7 +196,7 @@ to 7 one-digit terms: it is the {role} with which `opdkit train task=textworld_e
 |---|---|
 | games | TextWorld-Express {express}, gold paths of `simonsays` and `peckingorder`, train fold, {episodes} each |
 | sums | reasoning-gym {gym} `chain_sum`, 4 to 7 one-digit terms, worked |
-| training | {step} of {steps} steps from the embedded student, AdamW, learning rate {lr:g}, cosine, seed {seed} |
+| training | {trained} from the embedded student, AdamW, learning rate {lr:g}, cosine, seed {seed} |
 | held out | the dev and test folds, whose words are others; sums whose expression has a CRC-32 divisible by 10 |
 {measured}
 | licence | Apache-2.0 |
@@ -181,7 +206,7 @@ A chat counts as right where every token of every answer is the likeliest, so a 
 Made by
 
     python scripts/train_embedded_agents.py --seed {seed} --steps {steps} --student-step {student_step} \\
-        --short-chats {short_chats} --chats {chats} --sums {sums} --disguised {disguised:g} --lr {lr:g}
+        --more-steps {more_steps} --sums {sums} --lr {lr:g}
 
 ## What it reads and writes
 
@@ -193,7 +218,7 @@ Made by
 
 @torch.no_grad()
 def save(
-    folder: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, step: int, options: argparse.Namespace
+    folder: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, trained: str, options: argparse.Namespace
 ) -> None:
     """Measure a model on what was held out and write it with its tokenizer and card."""
     model.eval()
@@ -220,7 +245,7 @@ def save(
         express=version("textworld-express"),
         gym=version("reasoning-gym"),
         episodes=EPISODES,
-        step=step,
+        trained=trained,
         measured="\n".join(lines),
         example=tokenizer.decode(chat_row(tokenizer, held_out[0].turns[:2]).ids),
         **vars(options),
@@ -234,20 +259,18 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("opdkit/models/embedded"), help="holds student/, too")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--student-step", type=int, default=750, help="the step whose weights become the student")
-    parser.add_argument("--short-chats", type=int, default=64, help="chats a step in the first half")
-    parser.add_argument("--chats", type=int, default=16, help="chats a step in the second half")
+    parser.add_argument("--student-step", type=int, default=800, help="the step whose weights become the student")
+    parser.add_argument("--more-steps", type=int, default=400, help="of the second phase, with phrases of any length")
     parser.add_argument("--sums", type=int, default=4, help="worked sums a step")
-    parser.add_argument("--disguised", type=float, default=0.9, help="share of episodes about other words")
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--lr", type=float, default=2e-3, help="highest of the first phase; the second has half of it")
     parser.add_argument("--problems", type=int, default=512, help="held-out sums to measure on")
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(options.output / "student")
     student, teacher = train(options, tokenizer)
-    save(options.output / "agent_student", student, tokenizer, options.student_step, options)
-    save(options.output / "agent_teacher", teacher, tokenizer, options.steps, options)
+    save(options.output / "agent_student", student, tokenizer, f"{options.student_step} steps", options)
+    save(options.output / "agent_teacher", teacher, tokenizer, f"{options.steps} + {options.more_steps} steps", options)
 
 
 if __name__ == "__main__":
