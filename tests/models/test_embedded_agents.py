@@ -70,12 +70,12 @@ def test_the_teacher_knows_the_answers_of_games_it_never_saw_and_the_student_som
 
 
 @plays
-@pytest.mark.parametrize(("role", "lowest", "highest"), [("agent_student", 0.05, 0.65), ("agent_teacher", 0.85, 1.0)])
+@pytest.mark.parametrize(("role", "lowest", "highest"), [("agent_student", 0.05, 0.75), ("agent_teacher", 0.85, 1.0)])
 def test_success_in_the_games_themselves(role: str, lowest: float, highest: float, tmp_path: Path) -> None:
-    arguments = [f"model.path=embedded/{role}", "benchmark=textworld_express", "benchmark.limit=40"]
+    arguments = [f"model.path=embedded/{role}", "benchmark=textworld_express", "benchmark.limit=20"]
     assert main(["eval", *arguments, "benchmark.baselines=[]", "benchmark.places=2", f"run_dir={tmp_path}"]) == 0
     result = json.loads((tmp_path / "evals" / "textworld_express.json").read_text(encoding="utf-8"))
-    assert result["n_problems"] == 40
+    assert result["n_problems"] == 20
     assert lowest <= result["pass@1"] <= highest
 
 
@@ -90,4 +90,4 @@ def test_a_run_goes_through_the_games(task: str, tmp_path: Path) -> None:
     assert main(["train", f"task={task}", *small, *few[task], "logger=jsonl", f"run_dir={tmp_path / 'run'}"]) == 0
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in lines] == [0, 1, 2]
-    assert any("rollout/turns_mean" in key or "episode" in key for line in lines for key in line)
+    assert any("time/environment_s" in line for line in lines)
