@@ -229,7 +229,8 @@ def _made(cases: Sequence[Found]) -> str:
     return (
         f"## Made with\n\n{len(runs)} finished runs; code of {', '.join(f'commit {one}' for one in commits)}; "
         f"torch {', '.join(torch)}; one thread a run, two cores. The shared configurations (top-K with K = 32; "
-        "sampled-token with discount 0) were run once and stand in every table that has them.\n"
+        "sampled-token with discount 0) were run once and stand in every table that has them; some sweeps were run in "
+        "parts, one value or seed at a time.\n"
     )
 
 
