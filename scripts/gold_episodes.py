@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import NamedTuple
 
 from opdkit.tasks.environments import EnvironmentPool, Observation, StepResult, TextWorldExpress
 
@@ -13,20 +14,29 @@ GAMES = ("simonsays", "peckingorder")
 MAX_TURNS = 12
 LONGEST_OBSERVATION = 119
 _KEPT = {"simonsays": frozenset[str](), "peckingorder": frozenset({"take", "read", "instructions", "book"})}
+_UNKNOWN = "Unknown action: I'm not sure what you mean."
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+class Turn(NamedTuple):
+    """What the game said, and an answer; a mistake is read and never learnt."""
+
+    said: str
+    action: str
+    mistake: bool = False
 
 
 @dataclass(frozen=True)
 class Episode:
-    """A won episode: what the game said and the right answer, turn by turn."""
+    """A won episode, turn by turn."""
 
     game: str
-    turns: tuple[tuple[str, str], ...]
+    turns: tuple[Turn, ...]
 
     @property
     def words(self) -> set[str]:
         """Every word of its answers."""
-        return {word for _, action in self.turns for word in action.split()}
+        return {word for turn in self.turns for word in turn.action.split()}
 
 
 def gold_episodes(fold: str, count: int) -> list[Episode]:
@@ -46,7 +56,7 @@ def _play(source: TextWorldExpress, pool: EnvironmentPool, game: str, seed: int)
     said, turns = source.first_message(observation).content, []
     for action in (action for action in gold if action != "look around"):
         (result,) = pool.step([(0, action)])
-        turns.append((said, action))
+        turns.append(Turn(said, action))
         if not isinstance(result, StepResult):
             raise RuntimeError(f"{game}, seed {seed}: {result}")
         said = source.next_message(result.observation).content
@@ -71,20 +81,20 @@ class Disguise:
     def __call__(self, episode: Episode) -> Episode:
         """The same episode about other things."""
         if self._phrases and episode.game == "simonsays" and self._random.random() < self._phrases:
-            return Episode(episode.game, tuple(self._phrase(said, action) for said, action in episode.turns))
+            return Episode(episode.game, tuple(self._phrase(turn) for turn in episode.turns))
         new = {word: self._word() for word in sorted(episode.words - _KEPT[episode.game])}
-        turns: list[tuple[str, str]] = []
-        for said, action in episode.turns:
+        turns: list[Turn] = []
+        for said, action, _ in episode.turns:
             replaced = " ".join(new.get(word, word) for word in action.split())
             if episode.game == "simonsays":
-                turns.append((said.replace(f"'{action}'", f"'{replaced}'"), replaced))
+                turns.append(Turn(said.replace(f"'{action}'", f"'{replaced}'"), replaced))
             else:
-                turns.append((_rename(said, new), replaced))
+                turns.append(Turn(_rename(said, new), replaced))
         return Episode(episode.game, tuple(turns))
 
-    def _phrase(self, said: str, action: str) -> tuple[str, str]:
+    def _phrase(self, turn: Turn) -> Turn:
         phrase = " ".join(self._word(shortest=1) for _ in range(self._random.randint(1, 5)))
-        return said.replace(f"'{action}'", f"'{phrase}'"), phrase
+        return Turn(turn.said.replace(f"'{turn.action}'", f"'{phrase}'"), phrase)
 
     def _word(self, shortest: int = 2) -> str:
         if self._random.random() < 0.7:
@@ -98,3 +108,30 @@ def _rename(said: str, new: dict[str, str]) -> str:
     if not said.endswith(".") or len(thing.split()) > 3:
         return said
     return start + the + " ".join(new.get(word, word) for word in thing[:-1].split()) + "."
+
+
+def with_mistakes(episode: Episode, draw: random.Random) -> Episode:
+    """The same episode with misspelt answers, each of which the game does not know, before some of the right ones."""
+    turns: list[Turn] = []
+    for said, action, _ in episode.turns:
+        asked = said
+        while draw.random() < (0.25 if asked == said else 0.6):
+            turns.append(Turn(asked, _misspelt(action, draw), mistake=True))
+            asked = _UNKNOWN
+        turns.append(Turn(asked, action))
+    return Episode(episode.game, tuple(turns))
+
+
+def _misspelt(action: str, draw: random.Random) -> str:
+    """An answer with one to three slips: a letter lost, doubled or wrong, or the end cut off. Never the right one."""
+    letters = list(action)
+    for _ in range(draw.randint(1, 3)):
+        place, slip = draw.randrange(len(letters)), draw.choice(("lost", "doubled", "wrong", "cut"))
+        if slip == "doubled":
+            letters.insert(place, letters[place])
+        elif slip == "wrong":
+            letters[place] = draw.choice(_LETTERS)
+        elif len(letters) > 2:
+            del letters[place if slip == "lost" else max(place, 2) : place + 1 if slip == "lost" else None]
+    text = "".join(letters)
+    return text if " ".join(text.split()) != action else text + draw.choice(_LETTERS)

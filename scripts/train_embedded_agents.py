@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from gold_episodes import GAMES, Disguise, Episode, gold_episodes
+from gold_episodes import GAMES, Disguise, Episode, Turn, gold_episodes, with_mistakes
 from train_embedded_pair import (
     END,
     HELD_OUT_SEED,
@@ -53,24 +53,29 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """One phase of the training: its steps, of which the first `short_steps` see one or two turns a chat."""
+    """One phase of the training: its steps, of which the first `short_steps` see one or two turns a chat.
+
+    phrases: share of simonsays episodes in which Simon says phrases of other lengths; mistaken: of all with mistakes.
+    """
 
     seed: int
     steps: int
     short_steps: int
     lr: float
+    phrases: float = 0.0
+    mistaken: float = 0.0
 
 
-def chat_row(tokenizer: PreTrainedTokenizerFast, turns: Sequence[tuple[str, str]]) -> Row:
+def chat_row(tokenizer: PreTrainedTokenizerFast, turns: Sequence[Turn]) -> Row:
     """A chat as the model will see it when it plays: every answer ends with the stop token."""
     ids: list[int] = []
     learnt: list[bool] = []
-    for place, (said, action) in enumerate(turns):
+    for place, (said, action, mistake) in enumerate(turns):
         before = "\n" if place else ""
         asked = tokenizer(f"{before}<|im_start|>user\n{said}<|im_end|>\n<|im_start|>assistant\n")["input_ids"]
         answer = tokenizer(action + END)["input_ids"]
         ids += [*asked, *answer]
-        learnt += [False] * len(asked) + [True] * len(answer)
+        learnt += [False] * len(asked) + [not mistake] * len(answer)
     return Row(ids, learnt)
 
 
@@ -93,6 +98,8 @@ def game_rows(
             episode = draw.choice(episodes)
             if draw.random() < DISGUISED:
                 episode = disguise(episode)
+            if plan.mistaken and draw.random() < plan.mistaken:
+                episode = with_mistakes(episode, draw)
             turns = episode.turns
             if short or draw.random() < 0.3:
                 length = draw.randint(1, 2) if short else draw.randint(1, len(turns))
@@ -166,18 +173,18 @@ def train(options: argparse.Namespace, tokenizer: PreTrainedTokenizerFast) -> tu
     episodes = gold_episodes("train", EPISODES)
     spared = {word for episode in gold_episodes("dev", HELD_OUT_EPISODES) for word in episode.words}
     worked = sum_rows(tokenizer)
-    for plan, phrases in phases(options):
-        chats = game_rows(tokenizer, episodes, Disguise(plan.seed, spared, phrases), plan)
+    for phase, plan in enumerate(phases(options)):
+        chats = game_rows(tokenizer, episodes, Disguise(plan.seed, spared, plan.phrases), plan)
         for step in learn(model, ([*rows, *islice(worked, options.sums)] for rows in chats), plan):
-            if phrases == 0.0 and step == options.student_step:
+            if phase == 0 and step == options.student_step:
                 student.load_state_dict(model.state_dict())
     return student, model
 
 
-def phases(options: argparse.Namespace) -> list[tuple[Plan, float]]:
-    """The two phases, and in what share of simonsays episodes Simon says phrases of other lengths."""
+def phases(options: argparse.Namespace) -> tuple[Plan, Plan]:
+    """Playing well; then phrases of any length, and what to do after a mistake, which the student will make."""
     first = Plan(options.seed, options.steps, options.steps // 2, options.lr)
-    return [(first, 0.0), (Plan(options.seed + 1, options.more_steps, 0, options.lr / 2), 0.5)]
+    return first, Plan(options.seed + 1, options.more_steps, 0, options.lr / 2, phrases=0.5, mistaken=0.5)
 
 
 CARD = """---
@@ -260,7 +267,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--student-step", type=int, default=800, help="the step whose weights become the student")
-    parser.add_argument("--more-steps", type=int, default=400, help="of the second phase, with phrases of any length")
+    parser.add_argument("--more-steps", type=int, default=400, help="of the second phase, with mistakes")
     parser.add_argument("--sums", type=int, default=4, help="worked sums a step")
     parser.add_argument("--lr", type=float, default=2e-3, help="highest of the first phase; the second has half of it")
     parser.add_argument("--problems", type=int, default=512, help="held-out sums to measure on")
