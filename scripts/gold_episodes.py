@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -39,6 +40,7 @@ class Episode:
         return {word for turn in self.turns for word in turn.action.split()}
 
 
+@cache
 def gold_episodes(fold: str, count: int) -> list[Episode]:
     """The gold paths of the first `count` episodes of each game in a fold, without looks around, where it wins."""
     source = TextWorldExpress(

@@ -30,6 +30,7 @@ from train_embedded_pair import (
     greedy_accuracy,
     learning_rate_share,
     sums,
+    update,
     wilson_interval,
 )
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -150,15 +151,7 @@ def learn(model: LlamaForCausalLM, steps: Iterator[list[Row]], plan: Plan) -> It
     started = time.monotonic()
     for step, rows in enumerate(steps, start=1):
         counted = sum(sum(row.learnt) for row in rows)
-        total = 0.0
-        for batch in batches(rows):
-            loss = read(model, batch)[1] / counted
-            loss.backward()
-            total += loss.item()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        scheduler.step()
-        optimizer.zero_grad()
+        total = update(optimizer, scheduler, (read(model, batch)[1] / counted for batch in batches(rows)))
         if step % 25 == 0:
             print(f"step {step} of {plan.steps}: loss {total:.4f}, {time.monotonic() - started:.0f} s", flush=True)
         yield step

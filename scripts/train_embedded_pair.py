@@ -12,7 +12,7 @@ import argparse
 import math
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
@@ -193,20 +193,28 @@ def train(options: argparse.Namespace, tokenizer: PreTrainedTokenizerFast) -> tu
     for step in range(1, options.steps + 1):
         rows = sorted((encode(tokenizer, problem) for problem in islice(problems, options.batch)), key=len)
         counted = sum(len(row.answer) for row in rows)
-        total = 0.0
-        for first in range(0, len(rows), MICRO_BATCH):
-            loss = answer_loss(model, rows[first : first + MICRO_BATCH]) / counted
-            loss.backward()
-            total += loss.item()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        scheduler.step()
-        optimizer.zero_grad()
+        parts = (rows[first : first + MICRO_BATCH] for first in range(0, len(rows), MICRO_BATCH))
+        total = update(optimizer, scheduler, (answer_loss(model, part) / counted for part in parts))
         if step == options.student_step:
             student.load_state_dict(model.state_dict())
         if step % 25 == 0:
             print(f"step {step} of {options.steps}: loss {total:.4f}, {time.monotonic() - started:.0f} s", flush=True)
     return student, model
+
+
+def update(
+    optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LRScheduler, losses: Iterable[torch.Tensor]
+) -> float:
+    """One clipped step from the sum of `losses`, each computed when its turn comes; returns the sum."""
+    total = 0.0
+    for loss in losses:
+        loss.backward()
+        total += loss.item()
+    torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
+    optimizer.step()
+    scheduler.step()
+    optimizer.zero_grad()
+    return total
 
 
 CARD = """---

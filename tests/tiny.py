@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -60,3 +61,14 @@ def tiny_problems(count: int) -> list[Problem]:
 def rendered(model: LanguageModel, problems: list[Problem]) -> list[tuple[Problem, list[int]]]:
     """Each problem with its prompt ids."""
     return [(problem, model.render(problem.messages)) for problem in problems]
+
+
+def save_pair(folder: Path) -> list[str]:
+    """Two tiny models with random weights in `folder`, and the overrides that choose them."""
+    for name, seed in (("student", 0), ("teacher", 1)):
+        model = tiny_model(seed)
+        model.module.save_pretrained(folder / name)
+        model.tokenizer.save_pretrained(folder / name)
+    return [
+        "model=local", f"model.path={folder / 'student'}", "teacher=local", f"teacher.path={folder / 'teacher'}",
+    ]  # fmt: skip

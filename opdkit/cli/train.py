@@ -24,6 +24,7 @@ class _Job:
     folder: Path
     asked: tuple[str, ...]
     command: str
+    in_sweep: bool
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -54,7 +55,7 @@ def _prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None) -> _
         folder.require_new()
     elif folder.config.exists():
         folder.require_same_config(experiment.resolved)
-    return _Job(experiment, path, _asked(origin), _command(origin))
+    return _Job(experiment, path, _asked(origin), _command(origin), in_sweep=sweep_folder is not None)
 
 
 def _own_folders(origin: Origin) -> list[str]:
@@ -79,7 +80,7 @@ def _execute(prepared: _Job) -> float:
     from opdkit.training.run import train
 
     with terminal_reporter() as reporter:
-        summary = train(prepared.experiment, prepared.folder, reporter, prepared.command)
+        summary = train(prepared.experiment, prepared.folder, reporter, prepared.command, in_sweep=prepared.in_sweep)
         close_training(reporter, summary, prepared.asked)
     return float(summary["after"]["pass@1"])
 

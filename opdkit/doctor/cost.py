@@ -202,15 +202,15 @@ def compared(guess: Cost, real: Cost) -> Section:
         ("teacher, s", guess.teacher_s, real.teacher_s),
         ("updates, s", guess.update_s, real.update_s),
         ("step, s", guess.step_s, real.step_s),
-        ("peak memory, MiB", guess.peak / _MIB, real.peak / _MIB),
     )
-    rows = tuple((name, f"{one:.3g}", f"{two:.3g}", f"{one / two:.2f}") for name, one, two in pairs if two > 0)
-    rows = (*rows[:-1], ("peak memory, MiB", mebibytes(guess.peak), mebibytes(real.peak), rows[-1][3]))
+    rows = [(name, f"{one:.3g}", f"{two:.3g}", f"{one / two:.2f}") for name, one, two in pairs if two > 0]
+    memory = guess.peak / real.peak
+    rows.append(("peak memory, MiB", mebibytes(guess.peak), mebibytes(real.peak), f"{memory:.2f}"))
     notes = [
         _verdict("time", guess.step_s / real.step_s),
-        _verdict("memory", guess.peak / real.peak),
+        _verdict("memory", memory),
     ]
-    grid = Grid(("", "estimated", "measured", "ratio"), rows)
+    grid = Grid(("", "estimated", "measured", "ratio"), tuple(rows))
     return Section("cost of a step, measured", tuple(notes), (grid,))
 
 

@@ -60,15 +60,6 @@ class WandB:
 
         inside = folder / "wandb"
         inside.mkdir(parents=True, exist_ok=True)
-        settings = wandb.Settings(
-            silent=True,
-            console="off",
-            disable_git=True,
-            disable_code=True,
-            disable_job_creation=True,
-            init_timeout=_INIT_SECONDS,
-            finish_timeout=_FINISH_SECONDS,
-        )
         return wandb.init(
             project=self.project,
             entity=self.entity,
@@ -81,8 +72,18 @@ class WandB:
             config=dict(resolved),
             mode=mode,  # pyright: ignore[reportArgumentType]
             reinit="finish_previous",
-            settings=settings,
+            settings=quiet_settings(_INIT_SECONDS, _FINISH_SECONDS),
         )
+
+
+def quiet_settings(init_seconds: float, finish_seconds: float) -> Any:
+    """W&B that says nothing, takes no code, and gives up after a while."""
+    import wandb
+
+    return wandb.Settings(
+        silent=True, console="off", disable_git=True, disable_code=True, disable_job_creation=True,
+        init_timeout=init_seconds, finish_timeout=finish_seconds,
+    )  # fmt: skip
 
 
 def resolve_mode(mode: Mode, environment: Mapping[str, str]) -> str:

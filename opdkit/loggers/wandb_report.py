@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from opdkit.errors import RunError
-from opdkit.loggers.wandb import resolve_mode
+from opdkit.loggers.wandb import quiet_settings, resolve_mode
 
 TABLES = ("results", "differences", "runs")
 """Names of the CSV files that become tables."""
@@ -39,10 +39,6 @@ def publish(folder: Path, title: str, note: Callable[[str], None]) -> None:
 def _log(folder: Path, title: str, mode: str) -> Path:
     import wandb
 
-    settings = wandb.Settings(
-        silent=True, console="off", disable_git=True, disable_code=True, disable_job_creation=True,
-        init_timeout=_SECONDS, finish_timeout=_SECONDS,
-    )  # fmt: skip
     run = wandb.init(
         project=os.environ.get("WANDB_PROJECT") or "opdkit",
         job_type="report",
@@ -50,7 +46,7 @@ def _log(folder: Path, title: str, mode: str) -> Path:
         dir=str(folder),
         mode=mode,  # pyright: ignore[reportArgumentType]
         reinit="finish_previous",
-        settings=settings,
+        settings=quiet_settings(_SECONDS, _SECONDS),
     )
     try:
         run.log(dict(_values(folder)))

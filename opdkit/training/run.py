@@ -33,10 +33,13 @@ from opdkit.training.signals import graceful_stop
 Summary = dict[str, Any]
 
 
-def train(experiment: Experiment, run_dir: Path, reporter: Reporter, command: str = "") -> Summary:
+def train(
+    experiment: Experiment, run_dir: Path, reporter: Reporter, command: str = "", *, in_sweep: bool = False
+) -> Summary:
     """Run `experiment` in `run_dir` and return its summary: before, after, teacher, and where things are.
 
-    command: what was typed, for env.json.
+    command: what was typed, for env.json. in_sweep: resume=true was said to a whole sweep, so that a job which ended
+    before its first checkpoint begins again; said to one run, that is refused.
 
     Raises UserError before anything is written where the input is wrong, RunError where the run can't go on,
     Interrupted after a signal (the run has saved itself).
@@ -44,7 +47,7 @@ def train(experiment: Experiment, run_dir: Path, reporter: Reporter, command: st
     folder = RunFolder(run_dir)
     try:
         with folder.owned():
-            found = _take_up(experiment, folder, reporter)
+            found = _take_up(experiment, folder, reporter, in_sweep)
             if experiment.resume and folder.summary.exists():
                 return json.loads(folder.summary.read_text(encoding="utf-8"))
             about = {"command": command, **environment(experiment.seed)}
@@ -53,8 +56,8 @@ def train(experiment: Experiment, run_dir: Path, reporter: Reporter, command: st
         close_session()
 
 
-def _take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter) -> checkpoint.Found | None:
-    """The checkpoint to go on from; None for a new run, one without any checkpoint, and one that is complete."""
+def _take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter, in_sweep: bool) -> checkpoint.Found | None:
+    """The checkpoint to go on from; None for a run that is new or begins again, and for one that is complete."""
     if not experiment.resume:
         folder.require_new()
         return None
@@ -65,7 +68,7 @@ def _take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter) -> c
         reporter.note(f"{folder.path} is complete: nothing is left to do")
         return None
     found = checkpoint.newest(folder.checkpoints)
-    if found is None and not any(folder.checkpoints.glob("*")):
+    if found is None and in_sweep and not any(folder.checkpoints.glob("*")):
         reporter.note("it ended before its first checkpoint: from the beginning")
         return None
     if found is None:

@@ -123,6 +123,7 @@ def begun(folder: Path, *overrides: str) -> None:
     ("typed", "patterns"),
     [
         ("run_dir=run", ["run_dir='run' already holds a run", "resume=true"]),
+        ("run_dir=run resume=true", ["resume=true", "checkpoint"]),
         ("run_dir=run resume=true k=16", [r"resume=true", r"objective\.k: 32 -> 16"]),
         ("run_dir=run resume=true objective=sampled", ["resume=true", r"objective\.support: 'teacher' -> 'sampled'"]),
         ("run_dir=run resume=true seed=1 steps=7", ["seed: 0 -> 1", "steps: .* -> 7"]),

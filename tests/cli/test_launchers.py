@@ -15,7 +15,7 @@ from opdkit.cli.failures import Failures
 from opdkit.config.overrides import first_job, jobs
 from opdkit.errors import Interrupted, UserError
 from tests.cli.conftest import Opdkit
-from tests.tiny import tiny_model
+from tests.tiny import save_pair
 
 LAUNCHERS = {
     "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
@@ -43,14 +43,7 @@ def needs(plugin: str) -> pytest.MarkDecorator:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    folder = tmp_path_factory.mktemp("pair")
-    for name, seed in (("student", 0), ("teacher", 1)):
-        model = tiny_model(seed)
-        model.module.save_pretrained(folder / name)
-        model.tokenizer.save_pretrained(folder / name)
-    return [
-        "model=local", f"model.path={folder / 'student'}", "teacher=local", f"teacher.path={folder / 'teacher'}",
-    ]  # fmt: skip
+    return save_pair(tmp_path_factory.mktemp("pair"))
 
 
 def opdkit_process(here: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

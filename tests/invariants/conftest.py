@@ -15,7 +15,7 @@ import pytest
 
 from opdkit.cli.main import main
 from opdkit.config import location
-from tests.tiny import tiny_model
+from tests.tiny import save_pair
 
 # Times and memory differ between two runs of the same thing.
 UNEQUAL = ("time/", "perf/")
@@ -38,14 +38,7 @@ def merged(*overrides: str) -> list[str]:
 @pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Overrides that choose two tiny models with random weights."""
-    folder = tmp_path_factory.mktemp("pair")
-    for name, seed in (("student", 0), ("teacher", 1)):
-        model = tiny_model(seed)
-        model.module.save_pretrained(folder / name)
-        model.tokenizer.save_pretrained(folder / name)
-    return [
-        "model=local", f"model.path={folder / 'student'}", "teacher=local", f"teacher.path={folder / 'teacher'}",
-    ]  # fmt: skip
+    return save_pair(tmp_path_factory.mktemp("pair"))
 
 
 @pytest.fixture

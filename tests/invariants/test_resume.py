@@ -103,24 +103,41 @@ def test_a_complete_run_is_left_alone(train: Train, pair: list[str], capsys: pyt
     assert (folder / "metrics.jsonl").stat().st_mtime_ns == before
 
 
-def test_a_run_that_ended_before_its_first_checkpoint_begins_again(
-    train: Train, pair: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_job_of_a_sweep_that_ended_before_its_first_checkpoint_begins_again(
+    pair: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole, dead = train("whole", *LONG), train("dead", *LONG)
+    monkeypatch.chdir(tmp_path)
+    sweep = ["sweep", *merged(*pair, *LONG, "seed=0,1", "run_dir=grid")]
+    assert main(sweep) == 0
+    (dead,) = (tmp_path / "grid").glob("1-*")
+    whole = shutil.copytree(dead, tmp_path / "whole")
     (dead / "summary.json").unlink()
     shutil.rmtree(dead / "checkpoints")
+    (dead / "checkpoints").mkdir()
     capsys.readouterr()
-    assert _resume(pair, "dead") == 0
+    assert main([*sweep, "resume=true"]) == 0
     assert "from the beginning" in capsys.readouterr().out
     _same(whole, dead)
+
+
+def test_a_run_of_which_no_checkpoint_is_whole_is_refused(
+    train: Train, pair: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = train("whole", *LONG)
+    (folder / "summary.json").unlink()
+    for file in (folder / "checkpoints").glob("*/*.safetensors"):
+        file.write_bytes(file.read_bytes()[:-10])
+    capsys.readouterr()
+    assert _resume(pair, "whole") == 2
+    assert "no whole checkpoint" in capsys.readouterr().err
 
 
 def test_what_cannot_go_on(train: Train, pair: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = train("whole", *LONG)
     (folder / "summary.json").unlink()
     capsys.readouterr()
-    for file in (folder / "checkpoints").glob("*/*.safetensors"):
-        file.write_bytes(file.read_bytes()[:-10])
+    shutil.move(folder / "checkpoints", tmp_path / "aside")
+    (folder / "checkpoints").mkdir()
     for name, overrides, said in (
         ("whole", ["optim.lr=0.5"], "resume=true with another config"),
         ("nowhere", [], "holds no run"),
