@@ -80,7 +80,7 @@ def _execute(prepared: _Job) -> float:
     from opdkit.training.run import train
 
     with terminal_reporter() as reporter:
-        summary = train(prepared.experiment, prepared.folder, reporter, prepared.command, in_sweep=prepared.in_sweep)
+        summary = train(prepared.experiment, prepared.folder, reporter, prepared.command, prepared.in_sweep)
         close_training(reporter, summary, prepared.asked)
     return float(summary["after"]["pass@1"])
 

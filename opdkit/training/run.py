@@ -34,7 +34,7 @@ Summary = dict[str, Any]
 
 
 def train(
-    experiment: Experiment, run_dir: Path, reporter: Reporter, command: str = "", *, in_sweep: bool = False
+    experiment: Experiment, run_dir: Path, reporter: Reporter, command: str = "", in_sweep: bool = False
 ) -> Summary:
     """Run `experiment` in `run_dir` and return its summary: before, after, teacher, and where things are.
 
