@@ -56,13 +56,16 @@ def majority_correct(votes: Sequence[str | None], correct: Sequence[bool]) -> fl
 def bootstrap_interval(
     values: NDArray[np.float64], seed: int, level: float = 0.95, resamples: int = 10_000
 ) -> tuple[float, float]:
-    """The percentile interval of the mean of `values`, one value a problem, by resampling problems.
+    """The percentile interval of the mean of `values`, one value in [0, 1] a problem, by resampling problems.
 
-    Seeded, so the same values give the same interval. Where all values agree it has no width: then the sample
-    says nothing of the spread. Raises ValueError for no values. Efron 1979.
+    Seeded, so the same values give the same interval. Where all are 0, or all 1, resampling would claim to know the
+    mean exactly: the exact binomial interval is given instead. Where all agree on another value it has no width.
+    Raises ValueError for no values. Efron 1979; Clopper and Pearson 1934.
     """
     if len(values) == 0:
         raise ValueError("an interval of no values")
+    if _all_are(values, 0.0) or _all_are(values, 1.0):
+        return _exact_at_an_end(float(values[0]), len(values), level)
     generator = np.random.default_rng(seed)
     means = np.empty(resamples)
     for start in range(0, resamples, _RESAMPLES_AT_A_TIME):
@@ -79,10 +82,14 @@ def stratified_interval(
 ) -> tuple[float, float]:
     """The percentile interval of the mean of all values, resampled within each stratum, so that each keeps its share.
 
-    Seeded. Raises ValueError for a stratum without values. Efron and Tibshirani 1993, section 8.3.
+    Seeded; all 0 or all 1 as in `bootstrap_interval`. Raises ValueError for a stratum without values. Efron and
+    Tibshirani 1993, section 8.3.
     """
     if not strata or any(len(values) == 0 for values in strata):
         raise ValueError("an interval of no values")
+    for end in (0.0, 1.0):
+        if all(_all_are(values, end) for values in strata):
+            return _exact_at_an_end(end, sum(map(len, strata)), level)
     generator = np.random.default_rng(seed)
     total = np.zeros(resamples)
     for values in strata:
@@ -93,3 +100,13 @@ def stratified_interval(
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(total / sum(map(len, strata)), [tail, 1.0 - tail])
     return float(low), float(high)
+
+
+def _all_are(values: NDArray[np.float64], value: float) -> bool:
+    return bool(np.all(values == value))
+
+
+def _exact_at_an_end(value: float, count: int, level: float) -> tuple[float, float]:
+    """Clopper and Pearson's interval of `count` outcomes that were all 0, or all 1, in closed form."""
+    rest = ((1.0 - level) / 2.0) ** (1.0 / count)
+    return (0.0, 1.0 - rest) if value == 0.0 else (rest, 1.0)

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opdkit.errors import UserError
-from opdkit.evaluation.statistics import bootstrap_interval, majority_correct, pass_at_k, powers_of_two
+from opdkit.evaluation.statistics import (
+    bootstrap_interval,
+    majority_correct,
+    pass_at_k,
+    powers_of_two,
+    stratified_interval,
+)
 
 samples = st.lists(st.booleans(), min_size=1, max_size=9)
 
@@ -84,7 +90,18 @@ def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     assert 178 <= hits <= 199
 
 
-def test_interval_of_values_that_agree_has_no_width_and_of_none_is_refused() -> None:
-    assert bootstrap_interval(np.ones(5), seed=0) == (1.0, 1.0)
+@pytest.mark.parametrize("count", [1, 5, 20])
+def test_interval_of_problems_that_are_all_wrong_or_all_right_is_the_binomial_one(count: int) -> None:
+    low, high = bootstrap_interval(np.zeros(count), seed=0)
+    assert low == 0.0
+    assert (1.0 - high) ** count == pytest.approx(0.025)
+    assert bootstrap_interval(np.ones(count), seed=0) == pytest.approx((1.0 - high, 1.0))
+    assert stratified_interval([np.zeros(count), np.zeros(3)], seed=0)[1] == pytest.approx(
+        1.0 - 0.025 ** (1 / (count + 3))
+    )
+
+
+def test_interval_of_other_values_that_agree_has_no_width_and_of_none_is_refused() -> None:
+    assert bootstrap_interval(np.full(5, 0.5), seed=0) == (0.5, 0.5)
     with pytest.raises(ValueError, match="no values"):
         bootstrap_interval(np.array([]), seed=0)
