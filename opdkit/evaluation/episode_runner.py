@@ -16,7 +16,7 @@ from opdkit.errors import RunError, UserError
 from opdkit.evaluation.episodes import EpisodeBenchmark
 from opdkit.evaluation.responses import ResponseFile, Row
 from opdkit.evaluation.runner import sample_seed
-from opdkit.evaluation.statistics import bootstrap_interval, stratified_interval
+from opdkit.evaluation.statistics import stratified_interval
 from opdkit.files import write_whole
 from opdkit.seeding import derive_seed
 from opdkit.tasks.environments import Episode
@@ -170,4 +170,4 @@ def _interval(rows: Sequence[Row], key: str, seed: int) -> list[float]:
         [values[0] for values in found if len(values) == 1],
     )
     strata: list[NDArray[np.float64]] = [np.array(values) for values in (*several, single) if values]
-    return list(bootstrap_interval(strata[0], seed) if len(strata) == 1 else stratified_interval(strata, seed))
+    return list(stratified_interval(strata, seed))

@@ -62,19 +62,7 @@ def bootstrap_interval(
     mean exactly: the exact binomial interval is given instead. Where all agree on another value it has no width.
     Raises ValueError for no values. Efron 1979; Clopper and Pearson 1934.
     """
-    if len(values) == 0:
-        raise ValueError("an interval of no values")
-    if _all_are(values, 0.0) or _all_are(values, 1.0):
-        return _exact_at_an_end(float(values[0]), len(values), level)
-    generator = np.random.default_rng(seed)
-    means = np.empty(resamples)
-    for start in range(0, resamples, _RESAMPLES_AT_A_TIME):
-        stop = min(start + _RESAMPLES_AT_A_TIME, resamples)
-        chosen = generator.integers(0, len(values), size=(stop - start, len(values)))
-        means[start:stop] = values[chosen].mean(axis=1)
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(means, [tail, 1.0 - tail])
-    return float(low), float(high)
+    return stratified_interval([values], seed, level, resamples)
 
 
 def stratified_interval(
@@ -87,9 +75,9 @@ def stratified_interval(
     """
     if not strata or any(len(values) == 0 for values in strata):
         raise ValueError("an interval of no values")
-    for end in (0.0, 1.0):
-        if all(_all_are(values, end) for values in strata):
-            return _exact_at_an_end(end, sum(map(len, strata)), level)
+    everything = np.concatenate(strata)
+    if np.all(everything == 0.0) or np.all(everything == 1.0):
+        return _exact_at_an_end(float(everything[0]), len(everything), level)
     generator = np.random.default_rng(seed)
     total = np.zeros(resamples)
     for values in strata:
@@ -98,12 +86,8 @@ def stratified_interval(
             chosen = generator.integers(0, len(values), size=(stop - start, len(values)))
             total[start:stop] += values[chosen].sum(axis=1)
     tail = (1.0 - level) / 2.0
-    low, high = np.quantile(total / sum(map(len, strata)), [tail, 1.0 - tail])
+    low, high = np.quantile(total / len(everything), [tail, 1.0 - tail])
     return float(low), float(high)
-
-
-def _all_are(values: NDArray[np.float64], value: float) -> bool:
-    return bool(np.all(values == value))
 
 
 def _exact_at_an_end(value: float, count: int, level: float) -> tuple[float, float]:
