@@ -43,7 +43,7 @@ bench: install  ## opdkit's update phase and heads beside TRL's, as ratios in on
 	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint constraints.txt torch
 	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --no-deps liger-kernel
-	$(BENCH_VENV)/bin/opdkit bench $(BENCH_ARGS)
+	$(BENCH_VENV)/bin/python -m benchmarks $(BENCH_ARGS)
 
 wheel-smoke: install  ## build the wheel, install it in a clean environment, run it from another folder
 	$(BIN)/python scripts/wheel_smoke.py

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from opdkit.types import Aggregation, Objective
+    from opdkit.data.loss import Aggregation, Objective
 
 Precision = Literal["float32", "bfloat16"]
 

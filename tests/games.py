@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from opdkit.tasks.environments import Crash, Environment, EnvironmentSource, Episode, Observation, StepResult
+from opdkit.environments import Crash, Environment, EnvironmentSource, Episode, Observation, StepResult
 
 if TYPE_CHECKING:
-    from opdkit.types import Message
+    from opdkit.data.problem import Message
 
 LETTERS = "etaoin"
 
@@ -63,7 +63,7 @@ class LetterSource:
         return self.next_message(observation)
 
     def next_message(self, observation: Observation) -> Message:
-        from opdkit.types import Message  # brings torch, which a game's process is better without
+        from opdkit.data.problem import Message
 
         return Message("user", observation.text)
 

@@ -10,8 +10,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from opdkit.data.problem import Message, Problem
 from opdkit.models import LanguageModel
-from opdkit.types import Message, Problem
 
 SPECIALS = ["<pad>", "<eos>", "<user>", "<assistant>"]
 TEMPLATE = (

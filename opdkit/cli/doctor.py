@@ -11,10 +11,10 @@ from opdkit.cli.arguments import make_importable, read
 from opdkit.config.build import Origin, build_experiment
 from opdkit.config.compose import Source, compose
 from opdkit.config.overrides import check, parse
+from opdkit.console.doctor import ExaminationView
 from opdkit.doctor.report import verdict
 from opdkit.errors import UserError
 from opdkit.experiment import Experiment
-from opdkit.reporting.examination import ExaminationView
 
 HELP = """opdkit doctor [key=value ...] [measure=true]
 
@@ -34,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     measures, arguments = _measures(arguments)
     experiment, masking = _experiment(arguments)
-    from opdkit.training.examination import Examination
+    from opdkit.doctor.run import Examination
     from opdkit.training.session import close_session
 
     view = ExaminationView(Console(highlight=False))

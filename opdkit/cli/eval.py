@@ -13,9 +13,9 @@ from opdkit.cli.arguments import Request, read
 from opdkit.cli.run_folder import check_writable, new_folder
 from opdkit.config.build import Origin, build_evaluation
 from opdkit.config.near import refusal
+from opdkit.console.episodes import SHOWN
 from opdkit.errors import UserError
 from opdkit.experiment import Evaluation
-from opdkit.reporting.episodes import SHOWN
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ def _check_show(evaluation: Evaluation) -> None:
 
 
 def _execute(prepared: _Job) -> float:
-    from opdkit.reporting.closing import close_evaluation
-    from opdkit.reporting.episodes import show_response
-    from opdkit.reporting.terminal import terminal_reporter
+    from opdkit.console.episodes import show_response
+    from opdkit.console.summary import close_evaluation
+    from opdkit.console.terminal import terminal_reporter
     from opdkit.training.run import evaluate
 
     with terminal_reporter() as reporter:

@@ -20,7 +20,6 @@ COMMANDS = {
     "report": "runs compared on one page: `opdkit report runs/`",
     "ls": "what can be chosen: `opdkit ls`, `opdkit ls objective`",
     "check": "compose and bind every experiment and option, without loading a weight",
-    "bench": "speed and memory beside other projects, as ratios in one run",
 }
 HELP = """opdkit <command> [key=value ...]
 

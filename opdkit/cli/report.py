@@ -31,9 +31,9 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     from opdkit.config.catalogue import objectives
-    from opdkit.reporting.document import collect
-    from opdkit.reporting.text import line
-    from opdkit.reporting.writing import write
+    from opdkit.report.document import collect
+    from opdkit.report.text import line
+    from opdkit.report.writing import write
 
     def note(text: str) -> None:
         print(f"opdkit: {line(text)}", file=sys.stderr)
@@ -45,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     print(f"{len(document.runs)} runs, {len(document.configurations)} configurations: {page}")
     if given.wandb:
         from opdkit.loggers.wandb_report import publish
-        from opdkit.reporting.words import title
+        from opdkit.report.prose import title
 
         publish(page.parent, title(document), note)
     return 0

@@ -45,8 +45,8 @@ def _prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None) -> _
 
 
 def _execute(prepared: _Job) -> float:
-    from opdkit.reporting.closing import close_study
-    from opdkit.reporting.terminal import terminal_reporter
+    from opdkit.console.summary import close_study
+    from opdkit.console.terminal import terminal_reporter
     from opdkit.study.workshop import run as work_out
 
     with terminal_reporter() as reporter:

@@ -15,7 +15,7 @@ from opdkit.cli.arguments import read
 from opdkit.cli.run_folder import check_writable, new_folder
 from opdkit.config.build import Origin, build_experiment
 from opdkit.experiment import Experiment
-from opdkit.training.folder import RunFolder
+from opdkit.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def _asked(origin: Origin) -> tuple[str, ...]:
 
 
 def _execute(prepared: _Job) -> float:
-    from opdkit.reporting.closing import close_training
-    from opdkit.reporting.terminal import terminal_reporter
+    from opdkit.console.summary import close_training
+    from opdkit.console.terminal import terminal_reporter
     from opdkit.training.run import train
 
     with terminal_reporter() as reporter:

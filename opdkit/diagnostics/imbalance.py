@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from opdkit.data.table import Table
 from opdkit.diagnostics.observation import Finding, Floats, Observation, cell, mean
-from opdkit.types import Table
 
 _QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 _HALF_DECADES = tuple(10.0 ** (power / 2) for power in range(-6, 5))

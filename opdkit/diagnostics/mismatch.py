@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from opdkit.data.table import Table
 from opdkit.diagnostics.observation import Finding, Floats, Observation, cell, mean
 from opdkit.errors import UserError
-from opdkit.types import Table
 
 _COLUMNS = ("id", "text", "count", "gap_sum", "gap_mean", "gap_min", "student_log_prob", "teacher_log_prob")
 

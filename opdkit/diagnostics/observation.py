@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from opdkit.types import Rollout, Table
+from opdkit.data.rollout import Rollout
+from opdkit.data.table import Table
 
 Floats = NDArray[np.float64]
 Texts = Callable[[Sequence[int]], list[str]]

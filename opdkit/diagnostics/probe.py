@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from opdkit.data.table import Table
 from opdkit.diagnostics.observation import Finding, cell
 from opdkit.diagnostics.total_variance import Split, bias, jackknife, split
 from opdkit.errors import UserError
-from opdkit.types import Table
 
 
 @dataclass(frozen=True)

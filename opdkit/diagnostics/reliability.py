@@ -8,11 +8,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from opdkit.data.table import Table
 from opdkit.diagnostics.observation import Finding, Floats, Observation, cell, mean
 from opdkit.diagnostics.repetition import repeated
 from opdkit.errors import UserError
-from opdkit.tasks.extraction import first_answer_end
-from opdkit.types import Table
+from opdkit.grading.extraction import first_answer_end
 
 _FIRST_BUCKETS = 4
 _COLUMNS = ("start", "stop", "tokens", "gap_mean", "gap_std", "gap_p1", "gap_p5", "teacher_entropy", "student_entropy")

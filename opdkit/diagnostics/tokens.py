@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from opdkit.types import Rollout, Scores
+from opdkit.data.rollout import Rollout
+from opdkit.data.scores import Scores
 
 
 @torch.no_grad()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from opdkit.data.rollout import Rollout
 from opdkit.doctor.report import Grid, Note, Section, percent
 from opdkit.masking import Masking, Pieces, Vocabularies
-from opdkit.types import Rollout
 
 _SHOWN = 5
 _TOO_MUCH = 0.9

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from opdkit.data.rollout import Rollout
 from opdkit.doctor.report import Grid, Note, Section, percent
 from opdkit.functional.layout import align_left, rows
 from opdkit.heads.tiles import plan
 from opdkit.models import LanguageModel
-from opdkit.types import Rollout
 
 # Positions looked at, spread over the rollouts, and how many of them hold their logits at a time.
 _POSITIONS = 256

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from opdkit.data.problem import Message
 from opdkit.doctor.report import Note, Section
 from opdkit.doctor.sides import Pair, Side
 from opdkit.errors import UserError
 from opdkit.models.template import chat_text
-from opdkit.types import Message
 
 # No template writes this by itself.
 _ANSWER = "ANSWER-OF-A-TURN"

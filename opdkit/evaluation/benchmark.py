@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from opdkit.data.problem import Problem
 from opdkit.errors import UserError, told_after
 from opdkit.tasks import ProblemSource
-from opdkit.types import Problem
 
 
 @dataclass(frozen=True)

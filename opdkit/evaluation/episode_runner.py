@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from opdkit.data.episode import Transcript
+from opdkit.environments import Episode
 from opdkit.errors import RunError, UserError
 from opdkit.evaluation.episodes import EpisodeBenchmark
 from opdkit.evaluation.responses import ResponseFile, Row
@@ -19,8 +21,6 @@ from opdkit.evaluation.runner import sample_seed
 from opdkit.evaluation.statistics import stratified_interval
 from opdkit.files import write_whole
 from opdkit.seeding import derive_seed
-from opdkit.tasks.environments import Episode
-from opdkit.types import Transcript
 
 Play = Callable[[Sequence[tuple[Episode, int]]], Sequence[Transcript]]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
 
+from opdkit.environments import EnvironmentPool, EnvironmentSource, Episode
 from opdkit.errors import UserError
 from opdkit.evaluation.benchmark import describe
-from opdkit.tasks.environments import EnvironmentPool, EnvironmentSource, Episode
 
 Baseline = Literal["random", "gold"]
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from opdkit.data.episode import EpisodeEnd, Exchange, Transcript
+from opdkit.environments import Crash, EnvironmentPool, Episode, Observation, StepResult
 from opdkit.errors import UserError
 from opdkit.seeding import derive_seed
-from opdkit.tasks.environments import Crash, EnvironmentPool, Episode, Observation, StepResult
-from opdkit.types import EpisodeEnd, Exchange, Transcript
 
 
 @dataclass

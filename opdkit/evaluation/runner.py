@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from opdkit.data.problem import Problem
 from opdkit.errors import UserError
 from opdkit.evaluation.benchmark import Benchmark
 from opdkit.evaluation.responses import ResponseFile, Row
 from opdkit.evaluation.statistics import bootstrap_interval, majority_correct, pass_at_k, powers_of_two
 from opdkit.files import write_whole
+from opdkit.grading.normal_form import normal_form
 from opdkit.seeding import derive_seed
-from opdkit.tasks.normal_form import normal_form
-from opdkit.types import Problem
 
 
 @dataclass(frozen=True)

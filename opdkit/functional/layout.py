@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from opdkit.types import Prompts, Rollout
+from opdkit.data.rollout import Prompts, Rollout
 
 
 @dataclass(frozen=True)

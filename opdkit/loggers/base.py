@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from opdkit.types import Table
+    from opdkit.data.table import Table
 
 
 class MetricLogger(Protocol):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from opdkit.errors import RunError
 
 if TYPE_CHECKING:
-    from opdkit.types import Table
+    from opdkit.data.table import Table
 
 
 @dataclass(frozen=True)

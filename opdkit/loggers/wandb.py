@@ -16,7 +16,7 @@ from urllib.parse import urlparse
 from opdkit.errors import UserError
 
 if TYPE_CHECKING:
-    from opdkit.types import Table
+    from opdkit.data.table import Table
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 _MODES = ("auto", "online", "offline", "disabled")

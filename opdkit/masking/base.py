@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from opdkit.data.rollout import Rollout
 from opdkit.errors import UserError
-from opdkit.types import Rollout
 
 
 class TokenizerLike(Protocol):

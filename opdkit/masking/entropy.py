@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from opdkit.data.rollout import Rollout
 from opdkit.errors import UserError
 from opdkit.masking.base import Vocabularies
-from opdkit.types import Rollout
 
 
 @dataclass(frozen=True)

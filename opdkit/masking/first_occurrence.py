@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from opdkit.data.rollout import Rollout
 from opdkit.masking.base import Vocabularies, check_strings
-from opdkit.types import Rollout
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from opdkit.data.rollout import Rollout
 from opdkit.masking.base import TokenizerLike, Vocabularies, check_strings
 from opdkit.masking.pieces import Pieces
-from opdkit.types import Rollout
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from opdkit.data.problem import Message
 from opdkit.errors import UserError
 from opdkit.models.language_model import LanguageModel
-from opdkit.types import Message
 
 # Stands for an answer while the template is asked what it puts around one.
 _ANSWER = "answer"

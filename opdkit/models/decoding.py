@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from opdkit.data.rollout import Prompts
 from opdkit.models.cache import keep_rows, new_cache
 from opdkit.models.language_model import LanguageModel
-from opdkit.types import Prompts
 
 
 class Decoder:

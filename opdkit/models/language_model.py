@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from opdkit.data.problem import Message
 from opdkit.heads import Head
 from opdkit.models.template import chat_text
-from opdkit.types import Message
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from opdkit.data.rollout import Rollout
+from opdkit.data.scores import Scores
 from opdkit.functional.layout import align_left
 from opdkit.functional.supports import intersect_supports, join_supports
 from opdkit.heads import Head, Survey, logsumexp, sampled_log_prob, support_logits, survey
 from opdkit.models.language_model import LanguageModel
 from opdkit.stopwatch import METRICS
-from opdkit.types import Rollout, Scores
 
 
 @dataclass(frozen=True)

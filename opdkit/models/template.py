@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from opdkit.data.problem import Message
 from opdkit.errors import UserError
-from opdkit.types import Message
 
 
 def chat_text(tokenizer: Any, messages: Sequence[Message], name: str, *, awaits: bool = True) -> str:

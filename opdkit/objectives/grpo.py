@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from opdkit.data.loss import Needs, StepBatch, TokenBatch, TokenLoss
+from opdkit.data.scores import Scores
 from opdkit.errors import UserError
 from opdkit.functional.estimators import importance_ratio, ppo_surrogate, sampled_kl
 from opdkit.functional.masked import only
-from opdkit.types import Needs, Scores, StepBatch, TokenBatch, TokenLoss
 
 
 @dataclass(frozen=True)

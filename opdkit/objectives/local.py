@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from opdkit.data.loss import TokenBatch
+from opdkit.data.scores import Scores
 from opdkit.functional.divergences import Divergence, at_sample
 from opdkit.functional.estimators import importance_ratio
 from opdkit.functional.masked import only
 from opdkit.functional.tails import Tail, normalised, renormalised, with_rest
 from opdkit.heads import vocabulary_divergence
-from opdkit.types import Scores, TokenBatch
 
 
 def exact_sum(divergence: Divergence, tail: Tail, student: Scores, teacher: Scores, batch: TokenBatch) -> Tensor:

@@ -7,10 +7,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from opdkit.data.loss import StepBatch
 from opdkit.functional.divergences import Divergence, at_sample
 from opdkit.functional.estimators import future, remaining, whiten
 from opdkit.functional.masked import only
-from opdkit.types import StepBatch
 
 
 class Worth(Protocol):

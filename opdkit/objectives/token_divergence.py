@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from opdkit.data.loss import Needs, StepBatch, TokenBatch, TokenLoss
+from opdkit.data.scores import Scores
 from opdkit.functional.divergences import Divergence, ReverseKL
 from opdkit.functional.estimators import importance_ratio, sampled_kl
 from opdkit.functional.masked import only
@@ -16,7 +18,6 @@ from opdkit.objectives import refusals
 from opdkit.objectives.choices import Estimator, Support
 from opdkit.objectives.local import detached_head, exact_sum, over_vocabulary
 from opdkit.objectives.policy import advantages
-from opdkit.types import Needs, Scores, StepBatch, TokenBatch, TokenLoss
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from opdkit.console.terminal import Reporter
 from opdkit.diagnostics.hardware import environment
 from opdkit.errors import RunError, UserError
-from opdkit.reporting.terminal import Reporter
+from opdkit.runs.folder import RunFolder, write_whole
 from opdkit.study.outcome import Outcome
-from opdkit.training.folder import RunFolder, write_whole
 
 Piece = dict[str, Tensor]
 

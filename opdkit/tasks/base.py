@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from opdkit.types import Problem, Verdict
+from opdkit.data.grade import Verdict
+from opdkit.data.problem import Problem
 
 
 @runtime_checkable

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
+from opdkit.data.grade import Verdict
+from opdkit.data.problem import Problem
 from opdkit.errors import UserError
+from opdkit.grading.grade import ask, extract_or_refuse, grade_mathematics, shorten
+from opdkit.grading.normal_form import tidy
 from opdkit.seeding import derive_seed
-from opdkit.tasks.grading import ask, extract_or_refuse, grade_mathematics, shorten
-from opdkit.tasks.normal_form import tidy
 from opdkit.tasks.templates import check_template, render
-from opdkit.types import Problem, Verdict
 
 _DRAWS = 500
 _LARGEST = 10_000_000

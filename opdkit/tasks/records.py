@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from opdkit.data.grade import Verdict
+from opdkit.data.problem import Problem
 from opdkit.errors import UserError, told_after
+from opdkit.grading.grade import grade_mathematics
 from opdkit.tasks.files import SUFFIXES, Place, Row, read_file
-from opdkit.tasks.grading import grade_mathematics
 from opdkit.tasks.hub import read_hub
 from opdkit.tasks.templates import check_template, render, template_fields
-from opdkit.types import Problem, Verdict
 
 _COLUMNS = {"question": "question", "answer": "answer"}
 

@@ -6,8 +6,8 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 
+from opdkit.data.problem import Message
 from opdkit.errors import UserError
-from opdkit.types import Message
 
 _FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from opdkit.data.rollout import Rollout
+from opdkit.data.scores import Scores
 from opdkit.functional.layout import rows
 from opdkit.models import LanguageModel, ModelSpec, Request, Scorer, load
-from opdkit.types import Rollout, Scores
 
 
 @dataclass(frozen=True)

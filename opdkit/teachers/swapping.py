@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from opdkit.data.rollout import Rollout
+from opdkit.data.scores import Scores
 from opdkit.models import LanguageModel, Request
 from opdkit.teachers.local import LoadedTeacher
-from opdkit.types import Rollout, Scores
 
 
 class Shelf:

@@ -10,13 +10,14 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from opdkit.console.terminal import Reporter
+from opdkit.data.episode import Transcript
+from opdkit.data.problem import Problem
+from opdkit.environments import Episode
 from opdkit.evaluation import POLICIES, Answer, EpisodeBenchmark, play_policy, run_benchmark, run_episodes
+from opdkit.generation import EpisodeRollout, HFRollout
 from opdkit.models import LanguageModel
-from opdkit.reporting.terminal import Reporter
-from opdkit.rollout import EpisodeRollout, HFRollout
-from opdkit.tasks.environments import Episode
 from opdkit.training.play import Player, play
-from opdkit.types import Problem, Transcript
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from opdkit.data.grade import Verdict
+from opdkit.data.loss import Needs, StepBatch
+from opdkit.data.rollout import Rollout
+from opdkit.data.scores import Scores
 from opdkit.experiment import Experiment
 from opdkit.functional.layout import rows
 from opdkit.masking import Vocabularies
@@ -20,7 +24,6 @@ from opdkit.training.finite import require_finite
 from opdkit.training.requests import before_request, teacher_request
 from opdkit.training.update import ScoredBatch
 from opdkit.training.writing import Writer, Written
-from opdkit.types import Needs, Rollout, Scores, StepBatch, Verdict
 
 # Diagnostics of an objective without a support of its own look at this many of the teacher's best ids.
 _WATCHED_SUPPORT = 32

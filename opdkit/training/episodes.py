@@ -8,16 +8,19 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from opdkit.data.episode import Transcript
+from opdkit.data.grade import Verdict
+from opdkit.data.problem import Problem
+from opdkit.data.rollout import Rollout
+from opdkit.environments import EnvironmentPool, Episode
 from opdkit.errors import RunError
 from opdkit.experiment import Experiment
+from opdkit.generation import pack
 from opdkit.models import LanguageModel
-from opdkit.rollout import pack
 from opdkit.seeding import derive_seed
-from opdkit.tasks.environments import EnvironmentPool, Episode
 from opdkit.training.play import Played, Player, play
 from opdkit.training.problems import Walk
 from opdkit.training.writing import Written, mean, row_metrics, texts
-from opdkit.types import Problem, Rollout, Transcript, Verdict
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from opdkit.data.scores import Scores
 from opdkit.errors import RunError
-from opdkit.types import Scores
 
 
 def first_not_finite(scores: Scores, counted: Tensor) -> tuple[int, int] | None:

@@ -12,12 +12,12 @@ import torch
 from opdkit.diagnostics import TokenMeans, peak_rss_mib
 from opdkit.errors import Interrupted, RunError
 from opdkit.experiment import Experiment
+from opdkit.runs import checkpoint
+from opdkit.runs.folder import RunFolder
 from opdkit.seeding import derive_seed
 from opdkit.stopwatch import METRICS
-from opdkit.training import checkpoint
 from opdkit.training.collect import Collected
 from opdkit.training.finite import place_of
-from opdkit.training.folder import RunFolder
 from opdkit.training.session import Session, save_student
 from opdkit.training.signals import StopRequest
 from opdkit.training.steps import step_metrics

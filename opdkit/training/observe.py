@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
+from opdkit.data.table import Table
 from opdkit.diagnostics import Diagnostic, Finding, Observation
 from opdkit.masking import Pieces
 from opdkit.models import LanguageModel
 from opdkit.training.collect import Collected
-from opdkit.types import Table
 
 # Characters of a response that samples.jsonl keeps.
 _SAMPLE_LENGTH = 20_000

@@ -8,18 +8,18 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from opdkit.data.problem import Message, Problem
+from opdkit.environments import EnvironmentPool, EnvironmentSource
 from opdkit.errors import UserError, told_after
 from opdkit.experiment import Experiment
 from opdkit.models import ChatFrame, LanguageModel
 from opdkit.seeding import derive_seed
-from opdkit.tasks.environments import EnvironmentPool, EnvironmentSource
 from opdkit.teachers import LoadedTeacher, SwappedTeacher
 from opdkit.training.collect import Collector
 from opdkit.training.episodes import EpisodeWriter
 from opdkit.training.play import Player
 from opdkit.training.problems import ProblemStream, Walk
 from opdkit.training.writing import ProblemWriter, Writer
-from opdkit.types import Message, Problem
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from typing import Any, Protocol
 from accelerate import Accelerator
 from torch import Tensor
 
+from opdkit.data.episode import EpisodeEnd, Exchange, Transcript
+from opdkit.data.problem import Message
+from opdkit.environments import Crash, EnvironmentSource, Episode, Observation, StepResult
+from opdkit.generation import Chat, EpisodeRollout, Turn
 from opdkit.models import LanguageModel
-from opdkit.rollout import Chat, EpisodeRollout, Turn
 from opdkit.seeding import derive_seed
-from opdkit.tasks.environments import Crash, EnvironmentSource, Episode, Observation, StepResult
-from opdkit.types import EpisodeEnd, Exchange, Message, Transcript
 
 
 class Games(Protocol):

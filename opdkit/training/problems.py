@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from opdkit.data.problem import Problem
 from opdkit.errors import UserError
 from opdkit.seeding import derive_seed
-from opdkit.types import Problem
 
 
 class Walk:

@@ -8,20 +8,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from opdkit.console.terminal import Reporter
+from opdkit.data.table import Table
 from opdkit.experiment import Experiment
 from opdkit.loggers import MetricLogger
 from opdkit.models import LanguageModel
-from opdkit.reporting.terminal import Reporter
+from opdkit.runs.folder import RunFolder
 from opdkit.stopwatch import METRICS
 from opdkit.training.answers import ask
 from opdkit.training.collect import Collected
-from opdkit.training.folder import RunFolder
 from opdkit.training.observe import Observer
 from opdkit.training.parts import Part
 from opdkit.training.probe import Probe
 from opdkit.training.session import Session
 from opdkit.training.steps import Overhead, told_by
-from opdkit.types import Table
 
 
 @dataclass(frozen=True)

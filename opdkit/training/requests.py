@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from opdkit.data.loss import Needs
+from opdkit.data.scores import Scores
 from opdkit.models import Request
-from opdkit.types import Needs, Scores
 
 _FROM_STUDENT = ("student", "union", "intersection")
 _FROM_TEACHER = ("teacher", "union", "intersection")

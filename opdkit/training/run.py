@@ -12,19 +12,19 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from opdkit.console.terminal import Reporter
 from opdkit.diagnostics import environment
+from opdkit.doctor.run import warnings_at_start
 from opdkit.errors import UserError
 from opdkit.experiment import Evaluation, Experiment
 from opdkit.files import write_whole
+from opdkit.generation import HFRollout
 from opdkit.loggers import open_loggers
 from opdkit.models import load
-from opdkit.reporting.terminal import Reporter
-from opdkit.rollout import HFRollout
-from opdkit.training import checkpoint
+from opdkit.runs import checkpoint
+from opdkit.runs.card import model_card
+from opdkit.runs.folder import RunFolder
 from opdkit.training.answers import ask
-from opdkit.training.card import model_card
-from opdkit.training.examination import warnings_at_start
-from opdkit.training.folder import RunFolder
 from opdkit.training.loop import Loop, Progress
 from opdkit.training.records import Records
 from opdkit.training.session import Session, close_session, open_session, save_student

@@ -16,9 +16,9 @@ from opdkit.diagnostics import named_subset
 from opdkit.errors import UserError
 from opdkit.experiment import Experiment
 from opdkit.models import LanguageModel, Scorer, load, require_same
+from opdkit.runs.checkpoint import Found, restore_optimizer
 from opdkit.seeding import derive_seed
 from opdkit.teachers import LoadedTeacher, SwappedTeacher, hold_teachers
-from opdkit.training.checkpoint import Found, restore_optimizer
 from opdkit.training.collect import Collected
 from opdkit.training.parts import Loaded, Part, open_part, read_data
 from opdkit.training.update import Updater

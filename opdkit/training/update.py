@@ -12,13 +12,15 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from opdkit.data.loss import Aggregation, Objective, TokenBatch, TokenLoss
+from opdkit.data.rollout import Rollout
+from opdkit.data.scores import Scores
 from opdkit.diagnostics import GradientVariance, TokenMeans, token_metrics
 from opdkit.functional.layout import rows
 from opdkit.stopwatch import METRICS
 from opdkit.training.finite import first_not_finite
 from opdkit.training.optimizer import AdamW
 from opdkit.training.requests import student_request
-from opdkit.types import Aggregation, Objective, Rollout, Scores, TokenBatch, TokenLoss
 
 
 @dataclass(frozen=True)

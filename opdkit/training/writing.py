@@ -11,11 +11,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from opdkit.data.grade import Verdict
+from opdkit.data.rollout import Rollout
 from opdkit.experiment import Experiment
 from opdkit.models import LanguageModel
 from opdkit.seeding import derive_seed
 from opdkit.training.problems import ProblemStream, Walk
-from opdkit.types import Rollout, Verdict
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import yaml
 
 from opdkit.config.build import Origin, build_experiment
 from opdkit.config.compose import Source, compose
-from opdkit.training.folder import RunFolder
+from opdkit.runs.folder import RunFolder
 from tests.cli.conftest import Opdkit
 from tests.cli.test_bad_input import check_line, listing
 

@@ -29,7 +29,6 @@ TYPED: list[tuple[str, list[str]]] = [
     ("check everything", ["unrecognized arguments: everything"]),
     ("bench --only heads", ["--only heads: no such case; allowed: .*head_64", r"did you mean head_64\?"]),
     ("bench --repeats 0", ["--repeats 0: it must be at least 1"]),
-    ("bench --quik", ["unrecognized arguments: --quik; usage: opdkit bench"]),
     # groups and options
     ("train objectve=topk", ["no key named objectve", r"did you mean objective\?"]),
     ("train objective=topkk", ["objective=topkk: no such option", "thinking_machines, topk,", r"did you mean topk\?"]),

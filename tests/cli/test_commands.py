@@ -125,7 +125,7 @@ OWN = """
 from dataclasses import dataclass
 
 from opdkit.errors import UserError
-from opdkit.types import Needs
+from opdkit.data.loss import Needs
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def test_warnings_are_no_failure_and_say_what_to_set(opdkit: Opdkit, models: Pat
 
 
 def test_other_ids_stop_before_weights_are_read(opdkit: Opdkit, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opdkit.training.examination.open_session", pytest.fail)
+    monkeypatch.setattr("opdkit.doctor.run.open_session", pytest.fail)
     told = opdkit("doctor", *overrides(models, "stranger"))
     assert told.status == 1
     assert "1 ids mean different tokens; 259 mean the same" in told.out

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from opdkit.data.rollout import Prompts, Rollout
 from opdkit.diagnostics import Observation
-from opdkit.types import Prompts, Rollout
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 

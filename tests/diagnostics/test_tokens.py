@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from opdkit.data.rollout import Prompts, Rollout
+from opdkit.data.scores import Scores
 from opdkit.diagnostics import TokenMeans, token_metrics
-from opdkit.types import Prompts, Rollout, Scores
 
 
 def scores(logits: torch.Tensor, ids: torch.Tensor, tokens: torch.Tensor, k: int) -> Scores:

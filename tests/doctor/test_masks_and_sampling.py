@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from opdkit.data.rollout import Prompts, Rollout
 from opdkit.doctor.masks import masks
 from opdkit.doctor.sampling import Setting, means, sampling
+from opdkit.generation import HFRollout
 from opdkit.masking import FirstOccurrence, NoMask, Vocabularies
-from opdkit.rollout import HFRollout
 from opdkit.samplers import Ancestral, TopP
-from opdkit.types import Prompts, Rollout
 from tests.doctor.tokenizers import WHOLE_WORD, bpe, told
 from tests.tiny import rendered, tiny_model, tiny_problems
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from opdkit.data.problem import Message
 from opdkit.doctor.templates import first_difference, templates
-from opdkit.types import Message
 from tests.doctor.tokenizers import TEMPLATE, WHOLE_WORD, bpe, pair, told
 
 PROMPT = [Message("user", "What is 1 + 1?")]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from opdkit.data.grade import Verdict
+from opdkit.data.problem import Message, Problem
 from opdkit.evaluation import Answer
-from opdkit.types import Message, Problem, Verdict
 
 
 @dataclass(frozen=True)

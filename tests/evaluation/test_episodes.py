@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from opdkit.data.episode import EpisodeEnd, Exchange, Transcript
+from opdkit.environments import Episode
 from opdkit.errors import RunError, UserError
 from opdkit.evaluation import EpisodeBenchmark, run_episodes
 from opdkit.evaluation.statistics import bootstrap_interval, stratified_interval
-from opdkit.tasks.environments import Episode
-from opdkit.types import EpisodeEnd, Exchange, Transcript
-from tests.tasks.environments.fake import FakeGame
+from tests.environments.fake import FakeGame
 
 
 class TwoGames(FakeGame):

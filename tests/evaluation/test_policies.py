@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from opdkit.environments import EnvironmentPool, Episode, Observation
 from opdkit.errors import UserError
 from opdkit.evaluation.policies import GoldPolicy, RandomPolicy, play_policy
-from opdkit.tasks.environments import EnvironmentPool, Episode, Observation
-from tests.tasks.environments.fake import FakeEnvironment, FakeGame
+from tests.environments.fake import FakeEnvironment, FakeGame
 
 
 @pytest.fixture(scope="module")

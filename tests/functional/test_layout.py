@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opdkit.data.problem import Problem
+from opdkit.data.rollout import Prompts, Rollout
 from opdkit.functional.layout import align_left, rows
-from opdkit.types import Problem, Prompts, Rollout
 
 PAD = 99
 

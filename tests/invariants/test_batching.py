@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from opdkit.data.loss import Aggregation, Objective, TokenBatch
+from opdkit.data.scores import Scores
 from opdkit.functional.surrogates import Score
 from opdkit.heads import Head, sampled_log_prob, support_logits, survey
 from opdkit.objectives import SequenceMean, SequenceSum, TokenMean
-from opdkit.types import Aggregation, Objective, Scores, TokenBatch
 from tests.objectives.presets import sampled_token, top_k
 
 B, T, D, V, K = 4, 5, 3, 17, 6

@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from opdkit.data.loss import TokenBatch
+from opdkit.data.scores import Scores
 from opdkit.functional.surrogates import Clipped, Score
 from opdkit.objectives import TokenDivergence, TokenMean
-from opdkit.types import Scores, TokenBatch
 from tests.objectives.presets import sampled_token, top_k
 
 V, T = 3, 2

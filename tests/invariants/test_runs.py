@@ -153,6 +153,6 @@ def test_a_loss_that_stays_infinite_ends_the_run_and_moves_nothing(
 
 
 def _blown_up(loss):
-    from opdkit.types import TokenLoss
+    from opdkit.data.loss import TokenLoss
 
     return TokenLoss(loss.value * float("inf"), loss.metrics)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from opdkit.data.table import Table
 from opdkit.errors import RunError
 from opdkit.loggers import Jsonl, open_loggers
-from opdkit.types import Table
 
 
 def read(file: Path) -> list[dict[str, Any]]:

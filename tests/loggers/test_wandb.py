@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from opdkit.data.table import Table
 from opdkit.errors import UserError
 from opdkit.loggers import WandB, open_loggers
 from opdkit.loggers.wandb import WandBLogger, resolve_mode
-from opdkit.types import Table
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from opdkit.data.rollout import Prompts, Rollout
 from opdkit.errors import UserError
 from opdkit.masking import EntropySelected, FirstOccurrence, NoMask, SpecialSpans, Vocabularies
-from opdkit.types import Prompts, Rollout
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from opdkit.data.rollout import Prompts, Rollout
 from opdkit.masking import SpecialSpans, Vocabularies
-from opdkit.types import Prompts, Rollout
 from tests.tiny import tiny_tokenizer
 
 VOCABULARY = [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from opdkit.data.problem import Message
 from opdkit.errors import UserError
 from opdkit.models import ChatFrame, LanguageModel, ModelSpec, load
-from opdkit.types import Message
 from tests.tiny import tiny_model
 
 OPENING = (Message("system", "Play."), Message("user", "You are in a room."))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from opdkit.generation.prompts import pad_prompts
 from opdkit.models import Decoder
 from opdkit.models import cache as cache_module
-from opdkit.rollout.prompts import pad_prompts
 from tests.tiny import rendered, tiny_model, tiny_problems
 
 

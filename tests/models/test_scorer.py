@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from opdkit.data.rollout import Prompts, Rollout
+from opdkit.generation import HFRollout
 from opdkit.models import Request, Scorer
-from opdkit.rollout import HFRollout
-from opdkit.types import Prompts, Rollout
 from tests.tiny import rendered, tiny_model, tiny_problems
 
 TEMPERATURE = 0.8

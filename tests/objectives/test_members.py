@@ -12,7 +12,7 @@ from opdkit.cli.check import placeholders
 from opdkit.config import location
 from opdkit.config.build import Origin, build_experiment
 from opdkit.config.compose import Source, compose
-from opdkit.types import Objective
+from opdkit.data.loss import Objective
 from tests.objectives.members import LOCAL, POLICY, local_loss
 from tests.objectives.worlds import K, World, ask, make_world
 

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
+from opdkit.data.loss import Needs, TokenBatch
+from opdkit.data.scores import Scores
 from opdkit.errors import UserError
 from opdkit.functional.surrogates import Clipped, Score
-from opdkit.types import Needs, Scores, TokenBatch
 from tests.objectives.presets import sampled_token
 
 MASK = torch.tensor([[True, True, False, True], [True, False, False, False]])

@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
+from opdkit.data.loss import Needs, TokenBatch
+from opdkit.data.scores import Scores
 from opdkit.errors import UserError
 from opdkit.functional.supports import join_supports
 from opdkit.heads import Head, support_logits, survey
-from opdkit.types import Needs, Scores, TokenBatch
 from tests.objectives.presets import top_k
 from tests.reference import full_logits, full_reverse_kl
 

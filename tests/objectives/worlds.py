@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from opdkit.data.loss import Objective, StepBatch, TokenBatch, TokenLoss
+from opdkit.data.scores import Scores
 from opdkit.heads import Head
 from opdkit.models.scorer import Request, score_hidden
 from opdkit.training.requests import before_request, student_request, teacher_request
-from opdkit.types import Objective, Scores, StepBatch, TokenBatch, TokenLoss
 
 B, T, V, K = 3, 4, 7, 3
 

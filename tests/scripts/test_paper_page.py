@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from opdkit.config.compose import Source, compose, resolve
-from opdkit.reporting.configurations import flatten
-from opdkit.reporting.runs import Curve, Evaluation, Run
+from opdkit.report.configurations import flatten
+from opdkit.report.runs import Curve, Evaluation, Run
 
 ROOT = Path(__file__).parents[2]
 COUNTER = count()
@@ -27,12 +27,14 @@ COUNTER = count()
 def scripts() -> Iterator[Mapping[str, ModuleType]]:
     """The scripts import each other as files of one folder."""
     pytest.importorskip("matplotlib")
-    sys.path.insert(0, str(ROOT / "scripts"))
+    folders = [str(ROOT / "scripts" / name) for name in ("assets", "results")]
+    sys.path[:0] = folders
     names = ("paper_ablations", "paper_numbers", "paper_figures", "paper_page", "plant_mismatch")
     try:
         yield {name: importlib.import_module(name) for name in names}
     finally:
-        sys.path.remove(str(ROOT / "scripts"))
+        for folder in folders:
+            sys.path.remove(folder)
         for name in names:
             sys.modules.pop(name, None)
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from opdkit.grading.extraction import extract_answer
 from opdkit.models import LanguageModel
-from opdkit.tasks.extraction import extract_answer
 from tests.tiny import tiny_model
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("teacher_script", ROOT / "scripts/train_smollm2_teacher.py")
+    spec = importlib.util.spec_from_file_location("teacher_script", ROOT / "scripts/assets/train_smollm2_teacher.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

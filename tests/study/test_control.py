@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+from opdkit.console.terminal import terminal_reporter
 from opdkit.errors import UserError
 from opdkit.functional.estimators import reward_to_go
-from opdkit.reporting.terminal import terminal_reporter
 from opdkit.study.control import ControlStudy
 from opdkit.study.control.findings import Results, claims, tables
 from opdkit.study.control.policy import Policies, initial, normal_noise, walk

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from opdkit.console.terminal import terminal_reporter
 from opdkit.errors import RunError, UserError
-from opdkit.reporting.terminal import terminal_reporter
 from opdkit.study.outcome import Claim, Outcome, Table
 from opdkit.study.workshop import Order, Workshop, check_folder, run
 

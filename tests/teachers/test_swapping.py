@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from opdkit.data.rollout import Rollout
+from opdkit.generation import HFRollout
 from opdkit.models import Request
-from opdkit.rollout import HFRollout
 from opdkit.teachers import LocalTeacher, hold_teachers
-from opdkit.types import Rollout
 from tests.tiny import rendered, tiny_model, tiny_problems
 
 

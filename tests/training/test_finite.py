@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from opdkit.data.scores import Scores
 from opdkit.errors import RunError
 from opdkit.training.finite import first_not_finite, require_finite
-from opdkit.types import Scores
 
 COUNTED = torch.tensor([[True, True, False], [True, True, True]])
 

@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from opdkit.data.grade import Verdict
+from opdkit.data.problem import Message, Problem
+from opdkit.data.rollout import Prompts, Rollout
+from opdkit.data.scores import Scores
+from opdkit.data.table import Table
 from opdkit.diagnostics import Finding, Observation
 from opdkit.training.observe import Observer
-from opdkit.types import Message, Problem, Prompts, Rollout, Scores, Table, Verdict
 from tests.tiny import tiny_model
 
 TEXT = "é = 4"  # six bytes, six tokens

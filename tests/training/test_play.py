@@ -8,7 +8,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from opdkit.rollout import EpisodeRollout
+from opdkit.generation import EpisodeRollout
 from opdkit.training.play import Played, Player, play
 from tests.games import GamesHere, LetterSource
 from tests.tiny import tiny_model

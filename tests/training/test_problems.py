@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from opdkit.data.problem import Problem
 from opdkit.errors import UserError
 from opdkit.training.problems import ProblemStream
-from opdkit.types import Problem
 
 PROBLEMS = [Problem(str(i), (), "") for i in range(10)]
 

@@ -1,0 +1,67 @@
+"""Models with random weights, and a batch for them: alike in every process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.shapes import UpdateShape
+
+PAD, END = 0, 1
+
+
+@dataclass(frozen=True)
+class GivenBatch:
+    """prompt i64[B, P] and response i64[B, T], no padding."""
+
+    prompt: Tensor
+    response: Tensor
+
+
+def device() -> str:
+    """Where everything is measured."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def student_and_teacher(shape: UpdateShape, use_cache: bool = False) -> tuple[Any, Any]:
+    """Two models of one shape and different seeds, float32, heads tied to the embeddings.
+
+    use_cache: what their configurations say of the key-value cache, for trainers that generate by them.
+    """
+    from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
+
+    config_class, model_class = {
+        "qwen2": (Qwen2Config, Qwen2ForCausalLM),
+        "llama": (LlamaConfig, LlamaForCausalLM),
+    }[shape.architecture]
+    config: Any = config_class(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.width,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.key_value_heads,
+        max_position_embeddings=max(512, shape.prompt + shape.response),
+        tie_word_embeddings=True,
+        bos_token_id=END,
+        eos_token_id=END,
+        pad_token_id=PAD,
+        use_cache=use_cache,
+    )
+    models: list[Any] = []
+    for seed in (3, 4):
+        torch.manual_seed(seed)
+        with torch.device(device()):
+            models.append(model_class(config))
+    return models[0].train(), models[1].eval().requires_grad_(False)
+
+
+def batch_of(shape: UpdateShape) -> GivenBatch:
+    """Ids drawn evenly from the vocabulary, the two special ones left out."""
+    source = torch.Generator().manual_seed(29)
+    size = (shape.batch, shape.prompt + shape.response)
+    ids = torch.randint(2, shape.vocabulary, size, generator=source).to(device())
+    return GivenBatch(ids[:, : shape.prompt], ids[:, shape.prompt :])

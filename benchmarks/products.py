@@ -1,0 +1,61 @@
+"""How fast this machine multiplies matrices: one large product, and those of an update with nothing between them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from benchmarks.meter import Effort, Meter, run_steps
+from benchmarks.models import device
+from benchmarks.roofline import linear_layers
+from benchmarks.shapes import ProductShape, UpdateShape
+
+# The fastest of many products is the rate that the machine can reach, so each step is one of several.
+_PRODUCTS = 10
+# Ids of the teacher's lm_head that are multiplied at once, as a streamed head does it.
+_TILE = 2048
+
+
+def large_product(shape: ProductShape, effort: Effort) -> Meter:
+    """Products of two square matrices, each timed by itself, ten for each step that was asked for."""
+    left, right, out = (torch.randn(shape.size, shape.size, device=device()) for _ in range(3))
+    meter = Meter(list, Effort(_PRODUCTS * effort.timed, effort.patience_s))
+
+    def step() -> None:
+        torch.mm(left, right, out=out)
+
+    run_steps(meter, step)
+    return meter
+
+
+def update_products(shape: UpdateShape, effort: Effort) -> Meter:
+    """The products of every linear layer (the teacher's forward, the student's forward and backward) and of the
+    teacher's lm_head, into buffers that are at hand."""
+    tokens, scored = shape.batch * (shape.prompt + shape.response), shape.batch * shape.response
+    layers = linear_layers(shape) * shape.layers
+    weights = [torch.randn(outputs, inputs, device=device()) for outputs, inputs in layers]
+    head = torch.randn(shape.vocabulary, shape.width, device=device())
+    widest = max(max(layer) for layer in layers)
+    given, answer = (torch.randn(tokens, widest, device=device()).flatten() for _ in range(2))
+    gradient = torch.empty(max(weight.numel() for weight in weights), device=device())
+
+    def step() -> None:
+        for weight in weights:
+            outputs, inputs = weight.shape
+            into, out = _matrix(given, tokens, inputs), _matrix(answer, tokens, outputs)
+            for _ in range(2):  # both models' forward
+                torch.mm(into, weight.t(), out=out)
+            back, spread = _matrix(given, tokens, outputs), _matrix(answer, tokens, inputs)
+            torch.mm(back, weight, out=spread)
+            torch.mm(back.t(), spread, out=_matrix(gradient, outputs, inputs))
+        for tile in head.split(_TILE):
+            torch.mm(_matrix(given, scored, shape.width), tile.t())
+
+    meter = Meter(list, effort)
+    run_steps(meter, step)
+    return meter
+
+
+def _matrix(buffer: Tensor, rows: int, columns: int) -> Tensor:
+    """The first rows x columns numbers of a flat buffer."""
+    return buffer[: rows * columns].view(rows, columns)

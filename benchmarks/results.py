@@ -1,0 +1,64 @@
+"""What was measured so far, and the files that hold it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cases import Case
+from benchmarks.page import machine, page
+from benchmarks.runner import Plan
+from benchmarks.shapes import to_json
+from benchmarks.views import section, summary
+
+NAME = "performance"
+
+
+@dataclass
+class Results:
+    """Of one command: the load average when it began, and each case with its numbers and raw answers."""
+
+    command: str
+    plan: Plan
+    load_before: float | None = field(default_factory=lambda: load())
+    cases: dict[str, Any] = field(default_factory=dict[str, Any])
+    summaries: list[tuple[Case, dict[str, Any]]] = field(default_factory=list[tuple[Case, dict[str, Any]]])
+
+    def add(self, case: Case, found: Mapping[str, Any]) -> list[str]:
+        """Take the answers of a case. Returns its section in markdown."""
+        numbers = summary(case, found)
+        self.summaries.append((case, numbers))
+        entries = {entry.name: {"shape": to_json(entry.shape), **found[entry.name]} for entry in case.entries}
+        self.cases[case.name] = {"title": case.title, **numbers, "entries": entries}
+        return section(case, numbers)
+
+    def write(self, folder: Path) -> None:
+        """performance.json, performance.md and, where matplotlib is installed, performance.png."""
+        folder.mkdir(parents=True, exist_ok=True)
+        about = machine(self.plan, self.load_before, load())
+        whole = {"command": self.command, "machine": about, "cases": self.cases}
+        _replace(folder / f"{NAME}.json", json.dumps(whole, indent=1) + "\n")
+        plot = None
+        if find_spec("matplotlib") is not None:
+            from benchmarks.plot import draw
+
+            plot = f"{NAME}.png"
+            draw(self.summaries).savefig(folder / plot)
+        sections = [section(case, numbers) for case, numbers in self.summaries]
+        _replace(folder / f"{NAME}.md", page(self.command, about, sections, plot))
+
+
+def load() -> float | None:
+    """The machine's load average over the last minute, None where it has none."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def _replace(path: Path, text: str) -> None:
+    beside = path.with_suffix(".partial")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

@@ -1,0 +1,134 @@
+"""Our update phase and our whole step, as `opdkit train` takes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+
+from benchmarks import objectives
+from benchmarks.meter import Effort, Meter, run_steps
+from benchmarks.models import END, PAD, batch_of, student_and_teacher
+from benchmarks.shapes import UpdateShape
+from opdkit.data.loss import Objective
+from opdkit.data.problem import Problem
+from opdkit.data.rollout import Prompts, Rollout
+from opdkit.data.scores import Scores
+from opdkit.diagnostics import TokenMeans
+from opdkit.generation import HFRollout
+from opdkit.models import LanguageModel, Scorer
+from opdkit.objectives import TokenMean
+from opdkit.samplers import Ancestral
+from opdkit.teachers import LoadedTeacher
+from opdkit.training.optimizer import AdamW
+from opdkit.training.requests import before_request, teacher_request
+from opdkit.training.update import ScoredBatch, Updater
+
+
+class _Tokenizer:
+    """As much of a tokenizer as an update or a rollout asks for."""
+
+    pad_token_id = PAD
+    eos_token_id = END
+
+
+@dataclass(frozen=True)
+class _Session:
+    """Both models and what updates the student."""
+
+    student: LanguageModel
+    teacher: LoadedTeacher
+    updater: Updater
+
+    def update(self, rollout: Rollout) -> float:
+        """The update phase on a rollout: both models' scores, student forward, backward, clipping, AdamW."""
+        updater, mask = self.updater, rollout.mask
+        request = teacher_request(updater.objective.needs, self._before(rollout), 0)
+        scores = self.teacher.score(rollout, mask, request, 1.0, updater.micro_batch)
+        self.student.module.train()
+        batch = ScoredBatch(rollout, mask, scores, None, None, None, 0)
+        return updater.step([batch], updater.spec.lr, TokenMeans())["loss"]
+
+    @torch.no_grad()
+    def _before(self, rollout: Rollout) -> Scores | None:
+        request = before_request(self.updater.objective.needs, old=False)
+        return None if request is None else Scorer(self.student)(rollout, rollout.mask, request, 1.0)
+
+
+def topk_update(shape: UpdateShape, effort: Effort) -> Meter:
+    """The teacher's top K, streamed."""
+    return _updates(shape, effort, objectives.topk(shape.k))
+
+
+def student_bucket_update(shape: UpdateShape, effort: Effort) -> Meter:
+    """The student's top K, found in a pass of its own, and a category for the rest."""
+    return _updates(shape, effort, objectives.student_bucket(shape.k))
+
+
+def sampled_update(shape: UpdateShape, effort: Effort) -> Meter:
+    """The sampled token."""
+    return _updates(shape, effort, objectives.sampled(shape.k))
+
+
+def full_update(shape: UpdateShape, effort: Effort) -> Meter:
+    """The whole vocabulary."""
+    return _updates(shape, effort, objectives.full(shape.k))
+
+
+def topk_step(shape: UpdateShape, effort: Effort) -> Meter:
+    """Whole steps: the student writes a response to each prompt and is updated on it."""
+    session = _session(shape, objectives.topk(shape.k))
+    prompts = [(Problem("", (), ""), row) for row in batch_of(shape).prompt.tolist()]
+    writer = HFRollout(max_new_tokens=shape.response, max_prompt_tokens=shape.prompt, batch_size=shape.batch)
+    seeds = list(range(shape.batch))
+
+    def step() -> float:
+        session.student.module.eval()
+        return session.update(writer.generate(session.student, prompts, Ancestral(), 1.0, seeds))
+
+    meter = Meter(session.student.module.parameters, effort)
+    run_steps(meter, step)
+    return meter
+
+
+def _updates(shape: UpdateShape, effort: Effort, objective: Objective) -> Meter:
+    """Updates on one given batch."""
+    session, rollout = _session(shape, objective), _rollout(shape)
+    meter = Meter(session.student.module.parameters, effort)
+    run_steps(meter, lambda: session.update(rollout))
+    return meter
+
+
+def _session(shape: UpdateShape, objective: Objective) -> _Session:
+    student_module, teacher_module = student_and_teacher(shape)
+    tokenizer = _Tokenizer()
+    student = LanguageModel(student_module, tokenizer, "student", shape.vocabulary)
+    teacher = LoadedTeacher(LanguageModel(teacher_module, tokenizer, "teacher", shape.vocabulary))
+    accelerator, spec = Accelerator(cpu=not torch.cuda.is_available()), AdamW(lr=1e-5)
+    scorer, optimizer = accelerator.prepare(Scorer(student), spec.build(student_module.parameters()))
+    updater = Updater(
+        accelerator=accelerator,
+        scorer=scorer,
+        optimizer=optimizer,
+        spec=spec,
+        objective=objective,
+        aggregation=TokenMean(),
+        temperature=1.0,
+        micro_batch=shape.batch,
+        watched=(),
+    )
+    return _Session(student, teacher, updater)
+
+
+def _rollout(shape: UpdateShape) -> Rollout:
+    batch = batch_of(shape)
+    nothing = torch.zeros(batch.response.shape, device=batch.response.device)
+    return Rollout(
+        prompts=Prompts(batch.prompt, torch.ones_like(batch.prompt, dtype=torch.bool), ()),
+        tokens=batch.response,
+        mask=torch.ones_like(batch.response, dtype=torch.bool),
+        behaviour_log_prob=nothing,
+        entropy=nothing,
+        stop_reason=("length",) * shape.batch,
+    )

@@ -1,0 +1,100 @@
+"""Episodes on the terminal: the table of an evaluation, and one transcript to read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from opdkit.console.terminal import Reporter
+
+SHOWN = ("first", "right", "wrong")
+"""Responses that can be asked for without naming them."""
+
+_COLUMNS = ("", "success", "95 % interval", "score", "95 % interval", "steps", "invalid", "episodes", "crashed")
+_LABELS = {"random": "random action", "gold": "gold path"}
+
+
+def episode_tables(reporter: Reporter, summary: Mapping[str, Any]) -> None:
+    """The model beside the baselines; then game by game, where there are several."""
+    players: dict[str, Mapping[str, Any]] = {"model": summary}
+    baselines: Mapping[str, Any] = summary.get("baselines") or {}
+    players |= {_LABELS.get(name, name): found for name, found in baselines.items()}
+    rows = [[*_cells(label, found), str(found["n_crashed"])] for label, found in players.items()]
+    reporter.table(str(summary["benchmark"]), _COLUMNS, rows)
+    if summary["games"]:
+        by_game = [
+            _cells(f"{game}, {label}", found["games"][game])
+            for game in summary["games"]
+            for label, found in players.items()
+        ]
+        reporter.table("game by game", _COLUMNS[:-1], by_game)
+
+
+def show_response(reporter: Reporter, path: Path, wanted: str) -> None:
+    """Print one row of a file of responses: the first, the first right or wrong one, or that of a name.
+
+    What a model or a game wrote is shown with its control characters as escapes.
+    """
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        if _is_wanted(row, wanted):
+            for text in _told(row):
+                reporter.note(text)
+            return
+    reporter.note(f"show={wanted}: no response is {wanted}")
+
+
+def _is_wanted(row: Mapping[str, Any], wanted: str) -> bool:
+    right = row.get("success", row.get("correct"))
+    if wanted in SHOWN:
+        return wanted == "first" or right is (wanted == "right")
+    return wanted == row.get("episode", row.get("problem"))
+
+
+def _told(row: Mapping[str, Any]) -> list[str]:
+    if "exchanges" not in row:
+        ending = "right" if row["correct"] else "wrong"
+        head = f"{row['problem']}: {ending}, read as {row['extracted']}, the answer is {row['reference']}"
+        return ["", head, *_indented(row["text"])]
+    outcome = {True: "won", False: "not won", None: "crashed"}[row["success"]]
+    lines = ["", f"{row['episode']}: {outcome} after {row['steps']} actions, score {row['score']}, {row['ending']}"]
+    if row["detail"]:
+        lines.append(row["detail"])
+    for number, exchange in enumerate(row["exchanges"], start=1):
+        lines += _indented(exchange["observation"])
+        mark = "" if exchange["valid"] else "   (not understood)"
+        lines += _said(exchange["response"], exchange["action"])
+        lines.append(f"{number}> {exchange['action']}{mark}")
+    return [*lines, *_indented(row["last_observation"])]
+
+
+def _said(response: str, action: str) -> list[str]:
+    """The words around an action, where there were any."""
+    return [] if response.strip() == action else [f"  | {line}" for line in response.splitlines()]
+
+
+def _indented(text: str) -> list[str]:
+    return [f"    {line}" for line in text.splitlines()]
+
+
+def _cells(label: str, found: Mapping[str, Any]) -> list[str]:
+    return [
+        label,
+        _percent(found["success"]),
+        _range(found["ci95"]),
+        _percent(found["score"]),
+        _range(found["score_ci95"]),
+        "" if found["steps_mean"] is None else f"{found['steps_mean']:.1f}",
+        _percent(found["invalid_rate"]),
+        str(found["n_played"]),
+    ]
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f} %"
+
+
+def _range(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"

@@ -1,0 +1,110 @@
+"""What an objective asks for, is given and returns, and how token losses become one number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from opdkit.data.scores import Scores
+
+SupportSource = Literal["teacher", "student", "union", "intersection"]
+
+
+@dataclass(frozen=True)
+class StepBatch:
+    """What the advantage of a whole step may be made of, before its first update.
+
+    mask bool[B, T], the tokens that count; old_log_prob and teacher_log_prob f32[B, T] of the sampled tokens, or None
+    where they were not needed; reward f32[B]; group i64[B], equal for rollouts of one prompt.
+    """
+
+    mask: Tensor
+    old_log_prob: Tensor | None = None
+    teacher_log_prob: Tensor | None = None
+    reward: Tensor | None = None
+    group: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """What an objective may use beside the two models' scores.
+
+    mask bool[B, T], the tokens that count; old_log_prob f32[B, T] or None, the student's log-prob of
+    each sampled token before the first update on this rollout batch, None in that first update, where
+    the student's own detached log-probs are the old ones; reward f32[B] or None; tokens i64[B, T], the sampled ids;
+    entropy f32[B, T], of the student that wrote them, nats; advantage f32[B, T], the step's, where the objective
+    needs one.
+    """
+
+    mask: Tensor
+    old_log_prob: Tensor | None = None
+    reward: Tensor | None = None
+    tokens: Tensor | None = None
+    entropy: Tensor | None = None
+    advantage: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an objective asks of the two models. Nothing that is not asked for is computed.
+
+    sampled: log-prob of the sampled token (streams the vocabulary of both models).
+    support: where the K ids come from, or None; `k` how many each source gives;
+    include_sampled: the sampled token joins the support.
+    logsumexp: the full-vocabulary normaliser of both models, the student's with its gradient.
+    vocabulary: every id of both models, as hidden states and heads to be streamed.
+    old_log_prob: the student's log-probs before the first update; reward: the task's verdict.
+    advantage: the objective has an `advantage(StepBatch)` to be asked once, on the whole step.
+    single_update: its gradient is right only where a rollout batch is used for one update.
+    """
+
+    sampled: bool = False
+    support: SupportSource | None = None
+    k: int = 0
+    include_sampled: bool = False
+    logsumexp: bool = False
+    vocabulary: bool = False
+    old_log_prob: bool = False
+    reward: bool = False
+    advantage: bool = False
+    single_update: bool = False
+
+
+@dataclass(frozen=True)
+class TokenLoss:
+    """An objective's answer, not reduced.
+
+    value f32[B, T], nats a token, finite everywhere and zero outside the mask;
+    metrics, name -> f32[B, T] values without gradient, averaged over counted tokens by the loop.
+    """
+
+    value: Tensor
+    metrics: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+
+
+class Objective(Protocol):
+    """What the loop asks of an objective."""
+
+    @property
+    def needs(self) -> Needs:
+        """What must be computed for it."""
+        ...
+
+    def __call__(self, student: Scores, teacher: Scores, batch: TokenBatch) -> TokenLoss:
+        """The loss of every token, with gradient through the student's scores alone."""
+        ...
+
+
+class Aggregation(Protocol):
+    """How token losses become one number: loss = sum(value * weights)."""
+
+    def denominator(self, mask: Tensor) -> Tensor:
+        """f32[], additive over disjoint sets of rows. mask bool[B, T]."""
+        ...
+
+    def weights(self, mask: Tensor, denominator: Tensor) -> Tensor:
+        """f32[B, T], zero outside the mask, for a denominator of the whole batch."""
+        ...

@@ -1,0 +1,121 @@
+"""Joins the doctor's checks with models, data and a session. `train` runs the first of them at its start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from opdkit.data.problem import Message
+from opdkit.data.rollout import Rollout
+from opdkit.doctor.masks import masks
+from opdkit.doctor.report import Section, verdict
+from opdkit.doctor.sampling import Setting, sampling
+from opdkit.doctor.sides import Pair, Side
+from opdkit.doctor.special_tokens import special_tokens
+from opdkit.doctor.splits import splits
+from opdkit.doctor.step_profile import Costing
+from opdkit.doctor.templates import templates
+from opdkit.doctor.vocabulary import vocabulary
+from opdkit.errors import UserError
+from opdkit.experiment import Experiment
+from opdkit.masking import EntropySelected, FirstOccurrence, Masking, NoMask, SpecialSpans, Vocabularies
+from opdkit.models import ModelSpec, load_skeleton
+from opdkit.training.parts import Part
+from opdkit.training.session import Session, open_session
+
+_SAMPLES = 8
+_RULES: Mapping[str, Masking] = {
+    "none": NoMask(),
+    "first_occurrence": FirstOccurrence(),
+    "special_spans": SpecialSpans(),
+    "entropy": EntropySelected(),
+}
+
+
+@dataclass(frozen=True)
+class Examination:
+    """experiment: as it would be trained; masking: the name of its masking option; stage: told what happens now;
+    measures: a real step is taken at the end, and the estimate of its cost held against it."""
+
+    experiment: Experiment
+    masking: str
+    stage: Callable[[str], None]
+    measures: bool = False
+
+    def sections(self) -> Iterator[Section]:
+        """Each check's section as soon as it is known. Ends where a finding forbids a run.
+
+        Raises UserError for what `train` refuses before it looks at the models together.
+        """
+        self.stage("reading tokenizers and data")
+        if not hasattr(self.experiment.task, "load"):
+            raise UserError("doctor looks at one task of problems at a time: choose another task=")
+        messages = self.experiment.task.load()[0].messages
+        pair = self._pair()
+        found = list(first_look(pair, messages, self.experiment.masking))
+        yield from found
+        if verdict(found) == "stop":
+            return
+        self.stage("loading models")
+        session = open_session(self.experiment, None)
+        self.stage("writing a few rollouts")
+        rollout = self._samples(session)
+        self.stage("looking at them")
+        responses = [tokens[mask].tolist() for tokens, mask in zip(rollout.tokens, rollout.mask, strict=True)]
+        yield splits(pair, responses, strings_of(self.experiment.masking))
+        vocabularies = Vocabularies(pair.student.tokenizer, pair.teacher.tokenizer)
+        yield masks(rollout, vocabularies, {**_RULES, self.masking: self.experiment.masking}, self.masking)
+        setting = Setting(self.experiment.sampler, self.experiment.temperature, self.experiment.objective.needs.k)
+        yield sampling(session.student, _part(session).teacher.model, rollout, setting)
+        yield from self._costs(Costing(session, _part(session)))
+
+    def _costs(self, costing: Costing) -> Iterator[Section]:
+        self.stage("timing a few rollouts")
+        section, guess = costing.estimated()
+        yield section
+        if self.measures and guess is not None:
+            self.stage("taking a real step")
+            yield costing.measured(guess)
+
+    def _pair(self) -> Pair:
+        teacher = self.experiment.teacher
+        spec = teacher if isinstance(teacher, ModelSpec) else self.experiment.model
+        return Pair(Side.of(load_skeleton(self.experiment.model, "model")), Side.of(load_skeleton(spec, "teacher")))
+
+    def _samples(self, session: Session) -> Rollout:
+        count = min(self.experiment.batch.rollouts, _SAMPLES)
+        batch = replace(self.experiment.batch, prompts=count, rollouts_per_prompt=1)
+        small = replace(self.experiment, batch=batch)
+        writer = _part(session).collector.writer.from_the_start(small, self.experiment.seed)
+        return writer.write(0, session.student).rollout
+
+
+def first_look(pair: Pair, messages: Sequence[Message], masking: Any) -> Iterator[Section]:
+    """What tokenizers and settings tell, in a second and without weights. messages: a prompt of the task."""
+    yield vocabulary(pair)
+    yield special_tokens(pair, strings_of(masking))
+    yield templates(pair, messages)
+
+
+def warnings_at_start(experiment: Experiment, session: Session) -> list[str]:
+    """What `train` says before its first step; nothing where all is well."""
+    told: dict[str, None] = {}
+    for part in session.parts.values():
+        pair = Pair(Side.of(session.student), Side.of(part.teacher.model))
+        stream = getattr(part.collector.writer, "stream", None)  # games have no prompt before they begin
+        messages = (Message("user", "Hello."),) if stream is None else stream.first.messages
+        found = first_look(pair, messages, experiment.masking)
+        notes = [note for section in found for note in section.notes if note.level != "ok"]
+        told |= {f"{note.text} (set: {note.advice})" if note.advice else note.text: None for note in notes}
+    return list(told)
+
+
+def _part(session: Session) -> Part:
+    """The one task of a run that has only one."""
+    return next(iter(session.parts.values()))
+
+
+def strings_of(masking: Any) -> Sequence[str]:
+    """The strings that a masking rule leaves out."""
+    return tuple(getattr(masking, "strings", ()))

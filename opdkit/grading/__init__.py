@@ -1,0 +1,1 @@
+"""Whether an answer is right: extraction, comparison, algebra under limits."""

@@ -1,0 +1,105 @@
+"""Grades of whole responses. Hostile text costs at most the worker's allowance, and most answers need no worker."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opdkit.data.grade import Verdict
+from opdkit.grading.comparison import ANSWER_LIMIT, equal_at_once, refusal
+from opdkit.grading.extraction import extract_answer
+from opdkit.grading.normal_form import tidy
+from opdkit.grading.pool import WorkerPool
+
+RESPONSE_LIMIT = 500_000
+_KEPT_CHARACTERS = 300
+_CACHE_LIMIT = 50_000
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_TURN = re.compile(
+    r"<\|(?:im_start|im_end|im_sep|eot_id|start_header_id|end_header_id|begin_of_text|end_of_text|endoftext|end"
+    r"|user|assistant|system)\|>|<(?:start|end)_of_turn>|\[/?INST\]"
+)
+_END_OF_TURN = re.compile(rf"(?:\s*(?:{_TURN.pattern}|</s>))+\s*$")
+
+_lock = threading.Lock()
+_pools: dict[int, WorkerPool] = {}
+_cache: dict[tuple[object, ...], dict[str, Any]] = {}
+
+
+def grade_mathematics(pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+    """Verdicts on (response, reference) pairs, where the reference is the bare gold answer.
+
+    The status is "ok" where the verdict is a judgement, also on a wrong answer; "no_answer" where the response
+    gives none; "not_text" (lone surrogates) and "other_turn" (a chat's marker before the end: the response went on
+    into another turn) where it is not read at all; "too_long" (response above 500,000 or answer above 1,000
+    characters) and "too_complex" (nested or large beyond any sane answer) where algebra was not tried; "timeout" and
+    "crashed" where it was given up.
+    """
+    verdicts: list[Verdict | None] = []
+    open_questions: list[tuple[int, str, dict[str, str]]] = []
+    for index, (response, reference) in enumerate(pairs):
+        extracted, verdict = extract_or_refuse(response)
+        if verdict is None:
+            answer, gold = tidy(extracted), tidy(reference)
+            equal = equal_at_once(answer, gold)
+            status = refusal(answer) if equal is None else None
+            if equal is not None or status is not None:
+                verdict = Verdict(bool(equal), shorten(extracted), status or "ok")
+            else:
+                request = {"kind": "algebra", "answer": answer, "reference": gold}
+                open_questions.append((index, extracted, request))
+        verdicts.append(verdict)
+    replies = ask([request for _, _, request in open_questions])
+    for (index, extracted, _), reply in zip(open_questions, replies, strict=True):
+        verdicts[index] = Verdict(reply["correct"], shorten(extracted), reply["status"])
+    return [verdict for verdict in verdicts if verdict is not None]
+
+
+def extract_or_refuse(response: str, limit: int = 2 * ANSWER_LIMIT) -> tuple[str, Verdict | None]:
+    """The answer of a response, or ("", the verdict) where it gives none of up to `limit` characters."""
+    if len(response) > RESPONSE_LIMIT:
+        return "", Verdict(False, None, "too_long")
+    if _LONE_SURROGATE.search(response):
+        return "", Verdict(False, None, "not_text")
+    response = _END_OF_TURN.sub("", response)
+    if _TURN.search(response):
+        return "", Verdict(False, None, "other_turn")
+    extracted = extract_answer(response)
+    if extracted is None or not tidy(extracted[: 4 * ANSWER_LIMIT]):
+        return "", Verdict(False, None, "no_answer")
+    if len(extracted) > limit:
+        return "", Verdict(False, shorten(extracted), "too_long")
+    return extracted, None
+
+
+def shorten(extracted: str) -> str:
+    """The extracted answer as it is kept: a long one is cut, with a mark."""
+    return extracted if len(extracted) <= _KEPT_CHARACTERS else extracted[:_KEPT_CHARACTERS] + "…"
+
+
+def ask(requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Replies of this process's worker pool; a question asked before is answered from memory."""
+    keys = [_key(request) for request in requests]
+    with _lock:
+        unknown = {key: request for key, request in zip(keys, requests, strict=True) if key not in _cache}
+        replies = dict(zip(unknown, _pool().ask(list(unknown.values())), strict=True)) if unknown else {}
+        if len(_cache) + len(replies) > _CACHE_LIMIT:
+            _cache.clear()
+        known = {key: _cache[key] for key in keys if key in _cache} | replies
+        # A crash or a time-out may be the machine's doing: it is remembered within this call alone.
+        _cache.update({key: reply for key, reply in replies.items() if reply["status"] == "ok"})
+    return [known[key] for key in keys]
+
+
+def _key(request: Mapping[str, Any]) -> tuple[object, ...]:
+    return tuple(sorted((name, repr(value)) for name, value in request.items()))
+
+
+def _pool() -> WorkerPool:
+    """This process's pool; a forked process gets its own, for it cannot share the pipes."""
+    if os.getpid() not in _pools:
+        _pools[os.getpid()] = WorkerPool()
+    return _pools[os.getpid()]

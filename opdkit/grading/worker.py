@@ -1,0 +1,178 @@
+"""The process in which answers meet algebra: `python -m opdkit.grading.worker`.
+
+It reads one JSON request a line on standard input and writes one JSON reply a line. It loads math-verify once,
+then forks a child that does the work under limits on CPU time, memory and files. A child that passes its limit
+dies, by the kernel's hand even inside C code, and a new one takes its place in milliseconds. The worker ends when
+its input does or its parent is gone.
+
+A request is {"kind": "algebra", "answer", "reference"} or {"kind": "procedural", "dataset", "parameters",
+"seed", "size", "index", "answer"}; a reply is {"correct": bool, "status": "ok" | "timeout" | "crashed"}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from opdkit.processes.child import claim_pipes, next_line, write_all
+
+CPU_SECONDS = 0.5
+WALL_SECONDS = 3.0
+MEMORY_BYTES = 1 << 30
+_WARM_UP = (
+    ("\\frac{x+1}{2}", "0.5x+\\frac{1}{2}"),
+    ("\\{1,2\\}", "\\{2,1\\}"),
+    ("(1,3]", "[1,3)"),
+    ("(-\\infty,2)\\cup(3,5)", "x<2"),
+    ("2\\sqrt{3}+\\pi", "3-4i"),
+    ("\\begin{pmatrix} 1 \\\\ -\\frac{2}{3} \\end{pmatrix}", "\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}"),
+    ("y = x^{2}-3x+1", "(x+1)(x-4)"),
+    ("\\left(2,\\frac{\\pi}{3}\\right)", "\\sin\\frac{\\pi}{3}"),
+    ("2^{10}\\cdot 3!", "\\binom{5}{2}"),
+    ("3 \\pm \\sqrt{2}", "\\log_{2} 5"),
+)
+_FORBIDDEN = ("os.", "subprocess.", "socket.", "shutil.", "ctypes.", "pty.", "ftplib.", "http.", "urllib.")
+_ALLOWED = frozenset(("os.listdir", "os.scandir", "os.walk", "os.fwalk", "os.getxattr"))
+
+
+@dataclass
+class _Child:
+    pid: int
+    requests: int
+    replies: int
+
+
+def main() -> None:
+    """Serve requests until standard input ends."""
+    source, sink = claim_pipes()
+    from opdkit.grading.equivalence import equivalent
+
+    for answer, reference in _WARM_UP:
+        equivalent(answer, reference)
+    parent = os.getppid()
+    child = _fork((source, sink))
+    write_all(sink, b'{"ready": true}\n')
+    buffer = bytearray()
+    while (line := next_line(source, buffer, parent)) is not None:
+        if _loads_scorers(line):
+            _bury(child)
+            child = _fork((source, sink))
+        reply = _ask(child, line)
+        if "status" in reply and reply["status"] != "ok":
+            _bury(child)
+            child = _fork((source, sink))
+        write_all(sink, json.dumps(reply).encode() + b"\n")
+    _bury(child)
+
+
+def _loads_scorers(line: bytes) -> bool:
+    """Load reasoning-gym once, here, so that no child pays for it out of its allowance."""
+    name = "opdkit.grading.procedural_scoring"
+    if name in sys.modules or json.loads(line)["kind"] != "procedural":
+        return False
+    importlib.import_module(name)
+    return True
+
+
+def _ask(child: _Child, line: bytes) -> dict[str, Any]:
+    """The child's reply, or why there is none."""
+    try:
+        write_all(child.requests, line)
+    except BrokenPipeError:
+        return {"correct": False, "status": "crashed"}
+    readable, _, _ = select.select([child.replies], [], [], WALL_SECONDS)
+    if not readable:
+        return {"correct": False, "status": "timeout"}
+    data = os.read(child.replies, 1 << 16)
+    if data:
+        return json.loads(data)
+    _, status = os.waitpid(child.pid, 0)
+    child.pid = 0
+    killed_by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+    return {"correct": False, "status": "timeout" if killed_by in (signal.SIGPROF, signal.SIGXCPU) else "crashed"}
+
+
+def _bury(child: _Child) -> None:
+    if child.pid:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(child.pid, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+    os.close(child.requests)
+    os.close(child.replies)
+
+
+def _fork(close: tuple[int, ...]) -> _Child:
+    request_end, requests = os.pipe()
+    replies, reply_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            for descriptor in (*close, requests, replies):
+                os.close(descriptor)
+            _work(request_end, reply_end)
+        finally:
+            os._exit(1)
+    os.close(request_end)
+    os.close(reply_end)
+    return _Child(pid, requests, replies)
+
+
+def _work(source: int, sink: int) -> None:
+    """The child's life: one request after another, each with its own allowance of CPU time."""
+    _confine()
+    with open(source, "rb", closefd=False) as lines:
+        for line in lines:
+            try:
+                decide = _decision(json.loads(line))
+                signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+                reply = {"correct": decide(), "status": "ok"}
+            except Exception:
+                reply = {"correct": False, "status": "crashed"}
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            write_all(sink, json.dumps(reply).encode() + b"\n")
+
+
+def _decision(request: dict[str, Any]) -> Callable[[], bool]:
+    """What is to be decided, with everything trusted done before the clock starts."""
+    if request["kind"] == "procedural":
+        from opdkit.grading.procedural_scoring import scorer
+
+        return scorer(request)
+    from opdkit.grading.equivalence import equivalent
+
+    return lambda: equivalent(request["answer"], request["reference"])
+
+
+def _confine() -> None:
+    """Limits for the rest of this process: memory, no core, no file writes, no commands, no network."""
+    import resource
+
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name, limit in (("RLIMIT_AS", MEMORY_BYTES), ("RLIMIT_CORE", 0), ("RLIMIT_FSIZE", 0), ("RLIMIT_NPROC", 0)):
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            resource.setrlimit(getattr(resource, name), (limit, limit))
+    sys.addaudithook(_refuse)
+
+
+def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook, the second wall: should an answer reach code after all, the code reaches nothing."""
+    if event == "open":
+        mode, flags = arguments[1], arguments[2]
+        writes = isinstance(mode, str) and set(mode) & set("wax+")
+        if writes or (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)):
+            raise PermissionError("a grading process writes no file")
+    elif event.startswith(_FORBIDDEN) and event not in _ALLOWED:
+        raise PermissionError(f"a grading process may not use {event}")
+
+
+if __name__ == "__main__":
+    main()

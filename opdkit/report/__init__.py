@@ -1,0 +1,1 @@
+"""A page that compares runs, made from their folders. Needs no torch."""

@@ -1,0 +1,152 @@
+"""Tables that a run's diagnostics left, functions of their first column as charts, the rest as they are."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from opdkit.report.charts import Chart, Line, Section, Values
+from opdkit.report.configurations import Configuration
+from opdkit.report.curves import line as aggregate
+from opdkit.report.runs import Curve, Run, number
+from opdkit.report.text import minus
+
+_MOST_ROWS = 20
+_COUNTS = ("tokens", "count", "rows")
+# Widest bucket over narrowest from which buckets are drawn equally wide.
+_UNEVEN = 50
+
+
+@dataclass(frozen=True)
+class Table:
+    """One diagnostic of one run at its last step, as text."""
+
+    name: str
+    place: int
+    label: str
+    step: int
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left_out: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of diagnostics.jsonl that is what it should be: every row as long as `columns`."""
+
+    step: int
+    name: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
+def record(row: Mapping[str, Any]) -> Record | None:
+    """The line as a record, None where it is none."""
+    step, name, columns, rows = (row.get(key) for key in ("step", "diagnostic", "columns", "rows"))
+    if not (isinstance(step, int) and isinstance(name, str) and isinstance(columns, list) and isinstance(rows, list)):
+        return None
+    if not columns or not rows or not all(isinstance(row, list) and len(row) == len(columns) for row in rows):
+        return None
+    return Record(step, name, [str(column) for column in columns], rows)
+
+
+def last(run: Run) -> dict[str, Record]:
+    """Diagnostic -> its record at the last step that has it."""
+    found: dict[str, Record] = {}
+    for row in run.diagnostics:
+        one = record(row)
+        if one is not None and (one.name not in found or one.step >= found[one.name].step):
+            found[one.name] = one
+    return found
+
+
+def drawable(one: Record) -> bool:
+    """Whether it is a function of its first column: numbers alone, the first ascending, in three rows or more."""
+    numbers = [[number(value) for value in row] for row in one.rows]
+    plain = all(value is None or math.isfinite(x) for row, xs in zip(one.rows, numbers, strict=True)
+                for value, x in zip(row, xs, strict=True))  # fmt: skip
+    first = [xs[0] for xs in numbers]
+    return plain and len(first) > 2 and len(one.columns) > 1 and all(a < b for a, b in pairwise(first))
+
+
+def sections(groups: Sequence[Configuration]) -> list[Section]:
+    """A section for each diagnostic that can be drawn: a chart a column, runs at their last step, aggregated."""
+    shapes: dict[str, Record] = {}
+    for run in (run for group in groups for run in group.runs):
+        for name, one in last(run).items():
+            if drawable(one) and (name not in shapes or len(one.rows) > len(shapes[name].rows)):
+                shapes[name] = one
+    return [_section(groups, name, one) for name, one in shapes.items()]
+
+
+def _section(groups: Sequence[Configuration], name: str, shape: Record) -> Section:
+    columns = list(shape.columns[2 if _upper(shape) else 1 :])
+    columns.sort(key=lambda column: column in _COUNTS)
+    over = "token position" if name.endswith("by_position") else shape.columns[0].replace("_", " ")
+    charts = [_chart(groups, name, column, shape, over) for column in columns]
+    note = "From diagnostics.jsonl, at the last step that has it."
+    title = name.replace("_", " ").capitalize()
+    return Section(f"diagnostic-{re.sub(r'[^A-Za-z0-9_]+', '_', name)}", title, note, charts)
+
+
+def _upper(one: Record) -> bool:
+    """Whether the second column is where the bucket ends that the first begins."""
+    return len(one.columns) > 2 and one.columns[1].endswith(("stop", "end", "high", "to"))
+
+
+def _chart(groups: Sequence[Configuration], name: str, column: str, shape: Record, over: str) -> Chart:
+    lines: list[Line] = []
+    for place, group in enumerate(groups):
+        curves = [curve for run in group.runs if (curve := _curve(last(run).get(name), column)) is not None]
+        if curves:
+            lines.append(aggregate(group.label, place, curves))
+    firsts = np.array([number(row[0]) for row in shape.rows])
+    ticks = _even(firsts)
+    if ticks is not None:
+        lines = [replace(line, x=np.interp(line.x, firsts, np.arange(len(firsts)))) for line in lines]
+    return Chart(column.replace("_", " ").capitalize(), "", lines, x_label=over, x_ticks=ticks)
+
+
+def _even(firsts: Values) -> list[tuple[float, str]] | None:
+    """Ticks for buckets that are drawn equally wide, since their true widths differ too much to be seen; else None."""
+    widths = np.diff(firsts)
+    if widths.max() < _UNEVEN * widths.min():
+        return None
+    chosen = np.unique(np.linspace(0, len(firsts) - 1, 5).round().astype(int))
+    return [(float(place), minus(f"{firsts[place]:.3g}")) for place in chosen.tolist()]
+
+
+def _curve(one: Record | None, column: str) -> Curve | None:
+    if one is None or column not in one.columns:
+        return None
+    place = one.columns.index(column)
+    points = {number(row[0]): number(row[place]) for row in one.rows if math.isfinite(number(row[0]))}
+    if not any(map(math.isfinite, points.values())):
+        return None
+    steps = np.array(sorted(points))
+    return Curve(steps, np.array([points[step] for step in steps.tolist()]))
+
+
+def tables(groups: Sequence[Configuration], most: int = 8) -> list[Table]:
+    """Every other diagnostic, of the first run of up to `most` configurations."""
+    found: list[Table] = []
+    for place, group in enumerate(groups[:most]):
+        run = next((run for run in group.runs if run.diagnostics), None)
+        for name, one in (last(run) if run else {}).items():
+            if not drawable(one):
+                rows = [[_cell(value) for value in row] for row in one.rows[:_MOST_ROWS]]
+                label, left_out = group.label, len(one.rows) - len(rows)
+                found.append(Table(name, place, label, one.step, one.columns, rows, left_out))
+    return sorted(found, key=lambda table: (table.name, table.place))
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return minus(f"{value:.4g}")
+    return "" if value is None else str(value)

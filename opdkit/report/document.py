@@ -1,0 +1,124 @@
+"""Everything that a report says, put together once and written in several forms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from types import MappingProxyType
+
+import numpy as np
+
+from opdkit.errors import UserError
+from opdkit.report import curves, diagnostics, rollouts, runs
+from opdkit.report.charts import Chart, Line, Section
+from opdkit.report.configurations import Configuration, Objectives, configurations
+from opdkit.report.diagnostics import Table
+from opdkit.report.results import Benchmark, benchmarks
+from opdkit.report.rollouts import Shown
+from opdkit.report.runs import Run
+
+COLOURS = 8
+
+
+@dataclass(frozen=True)
+class Document:
+    """A report apart from its form. `colours`: a configuration's place -> s0 to s7, or `rest` beyond eight."""
+
+    runs: Sequence[Run]
+    configurations: Sequence[Configuration]
+    benchmarks: Sequence[Benchmark]
+    sections: Sequence[Section]
+    tables: Sequence[Table]
+    samples: Sequence[Shown]
+    colours: Mapping[int, str]
+    remarks: Sequence[str]
+
+    @property
+    def keys(self) -> list[str]:
+        """Names of the keys that tell the configurations apart."""
+        return list(self.configurations[0].values)
+
+
+def collect(arguments: Sequence[str], objectives: Objectives = MappingProxyType({})) -> Document:
+    """Reads the runs that `arguments` name. Raises UserError where none is left.
+
+    objectives: option -> its values, so that runs that differ in it are named by it.
+    """
+    folders, remarks = runs.find(arguments)
+    found: list[Run] = []
+    for folder in folders:
+        one = runs.read(folder)
+        if isinstance(one, str):
+            remarks.append(one)
+        else:
+            found.append(one)
+            remarks += one.remarks
+    if not found:
+        raise UserError(f"no run to report on: {'; '.join(remarks) or 'nothing was named'}")
+    return assemble(found, remarks, objectives)
+
+
+def assemble(
+    found: Sequence[Run], remarks: Sequence[str] = (), objectives: Objectives = MappingProxyType({})
+) -> Document:
+    """The report of runs that are read already."""
+    groups = configurations(found, objectives)
+    measured = benchmarks(groups)
+    teachers = {
+        one.name: fmean(values)
+        for one in measured
+        if (values := [r.teacher for r in one.results if math.isfinite(r.teacher)])
+    }
+    over_steps = curves.sections(groups, teachers)
+    behind = [section for section in over_steps if section.name in ("cost", "other")]
+    known = [section for section in over_steps if section not in behind]
+    swept = [section for one in measured if (section := _swept(one)) is not None]
+    return Document(
+        runs=found,
+        configurations=groups,
+        benchmarks=measured,
+        sections=[*swept, *known, *diagnostics.sections(groups), *behind],
+        tables=diagnostics.tables(groups),
+        samples=rollouts.shown(groups),
+        colours=_colours(groups, measured),
+        remarks=list(remarks),
+    )
+
+
+def _colours(groups: Sequence[Configuration], measured: Sequence[Benchmark]) -> dict[int, str]:
+    """A colour each; beyond eight configurations the best eight have one."""
+    if len(groups) <= COLOURS:
+        return {place: f"s{place}" for place in range(len(groups))}
+    best: dict[int, float] = {}
+    for benchmark in measured:
+        for result in benchmark.results:
+            best[result.place] = max(best.get(result.place, 0.0), result.accuracy.mean)
+    chosen = sorted(range(len(groups)), key=lambda place: (-best.get(place, -1.0), place))[:COLOURS]
+    ordered = {place: f"s{index}" for index, place in enumerate(sorted(chosen))}
+    return {place: ordered.get(place, "rest") for place in range(len(groups))}
+
+
+def _swept(benchmark: Benchmark) -> Section | None:
+    """Accuracy over the one key that differs, where it is a number with three values or more."""
+    keys = list(benchmark.results[0].configuration.values)
+    if len(keys) != 1 or len(benchmark.results) < 3:
+        return None
+    key = keys[0]
+    try:
+        points = sorted(
+            ((float(r.configuration.values[key]), r) for r in benchmark.results), key=lambda point: point[0]
+        )
+    except ValueError:
+        return None
+    places = np.arange(len(points), dtype=np.float64)
+    line = Line(
+        "pass@1", 0, places,
+        np.array([r.accuracy.mean for _, r in points]),
+        np.array([r.accuracy.low for _, r in points]),
+        np.array([r.accuracy.high for _, r in points]),
+    )  # fmt: skip
+    ticks = [(float(place), f"{value:g}") for place, (value, _) in enumerate(points)]
+    chart = Chart(f"pass@1 over {key}", benchmark.name, [line], key, percent=True, x_ticks=ticks)
+    return Section(f"swept-{benchmark.name}", f"Result over {key}", "Mean and 95 % interval of each value.", [chart])

@@ -1,0 +1,136 @@
+"""What a report says in sentences: the same in every form."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from opdkit.report.document import Document
+from opdkit.report.intervals import Estimate
+from opdkit.report.results import Benchmark, Difference, Result
+from opdkit.report.runs import Run
+from opdkit.report.text import NOTHING, minus, visible
+
+LONGEST_TITLE = 64
+
+
+def title(document: Document) -> str:
+    """What was compared, on what."""
+    names = ", ".join(one.name for one in document.benchmarks) or "no finished run"
+    count = len(document.configurations)
+    if count == 1:
+        return f"{document.configurations[0].label} on {names}"
+    if count <= 3 and document.benchmarks:
+        told = f"{' against '.join(one.label for one in document.configurations)} on {names}"
+        if len(told) <= LONGEST_TITLE:
+            return told
+    return f"{count} configurations on {names}"
+
+
+def facts(document: Document) -> str:
+    """Counts: runs, configurations, seeds, unfinished runs."""
+    seeds = {run.seed for run in document.runs}
+    open_runs = sum(not run.finished for run in document.runs)
+    parts = [
+        plural(len(document.runs), "run"),
+        plural(len(document.configurations), "configuration"),
+        plural(len(seeds), "seed"),
+    ]
+    if open_runs:
+        parts.append(f"{open_runs} not finished")
+    return " · ".join(parts)
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
+
+
+def lead(document: Document) -> list[str]:
+    """One or two sentences a benchmark: the best result, and how far it is from the next."""
+    return [sentence for one in document.benchmarks for sentence in _lead(one)]
+
+
+def _lead(benchmark: Benchmark) -> list[str]:
+    best = max(benchmark.results, key=lambda result: result.accuracy.mean)
+    frame = [f"from {percent(best.before)} before"] if math.isfinite(best.before) else []
+    frame += [f"the teacher has {percent(best.teacher)}"] if math.isfinite(best.teacher) else []
+    about = ", ".join(frame)
+    sentences = [
+        f"{best.configuration.label}: {percent(best.accuracy.mean)} pass@1 on {benchmark.name}"
+        f"{between(best.accuracy)}, {plural(len(best.by_seed), 'seed')}{'; ' + about if about else ''}."
+    ]
+    if len(benchmark.results) > 1:
+        sentences.append(_against(benchmark, best))
+    return sentences
+
+
+def _against(benchmark: Benchmark, best: Result) -> str:
+    others = sorted((r for r in benchmark.results if r is not best), key=lambda result: -result.accuracy.mean)
+    second = others[0]
+    found = next((d for d in benchmark.differences if d.first is best and d.second is second), None)
+    if found is None:
+        return f"Next is {second.configuration.label} with {percent(second.accuracy.mean)}."
+    return (
+        f"Next is {second.configuration.label}, behind by {100 * found.estimate.mean:.1f} points"
+        f"{between(found.estimate)}{_sureness(found)}."
+    )
+
+
+def _sureness(found: Difference) -> str:
+    if math.isnan(found.adjusted):
+        return ", one seed" if found.pairs == 1 else ""
+    verdict = "" if found.adjusted < 0.05 else ": these seeds do not tell them apart"
+    return f", p = {p_text(found.adjusted)} after Holm's correction{verdict}".replace("= <", "< ")
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f}\u00a0%" if math.isfinite(value) else NOTHING
+
+
+def between(estimate: Estimate) -> str:
+    if not math.isfinite(estimate.low):
+        return ""
+    return minus(f" ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})")
+
+
+def p_text(p: float) -> str:
+    """Three places; `<0.001` below; a dash where there is none."""
+    if math.isnan(p):
+        return NOTHING
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def commit(run: Run) -> str:
+    """The commit that the run was made from, marked where the checkout had changes of its own."""
+    found = run.environment.get("commit")
+    if not isinstance(found, str) or not found:
+        return "no commit recorded"
+    return f"commit {visible(found[:10])}{' + changes' if run.environment.get('uncommitted_changes') else ''}"
+
+
+def environment_remarks(runs: Sequence[Run]) -> list[str]:
+    """What the runs were made with, where they agree; and what differs between them."""
+    remarks: list[str] = []
+    commits = Counter(commit(run) for run in runs)
+    if len(commits) == 1:
+        remarks.append(f"All from {next(iter(commits))}.")
+    else:
+        remarks.append(
+            "From several commits: " + ", ".join(f"{name} ({n})" for name, n in commits.most_common(6)) + "."
+        )
+    packages = [found for run in runs if isinstance(found := run.environment.get("packages"), dict)]
+    names = sorted({name for one in packages for name in one})
+    for name in names:
+        versions = Counter(str(one.get(name, "absent")) for one in packages)
+        if len(versions) > 1:
+            remarks.append(f"{name}: " + ", ".join(f"{version} ({n})" for version, n in versions.most_common()) + ".")
+    machines = Counter(
+        json.dumps([run.environment.get(key) for key in ("platform", "cpu_count", "torch_threads", "accelerators")])
+        for run in runs
+        if run.environment
+    )
+    if len(machines) > 1:
+        remarks.append(f"Made on {len(machines)} kinds of machine or numbers of threads: times do not compare.")
+    return remarks

@@ -1,0 +1,127 @@
+"""Sample rollouts with each token coloured by its log-ratio. All of it is untrusted text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from opdkit.report.configurations import Configuration
+from opdkit.report.runs import Run, number
+from opdkit.report.text import html, minus, visible
+
+THRESHOLDS = (0.1, 0.5, 2.0, 5.0)
+"""Nats of |log pi - log q| from which a token gets a stronger colour."""
+
+_MOST_TOKENS = 600
+_MOST_CHARACTERS = 4000
+_CONFIGURATIONS = 12
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One rollout, ready for the page. `told`: whether its tokens are coloured."""
+
+    step: int
+    problem: str
+    prompt: str
+    response: Markup
+    reference: str
+    extracted: str
+    correct: bool | None
+    cut: bool
+    tokens: int
+    told: bool
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Samples of one configuration, from its run with the first seed."""
+
+    configuration: Configuration
+    place: int
+    run: Run
+    last: Sequence[Sample]
+    first: Sequence[Sample]
+
+
+def shown(groups: Sequence[Configuration], each: int = 2) -> list[Shown]:
+    """Of up to twelve configurations, `each` rollouts of the last step and one of the first."""
+    found: list[Shown] = []
+    for place, group in enumerate(groups):
+        run = next((run for run in group.runs if run.samples), None)
+        if run is not None and len(found) < _CONFIGURATIONS:
+            steps = [int(number(row.get("step"))) for row in run.samples if math.isfinite(number(row.get("step")))]
+            if steps:
+                last = _at(run, max(steps))[:each]
+                first = _at(run, min(steps))[:1] if min(steps) < max(steps) else []
+                found.append(Shown(group, place, run, last, first))
+    return found
+
+
+def _at(run: Run, step: int) -> list[Sample]:
+    return [sample(row) for row in run.samples if row.get("step") == step]
+
+
+def sample(row: Mapping[str, Any]) -> Sample:
+    """A line of samples.jsonl, whatever of it is there."""
+    tokens, ratios, counted = row.get("token_texts"), row.get("log_ratio"), row.get("counted")
+    told = isinstance(tokens, list) and bool(tokens) and isinstance(ratios, list)
+    reward = number(row.get("reward"))
+    return Sample(
+        step=int(number(row.get("step"))),
+        problem=_word(row.get("problem")),
+        prompt=_word(row.get("prompt")),
+        response=coloured(tokens, ratios, counted) if told else _plain(_word(row.get("response"))),
+        reference=_word(row.get("reference")),
+        extracted=_word(row.get("extracted")),
+        correct=None if math.isnan(reward) else reward > 0.5,
+        cut=row.get("stop_reason") == "length",
+        tokens=int(number(row.get("tokens"))) if math.isfinite(number(row.get("tokens"))) else 0,
+        told=told,
+    )
+
+
+def _word(value: object) -> str:
+    return visible(value if isinstance(value, str) else "" if value is None else str(value))
+
+
+def _plain(text: str) -> Markup:
+    rest = len(text) - _MOST_CHARACTERS
+    more = Markup('<span class="more"> … {} more characters</span>').format(rest) if rest > 0 else Markup("")
+    return Markup("{}{}").format(text[:_MOST_CHARACTERS], more)
+
+
+def coloured(tokens: Any, ratios: Any, counted: Any) -> Markup:
+    """Each token as an element with its level as class and its log-ratio as title; masked ones are marked so.
+
+    tokens: texts; ratios: log pi - log q of each in nats, None where unknown; counted: False where masked.
+    """
+    parts: list[Markup] = []
+    for place, token in enumerate(tokens[:_MOST_TOKENS]):
+        ratio = number(ratios[place]) if place < len(ratios) else math.nan
+        masked = isinstance(counted, list) and place < len(counted) and counted[place] is False
+        classes = " ".join(name for name in (level(ratio), "masked" if masked else "") if name)
+        title = ("masked, " if masked else "") + (minus(f"{ratio:+.2f}") if math.isfinite(ratio) else "not scored")
+        parts.append(Markup('<i class="{}" title="{}">{}</i>').format(classes, title, _token(str(token))))
+    rest = len(tokens) - _MOST_TOKENS
+    if rest > 0:
+        parts.append(Markup('<span class="more"> … {} more tokens</span>').format(rest))
+    return Markup("").join(parts)
+
+
+def _token(text: str) -> Markup:
+    """A line end is drawn, and obeyed; a token without any sign is drawn as an empty one."""
+    shown_text = html(text or "∅")
+    return shown_text.replace("\n", Markup('<b class="end">↵</b>\n')).replace("\t", Markup('<b class="end">⇥</b>\t'))
+
+
+def level(ratio: float) -> str:
+    """p1 to p4 where the student likes the token more than the teacher does, n1 to n4 where less, else nothing."""
+    if not math.isfinite(ratio):
+        return ""
+    steps = sum(abs(ratio) >= threshold for threshold in THRESHOLDS)
+    return f"{'p' if ratio > 0 else 'n'}{steps}" if steps else ""

@@ -1,0 +1,151 @@
+"""Write docs/results/multi_task.md from the runs of `opdkit sweep experiment=paper_multi_task`.
+
+    python scripts/results/multi_task_page.py runs/multi_task
+
+The arguments are folders that hold runs; finished ones count, and what is not there is named by its number of seeds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from opdkit.report import runs as run_folders
+from opdkit.report.intervals import Estimate, Paired, bootstrap, holm, paired_t
+from opdkit.report.prose import p_text
+from opdkit.report.runs import Run
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "results" / "multi_task.md"
+NOTES = ROOT / "scripts" / "multi_task_notes.md"
+TASKS = {"sums": "chain_sum", "games": "textworld_express"}
+CURVES = {
+    "sums: reward of rollouts": "sums/rollout/reward_mean",
+    "games: success of rollouts": "games/rollout/success",
+    "games: invalid actions": "games/rollout/invalid_fraction",
+}
+ORDER = ("sampled", "sampled + mask", "topk", "topk + mask", "grpo")
+_SUPPORTS = {"sampled": "sampled", "teacher": "topk", None: "grpo"}
+_COLOURS = ("#0b63b0", "#008060", "#c8500a", "#b0408a", "#1a1d21")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A finished run, its method, and (when, task) -> share solved."""
+
+    run: Run
+    method: str
+    solved: Mapping[tuple[str, str], float]
+
+
+def measured(run: Run) -> Measured:
+    """What the evaluations of each task in its folder say."""
+    name = _SUPPORTS[run.config["objective"].get("support")]
+    masked = not run.config["masking"]["_target_"].endswith("NoMask")
+    solved: dict[tuple[str, str], float] = {}
+    for task, benchmark in TASKS.items():
+        for when in ("before", "teacher", "after"):
+            file = run.folder / "evals" / ("" if when == "after" else when) / f"{benchmark}.json"
+            solved[when, task] = json.loads(file.read_text(encoding="utf-8"))["pass@1"]
+    return Measured(run, f"{name} + mask" if masked else name, solved)
+
+
+def shares(runs: Sequence[Measured], method: str, task: str) -> dict[str, float]:
+    """Seed -> points solved after training, in [0, 100]; task `both` is the mean of the two."""
+    tasks = tuple(TASKS) if task == "both" else (task,)
+    return {
+        one.run.seed: 100 * float(np.mean([one.solved["after", name] for name in tasks]))
+        for one in runs
+        if one.method == method
+    }
+
+
+def compared(runs: Sequence[Measured], methods: Sequence[str], task: str) -> dict[str, tuple[Paired, float]]:
+    """Each method minus the first, seed by seed, with Holm's p over them."""
+    first = shares(runs, methods[0], task)
+    found: dict[str, Paired] = {}
+    for method in methods[1:]:
+        other = shares(runs, method, task)
+        common = sorted(first.keys() & other.keys())
+        if len(common) > 1:
+            found[method] = paired_t(np.array([other[seed] - first[seed] for seed in common]))
+    adjusted = holm([paired.p for paired in found.values()])
+    return {method: (paired, p) for (method, paired), p in zip(found.items(), adjusted, strict=True)}
+
+
+def interval(estimate: Estimate, sign: str = "") -> str:
+    """`86.1 (84.0 to 88.2)`."""
+    text = f"{estimate.mean:{sign}.1f}"
+    return text if math.isnan(estimate.low) else f"{text} ({estimate.low:{sign}.1f} to {estimate.high:{sign}.1f})"
+
+
+def table(runs: Sequence[Measured], methods: Sequence[str]) -> list[str]:
+    """A row a method: both tasks and their mean, and the difference of the mean to the first method."""
+    lines = [
+        "| method | seeds | sums, % | games, % | mean | difference of the mean | p |",
+        "|---|--:|---|---|---|---|---|",
+    ]
+    before, teacher = ({task: 100 * runs[0].solved[when, task] for task in TASKS} for when in ("before", "teacher"))
+    for name, values in (("untrained student", before), ("each task's teacher", teacher)):
+        cells = " | ".join(f"{value:.1f}" for value in values.values())
+        lines.append(f"| {name} |  | {cells} | {np.mean(list(values.values())):.1f} |  |  |")
+    told = compared(runs, methods, "both")
+    for method in methods:
+        cells = [interval(bootstrap(np.array(list(shares(runs, method, task).values())))) for task in (*TASKS, "both")]
+        paired, p = told.get(method, (None, math.nan))
+        difference = interval(paired.estimate, "+") if paired else ""
+        seeds = len(shares(runs, method, "both"))
+        lines.append(f"| {method} | {seeds} | {' | '.join(cells)} | {difference} | {p_text(p) if paired else ''} |")
+    return lines
+
+
+def draw(runs: Sequence[Measured], methods: Sequence[str], path: Path) -> None:
+    """Learning curves, mean over seeds with the range as a band."""
+    style: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True}
+    with matplotlib.rc_context({**style, "grid.color": "#e6e9ed", "axes.titlesize": 10, "axes.titlelocation": "left"}):
+        figure = Figure(figsize=(10.5, 3.1), layout="constrained")
+        for axes, (title, metric) in zip(figure.subplots(1, 3), CURVES.items(), strict=True):
+            axes.set_title(title)
+            axes.set_xlabel("step", loc="right")
+            for method, ink in zip(methods, _COLOURS, strict=False):
+                curves = [one.run.curves[metric] for one in runs if one.method == method]
+                values = np.array([curve.values for curve in curves])
+                axes.plot(curves[0].steps, values.mean(axis=0), color=ink, label=method, linewidth=1.5)
+                low, high = values.min(axis=0), values.max(axis=0)
+                axes.fill_between(curves[0].steps, low, high, color=ink, alpha=0.12, linewidth=0)
+            axes.set_ylim(0, 1)
+        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
+        figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Writes the page and its figure."""
+    if not arguments:
+        sys.exit(__doc__)
+    folders, remarks = run_folders.find(arguments)
+    found = [run_folders.read(folder) for folder in folders]
+    for remark in [*remarks, *(one for one in found if isinstance(one, str))]:
+        print(remark, file=sys.stderr)
+    runs = [measured(one) for one in found if not isinstance(one, str) and one.finished]
+    methods = [method for method in ORDER if any(one.method == method for one in runs)]
+    figure = PAGE.with_suffix(".png")
+    draw(runs, methods, figure)
+    opening, _, closing = NOTES.read_text(encoding="utf-8").partition("<!-- table -->\n")
+    picture = f"![Learning curves: reward of sums, success in games, invalid actions]({figure.name})"
+    spent = f"A run took {np.median([one.run.seconds for one in runs]):.0f} s (median of {len(runs)}), on one thread."
+    parts = [opening.rstrip(), *table(runs, methods), "", picture, "", f"Bands are the range over seeds. {spent}"]
+    PAGE.write_text("\n".join([*parts[:1], "", *parts[1:], "", closing.strip(), ""]), encoding="utf-8")
+    print(f"{PAGE.relative_to(ROOT)}: {len(runs)} finished runs")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
