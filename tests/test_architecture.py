@@ -24,7 +24,7 @@ ONLY = {"transformers": ("models",), **dict.fromkeys(HYDRA, ("config", "cli"))}
 
 UPSTREAM = (
     "data", "errors", "files", "hub", "functional", "heads", "objectives", "samplers", "masking", "models", "teachers",
-    "generation", "tasks", "grading", "environments", "evaluation", "loggers", "report", "console", "runs",
+    "generation", "tasks", "grading", "environments", "evaluation", "loggers", "report", "console", "runs", "intervals",
 )  # fmt: skip
 DOWNSTREAM = ("opdkit.training", "opdkit.config", "opdkit.cli")
 UNSAFE_CALLS = ("eval", "exec", "compile", "__import__")

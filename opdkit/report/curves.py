@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from opdkit.intervals import LEVEL, resampling_weights
 from opdkit.report.charts import Chart, Line, Section, Values, constant
 from opdkit.report.configurations import Configuration
-from opdkit.report.intervals import LEVEL, resampling_weights
 from opdkit.report.runs import Curve
 
 POINTS = 120

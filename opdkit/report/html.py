@@ -13,11 +13,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from opdkit import __version__
+from opdkit.intervals import RESAMPLES
 from opdkit.report import interval_plot, svg
 from opdkit.report.charts import Chart, Section
 from opdkit.report.curves import POINTS
 from opdkit.report.document import Document
-from opdkit.report.intervals import RESAMPLES
 from opdkit.report.prose import commit, environment_remarks, facts, lead, p_text, title
 from opdkit.report.results import Benchmark
 from opdkit.report.rollouts import Sample

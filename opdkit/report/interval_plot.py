@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 from markupsafe import Markup
 
+from opdkit.intervals import Estimate
 from opdkit.report.charts import Axis, linear_axis
-from opdkit.report.intervals import Estimate
 from opdkit.report.results import Difference, Result
 from opdkit.report.svg import marker
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from opdkit.intervals import Estimate
 from opdkit.report.charts import Axis, Chart, Line, Section, x_axis, y_axis
-from opdkit.report.intervals import Estimate
 from opdkit.report.results import Benchmark
 from opdkit.report.text import MINUS, visible
 

@@ -7,8 +7,8 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from opdkit.intervals import Estimate
 from opdkit.report.document import Document
-from opdkit.report.intervals import Estimate
 from opdkit.report.results import Benchmark, Difference, Result
 from opdkit.report.runs import Run
 from opdkit.report.text import NOTHING, minus, visible

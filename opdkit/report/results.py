@@ -11,8 +11,8 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from opdkit.intervals import Estimate, bootstrap, crossed_bootstrap, holm, paired_t
 from opdkit.report.configurations import Configuration
-from opdkit.report.intervals import Estimate, bootstrap, crossed_bootstrap, holm, paired_t
 from opdkit.report.runs import Run, number
 
 

@@ -19,14 +19,14 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from opdkit.intervals import Estimate, Paired, bootstrap, holm, paired_t
 from opdkit.report import runs as run_folders
-from opdkit.report.intervals import Estimate, Paired, bootstrap, holm, paired_t
 from opdkit.report.prose import p_text
 from opdkit.report.runs import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "results" / "multi_task.md"
-NOTES = ROOT / "scripts" / "multi_task_notes.md"
+NOTES = Path(__file__).with_name("multi_task_notes.md")
 TASKS = {"sums": "chain_sum", "games": "textworld_express"}
 CURVES = {
     "sums: reward of rollouts": "sums/rollout/reward_mean",

@@ -13,8 +13,8 @@ import numpy as np
 from paper_ablations import ALIKE, LEAST_SEEDS, ORDER, SMALL, Ablation, Case, Claim
 
 from opdkit.config.compose import Source, compose, resolve
+from opdkit.intervals import Paired, holm, paired_t
 from opdkit.report.configurations import Configuration, flatten
-from opdkit.report.intervals import Paired, holm, paired_t
 from opdkit.report.results import Result, benchmarks
 from opdkit.report.runs import Run
 

@@ -20,16 +20,16 @@ import yaml
 from paper_ablations import ABLATIONS, LEAST_SEEDS, RULES, Ablation
 from paper_numbers import Found, Told, Verdict, differences, find, judge, mean, points, reward_at
 
+from opdkit.intervals import Estimate, bootstrap, paired_t
 from opdkit.report import runs as run_folders
 from opdkit.report.configurations import flatten
-from opdkit.report.intervals import Estimate, bootstrap, paired_t
 from opdkit.report.prose import p_text
 from opdkit.report.runs import Run
 from opdkit.report.text import NOTHING
 
 _ROOT = Path(__file__).resolve().parents[2]
 PAGE = _ROOT / "docs" / "results" / "paper.md"
-NOTES = _ROOT / "scripts" / "paper_notes.yaml"
+NOTES = Path(__file__).with_name("paper_notes.yaml")
 SEEDS = 5
 OPENING = """# The paper's ablations, at small scale
 

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import yaml
 
-# Two-sided 95 % points of Student's t for 1 to 9 degrees of freedom.
-_T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+from opdkit.intervals import t_interval
 
 
 def interval(values: Sequence[float]) -> str:
-    """Mean and 95 % t-interval over seeds, in percent; the mean alone for one seed or more than ten."""
-    if not 2 <= len(values) <= len(_T95) + 1:
-        return f"{100 * mean(values):.1f}"
-    half = _T95[len(values) - 2] * stdev(values) / math.sqrt(len(values))
-    return f"{100 * mean(values):.1f} ± {100 * half:.1f}"
+    """Mean and 95 % t-interval over seeds, in percent; the mean alone for one seed."""
+    estimate = t_interval(values)
+    half = f" ± {100 * (estimate.high - estimate.mean):.1f}" if estimate.has_interval else ""
+    return f"{100 * estimate.mean:.1f}{half}"
 
 
 def read(folder: Path) -> tuple[str, int, dict[str, Any]]:

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from opdkit.intervals import t_interval
 from opdkit.study.control.findings import Results, measured_iterations
 from opdkit.study.control.settings import TASKS
 from opdkit.study.control.students import EVALUATE_EVERY
 from opdkit.study.drawing import looks, panels
-from opdkit.study.intervals import estimate
 from opdkit.study.outcome import Picture
 
 _SMOOTHED = 25
@@ -130,9 +130,8 @@ def _success(results: Results) -> Picture:
     for place, (axis, task) in enumerate(zip(axes, TASKS, strict=True)):
         for column, look in enumerate(looks(results.gammas).values()):
             by_seed = success[place, column].tolist()
-            found = estimate(by_seed)
-            found = found.cut(0.0, 1.0)
-            if found.count > 1:
+            found = t_interval(by_seed).clipped(0.0, 1.0)
+            if found.has_interval:
                 axis.plot([column, column], [found.low, found.high], color=look["color"], linewidth=2.0)
             axis.plot(column, found.mean, look["marker"], color=look["color"], markersize=7)
             axis.plot([column + 0.18] * len(by_seed), by_seed, ".", color="#555555", markersize=4)

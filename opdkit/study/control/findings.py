@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from opdkit.intervals import Estimate, t_interval
 from opdkit.study.control.settings import TASKS
 from opdkit.study.control.students import EVALUATE_EVERY, SAME_POLICY_EVERY
-from opdkit.study.intervals import Estimate, estimate
 from opdkit.study.outcome import Cell, Claim, Table, Verdict
 
 HIGH_GAMMAS = (0.75, 1.0)
@@ -89,7 +89,7 @@ def _teachers(results: Results) -> Claim:
 def _variance(results: Results) -> Claim:
     wanted = [gamma for gamma in HIGH_GAMMAS if gamma in results.gammas]
     gaps = {
-        (task.name, gamma): estimate(results.gap(results.variance(place), gamma))
+        (task.name, gamma): t_interval(results.gap(results.variance(place), gamma))
         for place, task in enumerate(TASKS)
         for gamma in wanted
     }
@@ -110,7 +110,7 @@ def _graded(met: Sequence[bool]) -> Verdict:
 
 def _reaches(results: Results) -> Claim:
     success = results.success("student")[:, results.column(0.0)]
-    found = {task.name: estimate(success[place].tolist()) for place, task in enumerate(TASKS)}
+    found = {task.name: t_interval(success[place].tolist()) for place, task in enumerate(TASKS)}
     return Claim(
         "γ = 0 reaches both goals",
         f"mean success over seeds at least {REACHES:.0%} on each task (partly: on one)",
@@ -126,7 +126,7 @@ def _percent(value: Estimate) -> str:
 def _drifts(results: Results) -> Claim:
     success = results.success("student").mean(0)  # [gammas, seeds], both tasks together
     lost = success[results.column(0.0)] - success[results.column(1.0)]
-    gap = estimate(lost.tolist())
+    gap = t_interval(lost.tolist())
     large, sure = gap.mean >= DRIFTS, gap.low > 0.0
     distance = results.distance("student")[:, results.column(1.0)].mean().item()
     return Claim(
@@ -139,7 +139,7 @@ def _drifts(results: Results) -> Claim:
 
 
 def _same_policy(results: Results) -> Claim:
-    gaps = [estimate(results.gap(results.same_policy(place), 1.0)) for place in range(len(TASKS))]
+    gaps = [t_interval(results.gap(results.same_policy(place), 1.0)) for place in range(len(TASKS))]
     told = "; ".join(f"{task.name}: {gap.text()}" for task, gap in zip(TASKS, gaps, strict=True))
     return Claim(
         "added here: the excess is the estimator's own, not only the policy's that it leads to",
@@ -166,12 +166,12 @@ def _success(results: Results) -> Table:
     for column, gamma in enumerate(results.gammas):
         for place, task in enumerate(TASKS):
             by_seed = success[place, column].tolist()
-            found = estimate(by_seed)
+            found = t_interval(by_seed)
             shown = ", ".join(f"{value:.2f}" for value in by_seed)
             skipped = int(results.numbers["skipped"][column].sum())
             rows.append([
-                gamma, task.name, shown, found.cut(0.0, 1.0).text(),
-                estimate(distance[place, column].tolist()).text(), skipped,
+                gamma, task.name, shown, found.clipped(0.0, 1.0).text(),
+                t_interval(distance[place, column].tolist()).text(), skipped,
             ])  # fmt: skip
     seeds = ", ".join(map(str, results.seeds))
     columns = (
@@ -187,7 +187,7 @@ def _speed(results: Results) -> Table:
         by_seed = results.iterations_to_success(gamma)
         shown = ", ".join("never" if math.isinf(value) else f"{value:.0f}" for value in by_seed)
         lasting = all(map(math.isfinite, by_seed))
-        rows.append([gamma, shown, estimate(by_seed).text(0) if lasting else "never, for some seed"])
+        rows.append([gamma, shown, t_interval(by_seed).text(0) if lasting else "never, for some seed"])
     columns = ("γ", f"iterations by seed ({', '.join(map(str, results.seeds))})", "mean (95 %)")
     title = (
         f"Iterations until both tasks succeed in {REACHES:.0%} of episodes and go on to (one look in {EVALUATE_EVERY})"
@@ -203,8 +203,8 @@ def _ratios(results: Results) -> Table:
             rows.append([
                 task.name,
                 gamma,
-                estimate(results.gap(own, gamma)).text(),
-                estimate(results.gap(same, gamma)).text(),
+                t_interval(results.gap(own, gamma)).text(),
+                t_interval(results.gap(same, gamma)).text(),
             ])  # fmt: skip
     columns = ("task", "γ", "log10 ratio to γ = 0, own rollouts (95 %)", "the same, on the γ = 0 student's (95 %)")
     return Table("Gradient variance over the second half of training", columns, rows)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from opdkit.study.intervals import estimate, slope
+from opdkit.intervals import t_interval
 from opdkit.study.outcome import Cell, Claim, Table
 from opdkit.study.tabular.measure import LONG, PARTS, Grid, Measured, unpack
 
@@ -40,10 +41,11 @@ class Results:
         return [place for place, horizon in enumerate(horizons) if horizon >= least]
 
     def exponents(self, part: str, gamma: float) -> list[float]:
-        """The growth exponent of the variance, one a world."""
+        """The growth exponent of the variance in each world: the slope of log Var on log T, by least squares."""
         column, places = list(self.grid.gammas).index(gamma), self.fitted(part)
-        across = [self.horizons(part)[place] for place in places]
-        return [slope(across, world.variance[places, column].tolist()) for world in self.part(part)]
+        log_horizons = np.log([self.horizons(part)[place] for place in places])
+        log_variances = [world.variance[places, column].log().numpy() for world in self.part(part)]
+        return [float(np.polyfit(log_horizons, log_variance, 1)[0]) for log_variance in log_variances]
 
 
 def claims(results: Results) -> list[Claim]:
@@ -93,8 +95,8 @@ def _bounds(results: Results) -> Claim:
 
 
 def _growth(results: Results) -> Claim:
-    token = estimate(results.exponents(LONG, 0.0))
-    sequence = estimate(results.exponents(LONG, 1.0))
+    token = t_interval(results.exponents(LONG, 0.0))
+    sequence = t_interval(results.exponents(LONG, 1.0))
     within = token.high <= 2.0 and sequence.high <= 4.0
     near = token.mean <= 2.0 and sequence.mean <= 4.0
     return Claim(
@@ -108,7 +110,7 @@ def _growth(results: Results) -> Claim:
 
 def _faster(results: Results) -> Claim:
     pairs = zip(results.exponents(LONG, 1.0), results.exponents(LONG, 0.0), strict=True)
-    gap = estimate([sequence - token for sequence, token in pairs])
+    gap = t_interval([sequence - token for sequence, token in pairs])
     shown = gap.low > 0.0
     return Claim(
         "the sequence-level variance grows faster with T than the token-level one",
@@ -173,7 +175,9 @@ def _exponents(results: Results) -> Table:
     for part in (LONG, *PARTS):
         horizons = [results.horizons(part)[place] for place in results.fitted(part)]
         span = f"{horizons[0]} to {horizons[-1]}"
-        rows += [[part, span, gamma, estimate(results.exponents(part, gamma)).text()] for gamma in results.grid.gammas]
+        rows += [
+            [part, span, gamma, t_interval(results.exponents(part, gamma)).text()] for gamma in results.grid.gammas
+        ]
     columns = ("how, parameters", "T (tokens)", "γ", "exponent of Var g_γ in T (95 % over worlds)")
     return Table("Fitted growth of the variance", columns, rows)
 
@@ -208,7 +212,7 @@ def _by_horizon(results: Results) -> Table:
         for place, horizon in enumerate(results.horizons(part)):
             for column, gamma in enumerate(results.grid.gammas):
                 spread = variance[:, place, column]
-                bias = estimate(relative[:, place, column].tolist())
+                bias = t_interval(relative[:, place, column].tolist())
                 geometric = float(spread.log().mean().exp())
                 rows.append([part, horizon, gamma, bias.mean, bias.low, bias.high, geometric])
     columns = ("how, parameters", "T (tokens)", "γ", "|bias| / |∇KL|", "low 95 %", "high 95 %",

@@ -1,4 +1,4 @@
-"""Intervals and tests against known values."""
+"""Intervals, paired tests and Holm's correction against published values."""
 
 from __future__ import annotations
 
@@ -7,16 +7,37 @@ import math
 import numpy as np
 import pytest
 
-from opdkit.report.intervals import bootstrap, crossed_bootstrap, holm, paired_t, t_quantile, t_two_sided
+from opdkit.intervals import bootstrap, crossed_bootstrap, holm, paired_t, t_interval
 
 
 @pytest.mark.parametrize(
-    ("degrees", "quantile"), [(1, 12.7062), (2, 4.30265), (4, 2.77645), (9, 2.26216), (30, 2.04227)]
+    ("degrees", "quantile"), [(1, 12.7062), (2, 4.30265), (4, 2.77645), (9, 2.26216), (30, 2.04227), (200, 1.97190)]
 )
-def test_students_t_is_that_of_the_tables(degrees: int, quantile: float) -> None:
-    assert t_quantile(degrees) == pytest.approx(quantile, rel=1e-5)
-    assert t_two_sided(quantile, degrees) == pytest.approx(0.05, rel=1e-4)
-    assert t_two_sided(-quantile, degrees) == t_two_sided(quantile, degrees)
+def test_the_t_interval_has_the_quantile_of_the_tables(degrees: int, quantile: float) -> None:
+    values = np.random.default_rng(0).normal(size=degrees + 1)
+    found = t_interval(values)
+    error = values.std(ddof=1) / math.sqrt(degrees + 1)
+    assert (found.high - found.mean) / error == pytest.approx(quantile, rel=1e-5)
+    assert (found.mean - found.low) / error == pytest.approx(quantile, rel=1e-5)
+
+
+def test_the_t_interval_covers_the_truth_as_often_as_it_says() -> None:
+    samples = np.random.default_rng(0).normal(3.0, 2.0, size=(600, 3))
+    found = [t_interval(sample) for sample in samples]
+    assert 0.92 < sum(one.low <= 3.0 <= one.high for one in found) / len(found) < 0.98
+
+
+def test_one_value_has_no_interval_and_none_is_refused() -> None:
+    alone = t_interval([2.0])
+    assert (alone.mean, alone.text(), alone.has_interval) == (2.0, "2.00", False)
+    assert t_interval([2.0, 2.0]).text() == "2.00 (2.00 to 2.00)"
+    assert t_interval([1.0, 2.0, 3.0]).text() == "2.00 (-0.48 to 4.48)"
+    assert t_interval([1.0, 2.0, 3.0]).clipped(0.0, 4.0).text() == "2.00 (0.00 to 4.00)"
+    assert t_interval([123456.0]).text() == "1.2e+05"
+    assert t_interval([1.0, math.inf]).text() == "not finite"
+    assert math.isnan(t_interval([1.0, math.nan, 2.0]).low)
+    with pytest.raises(ValueError, match="no values"):
+        t_interval([])
 
 
 def test_the_paired_test_on_students_own_sleep_data() -> None:
