@@ -43,7 +43,7 @@ class _Session:
 
     def update(self, rollout: Rollout) -> float:
         """The update phase on a rollout: both models' scores, student forward, backward, clipping, AdamW."""
-        updater, mask = self.updater, rollout.mask
+        updater, mask = self.updater, rollout.sampled_mask
         request = teacher_request(updater.objective.needs, self._before(rollout), 0)
         scores = self.teacher.score(rollout, mask, request, 1.0, updater.micro_batch)
         self.student.module.train()
@@ -53,7 +53,7 @@ class _Session:
     @torch.no_grad()
     def _before(self, rollout: Rollout) -> Scores | None:
         request = before_request(self.updater.objective.needs, old=False)
-        return None if request is None else Scorer(self.student)(rollout, rollout.mask, request, 1.0)
+        return None if request is None else Scorer(self.student)(rollout, rollout.sampled_mask, request, 1.0)
 
 
 def topk_update(shape: UpdateShape, effort: Effort) -> Meter:
@@ -127,7 +127,7 @@ def _rollout(shape: UpdateShape) -> Rollout:
     return Rollout(
         prompts=Prompts(batch.prompt, torch.ones_like(batch.prompt, dtype=torch.bool), ()),
         tokens=batch.response,
-        mask=torch.ones_like(batch.response, dtype=torch.bool),
+        sampled_mask=torch.ones_like(batch.response, dtype=torch.bool),
         behaviour_log_prob=nothing,
         entropy=nothing,
         stop_reason=("length",) * shape.batch,

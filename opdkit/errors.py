@@ -30,7 +30,7 @@ class Interrupted(BaseException):
 
 
 @contextmanager
-def told_after(prefix: str) -> Iterator[None]:
+def error_prefix(prefix: str) -> Iterator[None]:
     """Errors begin with the key they are about; here it is completed: `path=x: no such file` after `task.`."""
     try:
         yield

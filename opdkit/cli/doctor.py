@@ -34,14 +34,14 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     measures, arguments = _measures(arguments)
     experiment, masking = _experiment(arguments)
-    from opdkit.doctor.run import Examination
+    from opdkit.doctor.run import DoctorRun
     from opdkit.training.session import close_session
 
     view = ExaminationView(Console(highlight=False))
     sections = []
     try:
         with view.running():
-            for section in Examination(experiment, masking, view.stage, measures).sections():
+            for section in DoctorRun(experiment, masking, view.stage, measures).sections():
                 view.section(section)
                 sections.append(section)
     finally:

@@ -62,11 +62,11 @@ def _told(row: Mapping[str, Any]) -> list[str]:
     lines = ["", f"{row['episode']}: {outcome} after {row['steps']} actions, score {row['score']}, {row['ending']}"]
     if row["detail"]:
         lines.append(row["detail"])
-    for number, exchange in enumerate(row["exchanges"], start=1):
-        lines += _indented(exchange["observation"])
-        mark = "" if exchange["valid"] else "   (not understood)"
-        lines += _said(exchange["response"], exchange["action"])
-        lines.append(f"{number}> {exchange['action']}{mark}")
+    for number, transition in enumerate(row["exchanges"], start=1):
+        lines += _indented(transition["observation"])
+        mark = "" if transition["valid"] else "   (not understood)"
+        lines += _said(transition["response"], transition["action"])
+        lines.append(f"{number}> {transition['action']}{mark}")
     return [*lines, *_indented(row["last_observation"])]
 
 

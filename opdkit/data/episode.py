@@ -9,7 +9,7 @@ EpisodeEnd = Literal["done", "turns", "context", "crashed"]
 
 
 @dataclass(frozen=True)
-class Exchange:
+class Transition:
     """One turn of an episode: what was seen, what was said, and what came of it.
 
     observation: the user's turn as the player read it; response: all that it wrote, `tokens` of them, `truncated`
@@ -27,7 +27,7 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class Transcript:
+class Trajectory:
     """An episode that was played.
 
     identifier and game: those of the episode; ending: how it came to its end: the game was over, the limit of turns,
@@ -38,7 +38,7 @@ class Transcript:
 
     identifier: str
     game: str
-    exchanges: tuple[Exchange, ...]
+    transitions: tuple[Transition, ...]
     ending: EpisodeEnd
     score: float
     success: bool

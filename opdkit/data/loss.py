@@ -17,11 +17,15 @@ SupportSource = Literal["teacher", "student", "union", "intersection"]
 class StepBatch:
     """What the advantage of a whole step may be made of, before its first update.
 
-    mask bool[B, T], the tokens that count; old_log_prob and teacher_log_prob f32[B, T] of the sampled tokens, or None
-    where they were not needed; reward f32[B]; group i64[B], equal for rollouts of one prompt.
+    Attributes:
+        loss_mask: bool[B, T], the tokens that count.
+        old_log_prob: f32[B, T], the student's log-prob of the sampled tokens, None where it is not needed.
+        teacher_log_prob: f32[B, T], the teacher's, None where it is not needed.
+        reward: f32[B].
+        group: i64[B], equal for rollouts of one prompt.
     """
 
-    mask: Tensor
+    loss_mask: Tensor
     old_log_prob: Tensor | None = None
     teacher_log_prob: Tensor | None = None
     reward: Tensor | None = None
@@ -32,14 +36,17 @@ class StepBatch:
 class TokenBatch:
     """What an objective may use beside the two models' scores.
 
-    mask bool[B, T], the tokens that count; old_log_prob f32[B, T] or None, the student's log-prob of
-    each sampled token before the first update on this rollout batch, None in that first update, where
-    the student's own detached log-probs are the old ones; reward f32[B] or None; tokens i64[B, T], the sampled ids;
-    entropy f32[B, T], of the student that wrote them, nats; advantage f32[B, T], the step's, where the objective
-    needs one.
+    Attributes:
+        loss_mask: bool[B, T], the tokens that count.
+        old_log_prob: f32[B, T], the student's log-prob of each sampled token before the first update on this rollout
+            batch. None in that first update, where the student's own detached log-probs are the old ones.
+        reward: f32[B], None where the objective does not need it.
+        tokens: i64[B, T], the sampled ids.
+        entropy: f32[B, T], the entropy of the policy that sampled them, nats.
+        advantage: f32[B, T], the step's, where the objective needs one.
     """
 
-    mask: Tensor
+    loss_mask: Tensor
     old_log_prob: Tensor | None = None
     reward: Tensor | None = None
     tokens: Tensor | None = None

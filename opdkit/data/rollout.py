@@ -10,42 +10,56 @@ from torch import Tensor
 from opdkit.data.problem import Problem
 
 StopReason = Literal["stop", "length"]
+Author = Literal["student", "teacher", "data"]
 
 
 @dataclass(frozen=True)
 class Prompts:
     """A batch of rendered prompts, padded on the left.
 
-    ids i64[B, P]; mask bool[B, P], True on real tokens; problems, B of them.
+    Attributes:
+        ids: i64[B, P].
+        attention_mask: bool[B, P], True on the prompt's tokens.
+        problems: B of them.
     """
 
     ids: Tensor
-    mask: Tensor
+    attention_mask: Tensor
     problems: tuple[Problem, ...]
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """What the student wrote, padded on the right.
+    """Responses to a batch of prompts, padded on the right.
 
-    tokens i64[B, T]; mask bool[B, T], True on sampled tokens (the stop token included);
-    given bool[B, T], True on tokens between them that an environment wrote: the models read them and nothing
-    counts them; None where there are none. The tokens of a row stand without a gap: mask | given, then padding.
-    behaviour_log_prob f32[B, T], log-prob of each sampled token under the student that wrote it, at
-    the run's temperature and before the sampler's filter; entropy f32[B, T], that student's entropy
-    in nats; stop_reason, B of them: "stop" where a stop token was sampled, "length" where the limit cut.
-    Positions outside the mask hold zeros, and outside mask | given the padding id.
+    The tokens of a row stand without a gap: sampled_mask | environment_mask, then padding. Positions outside
+    sampled_mask hold zeros in the float fields, and positions outside both masks hold the padding id.
+
+    Attributes:
+        prompts: B prompts.
+        tokens: i64[B, T].
+        sampled_mask: bool[B, T], True on sampled tokens (the stop token included).
+        behaviour_log_prob: f32[B, T], log-prob of each sampled token under the policy that sampled it, at the run's
+            temperature and before the sampler's filter.
+        entropy: f32[B, T], that policy's entropy, nats.
+        stop_reason: B of them, "stop" where a stop token was sampled, "length" where the limit cut the response.
+        environment_mask: bool[B, T], True on tokens that an environment wrote between the sampled ones. The models
+            read them and no loss counts them. None where there are none.
+        author: who sampled the tokens. behaviour_log_prob and entropy are the author's.
+        policy_version: how many updates the student had made when it sampled them, 0 for another author.
     """
 
     prompts: Prompts
     tokens: Tensor
-    mask: Tensor
+    sampled_mask: Tensor
     behaviour_log_prob: Tensor
     entropy: Tensor
     stop_reason: tuple[StopReason, ...]
-    given: Tensor | None = None
+    environment_mask: Tensor | None = None
+    author: Author = "student"
+    policy_version: int = 0
 
     @property
-    def real(self) -> Tensor:
+    def attention_mask(self) -> Tensor:
         """bool[B, T], the tokens that the models read."""
-        return self.mask if self.given is None else self.mask | self.given
+        return self.sampled_mask if self.environment_mask is None else self.sampled_mask | self.environment_mask

@@ -44,7 +44,7 @@ class Observation:
     @cached_property
     def written(self) -> NDArray[np.bool_]:
         """bool[B, T], True on sampled tokens."""
-        return self.rollout.mask.cpu().numpy()
+        return self.rollout.sampled_mask.cpu().numpy()
 
     @cached_property
     def gap(self) -> Floats:

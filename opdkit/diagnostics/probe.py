@@ -100,13 +100,13 @@ def _by_position(probed: Probed) -> Table:
     return Table("gradient_by_position", ("start", "stop", "tokens", *_COLUMNS), tuple(rows))
 
 
-def position_limits(counted: Tensor, buckets: int) -> list[int]:
+def position_limits(loss_mask: Tensor, buckets: int) -> list[int]:
     """At most `buckets` + 1 growing positions, from 0 to T, with about as many counted tokens between any two.
 
     counted bool[B, T].
     """
-    width = counted.shape[1]
-    by_position = counted.sum(0).cumsum(0).double()
+    width = loss_mask.shape[1]
+    by_position = loss_mask.sum(0).cumsum(0).double()
     shares = torch.arange(1, buckets, dtype=torch.float64) / buckets * by_position[-1].item()
     inner = (torch.searchsorted(by_position.cpu(), shares) + 1).tolist()
     return sorted({0, width, *(position for position in inner if position < width)})

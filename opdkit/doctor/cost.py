@@ -41,7 +41,7 @@ class Shapes:
 
 
 @dataclass(frozen=True)
-class Timed:
+class Timings:
     """A few rollouts, written, scored and learnt from in this process.
 
     lengths: tokens of each response; seconds to write them, to have the teacher score them, and of one update from
@@ -56,7 +56,7 @@ class Timed:
 
 
 @dataclass(frozen=True)
-class Kept:
+class ActivationBytes:
     """Bytes that the forward pass of one micro-batch kept for its backward pass: all of them, and the largest tensor.
 
     logits: bytes of the logits that are alive at a time; tokens: the widest row's, prompt and response; process: bytes
@@ -87,7 +87,7 @@ class Cost:
         return self.rollout_s + self.teacher_s + self.update_s
 
 
-def estimate(shapes: Shapes, timed: Timed, kept: Kept) -> Cost:
+def estimate(shapes: Shapes, timed: Timings, kept: ActivationBytes) -> Cost:
     """A step from its parts. Responses are taken to be as long as those that were timed."""
     batch, count = shapes.batch, len(timed.lengths)
     few = decoding_seconds(timed.lengths, count, shapes.rows_at_once, timed.decode)
@@ -101,12 +101,12 @@ def estimate(shapes: Shapes, timed: Timed, kept: Kept) -> Cost:
     )
 
 
-def estimate_peak(shapes: Shapes, kept: Kept) -> int:
+def estimate_peak(shapes: Shapes, kept: ActivationBytes) -> int:
     """The sum of the parts, and not less than what a mini-batch has taken already."""
     return max(added_up(shapes, kept), kept.seen)
 
 
-def added_up(shapes: Shapes, kept: Kept) -> int:
+def added_up(shapes: Shapes, kept: ActivationBytes) -> int:
     """The peak from its parts, with an allocator that keeps nothing for itself."""
     return kept.process + 2 * shapes.trainable + max(_writing(shapes), _learning(shapes, kept))
 
@@ -130,17 +130,17 @@ def _writing(shapes: Shapes) -> int:
     return round(shapes.cache_row * rows * _CACHE_ROOM)
 
 
-def _learning(shapes: Shapes, kept: Kept) -> int:
+def _learning(shapes: Shapes, kept: ActivationBytes) -> int:
     return shapes.trainable + kept.total + _passing(shapes, kept)
 
 
-def _passing(shapes: Shapes, kept: Kept) -> int:
+def _passing(shapes: Shapes, kept: ActivationBytes) -> int:
     """Beside what was kept: gradients on their way, a tile of logits, and a parameter's gradient before it is added to
     those of earlier micro-batches."""
     return _PASSING * kept.largest + _OF_LOGITS * kept.logits + shapes.largest
 
 
-def estimated(shapes: Shapes, timed: Timed, kept: Kept, room: int) -> Section:
+def estimated(shapes: Shapes, timed: Timings, kept: ActivationBytes, room: int) -> Section:
     """room: bytes that the process may hold in all."""
     cost = estimate(shapes, timed, kept)
     whole = duration(cost.step_s * shapes.steps)
@@ -172,7 +172,7 @@ def estimated(shapes: Shapes, timed: Timed, kept: Kept, room: int) -> Section:
     return Section("cost of a step, estimated", tuple(notes), (times, Grid(("memory", "MiB"), rows)))
 
 
-def at_the_limits(shapes: Shapes, kept: Kept) -> int:
+def at_the_limits(shapes: Shapes, kept: ActivationBytes) -> int:
     """The peak where a micro-batch's rows have as many tokens as they may."""
     more = shapes.limit / kept.tokens - 1
     return estimate_peak(shapes, kept) + max(0, round(more * (kept.total + _PASSING * kept.largest)))

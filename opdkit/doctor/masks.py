@@ -16,11 +16,11 @@ _TOO_MUCH = 0.9
 def masks(rollout: Rollout, vocabularies: Vocabularies, rules: Mapping[str, Masking], chosen: str) -> Section:
     """rules: name -> rule; chosen: the name of the run's own."""
     pieces = Pieces(vocabularies.student)
-    total = max(1, int(rollout.mask.sum()))
+    total = max(1, int(rollout.sampled_mask.sum()))
     rows: list[tuple[str, ...]] = []
     notes: list[Note] = []
     for name, rule in rules.items():
-        left_out = rollout.mask & ~rule(rollout, vocabularies)
+        left_out = rollout.sampled_mask & ~rule(rollout, vocabularies)
         texts = Counter(pieces.of(rollout.tokens[left_out].tolist()))
         share = int(left_out.sum()) / total
         most = ", ".join(f"{text!r} x {count}" for text, count in texts.most_common(_SHOWN))

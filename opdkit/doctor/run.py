@@ -14,14 +14,14 @@ from opdkit.doctor.sampling import Setting, sampling
 from opdkit.doctor.sides import Pair, Side
 from opdkit.doctor.special_tokens import special_tokens
 from opdkit.doctor.splits import splits
-from opdkit.doctor.step_profile import Costing
+from opdkit.doctor.step_profile import StepProfile
 from opdkit.doctor.templates import templates
 from opdkit.doctor.vocabulary import vocabulary
 from opdkit.errors import UserError
 from opdkit.experiment import Experiment
 from opdkit.masking import EntropySelected, FirstOccurrence, Masking, NoMask, SpecialSpans, Vocabularies
 from opdkit.models import ModelSpec, load_skeleton
-from opdkit.training.parts import Part
+from opdkit.training.parts import TaskRun
 from opdkit.training.session import Session, open_session
 
 _SAMPLES = 8
@@ -34,7 +34,7 @@ _RULES: Mapping[str, Masking] = {
 
 
 @dataclass(frozen=True)
-class Examination:
+class DoctorRun:
     """experiment: as it would be trained; masking: the name of its masking option; stage: told what happens now;
     measures: a real step is taken at the end, and the estimate of its cost held against it."""
 
@@ -62,15 +62,15 @@ class Examination:
         self.stage("writing a few rollouts")
         rollout = self._samples(session)
         self.stage("looking at them")
-        responses = [tokens[mask].tolist() for tokens, mask in zip(rollout.tokens, rollout.mask, strict=True)]
+        responses = [tokens[mask].tolist() for tokens, mask in zip(rollout.tokens, rollout.sampled_mask, strict=True)]
         yield splits(pair, responses, strings_of(self.experiment.masking))
         vocabularies = Vocabularies(pair.student.tokenizer, pair.teacher.tokenizer)
         yield masks(rollout, vocabularies, {**_RULES, self.masking: self.experiment.masking}, self.masking)
         setting = Setting(self.experiment.sampler, self.experiment.temperature, self.experiment.objective.needs.k)
         yield sampling(session.student, _part(session).teacher.model, rollout, setting)
-        yield from self._costs(Costing(session, _part(session)))
+        yield from self._costs(StepProfile(session, _part(session)))
 
-    def _costs(self, costing: Costing) -> Iterator[Section]:
+    def _costs(self, costing: StepProfile) -> Iterator[Section]:
         self.stage("timing a few rollouts")
         section, guess = costing.estimated()
         yield section
@@ -111,7 +111,7 @@ def warnings_at_start(experiment: Experiment, session: Session) -> list[str]:
     return list(told)
 
 
-def _part(session: Session) -> Part:
+def _part(session: Session) -> TaskRun:
     """The one task of a run that has only one."""
     return next(iter(session.parts.values()))
 

@@ -93,7 +93,7 @@ def _blocks(
     per_row = max(1, _POSITIONS // len(rollout.tokens))
     for row in range(len(rollout.tokens)):
         part = rows(rollout, row, row + 1)
-        steps = part.mask[0].nonzero()[:, 0]
+        steps = part.sampled_mask[0].nonzero()[:, 0]
         if len(steps) == 0:
             continue
         chosen = steps[torch.linspace(0, len(steps) - 1, min(per_row, len(steps)), device=steps.device).long()]

@@ -13,19 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from opdkit.diagnostics import TokenMeans
-from opdkit.doctor.cost import Cost, Kept, Shapes, Timed, compared, estimate, estimated, too_large
+from opdkit.doctor.cost import ActivationBytes, Cost, Shapes, Timings, compared, estimate, estimated, too_large
 from opdkit.doctor.report import Section
 from opdkit.heads.tiles import logits_alive
 from opdkit.memory import MIB, Peak, release_freed_pages, resident_mib
 from opdkit.runs.folder import RunFolder
 from opdkit.seeding import derive_seed
-from opdkit.training.collect import Collected, Collector
+from opdkit.training.collect import RolloutCollector, StepData
 from opdkit.training.loop import Loop
-from opdkit.training.parts import Part
+from opdkit.training.parts import TaskRun
 from opdkit.training.session import Session
 from opdkit.training.signals import StopRequest
 from opdkit.training.update import ScoredBatch
-from opdkit.training.writing import ProblemWriter
+from opdkit.training.writing import AnswerSource
 
 # Rollouts that are timed: a mini-batch, but no more than these. Decoding steps that tell what one costs.
 _MOST = 16
@@ -33,11 +33,11 @@ _DECODED = 16
 
 
 @dataclass(frozen=True)
-class Costing:
+class StepProfile:
     """Knows the one task of a session. Weights are moved by `measured` alone, which comes last."""
 
     session: Session
-    part: Part
+    part: TaskRun
 
     def estimated(self) -> tuple[Section, Cost | None]:
         """The section, and the estimate where the models leave room for one."""
@@ -94,7 +94,7 @@ class Costing:
         release_freed_pages()
         return round(resident_mib() * MIB)
 
-    def _collector(self) -> Collector:
+    def _collector(self) -> RolloutCollector:
         """Of a mini-batch of rollouts, written and scored as a step does it; the run's own walk stays where it is."""
         experiment, collector = self.part.experiment, self.part.collector
         copies = experiment.batch.rollouts_per_prompt
@@ -104,23 +104,23 @@ class Costing:
         small = replace(experiment, batch=batch)
         return replace(collector, experiment=small, writer=collector.writer.from_the_start(small, experiment.seed))
 
-    def _keeps(self, batch: ScoredBatch, process: int) -> Kept:
+    def _keeps(self, batch: ScoredBatch, process: int) -> ActivationBytes:
         """What one forward pass keeps: that of the micro-batch with the longest rows."""
         size = self.part.experiment.batch.micro_batch
-        parts = [batch.cut(start, start + size) for start in range(0, len(batch.counted), size)]
+        parts = [batch.cut(start, start + size) for start in range(0, len(batch.loss_mask), size)]
         widest = max(parts, key=_width)
         counter = KeptTensors(self.session.student.module)
         self.session.student.module.train()
         with torch.autograd.graph.saved_tensors_hooks(counter.pack, lambda kept: kept):
-            self.session.updater.weighted_loss(widest, self.session.updater.aggregation.denominator(widest.counted))
+            self.session.updater.weighted_loss(widest, self.session.updater.aggregation.denominator(widest.loss_mask))
         self.session.student.module.eval()
-        student, positions = self.session.student, int(widest.counted.sum())
+        student, positions = self.session.student, int(widest.loss_mask.sum())
         logits = 4 * min(logits_alive(student.device), positions * student.vocabulary)
         sizes = counter.sizes.values()
-        return Kept(sum(sizes), max(sizes, default=0), logits, _width(widest), process, seen=0)
+        return ActivationBytes(sum(sizes), max(sizes, default=0), logits, _width(widest), process, seen=0)
 
-    def _timed(self, collected: Collected) -> Timed:
-        lengths = tuple(int(n) for n in collected.batch.rollout.mask.sum(dim=1))
+    def _timed(self, collected: StepData) -> Timings:
+        lengths = tuple(int(n) for n in collected.batch.rollout.sampled_mask.sum(dim=1))
         updater, module = self.session.updater, self.session.student.module
         again = self._collector().collect(0)  # the first one warmed up
         few, many = len(lengths), max(len(lengths), self._shapes().rows_at_once)
@@ -133,13 +133,13 @@ class Costing:
         update()  # the first one makes the optimiser's state
         seconds = _seconds(update)
         module.eval()
-        return Timed(lengths, again.rollout_seconds, again.teacher_seconds, seconds, points)
+        return Timings(lengths, again.rollout_seconds, again.teacher_seconds, seconds, points)
 
     def _decoding(self, rows: int) -> float:
         """Seconds of a decoding step of `rows` rows, from two short rollouts of different lengths."""
         experiment, student = self.part.experiment, self.session.student
         writer = self.part.collector.writer.from_the_start(experiment, experiment.seed)
-        assert isinstance(writer, ProblemWriter)
+        assert isinstance(writer, AnswerSource)
         problems = writer.stream.take(rows)
         seeds = [derive_seed(experiment.seed, "costing", row) for row in range(rows)]
 

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from opdkit.data.problem import Problem
-from opdkit.errors import UserError, told_after
+from opdkit.errors import UserError, error_prefix
 from opdkit.tasks import ProblemSource
 
 
@@ -64,7 +64,7 @@ class Benchmark:
 
     def problems(self) -> Sequence[Problem]:
         """The problems asked, in order. Raises UserError for a source that cannot be read."""
-        with told_after("benchmark." if self.path is not None else "benchmark.source."):
+        with error_prefix("benchmark." if self.path is not None else "benchmark.source."):
             problems = self.chosen_source.load()
         return problems if self.limit is None else problems[: self.limit]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opdkit.data.episode import Transcript
+from opdkit.data.episode import Trajectory
 from opdkit.environments import Episode
 from opdkit.errors import RunError, UserError
 from opdkit.evaluation.episodes import EpisodeBenchmark
@@ -22,7 +22,7 @@ from opdkit.evaluation.statistics import stratified_interval
 from opdkit.files import write_whole
 from opdkit.seeding import derive_seed
 
-Play = Callable[[Sequence[tuple[Episode, int]]], Sequence[Transcript]]
+Play = Callable[[Sequence[tuple[Episode, int]]], Sequence[Trajectory]]
 
 
 def run_episodes(
@@ -58,8 +58,8 @@ def run_episodes(
         if progress is not None:
             progress(f"{stem}: {len(rows)} of {len(requests)} episodes")
         asked = requests[len(rows) : len(rows) + benchmark.chunk]
-        transcripts = play([(episode, own) for episode, _, own in asked])
-        new = [_row(*request, transcript) for request, transcript in zip(asked, transcripts, strict=True)]
+        trajectories = play([(episode, own) for episode, _, own in asked])
+        new = [_row(*request, trajectory) for request, trajectory in zip(asked, trajectories, strict=True)]
         file.append(new)
         rows += new
     summary = {**summarise_episodes(rows, benchmark, seed), "responses": file.path.name}
@@ -89,24 +89,24 @@ def _check_rows(rows: Sequence[Row], requests: Sequence[tuple[Episode, int, int]
             raise UserError(f"{path}: line {number} is not an episode of this run; choose another folder")
 
 
-def _row(episode: Episode, sample: int, seed: int, transcript: Transcript) -> Row:
+def _row(episode: Episode, sample: int, seed: int, trajectory: Trajectory) -> Row:
     """One transcript with its numbers. A crashed episode has no success and no score."""
-    known = transcript.ending != "crashed"
+    known = trajectory.ending != "crashed"
     return {
         "episode": episode.identifier,
         "game": episode.game,
         "sample": sample,
         "seed": seed,
-        "success": transcript.success if known else None,
-        "score": transcript.score if known else None,
-        "ending": transcript.ending,
-        "detail": transcript.detail,
-        "steps": len(transcript.exchanges),
-        "invalid": sum(not exchange.valid for exchange in transcript.exchanges),
-        "tokens": sum(exchange.tokens for exchange in transcript.exchanges),
-        "left_out": transcript.left_out,
-        "exchanges": [dataclasses.asdict(exchange) for exchange in transcript.exchanges],
-        "last_observation": transcript.last_observation,
+        "success": trajectory.success if known else None,
+        "score": trajectory.score if known else None,
+        "ending": trajectory.ending,
+        "detail": trajectory.detail,
+        "steps": len(trajectory.transitions),
+        "invalid": sum(not transition.valid for transition in trajectory.transitions),
+        "tokens": sum(transition.tokens for transition in trajectory.transitions),
+        "left_out": trajectory.left_out,
+        "exchanges": [dataclasses.asdict(transition) for transition in trajectory.transitions],
+        "last_observation": trajectory.last_observation,
     }
 
 
@@ -140,7 +140,7 @@ def _numbers(rows: Sequence[Row], seed: int, name: str) -> dict[str, Any]:
     actions = sum(row["steps"] for row in rows)
     won = [row["steps"] for row in rows if row["success"]]
     rates = {key: float(np.mean([float(row[key]) for row in rows])) for key in keys}
-    exchanges = [exchange for row in rows for exchange in row["exchanges"]]
+    transitions = [transition for row in rows for transition in row["exchanges"]]
     return {
         "n_played": len(rows),
         "pass@1": rates["success"],
@@ -150,8 +150,12 @@ def _numbers(rows: Sequence[Row], seed: int, name: str) -> dict[str, Any]:
         "steps_mean": actions / len(rows),
         "steps_won_mean": float(np.mean(won)) if won else None,
         "invalid_rate": sum(row["invalid"] for row in rows) / actions if actions else None,
-        "truncated_fraction": float(np.mean([exchange["truncated"] for exchange in exchanges])) if exchanges else 0.0,
-        "response_tokens_mean": float(np.mean([exchange["tokens"] for exchange in exchanges])) if exchanges else 0.0,
+        "truncated_fraction": float(np.mean([transition["truncated"] for transition in transitions]))
+        if transitions
+        else 0.0,
+        "response_tokens_mean": float(np.mean([transition["tokens"] for transition in transitions]))
+        if transitions
+        else 0.0,
         "context_limit_fraction": float(np.mean([row["ending"] == "context" for row in rows])),
     }
 

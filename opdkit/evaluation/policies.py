@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from opdkit.data.episode import EpisodeEnd, Exchange, Transcript
+from opdkit.data.episode import EpisodeEnd, Trajectory, Transition
 from opdkit.environments import Crash, EnvironmentPool, Episode, Observation, StepResult
 from opdkit.errors import UserError
 from opdkit.seeding import derive_seed
 
 
 @dataclass
-class Board:
+class EpisodeState:
     """An episode as a policy sees it: what it was begun with, the gold path, and where it stands."""
 
     place: int
@@ -23,7 +23,7 @@ class Board:
     observation: Observation = field(default_factory=lambda: Observation(""))
     gold: tuple[str, ...] | None = None
     seen: str = ""
-    exchanges: list[Exchange] = field(default_factory=list[Exchange])
+    transitions: list[Transition] = field(default_factory=list[Transition])
     score: float = 0.0
     success: bool = False
     ending: EpisodeEnd | None = None
@@ -33,10 +33,10 @@ class Board:
         """End as an episode of which nothing is known."""
         self.ending, self.detail = "crashed", f"{crash.reason}: {crash.detail}"
 
-    def transcript(self) -> Transcript:
+    def trajectory(self) -> Trajectory:
         """The finished episode."""
-        return Transcript(
-            self.episode.identifier, self.episode.game, tuple(self.exchanges), self.ending or "crashed", self.score,
+        return Trajectory(
+            self.episode.identifier, self.episode.game, tuple(self.transitions), self.ending or "crashed", self.score,
             self.success, 0, self.observation.text, self.detail,
         )  # fmt: skip
 
@@ -46,10 +46,10 @@ class Policy(Protocol):
 
     @property
     def uses_gold(self) -> bool:
-        """Whether it looks at `Board.gold`."""
+        """Whether it looks at `EpisodeState.gold`."""
         ...
 
-    def act(self, boards: Sequence[Board]) -> list[str | None]:
+    def act(self, boards: Sequence[EpisodeState]) -> list[str | None]:
         """One action for each board."""
         ...
 
@@ -60,18 +60,18 @@ class RandomPolicy:
 
     uses_gold: bool = False
 
-    def act(self, boards: Sequence[Board]) -> list[str | None]:
+    def act(self, boards: Sequence[EpisodeState]) -> list[str | None]:
         """Raises UserError where a game lists no admissible actions."""
         return [self._choose(board) for board in boards]
 
-    def _choose(self, board: Board) -> str:
+    def _choose(self, board: EpisodeState) -> str:
         choices = board.observation.admissible
         if not choices:
             raise UserError(
                 f"baselines: {board.episode.identifier} lists no admissible actions, so none can be drawn; "
                 f"leave random out (benchmark.baselines=[gold])"
             )
-        return choices[derive_seed(board.seed, "random", len(board.exchanges)) % len(choices)]
+        return choices[derive_seed(board.seed, "random", len(board.transitions)) % len(choices)]
 
 
 @dataclass(frozen=True)
@@ -80,30 +80,30 @@ class GoldPolicy:
 
     uses_gold: bool = True
 
-    def act(self, boards: Sequence[Board]) -> list[str | None]:
+    def act(self, boards: Sequence[EpisodeState]) -> list[str | None]:
         """The next action of each board's path."""
         paths = [board.gold or () for board in boards]
-        turns = [len(board.exchanges) for board in boards]
+        turns = [len(board.transitions) for board in boards]
         return [path[turn] if turn < len(path) else None for path, turn in zip(paths, turns, strict=True)]
 
 
 POLICIES: dict[str, Policy] = {"random": RandomPolicy(), "gold": GoldPolicy()}
 
 
-def play_policy(policy: Policy, games: EnvironmentPool, episodes: Sequence[tuple[Episode, int]]) -> list[Transcript]:
+def play_policy(policy: Policy, games: EnvironmentPool, episodes: Sequence[tuple[Episode, int]]) -> list[Trajectory]:
     """Each (episode, seed) played once by a policy, in order. Raises what the policy and the games raise."""
-    waiting = deque(Board(place, episode, seed) for place, (episode, seed) in enumerate(episodes))
-    live: dict[int, Board] = {}
-    done: list[Board] = []
+    waiting = deque(EpisodeState(place, episode, seed) for place, (episode, seed) in enumerate(episodes))
+    live: dict[int, EpisodeState] = {}
+    done: list[EpisodeState] = []
     while waiting or live:
         _begin(policy, games, waiting, live)
         _take_turn(policy, games, live)
         for slot in [slot for slot, board in live.items() if board.ending is not None]:
             done.append(live.pop(slot))
-    return [board.transcript() for board in sorted(done, key=lambda board: board.place)]
+    return [board.trajectory() for board in sorted(done, key=lambda board: board.place)]
 
 
-def _begin(policy: Policy, games: EnvironmentPool, waiting: deque[Board], live: dict[int, Board]) -> None:
+def _begin(policy: Policy, games: EnvironmentPool, waiting: deque[EpisodeState], live: dict[int, EpisodeState]) -> None:
     new = {slot: waiting.popleft() for slot in range(len(games)) if slot not in live and waiting}
     for board, opening in zip(
         new.values(), games.reset([(slot, board.episode.seed) for slot, board in new.items()]), strict=True
@@ -122,7 +122,7 @@ def _begin(policy: Policy, games: EnvironmentPool, waiting: deque[Board], live: 
     live |= new
 
 
-def _take_turn(policy: Policy, games: EnvironmentPool, live: dict[int, Board]) -> None:
+def _take_turn(policy: Policy, games: EnvironmentPool, live: dict[int, EpisodeState]) -> None:
     boards = {slot: board for slot, board in live.items() if board.ending is None}
     actions: dict[int, str] = {}
     for (slot, board), action in zip(boards.items(), policy.act(list(boards.values())), strict=True):
@@ -138,12 +138,12 @@ def _take_turn(policy: Policy, games: EnvironmentPool, live: dict[int, Board]) -
             _record(board, games, action, result)
 
 
-def _record(board: Board, games: EnvironmentPool, action: str, result: StepResult) -> None:
-    board.exchanges.append(Exchange(board.seen, action, action, result.valid, result.reward, 0, False))
+def _record(board: EpisodeState, games: EnvironmentPool, action: str, result: StepResult) -> None:
+    board.transitions.append(Transition(board.seen, action, action, result.valid, result.reward, 0, False))
     board.observation, board.score, board.success = result.observation, result.score, result.success
     if result.done:
         board.ending = "done"
-    elif len(board.exchanges) >= games.source.max_turns:
+    elif len(board.transitions) >= games.source.max_turns:
         board.ending = "turns"
     else:
         board.seen = games.source.next_message(result.observation).content

@@ -105,7 +105,7 @@ def _answer(generate: Generate, benchmark: Benchmark, requests: Sequence[_Reques
     if len(answers) != len(requests):
         raise ValueError(f"{len(requests)} answers were asked for and {len(answers)} came")
     pairs = [(answer.text, request.problem.reference) for answer, request in zip(answers, requests, strict=True)]
-    verdicts = benchmark.chosen_source.grade(pairs)
+    grades = benchmark.chosen_source.grade(pairs)
     return [
         {
             "problem": request.problem.identifier,
@@ -113,13 +113,13 @@ def _answer(generate: Generate, benchmark: Benchmark, requests: Sequence[_Reques
             "seed": request.seed,
             "text": answer.text,
             "reference": request.problem.reference,
-            "extracted": verdict.extracted,
-            "correct": verdict.correct,
-            "status": verdict.status,
+            "extracted": grade.extracted,
+            "correct": grade.correct,
+            "status": grade.status,
             "tokens": answer.tokens,
             "truncated": answer.truncated,
         }
-        for request, answer, verdict in zip(requests, answers, verdicts, strict=True)
+        for request, answer, grade in zip(requests, answers, grades, strict=True)
     ]
 
 

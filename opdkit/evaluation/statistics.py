@@ -42,10 +42,10 @@ def majority_correct(votes: Sequence[str | None], correct: Sequence[bool]) -> fl
     """
     counts: dict[str, int] = {}
     right: dict[str, bool] = {}
-    for vote, verdict in zip(votes, correct, strict=True):
+    for vote, grade in zip(votes, correct, strict=True):
         if vote is not None:
             counts[vote] = counts.get(vote, 0) + 1
-            right.setdefault(vote, verdict)
+            right.setdefault(vote, grade)
     if not counts:
         return 0.0
     most = max(counts.values())

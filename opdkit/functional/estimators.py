@@ -70,10 +70,10 @@ def remaining(mask: Tensor) -> Tensor:
 
 def whiten(values: Tensor, mask: Tensor) -> Tensor:
     """Mean 0 and standard deviation 1 over the counted values, zeros elsewhere. values f[B, T]; mask bool[B, T]."""
-    counted = values[mask]
-    if counted.numel() < 2:
+    selected = values[mask]
+    if selected.numel() < 2:
         return torch.zeros_like(values)
-    centred = (values - counted.mean()) / (counted.std(unbiased=False) + 1e-8)
+    centred = (values - selected.mean()) / (selected.std(unbiased=False) + 1e-8)
     return torch.where(mask, centred, 0.0)
 
 

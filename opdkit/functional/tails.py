@@ -40,6 +40,6 @@ def with_rest(log_prob: Tensor, support_mask: Tensor | None = None) -> Tensor:
     log(1 - sum p) = log(-expm1(log sum p)); a support that holds all but 1e-7 of the mass keeps that much outside,
     without gradient there. A position of fillers alone has all its mass outside.
     """
-    counted = log_prob if support_mask is None else log_prob.masked_fill(~support_mask, torch.finfo(log_prob.dtype).min)
-    log_mass = torch.logsumexp(counted, -1, keepdim=True).clamp(max=_FULLEST_LOG_MASS)
+    inside = log_prob if support_mask is None else log_prob.masked_fill(~support_mask, torch.finfo(log_prob.dtype).min)
+    log_mass = torch.logsumexp(inside, -1, keepdim=True).clamp(max=_FULLEST_LOG_MASS)
     return torch.cat([log_prob, torch.log(-torch.expm1(log_mass))], -1)

@@ -61,7 +61,7 @@ class EpisodeRollout(HFRollout):
         nobody = Problem("", (), "")
         rollout = self.generate(model, [(nobody, ids) for ids in prompts], sampler, temperature, seeds)
         log_prob, entropy = rollout.behaviour_log_prob.cpu(), rollout.entropy.cpu()
-        lengths, tokens = rollout.mask.sum(dim=1).tolist(), rollout.tokens.tolist()
+        lengths, tokens = rollout.sampled_mask.sum(dim=1).tolist(), rollout.tokens.tolist()
         return [
             Turn(prompts[i], tuple(tokens[i][:n]), log_prob[i, :n], entropy[i, :n], rollout.stop_reason[i])
             for i, n in enumerate(lengths)

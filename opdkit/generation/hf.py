@@ -121,21 +121,21 @@ def _uniform(seeds: Sequence[int], length: int) -> Tensor:
 def _restore(parts: Sequence[Rollout], order: Sequence[int], pad_id: int) -> Rollout:
     """Join the decoded batches and give the rows their first order back."""
     prompt_width = max(part.prompts.ids.shape[1] for part in parts)
-    used = max(max(int(part.mask.sum(dim=1).max()), 1) for part in parts)
+    used = max(max(int(part.sampled_mask.sum(dim=1).max()), 1) for part in parts)
     back = torch.tensor(sorted(range(len(order)), key=lambda i: order[i]), device=parts[0].tokens.device)
 
     def left(values: Tensor, fill: int) -> Tensor:
         return torch.nn.functional.pad(values, (prompt_width - values.shape[1], 0), value=fill)
 
     ids = torch.cat([left(part.prompts.ids, pad_id) for part in parts])[back]
-    prompt_mask = torch.cat([left(part.prompts.mask, 0) for part in parts])[back]
+    prompt_mask = torch.cat([left(part.prompts.attention_mask, 0) for part in parts])[back]
     flat_problems = [problem for part in parts for problem in part.prompts.problems]
     flat_reasons = [reason for part in parts for reason in part.stop_reason]
     places = back.tolist()
     return Rollout(
         Prompts(ids, prompt_mask, tuple(flat_problems[i] for i in places)),
         torch.cat([part.tokens[:, :used] for part in parts])[back],
-        torch.cat([part.mask[:, :used] for part in parts])[back],
+        torch.cat([part.sampled_mask[:, :used] for part in parts])[back],
         torch.cat([part.behaviour_log_prob[:, :used] for part in parts])[back],
         torch.cat([part.entropy[:, :used] for part in parts])[back],
         tuple(flat_reasons[i] for i in places),

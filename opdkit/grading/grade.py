@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opdkit.data.grade import Verdict
+from opdkit.data.grade import Grade
 from opdkit.grading.comparison import ANSWER_LIMIT, equal_at_once, refusal
 from opdkit.grading.extraction import extract_answer
 from opdkit.grading.normal_form import tidy
@@ -29,7 +29,7 @@ _pools: dict[int, WorkerPool] = {}
 _cache: dict[tuple[object, ...], dict[str, Any]] = {}
 
 
-def grade_mathematics(pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+def grade_mathematics(pairs: Sequence[tuple[str, str]]) -> list[Grade]:
     """Verdicts on (response, reference) pairs, where the reference is the bare gold answer.
 
     The status is "ok" where the verdict is a judgement, also on a wrong answer; "no_answer" where the response
@@ -38,40 +38,40 @@ def grade_mathematics(pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
     characters) and "too_complex" (nested or large beyond any sane answer) where algebra was not tried; "timeout" and
     "crashed" where it was given up.
     """
-    verdicts: list[Verdict | None] = []
+    grades: list[Grade | None] = []
     open_questions: list[tuple[int, str, dict[str, str]]] = []
     for index, (response, reference) in enumerate(pairs):
-        extracted, verdict = extract_or_refuse(response)
-        if verdict is None:
+        extracted, grade = extract_or_refuse(response)
+        if grade is None:
             answer, gold = tidy(extracted), tidy(reference)
             equal = equal_at_once(answer, gold)
             status = refusal(answer) if equal is None else None
             if equal is not None or status is not None:
-                verdict = Verdict(bool(equal), shorten(extracted), status or "ok")
+                grade = Grade.of(bool(equal), shorten(extracted), status or "ok")
             else:
                 request = {"kind": "algebra", "answer": answer, "reference": gold}
                 open_questions.append((index, extracted, request))
-        verdicts.append(verdict)
+        grades.append(grade)
     replies = ask([request for _, _, request in open_questions])
     for (index, extracted, _), reply in zip(open_questions, replies, strict=True):
-        verdicts[index] = Verdict(reply["correct"], shorten(extracted), reply["status"])
-    return [verdict for verdict in verdicts if verdict is not None]
+        grades[index] = Grade.of(reply["correct"], shorten(extracted), reply["status"])
+    return [grade for grade in grades if grade is not None]
 
 
-def extract_or_refuse(response: str, limit: int = 2 * ANSWER_LIMIT) -> tuple[str, Verdict | None]:
+def extract_or_refuse(response: str, limit: int = 2 * ANSWER_LIMIT) -> tuple[str, Grade | None]:
     """The answer of a response, or ("", the verdict) where it gives none of up to `limit` characters."""
     if len(response) > RESPONSE_LIMIT:
-        return "", Verdict(False, None, "too_long")
+        return "", Grade.of(False, None, "too_long")
     if _LONE_SURROGATE.search(response):
-        return "", Verdict(False, None, "not_text")
+        return "", Grade.of(False, None, "not_text")
     response = _END_OF_TURN.sub("", response)
     if _TURN.search(response):
-        return "", Verdict(False, None, "other_turn")
+        return "", Grade.of(False, None, "other_turn")
     extracted = extract_answer(response)
     if extracted is None or not tidy(extracted[: 4 * ANSWER_LIMIT]):
-        return "", Verdict(False, None, "no_answer")
+        return "", Grade.of(False, None, "no_answer")
     if len(extracted) > limit:
-        return "", Verdict(False, shorten(extracted), "too_long")
+        return "", Grade.of(False, shorten(extracted), "too_long")
     return extracted, None
 
 

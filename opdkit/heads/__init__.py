@@ -3,16 +3,16 @@
 from opdkit.heads.head import Head
 from opdkit.heads.rows import support_logits
 from opdkit.heads.stream import logsumexp, sampled_log_prob, support_with_logsumexp
-from opdkit.heads.survey import Survey, survey
 from opdkit.heads.vocabulary import vocabulary_divergence
+from opdkit.heads.vocabulary_stats import VocabularyStats, vocabulary_stats
 
 __all__ = [
     "Head",
-    "Survey",
+    "VocabularyStats",
     "logsumexp",
     "sampled_log_prob",
     "support_logits",
     "support_with_logsumexp",
-    "survey",
     "vocabulary_divergence",
+    "vocabulary_stats",
 ]

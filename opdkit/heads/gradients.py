@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from opdkit.heads.head import exact_products
-from opdkit.heads.tiles import Tile, Walk
+from opdkit.heads.tiles import Tile, VocabularyTiling
 
 
 class HeadGradient:
@@ -18,7 +18,7 @@ class HeadGradient:
     input's own type; padded rows of the weight get 0. The products are made in the walk's type.
     """
 
-    def __init__(self, walk: Walk, needs: Sequence[bool], dtype: torch.dtype) -> None:
+    def __init__(self, walk: VocabularyTiling, needs: Sequence[bool], dtype: torch.dtype) -> None:
         hidden, weight, bias = walk.hidden, walk.head.weight, walk.head.bias
         self._walk, self._dtype = walk, dtype
         self._hidden = torch.zeros_like(hidden, dtype=dtype) if needs[0] else None

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from opdkit.heads.gradients import HeadGradient
 from opdkit.heads.head import Head, accumulate_type, uncompiled
-from opdkit.heads.mass import Mass
+from opdkit.heads.online_logsumexp import OnlineLogSumExp
 from opdkit.heads.tiles import Tile, plan
 
 
@@ -58,7 +58,7 @@ class _Named(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, ids: Tensor, head: Head, temperature: float
     ) -> tuple[Tensor, Tensor]:
         walk, dtype = plan(hidden, head, temperature), accumulate_type(hidden, weight)
-        masses = [Mass(rows.stop - rows.start, hidden.device, dtype) for rows in walk.rows]
+        masses = [OnlineLogSumExp(rows.stop - rows.start, hidden.device, dtype) for rows in walk.rows]
         named = hidden.new_zeros(ids.shape, dtype=dtype)
         for tile in walk.tiles():
             for rows, mass in zip(walk.rows, masses, strict=True):

@@ -41,7 +41,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Walk:
+class VocabularyTiling:
     """`rows`, slices of N, are visited inside each tile of `width` ids; `product` is the type of what is multiplied."""
 
     head: Head
@@ -66,14 +66,14 @@ def logits_alive(device: torch.device) -> int:
     return _ALIVE_CPU if device.type == "cpu" else _ALIVE_ACCELERATOR
 
 
-def plan(hidden: Tensor, head: Head, temperature: float) -> Walk:
+def plan(hidden: Tensor, head: Head, temperature: float) -> VocabularyTiling:
     """A walk over hidden [N, D] x the vocabulary that bounds the logits alive at a time."""
     alive = logits_alive(hidden.device)
     width = min(head.vocabulary, max(_NARROWEST, alive // max(1, hidden.shape[0])))
     return _walk(hidden, head, temperature, alive // width, width)
 
 
-def plan_kept(hidden: Tensor, head: Head, temperature: float) -> Walk:
+def plan_kept(hidden: Tensor, head: Head, temperature: float) -> VocabularyTiling:
     """A walk whose blocks of rows, all about as long, are so short that a block's logits over the whole vocabulary
     may be kept: it is then the rows that are the outer loop."""
     on_cpu, count = hidden.device.type == "cpu", max(1, hidden.shape[0])
@@ -83,11 +83,13 @@ def plan_kept(hidden: Tensor, head: Head, temperature: float) -> Walk:
     return _walk(hidden, head, temperature, step, max(_NARROWEST, alive // step))
 
 
-def _walk(hidden: Tensor, head: Head, temperature: float, step: int, width: int) -> Walk:
+def _walk(hidden: Tensor, head: Head, temperature: float, step: int, width: int) -> VocabularyTiling:
     count, step = hidden.shape[0], max(1, step)
     rows = [slice(start, min(start + step, count)) for start in range(0, max(1, count), step)]
     product = product_type(hidden, head.weight)
-    return Walk(head, hidden.to(product), head.shape(temperature), rows, min(width, head.vocabulary), product)
+    return VocabularyTiling(
+        head, hidden.to(product), head.shape(temperature), rows, min(width, head.vocabulary), product
+    )
 
 
 def _wide_product(left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:

@@ -12,8 +12,8 @@ from torch.autograd.function import once_differentiable
 from opdkit.functional.divergences import Divergence
 from opdkit.heads.gradients import HeadGradient
 from opdkit.heads.head import Head, accumulate_type, uncompiled
-from opdkit.heads.mass import Mass
-from opdkit.heads.tiles import Walk, plan, plan_kept
+from opdkit.heads.online_logsumexp import OnlineLogSumExp
+from opdkit.heads.tiles import VocabularyTiling, plan, plan_kept
 
 
 @uncompiled
@@ -108,9 +108,9 @@ class _VocabularyDivergence(torch.autograd.Function):
 class _Logits:
     """A block of rows over the whole vocabulary: its logits as tiles [n, W], and its normaliser [n] if not known."""
 
-    def __init__(self, walk: Walk, rows: slice, known: Tensor | None) -> None:
+    def __init__(self, walk: VocabularyTiling, rows: slice, known: Tensor | None) -> None:
         dtype = accumulate_type(walk.hidden, walk.head.weight)
-        mass = Mass(rows.stop - rows.start, walk.hidden.device, dtype)
+        mass = OnlineLogSumExp(rows.stop - rows.start, walk.hidden.device, dtype)
         self.tiles: list[Tensor] = []
         for tile in walk.tiles():
             self.tiles.append(tile.logits(rows))

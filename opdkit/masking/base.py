@@ -32,7 +32,7 @@ class Vocabularies:
 
 
 class Masking(Protocol):
-    """rollout of [B, T] -> bool[B, T], the tokens that count; False wherever rollout.mask is."""
+    """rollout of [B, T] -> bool[B, T], the tokens that count; False wherever rollout.sampled_mask is."""
 
     def __call__(self, rollout: Rollout, vocabularies: Vocabularies) -> Tensor: ...
 

@@ -29,9 +29,9 @@ class EntropySelected:
 
     def __call__(self, rollout: Rollout, vocabularies: Vocabularies) -> Tensor:
         # The subtrahend keeps .7 x 10 = 7.000000000000001 from asking for eight.
-        counts = [math.ceil(self.fraction * n - 1e-9) for n in rollout.mask.sum(dim=1).tolist()]
-        wanted = torch.tensor(counts, device=rollout.mask.device)
-        entropy = rollout.entropy.masked_fill(~rollout.mask, -torch.inf)
+        counts = [math.ceil(self.fraction * n - 1e-9) for n in rollout.sampled_mask.sum(dim=1).tolist()]
+        wanted = torch.tensor(counts, device=rollout.sampled_mask.device)
+        entropy = rollout.entropy.masked_fill(~rollout.sampled_mask, -torch.inf)
         order = entropy.argsort(dim=1, descending=True, stable=True)
         rank = order.argsort(dim=1)
-        return (rank < wanted[:, None]) & rollout.mask
+        return (rank < wanted[:, None]) & rollout.sampled_mask

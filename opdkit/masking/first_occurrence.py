@@ -29,8 +29,8 @@ class FirstOccurrence:
     def __call__(self, rollout: Rollout, vocabularies: Vocabularies) -> Tensor:
         encode = vocabularies.student.encode
         registered = {token for text in self.strings for token in encode(text, add_special_tokens=False)}
-        counted = rollout.mask.clone()
+        loss_mask = rollout.sampled_mask.clone()
         for token in registered:
-            found = (rollout.tokens == token) & rollout.mask
-            counted &= ~(found & (found.cumsum(dim=1) == 1))
-        return counted
+            found = (rollout.tokens == token) & rollout.sampled_mask
+            loss_mask &= ~(found & (found.cumsum(dim=1) == 1))
+        return loss_mask

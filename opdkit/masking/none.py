@@ -15,4 +15,4 @@ class NoMask:
     """Every sampled token counts."""
 
     def __call__(self, rollout: Rollout, vocabularies: Vocabularies) -> Tensor:
-        return rollout.mask
+        return rollout.sampled_mask

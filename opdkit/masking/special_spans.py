@@ -32,15 +32,15 @@ class SpecialSpans:
         student, teacher = vocabularies.student, vocabularies.teacher
         differing = {text for text in self.strings if not treated_alike(text, vocabularies)}
         pieces = Pieces(student)
-        counted = rollout.mask.clone()
-        for row, (tokens, mask) in enumerate(zip(rollout.tokens, rollout.mask, strict=True)):
+        loss_mask = rollout.sampled_mask.clone()
+        for row, (tokens, mask) in enumerate(zip(rollout.tokens, rollout.sampled_mask, strict=True)):
             places = mask.nonzero()[:, 0].tolist()
             texts = pieces.of(tokens[mask].tolist())
             for text, span in find_spans(texts, self.strings):
                 spelled = texts[span.start : span.stop]
                 if text in differing or split("".join(spelled), teacher) != spelled:
-                    counted[row, places[span.start : span.stop]] = False
-        return counted
+                    loss_mask[row, places[span.start : span.stop]] = False
+        return loss_mask
 
 
 def treated_alike(text: str, vocabularies: Vocabularies) -> bool:

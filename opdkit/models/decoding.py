@@ -21,7 +21,7 @@ class Decoder:
         self._model = model
         self._cache = new_cache(model.module.config)
         self._ids = prompts.ids
-        self._attention = prompts.mask.long()
+        self._attention = prompts.attention_mask.long()
         self._position = self._attention.sum(dim=1, keepdim=True) - 1
 
     def start(self) -> Tensor:

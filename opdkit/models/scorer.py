@@ -13,7 +13,7 @@ from opdkit.data.rollout import Rollout
 from opdkit.data.scores import Scores
 from opdkit.functional.layout import align_left
 from opdkit.functional.supports import intersect_supports, join_supports
-from opdkit.heads import Head, Survey, logsumexp, sampled_log_prob, support_logits, survey
+from opdkit.heads import Head, VocabularyStats, logsumexp, sampled_log_prob, support_logits, vocabulary_stats
 from opdkit.models.language_model import LanguageModel
 from opdkit.stopwatch import METRICS
 
@@ -24,21 +24,21 @@ class Request:
 
     sampled: log-prob of the sampled tokens. top_k: the model's own best ids join the support.
     support_ids i64[B, T, K] with support_mask bool[B, T, K]: these ids are scored, too: joined with the model's own
-    (`meet` union), or those of its own that are among them (`meet` intersection).
+    (`combine` union), or those of its own that are among them (`combine` intersection).
     include_sampled: the sampled token joins the support.
     normaliser: logsumexp of all logits, with gradient. vocabulary: the hidden states and the head themselves.
-    survey_k: look at the whole vocabulary without gradient: logsumexp, entropy, and the best `survey_k` ids.
+    survey_k: look at the whole vocabulary without gradient: logsumexp, entropy, and the best `stats_k` ids.
     """
 
     sampled: bool = False
     top_k: int = 0
     support_ids: Tensor | None = None
     support_mask: Tensor | None = None
-    meet: Literal["union", "intersection"] = "union"
+    combine: Literal["union", "intersection"] = "union"
     include_sampled: bool = False
     normaliser: bool = False
     vocabulary: bool = False
-    survey_k: int = 0
+    stats_k: int = 0
 
     def rows(self, start: int, stop: int, width: int) -> Request:
         """The request for rows [start, stop) and the first `width` response positions."""
@@ -56,7 +56,7 @@ class Scorer(nn.Module):
         self.module = model.module
         self._model = model
 
-    def forward(self, rollout: Rollout, counted: Tensor, request: Request, temperature: float) -> Scores:
+    def forward(self, rollout: Rollout, loss_mask: Tensor, request: Request, temperature: float) -> Scores:
         """Scores of the counted tokens. counted bool[B, T]; temperature divides every logit.
 
         Only the hidden states that predict a counted token meet lm_head. Gradient flows, when it is enabled, through
@@ -64,7 +64,7 @@ class Scorer(nn.Module):
         """
         layout = align_left(rollout, self._model.pad_id)
         hidden = self._model.body()(input_ids=layout.ids, use_cache=False).last_hidden_state
-        row, step = counted.nonzero(as_tuple=True)
+        row, step = loss_mask.nonzero(as_tuple=True)
         picked = hidden[row, layout.predictor[row, step]]
         # The heads choose their own precisions; autocast would change them inside a custom function.
         with torch.autocast(picked.device.type, enabled=False):
@@ -89,7 +89,7 @@ def score_hidden(
     fields: dict[str, Tensor | None] = {}
     if looked is not None:
         fields |= {"logsumexp": looked.logsumexp, "entropy": looked.entropy}
-        fields["top_ids"] = None if looked.ids is None else looked.ids[:, : request.survey_k]
+        fields["top_ids"] = None if looked.ids is None else looked.ids[:, : request.stats_k]
     if graded:
         fields["logsumexp"] = logsumexp(hidden, head, temperature)
     fields["sampled_log_prob"] = _sampled(hidden, head, sampled, request, fields.get("logsumexp"), temperature)
@@ -100,13 +100,15 @@ def score_hidden(
     return Scores(**spread, head=head if request.vocabulary else None, temperature=temperature)
 
 
-def _look(hidden: Tensor, head: Head, request: Request, temperature: float) -> Survey | None:
-    width, observed = max(request.top_k, request.survey_k), request.survey_k > 0
+def _look(hidden: Tensor, head: Head, request: Request, temperature: float) -> VocabularyStats | None:
+    width, observed = max(request.top_k, request.stats_k), request.stats_k > 0
     normaliser = observed or (request.normaliser and not torch.is_grad_enabled())
     if not width and not normaliser:
         return None
     with METRICS if observed else nullcontext():
-        return survey(hidden, head, min(width, head.vocabulary), temperature, entropy=observed, normaliser=normaliser)
+        return vocabulary_stats(
+            hidden, head, min(width, head.vocabulary), temperature, entropy=observed, normaliser=normaliser
+        )
 
 
 def _sampled(
@@ -128,15 +130,15 @@ def _support(
     sampled: Tensor,
     place: tuple[Tensor, Tensor],
     request: Request,
-    looked: Survey | None,
+    looked: VocabularyStats | None,
     temperature: float,
 ) -> dict[str, Tensor | None]:
     own = looked.ids[:, : request.top_k] if request.top_k and looked is not None and looked.ids is not None else None
     given = None if request.support_ids is None else request.support_ids[place]
     mask = None if request.support_mask is None else request.support_mask[place]
     if own is not None and given is not None:
-        meet = intersect_supports(own, given, mask) if request.meet == "intersection" else None
-        ids, mask = meet or join_supports([own, given], [None, mask])
+        combine = intersect_supports(own, given, mask) if request.combine == "intersection" else None
+        ids, mask = combine or join_supports([own, given], [None, mask])
     elif own is not None:
         ids = own
     elif given is not None:

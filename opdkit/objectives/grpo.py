@@ -55,20 +55,22 @@ class GroupRelativePolicy:
         if self.scale_by_deviation:
             variance = torch.zeros_like(count).index_add_(0, place, centred.square()) / count
             centred = centred / (variance.sqrt()[place] + 1e-6)
-        return torch.where(step.mask, centred.to(step.reward.dtype).unsqueeze(1), 0.0)
+        return torch.where(step.loss_mask, centred.to(step.reward.dtype).unsqueeze(1), 0.0)
 
     def __call__(self, student: Scores, teacher: Scores, batch: TokenBatch) -> TokenLoss:
         """value f32[B, T]; metrics: advantage, importance_ratio."""
         assert student.sampled_log_prob is not None
         assert teacher.sampled_log_prob is not None
         assert batch.advantage is not None
-        log_p = only(student.sampled_log_prob, batch.mask)
-        old = log_p.detach() if batch.old_log_prob is None else only(batch.old_log_prob, batch.mask)
+        log_p = only(student.sampled_log_prob, batch.loss_mask)
+        old = log_p.detach() if batch.old_log_prob is None else only(batch.old_log_prob, batch.loss_mask)
         value = ppo_surrogate(log_p, old, batch.advantage, self.clip_range, self.dual_clip)
         if self.kl_weight:
-            value = value + self.kl_weight * sampled_kl(log_p, old, only(teacher.sampled_log_prob, batch.mask), "k3")
-        ratio = only(importance_ratio(log_p, old).detach(), batch.mask)
-        return TokenLoss(only(value, batch.mask), {"advantage": batch.advantage, "importance_ratio": ratio})
+            value = value + self.kl_weight * sampled_kl(
+                log_p, old, only(teacher.sampled_log_prob, batch.loss_mask), "k3"
+            )
+        ratio = only(importance_ratio(log_p, old).detach(), batch.loss_mask)
+        return TokenLoss(only(value, batch.loss_mask), {"advantage": batch.advantage, "importance_ratio": ratio})
 
 
 def _require(holds: bool, name: str, value: object, allowed: str) -> None:

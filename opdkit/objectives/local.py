@@ -16,7 +16,7 @@ from opdkit.heads import vocabulary_divergence
 
 def exact_sum(divergence: Divergence, tail: Tail, student: Scores, teacher: Scores, batch: TokenBatch) -> Tensor:
     """sum_S terms(p, q), f32[B, T], differentiated as it stands; a sampled tail stands for the rest."""
-    log_p, log_q = _log_probs(tail, student, teacher, batch.mask)
+    log_p, log_q = _log_probs(tail, student, teacher, batch.loss_mask)
     value = divergence.terms(log_p, log_q).sum(-1)
     return value + _tail(divergence, tail, student, teacher, batch) if tail.startswith("sampled") else value
 
@@ -27,7 +27,7 @@ def detached_head(divergence: Divergence, tail: Tail, student: Scores, teacher: 
     The exact sum without renormalising has sum_S p s beside it, the gradient of the mass on S, which is what makes it
     push the mass away. The "Many Faces" form (arXiv 2605.11182).
     """
-    log_p, log_q = _log_probs(tail, student, teacher, batch.mask)
+    log_p, log_q = _log_probs(tail, student, teacher, batch.loss_mask)
     value = (log_p.exp() * divergence.cost(log_p, log_q).detach()).sum(-1)
     return value + _tail(divergence, tail, student, teacher, batch) if tail.startswith("sampled") else value
 
@@ -68,9 +68,9 @@ def _tail(divergence: Divergence, tail: Tail, student: Scores, teacher: Scores, 
     """
     assert student.sampled_log_prob is not None
     assert teacher.sampled_log_prob is not None
-    log_p = only(student.sampled_log_prob, batch.mask)
-    log_q = only(teacher.sampled_log_prob, batch.mask).detach()
-    old = log_p if batch.old_log_prob is None else only(batch.old_log_prob, batch.mask)
+    log_p = only(student.sampled_log_prob, batch.loss_mask)
+    log_q = only(teacher.sampled_log_prob, batch.loss_mask).detach()
+    old = log_p if batch.old_log_prob is None else only(batch.old_log_prob, batch.loss_mask)
     seen = at_sample(divergence, log_p, log_q)
     value = importance_ratio(log_p, old) * (seen.detach() if tail == "sampled_detached" else seen)
     return torch.where(_outside(teacher, batch), value, 0.0)
@@ -83,4 +83,4 @@ def _outside(teacher: Scores, batch: TokenBatch) -> Tensor:
     inside = teacher.support_ids == batch.tokens.unsqueeze(-1)
     if teacher.support_mask is not None:
         inside = inside & teacher.support_mask
-    return batch.mask & ~inside.any(-1)
+    return batch.loss_mask & ~inside.any(-1)

@@ -13,7 +13,7 @@ from opdkit.functional.estimators import future, remaining, whiten
 from opdkit.functional.masked import only
 
 
-class Worth(Protocol):
+class PolicyTerm(Protocol):
     """The choices that an advantage depends on; see `TokenDivergence`."""
 
     @property
@@ -38,7 +38,7 @@ class Worth(Protocol):
     def clip_log_ratio(self) -> float | None: ...
 
 
-def advantages(choices: Worth, step: StepBatch) -> Tensor:
+def advantages(choices: PolicyTerm, step: StepBatch) -> Tensor:
     """A_t = -cost_t - sum_{t' > t} discount^(t' - t) h_t' + reward_weight R, f32[B, T], zero where masked.
 
     h = terms / p, the divergence's value at a sampled token; for the reverse KL cost and h are both log p - log q, and
@@ -47,19 +47,19 @@ def advantages(choices: Worth, step: StepBatch) -> Tensor:
     """
     assert step.old_log_prob is not None
     assert step.teacher_log_prob is not None
-    log_p, log_q = only(step.old_log_prob, step.mask), only(step.teacher_log_prob, step.mask)
+    log_p, log_q = only(step.old_log_prob, step.loss_mask), only(step.teacher_log_prob, step.loss_mask)
     advantage = torch.zeros_like(log_p)
     if choices.estimates_by_policy:
         advantage = advantage - _bounded(choices.divergence.cost(log_p, log_q), choices.clip_log_ratio)
     if choices.discount > 0.0:
-        later = only(at_sample(choices.divergence, log_p, log_q), step.mask)
+        later = only(at_sample(choices.divergence, log_p, log_q), step.loss_mask)
         total = future(_bounded(later, choices.clip_log_ratio), choices.discount)
-        advantage = advantage - (total / remaining(step.mask) if choices.normalise_returns else total)
+        advantage = advantage - (total / remaining(step.loss_mask) if choices.normalise_returns else total)
     if choices.reward_weight != 0.0:
         assert step.reward is not None
         advantage = advantage + choices.reward_weight * step.reward.to(advantage.dtype).unsqueeze(1)
-    advantage = only(advantage, step.mask).detach()
-    return whiten(advantage, step.mask) if choices.whiten else advantage
+    advantage = only(advantage, step.loss_mask).detach()
+    return whiten(advantage, step.loss_mask) if choices.whiten else advantage
 
 
 def _bounded(values: Tensor, limit: float | None) -> Tensor:

@@ -107,8 +107,8 @@ class TokenDivergence:
         assert value is not None
         if self.weighting is not None:
             ratio = None if student.sampled_log_prob is None else _log_ratio(student, teacher, batch).detach()
-            value = value * self.weighting(ratio, batch.entropy, batch.mask)
-        return TokenLoss(only(value, batch.mask), metrics)
+            value = value * self.weighting(ratio, batch.entropy, batch.loss_mask)
+        return TokenLoss(only(value, batch.loss_mask), metrics)
 
     def advantage(self, step: StepBatch) -> Tensor:
         """A_t f32[B, T] of a whole step, zero where a token does not count: for what looks across the step."""
@@ -118,7 +118,7 @@ class TokenDivergence:
         if self.estimates_by_policy:
             return None
         if self.support == "full":
-            return over_vocabulary(self.divergence, student, teacher, batch.mask)
+            return over_vocabulary(self.divergence, student, teacher, batch.loss_mask)
         if self.support == "sampled":
             log_p, log_q, old = _sampled(student, teacher, batch)
             assert self.estimator in ("k1", "k2", "k3")
@@ -131,10 +131,10 @@ class TokenDivergence:
         log_p, log_q, old = _sampled(student, teacher, batch)
         advantage = batch.advantage
         if advantage is None:
-            advantage = advantages(self, StepBatch(batch.mask, old, log_q, batch.reward))
+            advantage = advantages(self, StepBatch(batch.loss_mask, old, log_q, batch.reward))
         metrics = {"advantage": advantage}
         if not self.surrogate.single_update:
-            metrics["importance_ratio"] = only(importance_ratio(log_p, old).detach(), batch.mask)
+            metrics["importance_ratio"] = only(importance_ratio(log_p, old).detach(), batch.loss_mask)
         return self.surrogate(log_p, old, advantage), metrics
 
 
@@ -142,9 +142,9 @@ def _sampled(student: Scores, teacher: Scores, batch: TokenBatch) -> tuple[Tenso
     """log p, log q and log p before the first update, of the sampled tokens; f32[B, T] each, zeros where masked."""
     assert student.sampled_log_prob is not None
     assert teacher.sampled_log_prob is not None
-    log_p = only(student.sampled_log_prob, batch.mask)
-    old = log_p.detach() if batch.old_log_prob is None else only(batch.old_log_prob, batch.mask)
-    return log_p, only(teacher.sampled_log_prob, batch.mask).detach(), old
+    log_p = only(student.sampled_log_prob, batch.loss_mask)
+    old = log_p.detach() if batch.old_log_prob is None else only(batch.old_log_prob, batch.loss_mask)
+    return log_p, only(teacher.sampled_log_prob, batch.loss_mask).detach(), old
 
 
 def _log_ratio(student: Scores, teacher: Scores, batch: TokenBatch) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from opdkit.data.grade import Verdict
+from opdkit.data.grade import Grade
 from opdkit.data.problem import Problem
 
 
@@ -22,6 +22,6 @@ class ProblemSource(Protocol):
         """All problems, in a fixed order. Identifiers are unique. Raises UserError for bad input."""
         ...
 
-    def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+    def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Grade]:
         """One verdict for each (response, reference), in order. No response raises."""
         ...

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
-from opdkit.data.grade import Verdict
+from opdkit.data.grade import Grade
 from opdkit.data.problem import Problem
 from opdkit.errors import UserError
 from opdkit.grading.grade import ask, extract_or_refuse, grade_mathematics, shorten
@@ -70,24 +70,24 @@ class ReasoningGym:
             raise UserError(f"split_by={self.split_by!r} is no field; allowed: {', '.join(sorted(fields))}")
         return problems
 
-    def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+    def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Grade]:
         """Verdicts on (response, reference) pairs; see `grade_mathematics` for the statuses."""
         if self.scorer == "answers":
             return grade_mathematics(pairs)
-        verdicts: list[Verdict | None] = []
+        grades: list[Grade | None] = []
         requests: list[tuple[int, str, dict[str, Any]]] = []
         for position, (response, reference) in enumerate(pairs):
-            extracted, verdict = extract_or_refuse(response, _LONGEST_ANSWER)
+            extracted, grade = extract_or_refuse(response, _LONGEST_ANSWER)
             gold = json.loads(reference)
-            if verdict is None and extracted == gold["answer"]:
-                verdict = Verdict(True, shorten(extracted))
-            if verdict is None:
+            if grade is None and extracted == gold["answer"]:
+                grade = Grade.of(True, shorten(extracted))
+            if grade is None:
                 requests.append((position, extracted, self._request(extracted, gold)))
-            verdicts.append(verdict)
+            grades.append(grade)
         replies = ask([request for _, _, request in requests])
         for (position, extracted, _), reply in zip(requests, replies, strict=True):
-            verdicts[position] = Verdict(reply["correct"], shorten(extracted), reply["status"])
-        return [verdict for verdict in verdicts if verdict is not None]
+            grades[position] = Grade.of(reply["correct"], shorten(extracted), reply["status"])
+        return [grade for grade in grades if grade is not None]
 
     def _request(self, extracted: str, gold: Mapping[str, Any]) -> dict[str, Any]:
         return {

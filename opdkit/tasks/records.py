@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from opdkit.data.grade import Verdict
+from opdkit.data.grade import Grade
 from opdkit.data.problem import Problem
-from opdkit.errors import UserError, told_after
+from opdkit.errors import UserError, error_prefix
 from opdkit.grading.grade import grade_mathematics
 from opdkit.tasks.files import SUFFIXES, Place, Row, read_file
 from opdkit.tasks.hub import read_hub
@@ -58,7 +58,7 @@ class Records:
 
     def load(self) -> Sequence[Problem]:
         """All problems, in the order of the rows."""
-        with told_after("path="):
+        with error_prefix("path="):
             return self._problems()
 
     def _problems(self) -> list[Problem]:
@@ -76,7 +76,7 @@ class Records:
             raise UserError(f"{self.path}: holds no rows")
         return problems
 
-    def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
+    def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Grade]:
         """Verdicts on (response, reference) pairs; see `grade_mathematics`."""
         return grade_mathematics(pairs)
 

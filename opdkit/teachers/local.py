@@ -43,7 +43,7 @@ class LoadedTeacher:
         return LoadedTeacher(self.model.restricted(vocabulary))
 
     @torch.no_grad()
-    def score(self, rollout: Rollout, counted: Tensor, request: Request, temperature: float, batch: int) -> Scores:
+    def score(self, rollout: Rollout, loss_mask: Tensor, request: Request, temperature: float, batch: int) -> Scores:
         """Scores of the counted tokens, bool[B, T], `batch` rows at a time. No gradient ever flows here."""
         scorer = Scorer(self.model)
         parts: list[Scores] = []
@@ -51,7 +51,7 @@ class LoadedTeacher:
             part = rows(rollout, start, start + batch)
             width = part.tokens.shape[1]
             wanted = request.rows(start, start + batch, width)
-            parts.append(scorer(part, counted[start : start + batch, :width], wanted, temperature))
+            parts.append(scorer(part, loss_mask[start : start + batch, :width], wanted, temperature))
         return join_scores(parts, rollout.tokens.shape[1])
 
 

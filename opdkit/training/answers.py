@@ -11,7 +11,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from opdkit.console.terminal import Reporter
-from opdkit.data.episode import Transcript
+from opdkit.data.episode import Trajectory
 from opdkit.data.problem import Problem
 from opdkit.environments import Episode
 from opdkit.evaluation import POLICIES, Answer, EpisodeBenchmark, play_policy, run_benchmark, run_episodes
@@ -21,7 +21,7 @@ from opdkit.training.play import Player, play
 
 
 @dataclass(frozen=True)
-class AnswerWriter:
+class BenchmarkGenerator:
     """Writes answers with a model under a benchmark's own sampler, temperature and length limit.
 
     A prompt longer than `rollout.max_prompt_tokens` gets an empty, truncated answer: it counts as wrong.
@@ -49,7 +49,7 @@ class AnswerWriter:
                 self.temperature,
                 [seeds[i] for i in fits],
             )
-        lengths = rollout.mask.sum(dim=1).tolist()
+        lengths = rollout.sampled_mask.sum(dim=1).tolist()
         for place, row, length, reason in zip(fits, rollout.tokens.tolist(), lengths, rollout.stop_reason, strict=True):
             answers[place] = Answer(self.model.decode(row[:length]), length, reason == "length")
         return answers
@@ -65,7 +65,7 @@ def ask(
         player = Player(model, EpisodeRollout(*lengths), benchmark.sampler, benchmark.temperature, accelerator)
         return _watch(player, benchmark, seed, folder, reporter, benchmark.baselines if baselines else ())
     sized = replace(rollout, max_new_tokens=benchmark.max_new_tokens)
-    writer = AnswerWriter(model, sized, benchmark.sampler, benchmark.temperature, accelerator)
+    writer = BenchmarkGenerator(model, sized, benchmark.sampler, benchmark.temperature, accelerator)
     return run_benchmark(writer, benchmark, seed, folder, reporter.stage)
 
 
@@ -75,8 +75,8 @@ def _watch(
     """A model's episodes, then those of the policies that it is compared with, in the same games."""
     with benchmark.open_games() as games:
 
-        def by_model(episodes: Sequence[tuple[Episode, int]]) -> list[Transcript]:
-            return [played.transcript for played in play(player, games, episodes)]
+        def by_model(episodes: Sequence[tuple[Episode, int]]) -> list[Trajectory]:
+            return [played.trajectory for played in play(player, games, episodes)]
 
         summary = run_episodes(by_model, benchmark, seed, folder, progress=reporter.stage)
         for name in baselines:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from opdkit.data.episode import Transcript
-from opdkit.data.grade import Verdict
+from opdkit.data.episode import Trajectory
+from opdkit.data.grade import Grade
 from opdkit.data.problem import Problem
 from opdkit.data.rollout import Rollout
 from opdkit.environments import EnvironmentPool, Episode
@@ -19,12 +19,12 @@ from opdkit.generation import pack
 from opdkit.models import LanguageModel
 from opdkit.seeding import derive_seed
 from opdkit.training.play import Played, Player, play
-from opdkit.training.problems import Walk
-from opdkit.training.writing import Written, mean, row_metrics, texts
+from opdkit.training.problems import EpochSampler
+from opdkit.training.writing import RolloutBatch, mean, row_metrics, texts
 
 
 @dataclass(frozen=True)
-class EpisodeWriter:
+class EpisodeSource:
     """Episodes of a walk, `rollouts_per_prompt` times each, as rows. seed: of the sampling.
 
     An episode whose game crashed has no rows, and neither has one whose first prompt is too long: it is counted and
@@ -36,9 +36,9 @@ class EpisodeWriter:
     player: Player
     games: EnvironmentPool
     episodes: Sequence[Episode]
-    walk: Walk
+    walk: EpochSampler
 
-    def write(self, step: int, author: LanguageModel) -> Written:
+    def write(self, step: int, author: LanguageModel) -> RolloutBatch:
         """The rows of step `step`, played by `author` in the student's chat format.
 
         Raises RunError where not one of the episodes could be played.
@@ -49,33 +49,33 @@ class EpisodeWriter:
         seeds = [derive_seed(self.seed, "episode", step, index) for index in range(len(asked))]
         player = replace(self.player, model=replace(self.player.model, module=author.module))
         played = play(player, self.games, zip(asked, seeds, strict=True))
-        kept = [(i, p) for i, p in enumerate(played) if p.turns and p.transcript.ending != "crashed"]
+        kept = [(i, p) for i, p in enumerate(played) if p.turns and p.trajectory.ending != "crashed"]
         self.walk.dropped += len(played) - len(kept)
         if not kept:
-            raise RunError(f"step {step + 1}: {_nothing_played([p.transcript for p in played])}")
+            raise RunError(f"step {step + 1}: {_nothing_played([p.trajectory for p in played])}")
         return self._rows(kept, _metrics(played, self.walk.dropped, self.games.seconds - waited))
 
-    def from_the_start(self, experiment: Experiment, seed: int) -> EpisodeWriter:
-        """See `Writer`; the games are shared."""
+    def from_the_start(self, experiment: Experiment, seed: int) -> EpisodeSource:
+        """See `RolloutSource`; the games are shared."""
         return replace(self, experiment=experiment, seed=seed, walk=self.walk.from_the_start())
 
     def close(self) -> None:
         """End the games."""
         self.games.close()
 
-    def _rows(self, kept: Sequence[tuple[int, Played]], metrics: dict[str, float]) -> Written:
+    def _rows(self, kept: Sequence[tuple[int, Played]], metrics: dict[str, float]) -> RolloutBatch:
         model, rollout = self.player.model, self.player.rollout
         rows = [rollout.rows(p.turns) for _, p in kept]
         problems = [problem for (_, p), cut in zip(kept, rows, strict=True) for problem in _problems(p, cut)]
-        verdicts = [verdict for (_, p), cut in zip(kept, rows, strict=True) for verdict in _verdicts(p, cut)]
+        grades = [grade for (_, p), cut in zip(kept, rows, strict=True) for grade in _grades(p, cut)]
         packed = pack(model, [row for cut in rows for row in cut], problems)
         sizes = tuple(len(cut) for cut in rows)
-        outcome = [_outcome(p.transcript, rollout.reward) for _, p in kept]
+        outcome = [_outcome(p.trajectory, rollout.reward) for _, p in kept]
         copies = self.experiment.batch.rollouts_per_prompt
         reward = _spread(torch.tensor(outcome), sizes, packed)
         group = _spread(torch.tensor([index // copies for index, _ in kept]), sizes, packed)
         metrics = row_metrics(packed) | metrics | {"rollout/reward_mean": mean(outcome)}
-        return Written(packed, tuple(verdicts), texts(model, packed), reward, group, sizes, metrics)
+        return RolloutBatch(packed, tuple(grades), texts(model, packed), reward, group, sizes, metrics)
 
 
 def _spread(values: Tensor, sizes: Sequence[int], rollout: Rollout) -> Tensor:
@@ -83,8 +83,8 @@ def _spread(values: Tensor, sizes: Sequence[int], rollout: Rollout) -> Tensor:
     return values.repeat_interleave(torch.tensor(sizes)).to(rollout.tokens.device)
 
 
-def _outcome(transcript: Transcript, reward: str) -> float:
-    return float(transcript.success) if reward == "success" else transcript.score
+def _outcome(trajectory: Trajectory, reward: str) -> float:
+    return float(trajectory.success) if reward == "success" else trajectory.score
 
 
 def _problems(played: Played, rows: Sequence[Sequence[object]]) -> list[Problem]:
@@ -92,42 +92,42 @@ def _problems(played: Played, rows: Sequence[Sequence[object]]) -> list[Problem]
     found: list[Problem] = []
     turn = 0
     for row in rows:
-        found.append(Problem(f"{played.transcript.identifier}#{turn + 1}", (played.seen[turn],), ""))
+        found.append(Problem(f"{played.trajectory.identifier}#{turn + 1}", (played.seen[turn],), ""))
         turn += len(row)
     return found
 
 
-def _verdicts(played: Played, rows: Sequence[Sequence[object]]) -> list[Verdict]:
+def _grades(played: Played, rows: Sequence[Sequence[object]]) -> list[Grade]:
     """One for each row: whether the episode was won, and the row's last action."""
-    found: list[Verdict] = []
+    found: list[Grade] = []
     turn = 0
     for row in rows:
         turn += len(row)
-        exchange = played.transcript.exchanges[turn - 1]
-        found.append(Verdict(played.transcript.success, exchange.action, "ok" if exchange.valid else "invalid"))
+        transition = played.trajectory.transitions[turn - 1]
+        found.append(Grade.of(played.trajectory.success, transition.action, "ok" if transition.valid else "invalid"))
     return found
 
 
 def _metrics(played: Sequence[Played], dropped: int, waited: float) -> dict[str, float]:
     """Of a step's episodes; what a crashed one was is not known, so it is counted and no more."""
-    known = [p.transcript for p in played if p.transcript.ending != "crashed"]
-    exchanges = [exchange for transcript in known for exchange in transcript.exchanges]
+    known = [p.trajectory for p in played if p.trajectory.ending != "crashed"]
+    transitions = [transition for trajectory in known for transition in trajectory.transitions]
     return {
-        "rollout/success": mean([transcript.success for transcript in known]),
-        "rollout/score_mean": mean([transcript.score for transcript in known]),
-        "rollout/turns_mean": mean([len(transcript.exchanges) for transcript in known]),
-        "rollout/invalid_fraction": mean([not exchange.valid for exchange in exchanges]),
-        "rollout/left_out_turns": mean([transcript.left_out for transcript in known]),
-        "rollout/turn_limit_fraction": mean([transcript.ending == "turns" for transcript in known]),
-        "rollout/context_limit_fraction": mean([transcript.ending == "context" for transcript in known]),
+        "rollout/success": mean([trajectory.success for trajectory in known]),
+        "rollout/score_mean": mean([trajectory.score for trajectory in known]),
+        "rollout/turns_mean": mean([len(trajectory.transitions) for trajectory in known]),
+        "rollout/invalid_fraction": mean([not transition.valid for transition in transitions]),
+        "rollout/left_out_turns": mean([trajectory.left_out for trajectory in known]),
+        "rollout/turn_limit_fraction": mean([trajectory.ending == "turns" for trajectory in known]),
+        "rollout/context_limit_fraction": mean([trajectory.ending == "context" for trajectory in known]),
         "rollout/crashed_episodes": float(len(played) - len(known)),
         "rollout/dropped_prompts": float(dropped),
         "time/environment_s": waited,
     }
 
 
-def _nothing_played(transcripts: Sequence[Transcript]) -> str:
-    crashed = [transcript for transcript in transcripts if transcript.ending == "crashed"]
+def _nothing_played(trajectories: Sequence[Trajectory]) -> str:
+    crashed = [trajectory for trajectory in trajectories if trajectory.ending == "crashed"]
     if crashed:
-        return f"all {len(transcripts)} episodes crashed or never began; the first: {crashed[0].detail}"
-    return f"the first prompt of all {len(transcripts)} episodes is longer than rollout.max_prompt_tokens"
+        return f"all {len(trajectories)} episodes crashed or never began; the first: {crashed[0].detail}"
+    return f"the first prompt of all {len(trajectories)} episodes is longer than rollout.max_prompt_tokens"

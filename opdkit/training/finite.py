@@ -8,7 +8,7 @@ from opdkit.data.scores import Scores
 from opdkit.errors import RunError
 
 
-def first_not_finite(scores: Scores, counted: Tensor) -> tuple[int, int] | None:
+def first_not_finite(scores: Scores, loss_mask: Tensor) -> tuple[int, int] | None:
     """Row and position of the first counted token with a score that is not finite, None where all are.
 
     counted bool[B, T]. Ids are whole numbers and are passed over.
@@ -18,7 +18,7 @@ def first_not_finite(scores: Scores, counted: Tensor) -> tuple[int, int] | None:
         if values is None or not values.is_floating_point():
             continue
         finite = values.detach().isfinite()
-        bad = ~(finite if finite.dim() == 2 else finite.all(-1)) & counted
+        bad = ~(finite if finite.dim() == 2 else finite.all(-1)) & loss_mask
         if bool(bad.any()):
             row, position = bad.nonzero()[0].tolist()
             return row, position
@@ -30,8 +30,8 @@ def place_of(found: tuple[int, int], whose: str, step: int) -> str:
     return f"step {step + 1}: {whose} logits are not finite at rollout {found[0]}, response token {found[1]}"
 
 
-def require_finite(scores: Scores, counted: Tensor, whose: str, step: int) -> None:
+def require_finite(scores: Scores, loss_mask: Tensor, whose: str, step: int) -> None:
     """Raises RunError that names model, step and position: a teacher that breaks will break again."""
-    found = first_not_finite(scores, counted)
+    found = first_not_finite(scores, loss_mask)
     if found is not None:
         raise RunError(place_of(found, whose, step))

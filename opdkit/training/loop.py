@@ -16,7 +16,7 @@ from opdkit.runs import checkpoint
 from opdkit.runs.folder import RunFolder
 from opdkit.seeding import derive_seed
 from opdkit.stopwatch import METRICS
-from opdkit.training.collect import Collected
+from opdkit.training.collect import StepData
 from opdkit.training.finite import place_of
 from opdkit.training.session import Session, save_student
 from opdkit.training.signals import StopRequest
@@ -49,7 +49,7 @@ class Loop:
     session: Session
     folder: RunFolder
     evaluate: Callable[[int], Metrics]
-    log: Callable[[int, Metrics, Sequence[Collected]], None]
+    log: Callable[[int, Metrics, Sequence[StepData]], None]
     card: Callable[[int], str]
     stop: StopRequest
     progress: Progress = field(default_factory=Progress)
@@ -73,7 +73,7 @@ class Loop:
         ended = time.perf_counter()
         self.progress.step = step + 1
         metrics |= step_metrics(collected, metrics)
-        tokens = sum(int(part.batch.rollout.mask.sum()) for part in collected)
+        tokens = sum(int(part.batch.rollout.sampled_mask.sum()) for part in collected)
         metrics |= {
             "time/update_s": ended - update_started,
             "perf/tokens_per_s": tokens / (ended - started),
@@ -107,7 +107,7 @@ class Loop:
             self.experiment.cadence.keep_checkpoints,
         )
 
-    def _update(self, step: int, collected: Sequence[Collected]) -> Metrics:
+    def _update(self, step: int, collected: Sequence[StepData]) -> Metrics:
         """Every update on one rollout batch; their numbers averaged."""
         experiment = self.experiment
         lr = experiment.optimizer.lr_at(step, experiment.steps)
@@ -127,13 +127,13 @@ class Loop:
         self.progress.skipped_updates += int(skipped)
         self.progress.bad_in_a_row = self.progress.bad_in_a_row + 1 if skipped == len(numbers) else 0
         averaged = {f"train/{name}": mean([n[name] for n in numbers]) for name in numbers[0] if name != "skipped"}
-        counted = sum(int(part.batch.counted.sum()) for part in collected)
-        sampled = sum(int(part.batch.rollout.mask.sum()) for part in collected)
+        loss_mask = sum(int(part.batch.loss_mask.sum()) for part in collected)
+        sampled = sum(int(part.batch.rollout.sampled_mask.sum()) for part in collected)
         return {
             **averaged,
             "train/skipped_updates": float(self.progress.skipped_updates),
             **{f"opd/{name}": value for name, value in means.means().items()},
-            "opd/masked_fraction": 1.0 - counted / max(1, sampled),
+            "opd/masked_fraction": 1.0 - loss_mask / max(1, sampled),
         }
 
     def _note_not_finite(self, step: int, start: int) -> None:

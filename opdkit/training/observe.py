@@ -12,7 +12,7 @@ from opdkit.data.table import Table
 from opdkit.diagnostics import Diagnostic, Finding, Observation
 from opdkit.masking import Pieces
 from opdkit.models import LanguageModel
-from opdkit.training.collect import Collected
+from opdkit.training.collect import StepData
 
 # Characters of a response that samples.jsonl keeps.
 _SAMPLE_LENGTH = 20_000
@@ -26,7 +26,7 @@ class Observer:
         self._stop_ids = student.stop_ids
         self._diagnostics = diagnostics
 
-    def diagnose(self, collected: Collected) -> Finding:
+    def diagnose(self, collected: StepData) -> Finding:
         """What all diagnostics find, scalars under `failure/`, and `time/diagnostics_s`."""
         started = time.perf_counter()
         seen = self._observation(collected)
@@ -39,45 +39,45 @@ class Observer:
                 tables += found.tables
         return Finding(scalars | {"time/diagnostics_s": time.perf_counter() - started}, tuple(tables))
 
-    def samples(self, collected: Collected, count: int) -> list[dict[str, Any]]:
+    def samples(self, collected: StepData, count: int) -> list[dict[str, Any]]:
         """The first `count` rollouts as plain values; a log-ratio is null where the teacher gave no score."""
         batch = collected.batch
         rollout, teacher = batch.rollout, batch.teacher.sampled_log_prob
         found: list[dict[str, Any]] = []
         for row in range(min(count, len(rollout.tokens))):
-            problem, verdict = rollout.prompts.problems[row], collected.verdicts[row]
-            ids = rollout.tokens[row, : int(rollout.real[row].sum())].tolist()
+            problem, grade = rollout.prompts.problems[row], collected.grades[row]
+            ids = rollout.tokens[row, : int(rollout.attention_mask[row].sum())].tolist()
             texts = _within(self._pieces.joined(ids), _SAMPLE_LENGTH)
-            counted = batch.counted[row, : len(texts)].tolist()
+            loss_mask = batch.loss_mask[row, : len(texts)].tolist()
             ratio: list[float | None] = [None] * len(texts)
             if teacher is not None:
                 values = (rollout.behaviour_log_prob[row] - teacher[row])[: len(texts)].tolist()
-                ratio = [round(value, 4) + 0.0 if kept else None for value, kept in zip(values, counted, strict=True)]
+                ratio = [round(value, 4) + 0.0 if kept else None for value, kept in zip(values, loss_mask, strict=True)]
             found.append(
                 {
                     "problem": problem.identifier,
                     "prompt": problem.messages[-1].content,
                     "response": collected.responses[row][:_SAMPLE_LENGTH],
                     "reference": problem.reference,
-                    "extracted": verdict.extracted,
-                    "reward": float(verdict.correct),
+                    "extracted": grade.extracted,
+                    "reward": grade.reward,
                     "stop_reason": rollout.stop_reason[row],
-                    "tokens": int(rollout.mask[row].sum()),
+                    "tokens": int(rollout.sampled_mask[row].sum()),
                     "token_texts": texts,
                     "log_ratio": ratio,
-                    "counted": counted,
+                    "counted": loss_mask,
                 }
             )
         return found
 
-    def _observation(self, collected: Collected) -> Observation | None:
+    def _observation(self, collected: StepData) -> Observation | None:
         batch = collected.batch
         teacher = batch.teacher
         if teacher.sampled_log_prob is None:
             return None
         return Observation(
             batch.rollout,
-            batch.counted.cpu().numpy(),
+            batch.loss_mask.cpu().numpy(),
             _host(batch.rollout.behaviour_log_prob),
             _host(teacher.sampled_log_prob),
             None if teacher.entropy is None else _host(teacher.entropy),

@@ -10,53 +10,53 @@ from accelerate import Accelerator
 
 from opdkit.data.problem import Message, Problem
 from opdkit.environments import EnvironmentPool, EnvironmentSource
-from opdkit.errors import UserError, told_after
+from opdkit.errors import UserError, error_prefix
 from opdkit.experiment import Experiment
 from opdkit.models import ChatFrame, LanguageModel
 from opdkit.seeding import derive_seed
-from opdkit.teachers import LoadedTeacher, SwappedTeacher
-from opdkit.training.collect import Collector
-from opdkit.training.episodes import EpisodeWriter
+from opdkit.teachers import LoadedTeacher, OffloadedTeacher
+from opdkit.training.collect import RolloutCollector
+from opdkit.training.episodes import EpisodeSource
 from opdkit.training.play import Player
-from opdkit.training.problems import ProblemStream, Walk
-from opdkit.training.writing import ProblemWriter, Writer
+from opdkit.training.problems import EpochSampler, ProblemStream
+from opdkit.training.writing import AnswerSource, RolloutSource
 
 
 @dataclass(frozen=True)
-class Loaded:
+class Models:
     """The models of a task, in memory or ready to be read."""
 
     accelerator: Accelerator
     student: LanguageModel
-    teacher: LoadedTeacher | SwappedTeacher
+    teacher: LoadedTeacher | OffloadedTeacher
 
 
 @dataclass(frozen=True)
-class Part:
+class TaskRun:
     """One task of a run; `experiment` is the run as this task sees it."""
 
     experiment: Experiment
-    teacher: LoadedTeacher | SwappedTeacher
-    collector: Collector
+    teacher: LoadedTeacher | OffloadedTeacher
+    collector: RolloutCollector
 
 
 def read_data(name: str, experiment: Experiment) -> Sequence[Any]:
     """The task's problems or episodes. Its benchmark is looked at, too. Raises UserError for what can't be read."""
-    with told_after(f"task.parts.{name}.source." if name else "task."):
+    with error_prefix(f"task.parts.{name}.source." if name else "task."):
         task = experiment.task
         data: Sequence[Any] = task.episodes() if is_environment(task) else task.load()
     experiment.benchmark.problems()
     return data
 
 
-def open_part(name: str, experiment: Experiment, data: Sequence[Any], loaded: Loaded) -> Part:
+def open_part(name: str, experiment: Experiment, data: Sequence[Any], loaded: Models) -> TaskRun:
     """Join a task's data with the models."""
     if is_environment(experiment.task):
-        writer: Writer = _episode_writer(name, experiment, data, loaded)
+        writer: RolloutSource = _episode_writer(name, experiment, data, loaded)
     else:
         writer = _problem_writer(name, experiment, data, loaded)
-    collector = Collector(name, experiment, loaded.accelerator, loaded.student, loaded.teacher, writer)
-    return Part(experiment, loaded.teacher, collector)
+    collector = RolloutCollector(name, experiment, loaded.accelerator, loaded.student, loaded.teacher, writer)
+    return TaskRun(experiment, loaded.teacher, collector)
 
 
 def is_environment(task: Any) -> bool:
@@ -69,7 +69,7 @@ def _seed(name: str, experiment: Experiment) -> int:
     return derive_seed(experiment.seed, "task", name) if name else experiment.seed
 
 
-def _problem_writer(name: str, experiment: Experiment, problems: Sequence[Problem], loaded: Loaded) -> ProblemWriter:
+def _problem_writer(name: str, experiment: Experiment, problems: Sequence[Problem], loaded: Models) -> AnswerSource:
     student, seed = loaded.student, _seed(name, experiment)
 
     def render(problem: Problem) -> list[int]:
@@ -77,10 +77,10 @@ def _problem_writer(name: str, experiment: Experiment, problems: Sequence[Proble
 
     stream = ProblemStream(problems, render, experiment.rollout.max_prompt_tokens, seed)
     stream.require_one()
-    return ProblemWriter(experiment, seed, loaded.accelerator, student, stream, experiment.task.grade)
+    return AnswerSource(experiment, seed, loaded.accelerator, student, stream, experiment.task.grade)
 
 
-def _episode_writer(name: str, experiment: Experiment, episodes: Sequence[Any], loaded: Loaded) -> EpisodeWriter:
+def _episode_writer(name: str, experiment: Experiment, episodes: Sequence[Any], loaded: Models) -> EpisodeSource:
     source, rollout, student = experiment.task, experiment.rollout, loaded.student
     system = [] if source.system is None else [Message("system", source.system)]
     ChatFrame(student, [*system, Message("user", "You are in a room.")])  # refuses an unfit template now
@@ -88,7 +88,7 @@ def _episode_writer(name: str, experiment: Experiment, episodes: Sequence[Any], 
     player = Player(student, rollout, experiment.sampler, experiment.temperature, loaded.accelerator)
     games = EnvironmentPool(source, min(rollout.side_by_side, experiment.batch.rollouts))
     seed = _seed(name, experiment)
-    return EpisodeWriter(experiment, seed, player, games, episodes, Walk(len(episodes), seed))
+    return EpisodeSource(experiment, seed, player, games, episodes, EpochSampler(len(episodes), seed))
 
 
 def _check_positions(student: LanguageModel, rollout: Any) -> None:

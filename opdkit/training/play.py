@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from accelerate import Accelerator
 from torch import Tensor
 
-from opdkit.data.episode import EpisodeEnd, Exchange, Transcript
+from opdkit.data.episode import EpisodeEnd, Trajectory, Transition
 from opdkit.data.problem import Message
 from opdkit.environments import Crash, EnvironmentSource, Episode, Observation, StepResult
 from opdkit.generation import Chat, EpisodeRollout, Turn
@@ -52,7 +52,7 @@ class Player:
 class Played:
     """An episode as words and as the tokens that were sampled. `seen` has the message that each turn answers."""
 
-    transcript: Transcript
+    trajectory: Trajectory
     turns: tuple[Turn, ...]
     seen: tuple[Message, ...]
 
@@ -66,7 +66,7 @@ class _Game:
     seed: int
     chat: Chat | None = None
     seen: list[Message] = field(default_factory=list[Message])
-    exchanges: list[Exchange] = field(default_factory=list[Exchange])
+    transitions: list[Transition] = field(default_factory=list[Transition])
     last: str = ""
     score: float = 0.0
     success: bool = False
@@ -78,11 +78,11 @@ class _Game:
 
     def finished(self) -> Played:
         turns = () if self.chat is None else tuple(self.chat.turns)
-        transcript = Transcript(
-            self.episode.identifier, self.episode.game, tuple(self.exchanges), self.ending or "crashed", self.score,
+        trajectory = Trajectory(
+            self.episode.identifier, self.episode.game, tuple(self.transitions), self.ending or "crashed", self.score,
             self.success, 0 if self.chat is None else self.chat.left_out, self.last, self.detail,
         )  # fmt: skip
-        return Played(transcript, turns, tuple(self.seen))
+        return Played(trajectory, turns, tuple(self.seen))
 
 
 def play(player: Player, games: Games, episodes: Iterable[tuple[Episode, int]]) -> list[Played]:
@@ -131,7 +131,7 @@ def _take_turn(player: Player, games: Games, live: dict[int, _Game]) -> None:
             game.ending = "context"
     if not prompts:
         return
-    seeds = [derive_seed(live[slot].seed, "turn", len(live[slot].exchanges)) for slot in prompts]
+    seeds = [derive_seed(live[slot].seed, "turn", len(live[slot].transitions)) for slot in prompts]
     turns = player.answer(list(prompts.values()), seeds)
     responses = [player.model.decode(turn.tokens) for turn in turns]
     actions = [games.source.read_action(response) for response in responses]
@@ -143,20 +143,20 @@ def _take_turn(player: Player, games: Games, live: dict[int, _Game]) -> None:
             _record(live[slot], games.source, turn, _exchange(live[slot], turn, response, action, result), result)
 
 
-def _exchange(game: _Game, turn: Turn, response: str, action: str, result: StepResult) -> Exchange:
+def _exchange(game: _Game, turn: Turn, response: str, action: str, result: StepResult) -> Transition:
     seen = game.seen[-1].content
     cut = turn.stop_reason == "length"
-    return Exchange(seen, response, action, result.valid, result.reward, len(turn.tokens), cut)
+    return Transition(seen, response, action, result.valid, result.reward, len(turn.tokens), cut)
 
 
-def _record(game: _Game, source: Any, turn: Turn, exchange: Exchange, result: StepResult) -> None:
+def _record(game: _Game, source: Any, turn: Turn, transition: Transition, result: StepResult) -> None:
     assert game.chat is not None
     game.chat.answer(turn)
-    game.exchanges.append(exchange)
+    game.transitions.append(transition)
     game.score, game.success, game.last = result.score, result.success, result.observation.text
     if result.done:
         game.ending = "done"
-    elif len(game.exchanges) >= source.max_turns:
+    elif len(game.transitions) >= source.max_turns:
         game.ending = "turns"
     else:
         game.seen.append(source.next_message(result.observation))

@@ -17,8 +17,8 @@ from opdkit.functional.estimators import reward_to_go, score_function
 from opdkit.functional.masked import only
 from opdkit.models import Request
 from opdkit.seeding import derive_seed
-from opdkit.training.collect import Collector
-from opdkit.training.parts import Part
+from opdkit.training.collect import RolloutCollector
+from opdkit.training.parts import TaskRun
 from opdkit.training.session import Session
 from opdkit.training.update import ScoredBatch
 
@@ -31,12 +31,12 @@ class Probe:
 
     settings: ProbeSettings
     session: Session
-    collector: Collector
+    collector: RolloutCollector
     projection: Projection
     rollouts_per_prompt: int
 
     @classmethod
-    def of(cls, part: Part, session: Session) -> Probe:
+    def of(cls, part: TaskRun, session: Session) -> Probe:
         """The prompts are the first of the task in the run's order; they do not move the run's own walk."""
         experiment = part.experiment
         settings: ProbeSettings = experiment.probe
@@ -60,9 +60,9 @@ class Probe:
         if len(ends) != shape[0] * shape[1] + 1:  # a game crashed: there is no whole table of prompts and rollouts
             return Finding({}, ())
         reference = self._teacher_log_prob(batch)
-        limits = position_limits(batch.counted, self.settings.positions)
+        limits = position_limits(batch.loss_mask, self.settings.positions)
         # Under an n-th of the denominator the gradients of n rollouts have the whole gradient as their mean.
-        scaled = self.session.updater.aggregation.denominator(batch.counted) / len(collected.written.sizes)
+        scaled = self.session.updater.aggregation.denominator(batch.loss_mask) / len(collected.written.sizes)
         objective, sequence = [], []
         with self.projection:
             for start, stop in itertools.pairwise(ends):  # an episode's rows are one rollout
@@ -70,7 +70,7 @@ class Probe:
                 objective.append(torch.stack([one for one, _ in rows]).sum(0))
                 sequence.append(torch.stack([two for _, two in rows]).sum(0))
         self.session.updater.optimizer.zero_grad(set_to_none=True)
-        tokens = [int(batch.counted[:, a:b].sum()) for a, b in itertools.pairwise(limits)]
+        tokens = [int(batch.loss_mask[:, a:b].sum()) for a, b in itertools.pairwise(limits)]
         found = report(
             Probed(
                 torch.stack(objective).unflatten(0, shape), torch.stack(sequence).unflatten(0, shape),
@@ -89,7 +89,7 @@ class Probe:
     ) -> tuple[Tensor, Tensor]:
         """The objective's gradient of one row by position, and its sequence-level one."""
         part = batch.cut(row, row + 1)
-        theirs = reference[row : row + 1, : part.counted.shape[1]]
+        theirs = reference[row : row + 1, : part.loss_mask.shape[1]]
         return self._by_position(part, denominator, limits), self._sequence_level(part, theirs, denominator)
 
     def _teacher_log_prob(self, batch: ScoredBatch) -> Tensor:
@@ -99,33 +99,33 @@ class Probe:
         updater = self.session.updater
         with self.session.accelerator.autocast():
             scores = self.collector.teacher.score(
-                batch.rollout, batch.counted, Request(sampled=True), updater.temperature, updater.micro_batch
+                batch.rollout, batch.loss_mask, Request(sampled=True), updater.temperature, updater.micro_batch
             )
         assert scores.sampled_log_prob is not None
         return scores.sampled_log_prob
 
     def _by_position(self, part: ScoredBatch, denominator: Tensor, limits: list[int]) -> Tensor:
         """f64[J, layers, size], the objective's gradient of one rollout, a backward pass for each bucket."""
-        if not bool(part.counted.any()):
+        if not bool(part.loss_mask.any()):
             return torch.stack([self.projection.taken() for _ in limits[1:]])
         weighted = self.session.updater.weighted_loss(part, denominator)[1].value
         found: list[Tensor] = []
         for start, stop in itertools.pairwise(limits):
             loss = weighted[:, start:stop].sum()
-            if bool(part.counted[:, start:stop].any()):
+            if bool(part.loss_mask[:, start:stop].any()):
                 loss.backward(retain_graph=True)
             found.append(self.projection.taken())
         return torch.stack(found)
 
     def _sequence_level(self, part: ScoredBatch, teacher_log_prob: Tensor, denominator: Tensor) -> Tensor:
         """f64[layers, size], of g_seq = sum_t (sum_{t' >= t} r_t') s_t under the run's aggregation."""
-        if not bool(part.counted.any()):
+        if not bool(part.loss_mask.any()):
             return self.projection.taken()
         updater = self.session.updater
         with self.session.accelerator.autocast():
-            student = updater.scorer(part.rollout, part.counted, Request(sampled=True), updater.temperature)
-        log_pi = only(student.sampled_log_prob, part.counted)
-        cost = reward_to_go(log_pi.detach() - only(teacher_log_prob, part.counted), 1.0)
-        weights = updater.aggregation.weights(part.counted, denominator)
+            student = updater.scorer(part.rollout, part.loss_mask, Request(sampled=True), updater.temperature)
+        log_pi = only(student.sampled_log_prob, part.loss_mask)
+        cost = reward_to_go(log_pi.detach() - only(teacher_log_prob, part.loss_mask), 1.0)
+        weights = updater.aggregation.weights(part.loss_mask, denominator)
         (score_function(log_pi, -cost) * weights).sum().backward()
         return self.projection.taken()

@@ -12,7 +12,7 @@ from opdkit.errors import UserError
 from opdkit.seeding import derive_seed
 
 
-class Walk:
+class EpochSampler:
     """Numbers below `count`, in a new order every epoch, without end. `cursor` and `dropped` are all of its state.
 
     cursor counts what was taken; dropped counts what its user passed over.
@@ -38,9 +38,9 @@ class Walk:
         self.cursor += 1
         return int(self._order[place])
 
-    def from_the_start(self) -> Walk:
+    def from_the_start(self) -> EpochSampler:
         """The same walk, at its beginning."""
-        return Walk(self.count, self._seed)
+        return EpochSampler(self.count, self._seed)
 
     def state(self) -> dict[str, int]:
         """What a checkpoint keeps."""
@@ -60,7 +60,7 @@ class ProblemStream:
     def __init__(
         self, problems: Sequence[Problem], render: Callable[[Problem], list[int]], limit: int, seed: int
     ) -> None:
-        self.walk = Walk(len(problems), seed)
+        self.walk = EpochSampler(len(problems), seed)
         self._problems = problems
         self._render = render
         self._limit = limit

@@ -16,12 +16,12 @@ from opdkit.models import LanguageModel
 from opdkit.runs.folder import RunFolder
 from opdkit.stopwatch import METRICS
 from opdkit.training.answers import ask
-from opdkit.training.collect import Collected
+from opdkit.training.collect import StepData
 from opdkit.training.observe import Observer
-from opdkit.training.parts import Part
+from opdkit.training.parts import TaskRun
 from opdkit.training.probe import Probe
 from opdkit.training.session import Session
-from opdkit.training.steps import Overhead, told_by
+from opdkit.training.steps import Overhead, namespaced
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Records:
         found = self.benchmark_student(step, f"step-{step:06d}")
         return _named(found["tasks"].values() if "tasks" in found else [found])
 
-    def log(self, step: int, metrics: dict[str, float], collected: Sequence[Collected]) -> None:
+    def log(self, step: int, metrics: dict[str, float], collected: Sequence[StepData]) -> None:
         """Keep and show the metrics of one step, what its diagnostics find, and a few of its rollouts."""
         cadence = self.experiment.cadence
         with METRICS:
@@ -68,7 +68,7 @@ class Records:
         if cadence.probes(step - 1):
             for name, probe in self._probes.items():
                 found = probe.measure(step)
-                metrics, tables = told_by(name, found.scalars, metrics), (*tables, *_renamed(name, found.tables))
+                metrics, tables = namespaced(name, found.scalars, metrics), (*tables, *_renamed(name, found.tables))
         self.loggers.log(step, metrics)
         if tables:
             self.loggers.tables(step, tables)
@@ -77,22 +77,22 @@ class Records:
         self.reporter.step(step, self.experiment.steps, metrics)
 
     def _diagnosed(
-        self, step: int, metrics: dict[str, float], collected: Sequence[Collected]
+        self, step: int, metrics: dict[str, float], collected: Sequence[StepData]
     ) -> tuple[dict[str, float], tuple[Table, ...]]:
         """The metrics with what the diagnostics add to them, and their tables; as they are where none are due."""
         tables: tuple[Table, ...] = ()
         if self.experiment.cadence.diagnoses(step - 1) and self.experiment.diagnostics:
             for part in collected:
                 found = self._observer.diagnose(part)
-                metrics = told_by(part.name, found.scalars, metrics)
+                metrics = namespaced(part.name, found.scalars, metrics)
                 tables += _renamed(part.name, found.tables)
         return metrics, tables
 
     @property
-    def _parts(self) -> Mapping[str, Part]:
+    def _parts(self) -> Mapping[str, TaskRun]:
         return self.session.parts
 
-    def _ask(self, part: Part, model: LanguageModel, folder: Path, label: str) -> dict[str, Any]:
+    def _ask(self, part: TaskRun, model: LanguageModel, folder: Path, label: str) -> dict[str, Any]:
         benchmark = part.experiment.benchmark
         self.reporter.stage(f"evaluating {label} on {benchmark.name}")
         return ask(

@@ -30,11 +30,11 @@ def teacher_request(needs: Needs, before: Scores | None, observed: int) -> Reque
         top_k=top_k,
         support_ids=None if given is None else given.support_ids,
         support_mask=None if given is None else given.support_mask,
-        meet="intersection" if needs.support == "intersection" else "union",
+        combine="intersection" if needs.support == "intersection" else "union",
         include_sampled=needs.include_sampled,
         normaliser=needs.logsumexp,
         vocabulary=needs.vocabulary,
-        survey_k=observed,
+        stats_k=observed,
     )
 
 
@@ -46,5 +46,5 @@ def student_request(needs: Needs, teacher: Scores, observed: int) -> Request:
         support_mask=teacher.support_mask,
         normaliser=needs.logsumexp,
         vocabulary=needs.vocabulary,
-        survey_k=observed,
+        stats_k=observed,
     )

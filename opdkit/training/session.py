@@ -18,9 +18,9 @@ from opdkit.experiment import Experiment
 from opdkit.models import LanguageModel, Scorer, load, require_same
 from opdkit.runs.checkpoint import Found, restore_optimizer
 from opdkit.seeding import derive_seed
-from opdkit.teachers import LoadedTeacher, SwappedTeacher, hold_teachers
-from opdkit.training.collect import Collected
-from opdkit.training.parts import Loaded, Part, open_part, read_data
+from opdkit.teachers import LoadedTeacher, OffloadedTeacher, hold_teachers
+from opdkit.training.collect import StepData
+from opdkit.training.parts import Models, TaskRun, open_part, read_data
 from opdkit.training.update import Updater
 
 
@@ -31,10 +31,10 @@ class Session:
     experiment: Experiment
     accelerator: Accelerator
     student: LanguageModel
-    parts: Mapping[str, Part]
+    parts: Mapping[str, TaskRun]
     updater: Updater
 
-    def collect(self, step: int) -> list[Collected]:
+    def collect(self, step: int) -> list[StepData]:
         """What step `step` (from 0) is made of: the batch of the task whose turn it is, or one batch for each task."""
         task = self.experiment.task
         alternating = getattr(task, "schedule", "") == "alternating"
@@ -66,7 +66,7 @@ def open_session(experiment: Experiment, found: Found | None) -> Session:
     accelerator = Accelerator(mixed_precision="bf16" if experiment.precision == "bfloat16" else "no")
     student, teachers = _models(experiment, found, accelerator.device)
     parts = {
-        name: open_part(name, task, data[name], Loaded(accelerator, student, teachers[name]))
+        name: open_part(name, task, data[name], Models(accelerator, student, teachers[name]))
         for name, task in tasks.items()
     }
     updater = _updater(experiment, accelerator, student)
@@ -96,7 +96,7 @@ def save_student(session: Session, folder: Path, card: str) -> None:
 
 def _models(
     experiment: Experiment, found: Found | None, device: torch.device
-) -> tuple[LanguageModel, dict[str, LoadedTeacher | SwappedTeacher]]:
+) -> tuple[LanguageModel, dict[str, LoadedTeacher | OffloadedTeacher]]:
     spec = experiment.model
     if found:
         spec = replace(spec, path=str(found.folder), revision=None)

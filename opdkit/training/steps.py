@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from opdkit.training.collect import Collected
+from opdkit.training.collect import StepData
 
 _OF_THE_STEP = ("train/", "opd/")
 _TIME = "time/"
@@ -31,7 +31,7 @@ class Overhead:
         return self.metrics_s / self.step_s if self.step_s > 0 else None
 
 
-def step_metrics(collected: Sequence[Collected], updates: Mapping[str, float]) -> dict[str, float]:
+def step_metrics(collected: Sequence[StepData], updates: Mapping[str, float]) -> dict[str, float]:
     """What writing and scoring a step told, and where tasks have names, the same again under `<task>/`.
 
     updates: the numbers of the step's updates; they are those of a task where it had the step for itself. What all
@@ -40,14 +40,14 @@ def step_metrics(collected: Sequence[Collected], updates: Mapping[str, float]) -
     found = _averaged(collected)
     for part in collected:
         alone = {k: v for k, v in updates.items() if k.startswith(_OF_THE_STEP)} if len(collected) == 1 else {}
-        found = told_by(part.name, {**(alone if part.name else {}), **part.written.metrics}, found)
+        found = namespaced(part.name, {**(alone if part.name else {}), **part.written.metrics}, found)
     return found | {
         "time/rollout_s": sum(part.rollout_seconds for part in collected),
         "time/teacher_s": sum(part.teacher_seconds for part in collected),
     }
 
 
-def told_by(task: str, numbers: Mapping[str, float], found: Mapping[str, float]) -> dict[str, float]:
+def namespaced(task: str, numbers: Mapping[str, float], found: Mapping[str, float]) -> dict[str, float]:
     """`found` and the numbers of a task under `<task>/` (as they are, where it is the only one); times are added."""
     joined = dict(found)
     for name, value in numbers.items():
@@ -58,7 +58,7 @@ def told_by(task: str, numbers: Mapping[str, float], found: Mapping[str, float])
     return joined
 
 
-def _averaged(collected: Sequence[Collected]) -> dict[str, float]:
+def _averaged(collected: Sequence[StepData]) -> dict[str, float]:
     first, *others = [part.written.metrics for part in collected]
     shared = [name for name in first if not name.startswith(_TIME) and all(name in other for other in others)]
     if not others:

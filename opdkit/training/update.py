@@ -33,7 +33,7 @@ class ScoredBatch:
     """
 
     rollout: Rollout
-    counted: Tensor
+    loss_mask: Tensor
     teacher: Scores
     old_log_prob: Tensor | None
     reward: Tensor | None
@@ -51,7 +51,7 @@ class ScoredBatch:
         teacher = replace(self.teacher, **{name: crop(getattr(self.teacher, name)) for name in Scores.tensors()})
         reward = None if self.reward is None else self.reward[start:stop]
         old, advantage = crop(self.old_log_prob), crop(self.advantage)
-        return ScoredBatch(part, self.counted[start:stop, :width], teacher, old, reward, advantage, self.observed)
+        return ScoredBatch(part, self.loss_mask[start:stop, :width], teacher, old, reward, advantage, self.observed)
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ class Updater:
         that of the mini-batch in one piece. Where the loss or a gradient is not finite the weights and the optimiser
         stay as they are. Returns loss, grad_norm, grad_variance, grad_snr, lr and `skipped` (0 or 1).
         """
-        own = torch.stack([self.aggregation.denominator(batch.counted) for batch in batches]).sum()
+        own = torch.stack([self.aggregation.denominator(batch.loss_mask) for batch in batches]).sum()
         denominator = cast("Tensor", self.accelerator.reduce(own, reduction="sum"))
-        places = [(batch, start) for batch in batches for start in range(0, len(batch.counted), self.micro_batch)]
+        places = [(batch, start) for batch in batches for start in range(0, len(batch.loss_mask), self.micro_batch)]
         variance = GradientVariance(self.watched)
         loss = 0.0
         self.optimizer.zero_grad(set_to_none=True)
@@ -108,18 +108,18 @@ class Updater:
     def _score(self, part: ScoredBatch) -> Scores:
         request = student_request(self.objective.needs, part.teacher, part.observed)
         with self.accelerator.autocast():
-            return self.scorer(part.rollout, part.counted, request, self.temperature)
+            return self.scorer(part.rollout, part.loss_mask, request, self.temperature)
 
     @torch.no_grad()
     def _look_closer(self, part: ScoredBatch, start: int) -> None:
         """Note where the student's scores are no numbers; a pass of its own, since a good step pays nothing for it."""
         student = self._score(part)
-        found = first_not_finite(student, part.counted)
+        found = first_not_finite(student, part.loss_mask)
         if found is not None:
             self.not_finite.append((start + found[0], found[1]))
 
     def _backward(self, part: ScoredBatch, denominator: Tensor, means: TokenMeans, last: bool) -> float:
-        if not bool(part.counted.any()):
+        if not bool(part.loss_mask.any()):
             return 0.0
         with ExitStack() as stack:
             if not last:
@@ -128,8 +128,8 @@ class Updater:
             loss = token_loss.value.sum()
             self.accelerator.backward(loss)
         with METRICS:
-            means.add(token_metrics(part.rollout, student, part.teacher), part.counted)
-        means.add(dict(token_loss.metrics), part.counted)
+            means.add(token_metrics(part.rollout, student, part.teacher), part.loss_mask)
+        means.add(dict(token_loss.metrics), part.loss_mask)
         return float(loss.detach())
 
     def weighted_loss(self, part: ScoredBatch, denominator: Tensor) -> tuple[Scores, TokenLoss]:
@@ -137,10 +137,10 @@ class Updater:
         student = self._score(part)
         rollout = part.rollout
         token_batch = TokenBatch(
-            part.counted, part.old_log_prob, part.reward, rollout.tokens, rollout.entropy, part.advantage
+            part.loss_mask, part.old_log_prob, part.reward, rollout.tokens, rollout.entropy, part.advantage
         )
         token_loss = self.objective(student, part.teacher, token_batch)
-        weights = self.aggregation.weights(part.counted, denominator)
+        weights = self.aggregation.weights(part.loss_mask, denominator)
         return student, replace(token_loss, value=token_loss.value * weights)
 
     def _clip(self) -> float:

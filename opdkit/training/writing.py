@@ -11,16 +11,16 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from opdkit.data.grade import Verdict
+from opdkit.data.grade import Grade
 from opdkit.data.rollout import Rollout
 from opdkit.experiment import Experiment
 from opdkit.models import LanguageModel
 from opdkit.seeding import derive_seed
-from opdkit.training.problems import ProblemStream, Walk
+from opdkit.training.problems import EpochSampler, ProblemStream
 
 
 @dataclass(frozen=True)
-class Written:
+class RolloutBatch:
     """The B rows of a step.
 
     verdicts and responses: one a row; reward f32[B]; group i64[B], equal for rows of one prompt or one episode's
@@ -29,7 +29,7 @@ class Written:
     """
 
     rollout: Rollout
-    verdicts: tuple[Verdict, ...]
+    grades: tuple[Grade, ...]
     responses: tuple[str, ...]
     reward: Tensor
     group: Tensor
@@ -37,17 +37,17 @@ class Written:
     metrics: Mapping[str, float]
 
 
-class Writer(Protocol):
+class RolloutSource(Protocol):
     """Where a step's rows come from. `walk` is all that it remembers from one step to the next."""
 
     @property
-    def walk(self) -> Walk: ...
+    def walk(self) -> EpochSampler: ...
 
-    def write(self, step: int, author: LanguageModel) -> Written:
+    def write(self, step: int, author: LanguageModel) -> RolloutBatch:
         """The rows of step `step`, written by `author`."""
         ...
 
-    def from_the_start(self, experiment: Experiment, seed: int) -> Writer:
+    def from_the_start(self, experiment: Experiment, seed: int) -> RolloutSource:
         """A writer of its own over the same problems in the same order, which begins at the first."""
         ...
 
@@ -57,7 +57,7 @@ class Writer(Protocol):
 
 
 @dataclass(frozen=True)
-class ProblemWriter:
+class AnswerSource:
     """One answer to each problem, graded. seed: of the sampling; grade: (response, reference) pairs -> verdicts."""
 
     experiment: Experiment
@@ -65,13 +65,13 @@ class ProblemWriter:
     accelerator: Accelerator
     student: LanguageModel
     stream: ProblemStream
-    grade: Callable[[Sequence[tuple[str, str]]], list[Verdict]]
+    grade: Callable[[Sequence[tuple[str, str]]], list[Grade]]
 
     @property
-    def walk(self) -> Walk:
+    def walk(self) -> EpochSampler:
         return self.stream.walk
 
-    def write(self, step: int, author: LanguageModel) -> Written:
+    def write(self, step: int, author: LanguageModel) -> RolloutBatch:
         """`prompts` problems of the walk, `rollouts_per_prompt` answers to each."""
         experiment, copies = self.experiment, self.experiment.batch.rollouts_per_prompt
         taken = self.stream.take(experiment.batch.prompts)
@@ -82,18 +82,18 @@ class ProblemWriter:
             rollout = experiment.rollout.generate(author, problems, experiment.sampler, experiment.temperature, seeds)
         responses = texts(self.student, rollout)
         references = [problem.reference for problem, _ in problems]
-        verdicts = self.grade(list(zip(responses, references, strict=True)))
-        reward = torch.tensor([float(verdict.correct) for verdict in verdicts], device=rollout.tokens.device)
+        grades = self.grade(list(zip(responses, references, strict=True)))
+        reward = torch.tensor([grade.reward for grade in grades], device=rollout.tokens.device)
         group = torch.arange(len(problems), device=rollout.tokens.device) // copies
         metrics = row_metrics(rollout) | {
             "rollout/reward_mean": float(reward.mean()),
-            "rollout/ungraded_fraction": mean([verdict.status in ("timeout", "crashed") for verdict in verdicts]),
+            "rollout/ungraded_fraction": mean([grade.status in ("timeout", "crashed") for grade in grades]),
             "rollout/dropped_prompts": float(self.walk.dropped),
         }
-        return Written(rollout, tuple(verdicts), responses, reward, group, (1,) * len(problems), metrics)
+        return RolloutBatch(rollout, tuple(grades), responses, reward, group, (1,) * len(problems), metrics)
 
-    def from_the_start(self, experiment: Experiment, seed: int) -> ProblemWriter:
-        """See `Writer`."""
+    def from_the_start(self, experiment: Experiment, seed: int) -> AnswerSource:
+        """See `RolloutSource`."""
         return replace(self, experiment=experiment, seed=seed, stream=self.stream.from_the_start())
 
     def close(self) -> None:
@@ -102,14 +102,14 @@ class ProblemWriter:
 
 def texts(student: LanguageModel, rollout: Rollout) -> tuple[str, ...]:
     """What each row says, an environment's tokens included."""
-    lengths = rollout.real.sum(dim=1).tolist()
+    lengths = rollout.attention_mask.sum(dim=1).tolist()
     return tuple(student.decode(row[:n]) for row, n in zip(rollout.tokens.tolist(), lengths, strict=True))
 
 
 def row_metrics(rollout: Rollout) -> dict[str, float]:
     """How long the rows are, in tokens that were sampled, and how many of them a limit cut."""
     return {
-        "rollout/length_mean": float(rollout.mask.sum(dim=1).double().mean()),
+        "rollout/length_mean": float(rollout.sampled_mask.sum(dim=1).double().mean()),
         "rollout/truncated_fraction": mean([reason == "length" for reason in rollout.stop_reason]),
     }
 

@@ -130,12 +130,12 @@ def read(model: LlamaForCausalLM, rows: list[Row]) -> tuple[torch.Tensor, torch.
         ids[place, : len(row.ids)] = torch.tensor(row.ids)
         following = [token if learnt else IGNORED for token, learnt in zip(row.ids, row.learnt, strict=True)][1:]
         targets[place, : len(following)] = torch.tensor(following)
-    counted = targets != IGNORED
-    hidden = model.model(input_ids=ids).last_hidden_state[counted]
+    loss_mask = targets != IGNORED
+    hidden = model.model(input_ids=ids).last_hidden_state[loss_mask]
     logits = model.lm_head(hidden)
-    right = torch.ones_like(counted)
-    right[counted] = logits.argmax(-1) == targets[counted]
-    return right.all(dim=1), F.cross_entropy(logits, targets[counted], reduction="sum")
+    right = torch.ones_like(loss_mask)
+    right[loss_mask] = logits.argmax(-1) == targets[loss_mask]
+    return right.all(dim=1), F.cross_entropy(logits, targets[loss_mask], reduction="sum")
 
 
 @torch.no_grad()
@@ -150,8 +150,8 @@ def learn(model: LlamaForCausalLM, steps: Iterator[list[Row]], plan: Plan) -> It
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: learning_rate_share(done + 1, plan.steps))
     started = time.monotonic()
     for step, rows in enumerate(steps, start=1):
-        counted = sum(sum(row.learnt) for row in rows)
-        total = update(optimizer, scheduler, (read(model, batch)[1] / counted for batch in batches(rows)))
+        loss_mask = sum(sum(row.learnt) for row in rows)
+        total = update(optimizer, scheduler, (read(model, batch)[1] / loss_mask for batch in batches(rows)))
         if step % 25 == 0:
             print(f"step {step} of {plan.steps}: loss {total:.4f}, {time.monotonic() - started:.0f} s", flush=True)
         yield step

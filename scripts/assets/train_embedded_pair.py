@@ -144,9 +144,9 @@ def answer_loss(model: LlamaForCausalLM, rows: list[Encoded]) -> torch.Tensor:
         start, end = len(encoded.prompt), len(encoded)
         ids[row, :end] = torch.tensor(encoded.prompt + encoded.answer)
         targets[row, start - 1 : end - 1] = ids[row, start:end]
-    counted = targets != IGNORED
-    hidden = model.model(input_ids=ids).last_hidden_state[counted]
-    return F.cross_entropy(model.lm_head(hidden), targets[counted], reduction="sum")
+    loss_mask = targets != IGNORED
+    hidden = model.model(input_ids=ids).last_hidden_state[loss_mask]
+    return F.cross_entropy(model.lm_head(hidden), targets[loss_mask], reduction="sum")
 
 
 @torch.no_grad()
@@ -192,9 +192,9 @@ def train(options: argparse.Namespace, tokenizer: PreTrainedTokenizerFast) -> tu
     started = time.monotonic()
     for step in range(1, options.steps + 1):
         rows = sorted((encode(tokenizer, problem) for problem in islice(problems, options.batch)), key=len)
-        counted = sum(len(row.answer) for row in rows)
+        loss_mask = sum(len(row.answer) for row in rows)
         parts = (rows[first : first + MICRO_BATCH] for first in range(0, len(rows), MICRO_BATCH))
-        total = update(optimizer, scheduler, (answer_loss(model, part) / counted for part in parts))
+        total = update(optimizer, scheduler, (answer_loss(model, part) / loss_mask for part in parts))
         if step == options.student_step:
             student.load_state_dict(model.state_dict())
         if step % 25 == 0:

@@ -183,12 +183,12 @@ def accuracy(model: LanguageModel, settings: Settings) -> float:
     rendered = [(problem, model.render(problem.messages)) for problem in problems]
     greedy = HFRollout(max_new_tokens=settings.max_new_tokens, batch_size=64)
     rollout = greedy.generate(model, rendered, Greedy(), 1.0, list(range(len(rendered))))
-    texts = [model.decode(row[kept].tolist()) for row, kept in zip(rollout.tokens, rollout.mask, strict=True)]
+    texts = [model.decode(row[kept].tolist()) for row, kept in zip(rollout.tokens, rollout.sampled_mask, strict=True)]
     for text in texts[:3]:
         print(repr(text), flush=True)
     references = [problem.reference for problem in problems]
     verdicts = tests.grade(list(zip(texts, references, strict=True)))
-    return sum(verdict.correct for verdict in verdicts) / len(verdicts)
+    return sum(verdict.reward for verdict in verdicts) / len(verdicts)
 
 
 def read_arguments() -> Settings:

@@ -124,7 +124,7 @@ def grading(count: int) -> None:
     started = time.perf_counter()
     verdicts = grade_mathematics(pairs)
     seconds = time.perf_counter() - started
-    right = sum(verdict.correct for verdict in verdicts)
+    right = sum(bool(verdict.correct) for verdict in verdicts)
     given_up = sum(verdict.status in ("timeout", "crashed") for verdict in verdicts)
     print(f"{count} answers in {seconds:.1f} s: {count / seconds:.0f} a second; {right} right, {given_up} given up")
 

@@ -59,7 +59,7 @@ def test_model_and_baselines_share_a_table() -> None:
 
 
 def row(episode: str, success: bool | None, **fields: object) -> dict[str, object]:
-    exchange = {
+    transition = {
         "observation": "A room.\nTwo\x1b[2J lines.",
         "response": "I think\n\x1b]0;bad\x07look",
         "action": "look",
@@ -67,7 +67,7 @@ def row(episode: str, success: bool | None, **fields: object) -> dict[str, objec
     }
     return {
         "episode": episode, "success": success, "score": 0.5, "steps": 1, "ending": "done", "detail": "",
-        "exchanges": [exchange], "last_observation": "The end.", **fields,
+        "exchanges": [transition], "last_observation": "The end.", **fields,
     }  # fmt: skip
 
 

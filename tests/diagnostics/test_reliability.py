@@ -78,7 +78,7 @@ def test_an_ngram_of_nothing_is_refused() -> None:
 def test_what_an_environment_wrote_is_no_repetition() -> None:
     seen = observed([[0, 1, 2, 3, 0, 1]], [[0.5] * 6], [[0.5] * 6], [False])
     assert Reliability(ngram=2)(seen).scalars["repetition_rate"] == pytest.approx(1 / 6)
-    mask = seen.rollout.mask.clone()
+    mask = seen.rollout.sampled_mask.clone()
     mask[0, :2] = False
     between = replace(seen, rollout=replace(seen.rollout, mask=mask, given=~mask))
     assert Reliability(ngram=2)(between).scalars["repetition_rate"] == 0

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from opdkit.doctor.cost import (
+    ActivationBytes,
     Cost,
-    Kept,
     Shapes,
-    Timed,
+    Timings,
     at_the_limits,
     compared,
     decoding_seconds,
@@ -27,8 +27,8 @@ SHAPES = Shapes(
     student=100 * MIB, teacher=300 * MIB, trainable=100 * MIB, largest=7 * MIB, cache_row=MIB, rows_at_once=32,
     limit=200, batch=BATCH, steps=60,
 )  # fmt: skip
-TIMED = Timed((10, 30), rollout_s=3.0, teacher_s=0.5, update_s=1.0, decode=((2, 0.1), (32, 0.4)))
-KEPT = Kept(total=400 * MIB, largest=20 * MIB, logits=5 * MIB, tokens=100, process=1000 * MIB, seen=0)
+TIMED = Timings((10, 30), rollout_s=3.0, teacher_s=0.5, update_s=1.0, decode=((2, 0.1), (32, 0.4)))
+KEPT = ActivationBytes(total=400 * MIB, largest=20 * MIB, logits=5 * MIB, tokens=100, process=1000 * MIB, seen=0)
 
 
 def test_a_decoding_step_costs_a_part_for_itself_and_one_for_each_row() -> None:

@@ -25,7 +25,9 @@ def test_masks_count_what_is_left_out() -> None:
     section = masks(rollout, Vocabularies(tokenizer, tokenizer), rules, "first")
     assert section.grids[0].rows == (("none", "0.0 %", ""), ("first (chosen)", "28.6 %", "'<' x 1, 'think' x 1"))
     assert told(section) == [("ok", "the run's masking leaves out 28.6 % of 7 sampled tokens")]
-    nothing = masks(rollout, Vocabularies(tokenizer, tokenizer), {"all": lambda rollout, _: ~rollout.mask}, "all")
+    nothing = masks(
+        rollout, Vocabularies(tokenizer, tokenizer), {"all": lambda rollout, _: ~rollout.sampled_mask}, "all"
+    )
     assert told(nothing)[0][0] == "warning"
 
 
@@ -42,8 +44,8 @@ def test_means_are_those_of_whole_softmaxes(written: tuple[object, object, Rollo
     found = means(student, teacher, rollout, Setting(sampler, 0.7, 4))  # pyright: ignore[reportArgumentType]
     wanted: dict[str, list[torch.Tensor]] = {}
     for row in range(3):
-        prompt = rollout.prompts.ids[row][rollout.prompts.mask[row]]
-        tokens = rollout.tokens[row][rollout.mask[row]]
+        prompt = rollout.prompts.ids[row][rollout.prompts.attention_mask[row]]
+        tokens = rollout.tokens[row][rollout.sampled_mask[row]]
         ids = torch.cat([prompt, tokens])[None]
         logits = []
         for model in (student, teacher):
@@ -64,7 +66,7 @@ def test_means_are_those_of_whole_softmaxes(written: tuple[object, object, Rollo
                 "support_mass": p.gather(1, best).sum(-1),
             }.items():
                 wanted.setdefault(f"{who}_{name}", []).append(value)
-    assert found.pop("positions") == int(rollout.mask.sum())
+    assert found.pop("positions") == int(rollout.sampled_mask.sum())
     assert found == pytest.approx({name: float(torch.cat(v).mean()) for name, v in wanted.items()}, abs=1e-4)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from opdkit.config.build import Origin, build_experiment
 from opdkit.config.compose import Source, compose
-from opdkit.doctor.step_profile import Costing, KeptTensors
+from opdkit.doctor.step_profile import KeptTensors, StepProfile
 from opdkit.training.session import close_session, open_session
 from tests.tiny import tiny_model
 
@@ -43,7 +43,7 @@ def test_memory_of_a_real_step_is_within_a_quarter(tmp_path: Path) -> None:
         session = open_session(experiment, None)
         before = {name: p.detach().clone() for name, p in session.student.module.named_parameters()}
         (part,) = session.parts.values()
-        costing = Costing(session, part)
+        costing = StepProfile(session, part)
         section, guess = costing.estimated()
         assert guess is not None
         assert all(torch.equal(p, before[n]) for n, p in session.student.module.named_parameters())

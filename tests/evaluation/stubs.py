@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from opdkit.data.grade import Verdict
+from opdkit.data.grade import Grade
 from opdkit.data.problem import Message, Problem
 from opdkit.evaluation import Answer
 
@@ -21,9 +21,9 @@ class Doubles:
     def load(self) -> Sequence[Problem]:
         return [Problem(f"doubles/{n}", (Message("user", f"2 * {n}?"),), str(2 * n)) for n in range(self.size)]
 
-    def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Verdict]:
-        special = {"?": Verdict(False, None, "no_answer"), "slow": Verdict(False, "slow", "timeout")}
-        return [special.get(text, Verdict(text == gold, text)) for text, gold in pairs]
+    def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Grade]:
+        special = {"?": Grade.of(False, None, "no_answer"), "slow": Grade.of(False, "slow", "timeout")}
+        return [special.get(text, Grade.of(text == gold, text)) for text, gold in pairs]
 
 
 @dataclass

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from opdkit.data.episode import EpisodeEnd, Exchange, Transcript
+from opdkit.data.episode import EpisodeEnd, Trajectory, Transition
 from opdkit.environments import Episode
 from opdkit.errors import RunError, UserError
 from opdkit.evaluation import EpisodeBenchmark, run_episodes
@@ -31,9 +31,9 @@ def benchmark(**fields: object) -> EpisodeBenchmark:
     return EpisodeBenchmark("fake", TwoGames(count=4), sampler=None, **fields)  # pyright: ignore
 
 
-def told(episode: Episode, score: float, valid: Sequence[bool], ending: EpisodeEnd = "done") -> Transcript:
-    exchanges = tuple(Exchange("seen", "said\x1b[31m", "said", known, 0.0, 7, False) for known in valid)
-    return Transcript(episode.identifier, episode.game, exchanges, ending, score, score == 1.0, 0, "end", "why")
+def told(episode: Episode, score: float, valid: Sequence[bool], ending: EpisodeEnd = "done") -> Trajectory:
+    transitions = tuple(Transition("seen", "said\x1b[31m", "said", known, 0.0, 7, False) for known in valid)
+    return Trajectory(episode.identifier, episode.game, transitions, ending, score, score == 1.0, 0, "end", "why")
 
 
 class Scripted:
@@ -43,11 +43,11 @@ class Scripted:
         self.crashing = crashing
         self.asked: list[tuple[str, int]] = []
 
-    def __call__(self, episodes: Sequence[tuple[Episode, int]]) -> list[Transcript]:
+    def __call__(self, episodes: Sequence[tuple[Episode, int]]) -> list[Trajectory]:
         self.asked += [(episode.identifier, seed) for episode, seed in episodes]
         return [self._one(episode) for episode, _ in episodes]
 
-    def _one(self, episode: Episode) -> Transcript:
+    def _one(self, episode: Episode) -> Trajectory:
         if episode.identifier in self.crashing:
             return told(episode, 0.0, [True], "crashed")
         return (

@@ -24,21 +24,21 @@ def asked(count: int) -> list[tuple[Episode, int]]:
 
 def test_the_gold_path_wins_every_episode(games: EnvironmentPool) -> None:
     found = play_policy(GoldPolicy(), games, asked(8))
-    assert [transcript.identifier for transcript in found] == [f"fake/{seed}" for seed in range(8)]
-    assert all(transcript.success and transcript.ending == "done" for transcript in found)
-    assert {len(transcript.exchanges) for transcript in found} == {4}
-    first = found[0].exchanges[0]
+    assert [trajectory.identifier for trajectory in found] == [f"fake/{seed}" for seed in range(8)]
+    assert all(trajectory.success and trajectory.ending == "done" for trajectory in found)
+    assert {len(trajectory.transitions) for trajectory in found} == {4}
+    first = found[0].transitions[0]
     assert first.observation.startswith("Follow the signs. Door 1 of 4")
     assert first.action in first.observation
-    assert found[0].exchanges[1].observation.startswith("Door 2")
+    assert found[0].transitions[1].observation.startswith("Door 2")
 
 
 def test_random_actions_are_admissible_and_repeat(games: EnvironmentPool) -> None:
     found = play_policy(RandomPolicy(), games, asked(12))
     assert play_policy(RandomPolicy(), games, asked(12)) == found
-    assert all(exchange.valid for transcript in found for exchange in transcript.exchanges)
-    assert not all(transcript.success for transcript in found)
-    actions = [exchange.action for transcript in found for exchange in transcript.exchanges]
+    assert all(transition.valid for trajectory in found for transition in trajectory.transitions)
+    assert not all(trajectory.success for trajectory in found)
+    actions = [transition.action for trajectory in found for transition in trajectory.transitions]
     assert set(actions) == {"left", "right"}
 
 
@@ -48,7 +48,7 @@ def test_a_crash_and_a_limit_of_turns_end_an_episode(games: EnvironmentPool) -> 
     assert crashed.detail.startswith("crashed: ")
     with EnvironmentPool(FakeGame(doors=4, max_turns=2), 1) as short:
         cut = play_policy(GoldPolicy(), short, asked(1))[0]
-    assert (cut.ending, len(cut.exchanges), cut.score, cut.success) == ("turns", 2, 0.5, False)
+    assert (cut.ending, len(cut.transitions), cut.score, cut.success) == ("turns", 2, 0.5, False)
 
 
 class Silent(FakeGame):
@@ -69,4 +69,4 @@ def test_a_game_without_lists_or_paths(games: EnvironmentPool) -> None:
         with pytest.raises(UserError, match="lists no admissible actions"):
             play_policy(RandomPolicy(), pool, asked(1))
         given_up = play_policy(GoldPolicy(), pool, asked(1))[0]
-    assert (given_up.ending, given_up.success, given_up.exchanges) == ("turns", False, ())
+    assert (given_up.ending, given_up.success, given_up.transitions) == ("turns", False, ())

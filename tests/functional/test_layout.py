@@ -51,14 +51,14 @@ def test_each_response_token_is_predicted_by_the_position_before_it(lengths, pro
 @given(ragged, st.integers(0, 3))
 def test_tokens_that_were_given_are_read_and_stand_where_they_stood(lengths, response_pad) -> None:
     plain = make(lengths, 1, response_pad)
-    middle = plain.mask & (torch.arange(plain.mask.shape[1]) % 2 == 0)
-    split = replace(plain, mask=plain.mask & ~middle, given=middle)
+    middle = plain.sampled_mask & (torch.arange(plain.sampled_mask.shape[1]) % 2 == 0)
+    split = replace(plain, mask=plain.sampled_mask & ~middle, given=middle)
     one, two = align_left(plain, PAD), align_left(split, PAD)
     assert torch.equal(one.ids, two.ids)
     assert torch.equal(one.predictor, two.predictor)
     part = rows(split, 0, 1)
-    assert part.given is not None
-    assert part.real.sum() == lengths[0][1] == part.tokens.shape[1]
+    assert part.environment_mask is not None
+    assert part.attention_mask.sum() == lengths[0][1] == part.tokens.shape[1]
 
 
 @given(ragged, st.data())
@@ -69,5 +69,5 @@ def test_a_cut_keeps_the_rows_and_drops_the_padding(lengths, data) -> None:
     chosen = lengths[start:stop]
     assert part.prompts.ids.shape[1] == max(p for p, _ in chosen)
     assert part.tokens.shape[1] == max(r for _, r in chosen)
-    assert part.mask.sum(dim=1).tolist() == [r for _, r in chosen]
+    assert part.sampled_mask.sum(dim=1).tolist() == [r for _, r in chosen]
     assert [p.identifier for p in part.prompts.problems] == [str(i) for i in range(start, stop)]

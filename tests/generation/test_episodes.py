@@ -51,7 +51,7 @@ def test_the_sampled_tokens_are_trained_where_tokenising_their_text_again_gives_
     again = [model.tokenizer.encode(model.decode(tokens), add_special_tokens=False) for tokens in sampled]
     differing = sum(list(tokens[: len(ids)]) != ids for tokens, ids in zip(sampled, again, strict=True))
     assert differing > len(sampled) / 2
-    trained = [t for row, mask in zip(rollout.tokens, rollout.mask, strict=True) for t in row[mask].tolist()]
+    trained = [t for row, mask in zip(rollout.tokens, rollout.sampled_mask, strict=True) for t in row[mask].tolist()]
     assert trained == [token for tokens in sampled for token in tokens]
     for chat in chats:  # and a later turn reads the very same ids
         for before, after in zip(chat.turns, chat.turns[1:], strict=False):
@@ -62,10 +62,10 @@ def test_the_sampled_tokens_are_trained_where_tokenising_their_text_again_gives_
 def test_a_row_scores_what_the_student_said_as_it_was_said(form: str, limit: int) -> None:
     model, _, rollout = written(form, limit=limit)
     with torch.no_grad():
-        scores = Scorer(model)(rollout, rollout.mask, Request(sampled=True), 1.0)
+        scores = Scorer(model)(rollout, rollout.sampled_mask, Request(sampled=True), 1.0)
     assert scores.sampled_log_prob is not None
     assert torch.allclose(scores.sampled_log_prob, rollout.behaviour_log_prob, atol=1e-4)
-    assert int(rollout.mask.sum()) > 30
+    assert int(rollout.sampled_mask.sum()) > 30
 
 
 def test_turns_are_rows_of_their_own_and_an_episode_is_one() -> None:
@@ -73,11 +73,11 @@ def test_turns_are_rows_of_their_own_and_an_episode_is_one() -> None:
     _, _, joined = written("episode")
     assert len(apart.tokens) == 12
     assert len(joined.tokens) == 3
-    assert apart.given is None
-    assert joined.given is not None
-    assert not bool((joined.given & joined.mask).any())
-    assert int(joined.mask.sum()) == int(apart.mask.sum())
-    for chat, tokens, real, mask in zip(chats, joined.tokens, joined.real, joined.mask, strict=True):
+    assert apart.environment_mask is None
+    assert joined.environment_mask is not None
+    assert not bool((joined.environment_mask & joined.sampled_mask).any())
+    assert int(joined.sampled_mask.sum()) == int(apart.sampled_mask.sum())
+    for chat, tokens, real, mask in zip(chats, joined.tokens, joined.attention_mask, joined.sampled_mask, strict=True):
         last = chat.turns[-1]
         assert (*chat.turns[0].prompt, *tokens[real].tolist()) == last.prompt + last.tokens
         assert int(mask.sum()) == sum(len(turn.tokens) for turn in chat.turns)

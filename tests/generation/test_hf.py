@@ -28,7 +28,7 @@ def write(
 
 
 def rows_of(rollout: Rollout) -> list[list[int]]:
-    lengths = rollout.mask.sum(dim=1).tolist()
+    lengths = rollout.sampled_mask.sum(dim=1).tolist()
     return [row[:n] for row, n in zip(rollout.tokens.tolist(), lengths, strict=True)]
 
 
@@ -58,7 +58,7 @@ def test_a_small_cache_makes_small_batches_and_the_same_rows() -> None:
 def test_the_order_of_the_problems_is_kept() -> None:
     rollout = write(batch_size=2)
     assert [p.identifier for p in rollout.prompts.problems] == [f"p{i}" for i in range(6)]
-    lengths = rollout.prompts.mask.sum(dim=1).tolist()
+    lengths = rollout.prompts.attention_mask.sum(dim=1).tolist()
     assert lengths == sorted(lengths)
     assert len(set(lengths)) == 6
 
@@ -102,7 +102,7 @@ def test_rows_end_at_the_stop_token_or_the_limit() -> None:
         assert 257 not in row[:-1]
         assert reason == "stop" or len(row) == 64
     assert set(rollout.stop_reason) == {"stop", "length"}
-    assert bool((rollout.tokens[~rollout.mask] == 256).all())
+    assert bool((rollout.tokens[~rollout.sampled_mask] == 256).all())
 
 
 def test_a_limit_below_one_is_refused() -> None:

@@ -16,9 +16,9 @@ FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 
 
 def correct(answer: str, gold: str) -> bool:
-    (verdict,) = grade_mathematics([(f"so \\boxed{{{answer}}}", gold)])
-    assert verdict.status == "ok"
-    return verdict.correct
+    (grade,) = grade_mathematics([(f"so \\boxed{{{answer}}}", gold)])
+    assert grade.status == "ok"
+    return grade.correct
 
 
 @pytest.mark.parametrize(("gold", "answer"), EQUAL)
@@ -32,14 +32,14 @@ def test_different_answers_are_refused(gold: str, answer: str) -> None:
 
 
 def test_an_answer_in_another_notation_is_accepted() -> None:
-    verdicts = grade_mathematics([(f"thus \\boxed{{{answer}}}", gold) for gold, answer in ALIKE])
-    assert [pair for pair, verdict in zip(ALIKE, verdicts, strict=True) if not verdict.correct] == []
-    assert {verdict.status for verdict in verdicts} == {"ok"}
+    grades = grade_mathematics([(f"thus \\boxed{{{answer}}}", gold) for gold, answer in ALIKE])
+    assert [pair for pair, grade in zip(ALIKE, grades, strict=True) if not grade.correct] == []
+    assert {grade.status for grade in grades} == {"ok"}
 
 
 def test_a_near_miss_is_refused() -> None:
-    verdicts = grade_mathematics([(f"thus \\boxed{{{answer}}}", gold) for gold, answer in NEAR_MISSES])
-    assert [pair for pair, verdict in zip(NEAR_MISSES, verdicts, strict=True) if verdict.correct] == []
+    grades = grade_mathematics([(f"thus \\boxed{{{answer}}}", gold) for gold, answer in NEAR_MISSES])
+    assert [pair for pair, grade in zip(NEAR_MISSES, grades, strict=True) if grade.correct] == []
 
 
 RESPONSES = [
@@ -67,18 +67,18 @@ RESPONSES = [
 
 @pytest.mark.parametrize(("response", "correct", "status"), RESPONSES, ids=range(len(RESPONSES)))
 def test_what_a_response_may_hold_beside_its_answer(response: str, correct: bool, status: str) -> None:
-    (verdict,) = grade_mathematics([(response, "5")])
-    assert (verdict.correct, verdict.status) == (correct, status)
+    (grade,) = grade_mathematics([(response, "5")])
+    assert (grade.correct, grade.status) == (correct, status)
 
 
 def test_a_verdict_says_what_was_read_and_why_nothing_was() -> None:
-    verdicts = grade_mathematics(
+    grades = grade_mathematics(
         [("The answer is 5.", "5"), ("5", "5"), ("", ""), ("\\boxed{}", ""), ("x" * (RESPONSE_LIMIT + 1), "5")]
     )
-    assert [verdict.status for verdict in verdicts] == ["ok", "no_answer", "no_answer", "no_answer", "too_long"]
-    assert [verdict.correct for verdict in verdicts] == [True, False, False, False, False]
-    assert verdicts[0].extracted == "5"
-    assert verdicts[1].extracted is None
+    assert [grade.status for grade in grades] == ["ok", "no_answer", "no_answer", "no_answer", "too_long"]
+    assert [grade.correct for grade in grades] == [True, False, False, False, False]
+    assert grades[0].extracted == "5"
+    assert grades[1].extracted is None
 
 
 def test_the_last_of_two_boxes_counts() -> None:
@@ -89,7 +89,7 @@ def test_the_last_of_two_boxes_counts() -> None:
 
 def test_verdicts_keep_the_order_of_the_pairs() -> None:
     pairs = [(f"\\boxed{{\\sqrt{{{i * i}}}}}", str(i if i % 3 else i + 1)) for i in range(1, 60)]
-    assert [verdict.correct for verdict in grade_mathematics(pairs)] == [bool(i % 3) for i in range(1, 60)]
+    assert [grade.correct for grade in grade_mathematics(pairs)] == [bool(i % 3) for i in range(1, 60)]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -99,27 +99,27 @@ def test_a_hostile_answer_costs_little_and_is_wrong(name: str, tmp_path: Path) -
     text = HOSTILE[name].replace("{marker}", str(marker))
     responses = [f"\\boxed{{{text}}}", f"The answer is {text}", text]
     started = time.process_time()
-    verdicts = grade_mathematics([(response, gold) for response in responses for gold in ("5", "x^2+1")])
+    grades = grade_mathematics([(response, gold) for response in responses for gold in ("5", "x^2+1")])
     assert time.process_time() - started < 3.0
-    assert not any(verdict.correct for verdict in verdicts)
-    assert all(verdict.extracted is None or len(verdict.extracted) < 400 for verdict in verdicts)
-    json.dumps([verdict.extracted for verdict in verdicts])
+    assert not any(grade.correct for grade in grades)
+    assert all(grade.extracted is None or len(grade.extracted) < 400 for grade in grades)
+    json.dumps([grade.extracted for grade in grades])
     assert not marker.exists()
 
 
 def test_a_costly_answer_is_given_up_and_says_so() -> None:
     started = time.monotonic()
-    (verdict,) = grade_mathematics([(f"\\boxed{{{HOSTILE['union']}}}", "(0,70)")])
-    assert (verdict.correct, verdict.status) == (False, "timeout")
+    (grade,) = grade_mathematics([(f"\\boxed{{{HOSTILE['union']}}}", "(0,70)")])
+    assert (grade.correct, grade.status) == (False, "timeout")
     assert time.monotonic() - started < 30.0  # half a second of processor time, however busy the machine is
 
 
 def test_ten_thousand_plain_answers_take_seconds() -> None:
     pairs = [(f"step {i}\n\\boxed{{{i % 7}}}" if i % 50 else "\\boxed{9**9**9**9}", str(i % 5)) for i in range(10_000)]
     started = time.process_time()
-    verdicts = grade_mathematics(pairs)
+    grades = grade_mathematics(pairs)
     assert time.process_time() - started < 20.0
-    assert [verdict.correct for verdict in verdicts] == [bool(i % 50) and i % 7 == i % 5 for i in range(10_000)]
+    assert [grade.correct for grade in grades] == [bool(i % 50) and i % 7 == i % 5 for i in range(10_000)]
 
 
 def source(path: Path, **settings: object) -> Records:
@@ -133,10 +133,8 @@ FINAL = {"answer_pattern": r"####\s*(.+)"}
 def assert_own_gold_is_accepted(records: Records) -> None:
     problems = records.load()
     for form in ("thus \\boxed{%s}.", "thus\n#### %s", "The answer is $%s$."):
-        verdicts = records.grade([(form % problem.reference, problem.reference) for problem in problems])
-        refused = [
-            problem.reference for problem, verdict in zip(problems, verdicts, strict=True) if not verdict.correct
-        ]
+        grades = records.grade([(form % problem.reference, problem.reference) for problem in problems])
+        refused = [problem.reference for problem, grade in zip(problems, grades, strict=True) if not grade.correct]
         assert refused == []
 
 
@@ -168,5 +166,5 @@ def test_gold_of_another_problem_is_refused() -> None:
     pairs = [
         (f"\\boxed{{{golds[i]}}}", golds[(i + shift) % len(golds)]) for shift in (1, 2, 3) for i in range(len(golds))
     ]
-    accepted = [pair for pair, verdict in zip(pairs, grade_mathematics(pairs), strict=True) if verdict.correct]
+    accepted = [pair for pair, grade in zip(pairs, grade_mathematics(pairs), strict=True) if grade.correct]
     assert accepted == []

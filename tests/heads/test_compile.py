@@ -15,8 +15,8 @@ from opdkit.heads import (
     sampled_log_prob,
     support_logits,
     support_with_logsumexp,
-    survey,
     vocabulary_divergence,
+    vocabulary_stats,
 )
 
 # The compiler itself looks at the gradient of what it goes on with.
@@ -30,7 +30,7 @@ def _compared(hidden: Tensor, head: Head, ids: Tensor) -> Tensor:
 
 
 def _surveyed(hidden: Tensor, head: Head, ids: Tensor) -> Tensor:
-    found = survey(hidden, head, 3).logits
+    found = vocabulary_stats(hidden, head, 3).logits
     assert found is not None
     return found + hidden[:, :3] * head.weight.sum()
 

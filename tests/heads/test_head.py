@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from opdkit.heads import Head, logsumexp, sampled_log_prob, support_logits, survey
+from opdkit.heads import Head, logsumexp, sampled_log_prob, support_logits, vocabulary_stats
 
 
 def test_vocabulary_is_every_row_unless_told():
@@ -41,14 +41,14 @@ def test_a_temperature_must_be_positive(temperature):
     with pytest.raises(ValueError, match="temperature"):
         logsumexp(hidden, head, temperature)
     with pytest.raises(ValueError, match="temperature"):
-        survey(hidden, head, 2, temperature)
+        vocabulary_stats(hidden, head, 2, temperature)
 
 
 def test_no_position_is_no_error():
     head, hidden, none = Head(torch.randn(7, 2)), torch.randn(0, 2), torch.zeros(0, dtype=torch.int64)
     assert support_logits(hidden, head, none.view(0, 1).expand(0, 3)).shape == (0, 3)
     assert sampled_log_prob(hidden, head, none).shape == (0,)
-    found = survey(hidden, head, 3, entropy=True)
+    found = vocabulary_stats(hidden, head, 3, entropy=True)
     assert found.ids is not None
     assert found.ids.shape == (0, 3)
     assert found.entropy is not None

@@ -18,8 +18,8 @@ from opdkit.heads import (
     sampled_log_prob,
     support_logits,
     support_with_logsumexp,
-    survey,
     vocabulary_divergence,
+    vocabulary_stats,
 )
 from opdkit.heads import tiles as tiles_module
 
@@ -55,7 +55,7 @@ def _run(step: Callable[[Tensor, Head, Tensor], Tensor]) -> int:
 
 
 def _surveyed(hidden: Tensor, head: Head, ids: Tensor) -> Tensor:
-    found = survey(hidden, head, K, entropy=True).ids
+    found = vocabulary_stats(hidden, head, K, entropy=True).ids
     assert found is not None
     return support_logits(hidden, head, found)
 

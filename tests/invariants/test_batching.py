@@ -12,7 +12,7 @@ from torch import Tensor
 from opdkit.data.loss import Aggregation, Objective, TokenBatch
 from opdkit.data.scores import Scores
 from opdkit.functional.surrogates import Score
-from opdkit.heads import Head, sampled_log_prob, support_logits, survey
+from opdkit.heads import Head, sampled_log_prob, support_logits, vocabulary_stats
 from opdkit.objectives import SequenceMean, SequenceSum, TokenMean
 from tests.objectives.presets import sampled_token, top_k
 
@@ -79,7 +79,7 @@ def _spread(values: Tensor, mask: Tensor, junk: float) -> Tensor:
 def _scores(world: World, weights: tuple[Tensor, Tensor], junk: float) -> tuple[Scores, Scores]:
     mask, heads = world.mask, [Head(weight) for weight in weights]
     student, teacher = world.student[mask], world.teacher[mask]
-    found = survey(teacher, heads[1], K).ids
+    found = vocabulary_stats(teacher, heads[1], K).ids
     assert found is not None
     sides = []
     for hidden, head in zip((student, teacher), heads, strict=True):

@@ -19,7 +19,7 @@ from opdkit.diagnostics.projection import Projection, names_of
 from opdkit.errors import UserError
 from opdkit.experiment import Experiment
 from opdkit.training import probe as module
-from opdkit.training.collect import Collector
+from opdkit.training.collect import RolloutCollector
 from opdkit.training.probe import Probe
 from opdkit.training.session import Session, close_session, open_session
 from tests.invariants.conftest import merged, metrics, weights
@@ -45,7 +45,7 @@ def opened(pair: list[str]) -> Iterator[Callable[..., tuple[Experiment, Session]
     close_session()
 
 
-def afresh(probe: Probe) -> Collector:
+def afresh(probe: Probe) -> RolloutCollector:
     own = probe.collector.experiment
     return replace(probe.collector, writer=probe.collector.writer.from_the_start(own, own.seed))
 
@@ -69,12 +69,12 @@ def test_rollouts_and_positions_add_up_to_the_whole_gradient(
     batch = afresh(probe).collect(5).batch
     student = session.student.module
     projection = Projection(names_of(student, student.parameters()), 64, probe.collector.experiment.seed)
-    denominator = experiment.aggregation.denominator(batch.counted)
+    denominator = experiment.aggregation.denominator(batch.loss_mask)
     with projection:
         session.updater.weighted_loss(batch, denominator)[1].value.sum().backward()
         whole = projection.taken()
     assert found.objective.shape[:3] == (3, 2, 2)
-    assert sum(found.tokens) == int(batch.counted.sum())
+    assert sum(found.tokens) == int(batch.loss_mask.sum())
     torch.testing.assert_close(found.objective.sum(2).mean((0, 1)), whole, rtol=1e-4, atol=1e-5)
     assert whole.abs().max() > 1e-2
 
@@ -115,10 +115,10 @@ def test_a_probe_leaves_no_trace(train: Callable[..., Path]) -> None:
 
 def test_position_limits_share_out_the_tokens() -> None:
     lengths = [2, 3, 5, 9, 9, 12]
-    counted = torch.arange(12)[None] < torch.tensor(lengths)[:, None]
-    limits = position_limits(counted, 4)
+    loss_mask = torch.arange(12)[None] < torch.tensor(lengths)[:, None]
+    limits = position_limits(loss_mask, 4)
     assert limits == [0, 2, 4, 7, 12]  # 12, 9, 10 and 9 of 40 tokens
-    assert position_limits(counted, 1) == [0, 12]
+    assert position_limits(loss_mask, 1) == [0, 12]
     assert position_limits(torch.ones(1, 2, dtype=torch.bool), 4) == [0, 1, 2]
     assert position_limits(torch.zeros(2, 3, dtype=torch.bool), 2)[-1] == 3
 

@@ -105,7 +105,7 @@ def test_a_failing_start_falls_back_and_never_stops_the_run(
     assert capsys.readouterr().err.count("no route") == 2
 
 
-class Kept:
+class ActivationBytes:
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
 
@@ -114,7 +114,7 @@ class Kept:
 
 
 def test_tables_and_histograms_and_no_lists_of_tokens() -> None:
-    run = Kept()
+    run = ActivationBytes()
     logger = WandBLogger(run, offline=False)
     logger.tables(3, [Table("ids", ("text", "gap"), (("<", -19.2), ("think", None)))])
     logger.tables(3, [Table("spread", ("low", "high", "tokens"), ((-1.0, 0.0, 4), (0.0, 2.0, 6)), histogram=True)])

@@ -49,13 +49,13 @@ def rollout(rows: list[str], entropy: Tensor | None = None, width: int | None = 
 
 def kept(rule: object, rows: list[str]) -> list[str]:
     """Each row with a dot for every token that does not count."""
-    counted = rule(rollout(rows), LETTERS)  # type: ignore[operator]
-    return ["".join(letter if counted[i, j] else "." for j, letter in enumerate(row)) for i, row in enumerate(rows)]
+    loss_mask = rule(rollout(rows), LETTERS)  # type: ignore[operator]
+    return ["".join(letter if loss_mask[i, j] else "." for j, letter in enumerate(row)) for i, row in enumerate(rows)]
 
 
 def test_no_mask_is_the_rollouts_own() -> None:
     one = rollout(["abc", "a"])
-    assert torch.equal(NoMask()(one, LETTERS), one.mask)
+    assert torch.equal(NoMask()(one, LETTERS), one.sampled_mask)
 
 
 def test_only_the_first_occurrence_of_each_id_is_left_out() -> None:
@@ -74,14 +74,14 @@ def test_a_token_that_is_not_the_students_is_not_its_first() -> None:
 
 def test_the_denominator_changes() -> None:
     one = rollout(["x<y", "xyz"])
-    assert FirstOccurrence()(one, LETTERS).sum() == one.mask.sum() - 1
+    assert FirstOccurrence()(one, LETTERS).sum() == one.sampled_mask.sum() - 1
 
 
 @given(st.lists(st.text("<ab ", max_size=8), min_size=1, max_size=4), st.lists(st.text("<ab", min_size=1), min_size=1))
 @settings(deadline=None, max_examples=60)
 def test_first_occurrence_against_a_loop(rows: list[str], strings: list[str]) -> None:
     one = rollout(rows, width=9)
-    expected = one.mask.clone()
+    expected = one.sampled_mask.clone()
     for index, row in enumerate(rows):
         for letter in set("".join(strings)):
             if letter in row:
@@ -99,11 +99,11 @@ def test_entropy_keeps_the_highest_of_each_response(rows: list[list[float]], fra
     for index, row in enumerate(rows):
         entropy[index, : len(row)] = torch.tensor(row)
     one = rollout(["x" * len(row) for row in rows], entropy, width=8)
-    counted = EntropySelected(fraction)(one, LETTERS)
+    loss_mask = EntropySelected(fraction)(one, LETTERS)
     for index, row in enumerate(rows):
         order = sorted(range(len(row)), key=lambda j: (-row[j], j))
         expected = set(order[: math.ceil(fraction * len(row) - 1e-9)])
-        assert set(counted[index].nonzero()[:, 0].tolist()) == expected
+        assert set(loss_mask[index].nonzero()[:, 0].tolist()) == expected
 
 
 def test_seven_tenths_of_ten_tokens_are_seven() -> None:

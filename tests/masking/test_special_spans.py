@@ -68,8 +68,8 @@ def marked(words: list[str], student: Longest, teacher: Longest, strings: tuple[
     zeros = torch.zeros(tokens.shape)
     prompts = Prompts(tokens[:, :1], mask[:, :1], ())
     rollout = Rollout(prompts, tokens, mask, zeros, zeros, ("stop",))
-    counted = SpecialSpans(strings)(rollout, Vocabularies(student, teacher))
-    return "".join("C" if one else "." for one in counted[0].tolist())
+    loss_mask = SpecialSpans(strings)(rollout, Vocabularies(student, teacher))
+    return "".join("C" if one else "." for one in loss_mask[0].tolist())
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_padding_is_never_looked_at() -> None:
     mask = torch.tensor([[True, True, True, False]])
     zeros = torch.zeros(tokens.shape)
     rollout = Rollout(Prompts(tokens, mask, ()), tokens, mask, zeros, zeros, ("length",))
-    counted = SpecialSpans(("<think>",))(rollout, Vocabularies(PLAIN, JOINED))
-    assert torch.equal(counted, mask)
+    loss_mask = SpecialSpans(("<think>",))(rollout, Vocabularies(PLAIN, JOINED))
+    assert torch.equal(loss_mask, mask)
 
 
 def test_a_real_tokenizer_and_characters_of_several_bytes() -> None:
@@ -128,5 +128,5 @@ def test_a_real_tokenizer_and_characters_of_several_bytes() -> None:
     assert torch.equal(rule(rollout, Vocabularies(tokenizer, tokenizer)), mask)
     other = tiny_tokenizer()
     other.add_special_tokens({"additional_special_tokens": ["<think>"]})
-    counted = rule(rollout, Vocabularies(tokenizer, other))
-    assert counted[0].tolist() == [True] * 2 + [False] * 7 + [True] * 3
+    loss_mask = rule(rollout, Vocabularies(tokenizer, other))
+    assert loss_mask[0].tolist() == [True] * 2 + [False] * 7 + [True] * 3

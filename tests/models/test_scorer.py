@@ -28,8 +28,8 @@ def dense(seed: int, rollout: Rollout) -> torch.Tensor:
     model = tiny_model(seed)
     found = torch.zeros(*rollout.tokens.shape, 260)
     for row in range(len(rollout.tokens)):
-        prompt = rollout.prompts.ids[row][rollout.prompts.mask[row]]
-        response = rollout.tokens[row][rollout.mask[row]]
+        prompt = rollout.prompts.ids[row][rollout.prompts.attention_mask[row]]
+        response = rollout.tokens[row][rollout.sampled_mask[row]]
         with torch.no_grad():
             logits = model.module(input_ids=torch.cat([prompt, response])[None]).logits[0, :, :260]
         found[row, : len(response)] = logits[len(prompt) - 1 : -1] / TEMPERATURE
@@ -37,28 +37,28 @@ def dense(seed: int, rollout: Rollout) -> torch.Tensor:
 
 
 def counted_of(rollout: Rollout) -> torch.Tensor:
-    counted = rollout.mask.clone()
-    counted[:, 1::3] = False
-    return counted
+    loss_mask = rollout.sampled_mask.clone()
+    loss_mask[:, 1::3] = False
+    return loss_mask
 
 
 def test_everything_asked_for_is_that_of_the_dense_logits() -> None:
     rollout = rollout_of()
-    counted, logits = counted_of(rollout), dense(1, rollout_of())
-    scores = Scorer(tiny_model(1))(rollout, counted, Request(sampled=True, top_k=5, survey_k=7), TEMPERATURE)
+    loss_mask, logits = counted_of(rollout), dense(1, rollout_of())
+    scores = Scorer(tiny_model(1))(rollout, loss_mask, Request(sampled=True, top_k=5, stats_k=7), TEMPERATURE)
     log_prob = logits.log_softmax(-1)
     sampled = log_prob.gather(-1, rollout.tokens[..., None])[..., 0]
     assert scores.sampled_log_prob is not None
     assert scores.support_logits is not None
-    assert torch.allclose(scores.sampled_log_prob[counted], sampled[counted], atol=1e-4)
-    assert torch.allclose(scores.logsumexp[counted], logits.logsumexp(-1)[counted], atol=1e-4)
-    assert torch.allclose(scores.entropy[counted], torch.special.entr(log_prob.exp()).sum(-1)[counted], atol=1e-4)
+    assert torch.allclose(scores.sampled_log_prob[loss_mask], sampled[loss_mask], atol=1e-4)
+    assert torch.allclose(scores.logsumexp[loss_mask], logits.logsumexp(-1)[loss_mask], atol=1e-4)
+    assert torch.allclose(scores.entropy[loss_mask], torch.special.entr(log_prob.exp()).sum(-1)[loss_mask], atol=1e-4)
     best = logits.topk(7, dim=-1)
-    assert torch.equal(scores.top_ids[counted], best.indices[counted])
-    assert torch.equal(scores.support_ids[counted], best.indices[counted][:, :5])
-    assert torch.allclose(scores.support_logits[counted], best.values[counted][:, :5], atol=1e-4)
+    assert torch.equal(scores.top_ids[loss_mask], best.indices[loss_mask])
+    assert torch.equal(scores.support_ids[loss_mask], best.indices[loss_mask][:, :5])
+    assert torch.allclose(scores.support_logits[loss_mask], best.values[loss_mask][:, :5], atol=1e-4)
     for name in ("sampled_log_prob", "logsumexp", "entropy", "support_logits"):
-        assert bool((getattr(scores, name)[~counted] == 0).all())
+        assert bool((getattr(scores, name)[~loss_mask] == 0).all())
 
 
 def test_given_ids_join_the_models_own_and_the_sampled_token_once_each() -> None:
@@ -66,9 +66,9 @@ def test_given_ids_join_the_models_own_and_the_sampled_token_once_each() -> None
     logits = dense(1, rollout)
     given = dense(0, rollout).topk(3, dim=-1).indices
     request = Request(top_k=3, support_ids=given, include_sampled=True)
-    scores = Scorer(tiny_model(1))(rollout, rollout.mask, request, TEMPERATURE)
+    scores = Scorer(tiny_model(1))(rollout, rollout.sampled_mask, request, TEMPERATURE)
     own = logits.topk(3, dim=-1).indices
-    for row, step in rollout.mask.nonzero().tolist():
+    for row, step in rollout.sampled_mask.nonzero().tolist():
         kept = scores.support_ids[row, step][scores.support_mask[row, step]].tolist()
         expected = {*own[row, step].tolist(), *given[row, step].tolist(), int(rollout.tokens[row, step])}
         assert len(kept) == len(set(kept))
@@ -82,34 +82,34 @@ def test_padding_changes_nothing() -> None:
     more = Rollout(
         Prompts(
             torch.nn.functional.pad(rollout.prompts.ids, (5, 0), value=3),
-            torch.nn.functional.pad(rollout.prompts.mask, (5, 0)),
+            torch.nn.functional.pad(rollout.prompts.attention_mask, (5, 0)),
             rollout.prompts.problems,
         ),
         torch.nn.functional.pad(rollout.tokens, (0, 4), value=7),
-        torch.nn.functional.pad(rollout.mask, (0, 4)),
+        torch.nn.functional.pad(rollout.sampled_mask, (0, 4)),
         torch.nn.functional.pad(rollout.behaviour_log_prob, (0, 4)),
         torch.nn.functional.pad(rollout.entropy, (0, 4)),
         rollout.stop_reason,
     )
     model, request = tiny_model(1), Request(sampled=True, top_k=4)
-    before = Scorer(model)(rollout, rollout.mask, request, 1.0)
-    after = Scorer(model)(more, more.mask, request, 1.0)
+    before = Scorer(model)(rollout, rollout.sampled_mask, request, 1.0)
+    after = Scorer(model)(more, more.sampled_mask, request, 1.0)
     width = rollout.tokens.shape[1]
     assert torch.allclose(before.sampled_log_prob, after.sampled_log_prob[:, :width], atol=1e-5)
-    assert torch.equal(before.support_ids[rollout.mask], after.support_ids[more.mask])
+    assert torch.equal(before.support_ids[rollout.sampled_mask], after.support_ids[more.sampled_mask])
 
 
 def test_gradient_reaches_the_model_through_what_is_differentiable_and_a_survey_adds_none() -> None:
     rollout = rollout_of()
     ids = dense(0, rollout).topk(3, dim=-1).indices
     gradients = []
-    for survey_k in (0, 6):
+    for stats_k in (0, 6):
         model = tiny_model(1)
-        request = Request(sampled=True, support_ids=ids, survey_k=survey_k)
-        scores = Scorer(model)(rollout, rollout.mask, request, 1.0)
+        request = Request(sampled=True, support_ids=ids, stats_k=stats_k)
+        scores = Scorer(model)(rollout, rollout.sampled_mask, request, 1.0)
         (scores.sampled_log_prob.sum() + scores.support_logits.square().sum()).backward()
         gradients.append([p.grad.clone() for p in model.module.parameters()])
-        if survey_k:
+        if stats_k:
             assert not scores.logsumexp.requires_grad
             assert not scores.entropy.requires_grad
     for one, other in zip(*gradients, strict=True):

@@ -90,7 +90,7 @@ def local_loss(name: str, world: World) -> Tensor:
     return total
 
 
-def counted(world: World, row: int) -> list[tuple[Tensor, float]]:
+def loss_mask(world: World, row: int) -> list[tuple[Tensor, float]]:
     """(log p(y_t), with gradient; log p(y_t) - log q(y_t), a number) of a row's counted tokens, in order."""
     found: list[tuple[Tensor, float]] = []
     for place in world.mask[row].nonzero()[:, 0].tolist():
@@ -107,7 +107,7 @@ def by_rows(weights: Callable[[list[float], int], list[float]]) -> Callable[[Wor
     def loss(world: World) -> Tensor:
         total = world.student.new_zeros(())
         for row in range(len(world.mask)):
-            tokens = counted(world, row)
+            tokens = loss_mask(world, row)
             for (log_p, _), advantage in zip(tokens, weights([r for _, r in tokens], row), strict=True):
                 total = total - advantage * log_p
         return total
@@ -124,7 +124,7 @@ def minillm(world: World) -> Tensor:
     """The exact step, and whitened, length-normalised sums of what comes later."""
     later = [
         [-sum(r for _, r in tokens[t + 1 :]) / max(1, len(tokens) - t - 1) for t in range(len(tokens))]
-        for tokens in (counted(world, row) for row in range(len(world.mask)))
+        for tokens in (loss_mask(world, row) for row in range(len(world.mask)))
     ]
     flat = [a for row in later for a in row]
     mean = sum(flat) / len(flat)

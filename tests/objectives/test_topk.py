@@ -10,7 +10,7 @@ from opdkit.data.loss import Needs, TokenBatch
 from opdkit.data.scores import Scores
 from opdkit.errors import UserError
 from opdkit.functional.supports import join_supports
-from opdkit.heads import Head, support_logits, survey
+from opdkit.heads import Head, support_logits, vocabulary_stats
 from tests.objectives.presets import top_k
 from tests.reference import full_logits, full_reverse_kl
 
@@ -72,7 +72,7 @@ def test_zero_outside_the_support():
     """Through the head: rows of lm_head outside S get no gradient."""
     student_weight = torch.randn(11, 3, dtype=torch.float64, requires_grad=True)
     teacher_head, hidden = Head(torch.randn(11, 3).double()), torch.randn(1, 3).double()
-    found = survey(hidden, teacher_head, 4)
+    found = vocabulary_stats(hidden, teacher_head, 4)
     assert found.ids is not None
     assert found.logits is not None
     logits = support_logits(hidden, Head(student_weight), found.ids)
@@ -141,7 +141,7 @@ def test_whole_vocabulary_equals_the_full_reverse_kl(seed, vocabulary, padding, 
     teacher = Head(torch.randn(shape, dtype=torch.float64, generator=source), None, 1.5, softcap, vocabulary)
     hidden = torch.randn(5, 3, dtype=torch.float64, generator=source, requires_grad=True)
     student = Head(weight, None, 0.8, softcap, vocabulary)
-    found = survey(hidden, teacher, vocabulary, 0.7)
+    found = vocabulary_stats(hidden, teacher, vocabulary, 0.7)
     assert found.ids is not None
     assert found.logits is not None
     ours = _loss(support_logits(hidden, student, found.ids, 0.7)[None], found.logits[None], torch.ones(1, 5).bool())[0]

@@ -71,8 +71,8 @@ def test_a_size_beyond_memory_costs_nothing_until_looked_at() -> None:
 
 
 def test_answers_are_graded_as_numbers() -> None:
-    verdicts = SUMS.grade([("\\boxed{7}", "7"), ("\\boxed{8}", "7"), ("7", "7")])
-    assert [(verdict.correct, verdict.status) for verdict in verdicts] == [
+    grades = SUMS.grade([("\\boxed{7}", "7"), ("\\boxed{8}", "7"), ("7", "7")])
+    assert [(grade.correct, grade.status) for grade in grades] == [
         (True, "ok"),
         (False, "ok"),
         (False, "no_answer"),
@@ -84,8 +84,8 @@ def test_a_puzzle_with_several_solutions_is_scored_by_its_data_set() -> None:
     problem = source.load()[0]
     gold = json.loads(problem.reference)["answer"]
     responses = [gold, f"({gold})", f"{gold} + 1", "9**9**9**9", "__import__('os')", "1"]
-    verdicts = source.grade([(f"\\boxed{{{response}}}", problem.reference) for response in responses])
-    assert [verdict.correct for verdict in verdicts] == [True, True, False, False, False, False]
+    grades = source.grade([(f"\\boxed{{{response}}}", problem.reference) for response in responses])
+    assert [grade.correct for grade in grades] == [True, True, False, False, False, False]
     assert source.grade([("no idea", problem.reference)])[0].status == "no_answer"
 
 
@@ -100,8 +100,8 @@ def test_a_puzzle_without_an_answer_of_its_own_is_judged_by_its_scorer_alone() -
     colourings = (dict(zip(puzzle["vertices"], colours, strict=True)) for colours in drawn)
     colours = next(found for found in colourings if all(found[a] != found[b] for a, b in puzzle["edges"]))
     responses = [json.dumps({str(vertex): colour for vertex, colour in colours.items()}), "None", "null", "{}"]
-    verdicts = source.grade([(f"\\boxed{{{response}}}", problem.reference) for response in responses])
-    assert [verdict.correct for verdict in verdicts] == [True, False, False, False]
+    grades = source.grade([(f"\\boxed{{{response}}}", problem.reference) for response in responses])
+    assert [grade.correct for grade in grades] == [True, False, False, False]
     with pytest.raises(UserError, match="gives no answers of its own; allowed: scorer=dataset"):
         dataclasses.replace(source, scorer="answers").load()
 
@@ -129,8 +129,8 @@ def test_every_set_accepts_its_own_answers() -> None:
         problems = list(ReasoningGym(dataset=name, size=3).load())
         golds = [json.loads(problem.reference)["answer"] for problem in problems]
         pairs = [(f"so \\boxed{{{gold}}}", problem.reference) for gold, problem in zip(golds, problems, strict=True)]
-        verdicts = ReasoningGym(dataset=name, size=3).grade(pairs)
-        refused[name] = sum(not verdict.correct for verdict in verdicts)
+        grades = ReasoningGym(dataset=name, size=3).grade(pairs)
+        refused[name] = sum(not grade.correct for grade in grades)
     without = {"boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour"}
     assert {name for name, count in refused.items() if count} == without
 

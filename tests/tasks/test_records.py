@@ -61,7 +61,7 @@ def test_every_kind_of_file_gives_the_same_problems(tmp_path: Path, suffix: str)
         ("n/a", "1 + 1?"),
         ("n/b", "Half?"),
     ]
-    assert [verdict.correct for verdict in source.grade([("\\boxed{2}", source.load()[0].reference)])] == [True]
+    assert [grade.correct for grade in source.grade([("\\boxed{2}", source.load()[0].reference)])] == [True]
 
 
 def test_whole_floats_are_written_as_whole_numbers(tmp_path: Path) -> None:

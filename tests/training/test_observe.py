@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from opdkit.data.grade import Verdict
+from opdkit.data.grade import Grade
 from opdkit.data.problem import Message, Problem
 from opdkit.data.rollout import Prompts, Rollout
 from opdkit.data.scores import Scores
@@ -32,14 +32,14 @@ def collected(student: Any, teacher: Scores, **changes: Any) -> Any:
     ids = [*student.tokenizer.encode(TEXT, add_special_tokens=False), 257]
     tokens = torch.tensor([ids, [*ids[:2], *[256] * 5]])
     mask = torch.tensor([[True] * 7, [True] * 2 + [False] * 5])
-    counted = mask.clone()
-    counted[0, 2] = False
+    loss_mask = mask.clone()
+    loss_mask[0, 2] = False
     problems = tuple(Problem(f"p{i}", (Message("user", "what?"),), "4") for i in range(2))
     prompts = Prompts(tokens[:, :1], mask[:, :1], problems)
     log_prob = torch.where(mask, -0.5, 0.0)
     rollout = replace(Rollout(prompts, tokens, mask, log_prob, -log_prob, ("stop", "length")), **changes)
-    batch = SimpleNamespace(rollout=rollout, counted=counted & rollout.mask, teacher=teacher)
-    return SimpleNamespace(batch=batch, verdicts=(Verdict(True, "4"), Verdict(False)), responses=(TEXT, "é"))
+    batch = SimpleNamespace(rollout=rollout, loss_mask=loss_mask & rollout.sampled_mask, teacher=teacher)
+    return SimpleNamespace(batch=batch, grades=(Grade.of(True, "4"), Grade.of(False)), responses=(TEXT, "é"))
 
 
 def test_a_sample_has_text_ratio_and_mask_of_each_token(student: Any) -> None:
@@ -55,7 +55,7 @@ def test_tokens_of_an_environment_are_shown_and_not_counted(student: Any) -> Non
     given = torch.zeros(2, 7, dtype=torch.bool)
     given[0, 3:5] = True
     step = collected(student, Scores(sampled_log_prob=torch.full((2, 7), -1.25)), given=given)
-    mask = step.batch.rollout.mask & ~given
+    mask = step.batch.rollout.sampled_mask & ~given
     step = collected(student, step.batch.teacher, given=given, mask=mask)
     (first,) = Observer(student, {}).samples(step, 1)
     assert len(first["token_texts"]) == 7
@@ -74,7 +74,7 @@ def test_a_diagnostic_sees_the_step_and_its_words_are_kept(student: Any) -> None
         assert seen.gap[0].tolist() == [-0.75, -0.75, 0, -0.75, -0.75, -0.75, -0.75]
         assert seen.teacher_entropy is None
         assert seen.stop_ids == {257}
-        assert np.array_equal(seen.written, seen.rollout.mask.numpy())
+        assert np.array_equal(seen.written, seen.rollout.sampled_mask.numpy())
         return Finding({"x": 2.0}, (Table("t", ("a",), ((1,),)),))
 
     teacher = Scores(sampled_log_prob=torch.full((2, 7), -1.25))
@@ -88,7 +88,7 @@ def test_a_long_response_is_cut(student: Any) -> None:
     tokens = torch.full((1, 20_010), 65)
     mask = tokens > 0
     long = Rollout(step.batch.rollout.prompts, tokens, mask, tokens.float(), tokens.float(), ("length",))
-    step.batch = SimpleNamespace(rollout=long, counted=mask, teacher=Scores())
+    step.batch = SimpleNamespace(rollout=long, loss_mask=mask, teacher=Scores())
     (first,) = Observer(student, {}).samples(step, 1)
     assert len(first["token_texts"]) == len(first["log_ratio"]) == len(first["counted"]) == 20_000
     assert first["tokens"] == 20_010

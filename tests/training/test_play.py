@@ -28,36 +28,36 @@ def played(places: int = 4, limit: int = 600, who: Player | None = None, **sourc
 
 def test_what_an_episode_is_does_not_depend_on_those_beside_it() -> None:
     many, few, one = played(places=8), played(places=3), played(places=1)
-    assert [p.transcript for p in many] == [p.transcript for p in few] == [p.transcript for p in one]
+    assert [p.trajectory for p in many] == [p.trajectory for p in few] == [p.trajectory for p in one]
     assert [[t.tokens for t in p.turns] for p in many] == [[t.tokens for t in p.turns] for p in one]
-    assert len({p.transcript.exchanges for p in many}) == 8
+    assert len({p.trajectory.transitions for p in many}) == 8
 
 
 def test_a_place_that_is_free_takes_the_next_episode_at_once() -> None:
     games = GamesHere(LetterSource(count=12), 4)
     found = play(player(), games, [(episode, index) for index, episode in enumerate(games.source.episodes())])
-    turns = sum(len(p.transcript.exchanges) for p in found)
-    assert [p.transcript.identifier for p in found] == [f"letters/{n}" for n in range(12)]
+    turns = sum(len(p.trajectory.transitions) for p in found)
+    assert [p.trajectory.identifier for p in found] == [f"letters/{n}" for n in range(12)]
     assert sum(games.asked) == turns
     assert set(games.asked[:-5]) == {4}
 
 
 def test_a_transcript_says_what_happened() -> None:
     found = played(count=24)
-    endings = {p.transcript.ending for p in found}
+    endings = {p.trajectory.ending for p in found}
     assert endings == {"done", "turns"}
     invalid = 0
     for p in found:
-        transcript = p.transcript
-        assert transcript.success == (transcript.ending == "done") == (transcript.score == 1.0)
-        assert len(transcript.exchanges) == len(p.turns) <= 5
-        assert [e.observation for e in transcript.exchanges] == [m.content for m in p.seen[: len(p.turns)]]
-        assert transcript.exchanges[0].observation.startswith("Guess the letter")
-        for exchange, turn in zip(transcript.exchanges, p.turns, strict=True):
-            assert exchange.tokens == len(turn.tokens)
-            assert exchange.truncated == (turn.stop_reason == "length")
-            assert exchange.valid == any(letter.isalpha() for letter in exchange.action)
-            invalid += not exchange.valid
+        trajectory = p.trajectory
+        assert trajectory.success == (trajectory.ending == "done") == (trajectory.score == 1.0)
+        assert len(trajectory.transitions) == len(p.turns) <= 5
+        assert [e.observation for e in trajectory.transitions] == [m.content for m in p.seen[: len(p.turns)]]
+        assert trajectory.transitions[0].observation.startswith("Guess the letter")
+        for transition, turn in zip(trajectory.transitions, p.turns, strict=True):
+            assert transition.tokens == len(turn.tokens)
+            assert transition.truncated == (turn.stop_reason == "length")
+            assert transition.valid == any(letter.isalpha() for letter in transition.action)
+            invalid += not transition.valid
     assert invalid > 0
 
 
@@ -70,23 +70,23 @@ def test_the_system_turn_opens_the_chat() -> None:
 def test_a_crash_ends_its_episode_and_no_other() -> None:
     with_crash = played(first=996, count=8)
     alone = played(first=996, count=4)
-    assert [p.transcript for p in with_crash[:4]] == [p.transcript for p in alone]
+    assert [p.trajectory for p in with_crash[:4]] == [p.trajectory for p in alone]
     for p in with_crash[4:]:
-        assert p.transcript.ending in ("crashed", "done")
-    crashed = [p for p in with_crash if p.transcript.ending == "crashed"]
+        assert p.trajectory.ending in ("crashed", "done")
+    crashed = [p for p in with_crash if p.trajectory.ending == "crashed"]
     assert crashed
     for p in crashed:
-        assert p.transcript.detail == "crashed: the game fell over"
-        assert len(p.turns) == len(p.transcript.exchanges) == 1
+        assert p.trajectory.detail == "crashed: the game fell over"
+        assert len(p.turns) == len(p.trajectory.transitions) == 1
 
 
 def test_the_chat_outgrows_the_context() -> None:
     for p in played(limit=20):
-        assert p.transcript.ending == "context"
+        assert p.trajectory.ending == "context"
         assert p.turns == ()
-    left_out = [p.transcript.left_out for p in played(limit=100)]
+    left_out = [p.trajectory.left_out for p in played(limit=100)]
     assert max(left_out) > 0
-    assert {p.transcript.ending for p in played(limit=60)} >= {"context"}
+    assert {p.trajectory.ending for p in played(limit=60)} >= {"context"}
 
 
 @pytest.mark.parametrize("text", ["\ufffd\ud800x", "<eos><user>", "a" * 1_000_000])
@@ -94,4 +94,4 @@ def test_no_response_is_too_odd(text: str, monkeypatch: pytest.MonkeyPatch) -> N
     who = player()
     monkeypatch.setattr(type(who.model), "decode", lambda self, ids: text)
     found = played(who=who, count=2, limit=2000)
-    assert all(len(p.transcript.exchanges) >= 1 for p in found)
+    assert all(len(p.trajectory.transitions) >= 1 for p in found)

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from opdkit.training.collect import Collector
+from opdkit.training.collect import RolloutCollector
 
 
 def _writers(share: float, steps: int, seed: int = 0) -> list[str]:
     experiment = SimpleNamespace(seed=seed, student_share=share)
     teacher = SimpleNamespace(model="teacher")
-    collector = Collector("", experiment, None, "student", teacher, None)  # type: ignore[arg-type]
+    collector = RolloutCollector("", experiment, None, "student", teacher, None)  # type: ignore[arg-type]
     return [str(collector._author(step)) for step in range(steps)]
 
 

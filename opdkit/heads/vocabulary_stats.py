@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from opdkit.heads.head import Head, accumulate_type, uncompiled
-from opdkit.heads.leaders import Leaders
-from opdkit.heads.mass import Mass
+from opdkit.heads.online_logsumexp import OnlineLogSumExp
+from opdkit.heads.running_top_k import RunningTopK
 from opdkit.heads.tiles import plan
 
 
 @dataclass(frozen=True, eq=False)
-class Survey:
+class VocabularyStats:
     """What one streamed pass found at N positions; None is what was not asked for.
 
     ids i64[N, k] by descending logit, ties by ascending id; logits f32[N, k], divided by the temperature;
@@ -29,9 +29,9 @@ class Survey:
 
 @uncompiled
 @torch.no_grad()
-def survey(
+def vocabulary_stats(
     hidden: Tensor, head: Head, k: int, temperature: float = 1.0, *, normaliser: bool = True, entropy: bool = False
-) -> Survey:
+) -> VocabularyStats:
     """Walk the vocabulary once: top k (0: none), and logsumexp and entropy where asked for.
 
     hidden [N, D]. Raises ValueError where k exceeds the vocabulary. Entropy brings the normaliser with it.
@@ -42,8 +42,8 @@ def survey(
         raise ValueError(f"k is {k}, it must be between 0 and the vocabulary's {head.vocabulary}")
     walk = plan(hidden, head, temperature)
     dtype = accumulate_type(hidden, head.weight)
-    leaders = [Leaders(rows.stop - rows.start, k, hidden.device, dtype) for rows in walk.rows if k]
-    masses = [Mass(rows.stop - rows.start, hidden.device, dtype, entropy) for rows in walk.rows]
+    leaders = [RunningTopK(rows.stop - rows.start, k, hidden.device, dtype) for rows in walk.rows if k]
+    masses = [OnlineLogSumExp(rows.stop - rows.start, hidden.device, dtype, entropy) for rows in walk.rows]
     for tile in walk.tiles():
         for index, rows in enumerate(walk.rows):
             logits = tile.logits(rows)
@@ -54,7 +54,7 @@ def survey(
     ids, logits = None, None
     if k:
         ids, logits = (torch.cat(column) for column in zip(*[each.result() for each in leaders], strict=True))
-    return Survey(
+    return VocabularyStats(
         ids,
         logits,
         torch.cat([mass.logsumexp() for mass in masses]) if normaliser or entropy else None,

@@ -43,7 +43,10 @@ def test_swapped_teachers_say_what_kept_ones_say(specs: dict[str, LocalTeacher])
     said: dict[str, torch.Tensor] = {}
     for name in ("a", "b", "a", "c"):
         ours, theirs = (
-            held[name].restricted(258).score(written, written.mask, Request(sampled=True), 1.0, 2).sampled_log_prob
+            held[name]
+            .restricted(258)
+            .score(written, written.sampled_mask, Request(sampled=True), 1.0, 2)
+            .sampled_log_prob
             for held in (kept, swapped)
         )
         assert ours is not None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-class Mass:
+class OnlineLogSumExp:
     """Running sums, for each row, of exp(z - peak) and, where the entropy is wanted, of (z - peak) exp(z - peak)."""
 
     def __init__(self, rows: int, device: torch.device, dtype: torch.dtype, entropy: bool = False) -> None:

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opdkit.heads import Head, support_logits, survey
-from opdkit.heads.leaders import Leaders
+from opdkit.heads import Head, support_logits, vocabulary_stats
+from opdkit.heads.running_top_k import RunningTopK
 from tests.reference import full_logits
 
 
@@ -16,7 +16,7 @@ def test_equals_a_sort_of_the_full_product(kind, k):
     weight, bias = kind.parts()
     hidden = torch.randn(7, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     head = kind.head(weight, bias)
-    found = survey(hidden, head, k, kind.temperature, entropy=True)
+    found = vocabulary_stats(hidden, head, k, kind.temperature, entropy=True)
     full = full_logits(hidden, head, kind.temperature)
     values, ids = full.sort(dim=1, descending=True, stable=True)
     torch.testing.assert_close(found.ids, ids[:, :k], rtol=0, atol=0)
@@ -28,18 +28,18 @@ def test_equals_a_sort_of_the_full_product(kind, k):
 
 def test_only_what_was_asked_for():
     hidden, head = torch.randn(3, 4), Head(torch.randn(9, 4, requires_grad=True))
-    bare = survey(hidden, head, 0, normaliser=False)
+    bare = vocabulary_stats(hidden, head, 0, normaliser=False)
     assert (bare.ids, bare.logits, bare.logsumexp, bare.entropy) == (None, None, None, None)
-    top = survey(hidden.requires_grad_(), head, 2, normaliser=False)
+    top = vocabulary_stats(hidden.requires_grad_(), head, 2, normaliser=False)
     assert top.logsumexp is None
     assert top.logits is not None
     assert not top.logits.requires_grad
-    assert survey(hidden, head, 0, entropy=True, normaliser=False).logsumexp is not None
+    assert vocabulary_stats(hidden, head, 0, entropy=True, normaliser=False).logsumexp is not None
 
 
 def test_more_than_the_vocabulary_is_refused():
     with pytest.raises(ValueError, match="k is 10"):
-        survey(torch.randn(3, 4), Head(torch.randn(12, 4), vocabulary=9), 10)
+        vocabulary_stats(torch.randn(3, 4), Head(torch.randn(12, 4), vocabulary=9), 10)
 
 
 @settings(deadline=None, max_examples=60)
@@ -52,7 +52,7 @@ def test_leaders_break_ties_by_id_however_the_tiles_fall(data: st.DataObject):
     distinct = data.draw(st.sampled_from([1, 2, 7, 10_000]))
     gap = data.draw(st.sampled_from([1.0, 2.0**-20]))  # a near tie is no tie
     logits = gap * torch.randint(0, distinct, (rows, size), generator=source).float()
-    leaders = Leaders(rows, k, logits.device, logits.dtype)
+    leaders = RunningTopK(rows, k, logits.device, logits.dtype)
     for start in range(0, size, step):
         leaders.update(logits[:, start : start + step].clone(), start)
     ids, values = leaders.result()
@@ -63,7 +63,7 @@ def test_leaders_break_ties_by_id_however_the_tiles_fall(data: st.DataObject):
 
 def test_ascending_logits_the_worst_order():
     logits = torch.arange(1000.0).expand(3, -1)
-    leaders = Leaders(3, 5, logits.device, logits.dtype)
+    leaders = RunningTopK(3, 5, logits.device, logits.dtype)
     for start in range(0, 1000, 130):
         leaders.update(logits[:, start : start + 130].clone(), start)
     assert leaders.result()[0].tolist() == [[999, 998, 997, 996, 995]] * 3
@@ -72,7 +72,7 @@ def test_ascending_logits_the_worst_order():
 def test_real_size_against_a_sort():
     source = torch.Generator().manual_seed(0)
     hidden, head = torch.randn(40, 16, generator=source), Head(torch.randn(20_011, 16, generator=source))
-    found = survey(hidden, head, 32)
+    found = vocabulary_stats(hidden, head, 32)
     logits = hidden @ head.weight.t()
     expected = logits.sort(dim=1, descending=True, stable=True)
     assert found.ids is not None
@@ -86,7 +86,7 @@ def test_bfloat16_gives_the_logits_that_a_student_of_equal_weights_computes():
     source = torch.Generator().manual_seed(0)
     hidden = torch.randn(30, 16, generator=source).bfloat16()
     head = Head(torch.randn(500, 16, generator=source).bfloat16())
-    found = survey(hidden, head, 8)
+    found = vocabulary_stats(hidden, head, 8)
     assert found.ids is not None
     assert found.logits is not None
     torch.testing.assert_close(found.logits, support_logits(hidden, head, found.ids))
@@ -100,6 +100,6 @@ def test_bfloat16_gives_the_logits_that_a_student_of_equal_weights_computes():
 
 def test_entropy_of_a_sure_and_of_an_unsure_model():
     head = Head(torch.tensor([[1.0], [0.0], [0.0], [0.0]]))
-    found = survey(torch.tensor([[1e6], [0.0]]), head, 1, entropy=True)
+    found = vocabulary_stats(torch.tensor([[1e6], [0.0]]), head, 1, entropy=True)
     assert found.entropy is not None
     torch.testing.assert_close(found.entropy, torch.tensor([0.0, 4.0]).clamp_min(1).log())

@@ -15,11 +15,11 @@ from opdkit.models import LanguageModel, Request
 from opdkit.teachers.local import LoadedTeacher
 
 
-class Shelf:
+class ResidentSlot:
     """Holds the one teacher that is in memory."""
 
     def __init__(self) -> None:
-        self.owner: SwappedTeacher | None = None
+        self.owner: OffloadedTeacher | None = None
         self.held: LoadedTeacher | None = None
 
     def clear(self) -> None:
@@ -30,13 +30,15 @@ class Shelf:
             torch.cuda.empty_cache()
 
 
-class SwappedTeacher:
+class OffloadedTeacher:
     """A teacher that is read from disk when it is asked, and makes room for the next one that is.
 
     spec: what `load(device)` gives the teacher; vocabulary: how many ids it is held to, None for all of its own.
     """
 
-    def __init__(self, spec: Any, device: torch.device | str, shelf: Shelf, vocabulary: int | None = None) -> None:
+    def __init__(
+        self, spec: Any, device: torch.device | str, shelf: ResidentSlot, vocabulary: int | None = None
+    ) -> None:
         self._spec = spec
         self._device = device
         self._shelf = shelf
@@ -48,18 +50,18 @@ class SwappedTeacher:
         held = self._shelf.held if self._shelf.owner is self else None
         return 0.0 if held is None else held.mebibytes
 
-    def restricted(self, vocabulary: int) -> SwappedTeacher:
+    def restricted(self, vocabulary: int) -> OffloadedTeacher:
         """The same teacher over the first `vocabulary` ids alone."""
-        return SwappedTeacher(self._spec, self._device, self._shelf, vocabulary)
+        return OffloadedTeacher(self._spec, self._device, self._shelf, vocabulary)
 
     @property
     def model(self) -> LanguageModel:
         """The model, in memory now."""
         return self._loaded().model
 
-    def score(self, rollout: Rollout, counted: Tensor, request: Request, temperature: float, batch: int) -> Scores:
+    def score(self, rollout: Rollout, loss_mask: Tensor, request: Request, temperature: float, batch: int) -> Scores:
         """See `LoadedTeacher.score`."""
-        return self._loaded().score(rollout, counted, request, temperature, batch)
+        return self._loaded().score(rollout, loss_mask, request, temperature, batch)
 
     def _loaded(self) -> LoadedTeacher:
         shelf = self._shelf
@@ -73,14 +75,14 @@ class SwappedTeacher:
 
 def hold_teachers(
     specs: Mapping[str, Any], device: torch.device | str, *, swap: bool
-) -> dict[str, LoadedTeacher | SwappedTeacher]:
+) -> dict[str, LoadedTeacher | OffloadedTeacher]:
     """A teacher for each name. Those that are alike are read once; with `swap` one at a time is in memory."""
-    shelf = Shelf()
-    found: dict[str, LoadedTeacher | SwappedTeacher] = {}
+    shelf = ResidentSlot()
+    found: dict[str, LoadedTeacher | OffloadedTeacher] = {}
     for name, spec in specs.items():
         alike = next((other for other in found if specs[other] == spec), None)
         if alike is not None:
             found[name] = found[alike]
         else:
-            found[name] = SwappedTeacher(spec, device, shelf) if swap else spec.load(device)
+            found[name] = OffloadedTeacher(spec, device, shelf) if swap else spec.load(device)
     return found

@@ -9,7 +9,7 @@ from torch import Tensor
 _BLOCK = 64
 
 
-class Leaders:
+class RunningTopK:
     """The k best of what was shown so far: descending logit, ties by ascending id.
 
     `update` lets pass only what beats the k-th best as it was at the last merge, so a merge (the only sort)
