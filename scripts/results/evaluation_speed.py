@@ -26,7 +26,7 @@ from opdkit.experiment import Evaluation
 from opdkit.generation import HFRollout
 from opdkit.grading.grade import grade_mathematics
 from opdkit.models import LanguageModel, load
-from opdkit.training.answers import AnswerWriter
+from opdkit.training.answers import BenchmarkGenerator
 
 PEER_BATCH = 8
 HOSTILE = (
@@ -57,7 +57,7 @@ def ours(given: Evaluation, model: LanguageModel) -> list[str]:
     """Every answer, through the benchmark with its grading and files."""
     benchmark = given.benchmark
     rollout = HFRollout(benchmark.max_new_tokens, given.max_prompt_tokens, given.batch_size, cache_gib=given.cache_gib)
-    writer = AnswerWriter(model, rollout, benchmark.sampler, benchmark.temperature, Accelerator())
+    writer = BenchmarkGenerator(model, rollout, benchmark.sampler, benchmark.temperature, Accelerator())
     texts: list[str] = []
 
     def kept(problems: Sequence[Problem], seeds: Sequence[int]) -> Sequence[Answer]:

@@ -80,5 +80,5 @@ def test_what_an_environment_wrote_is_no_repetition() -> None:
     assert Reliability(ngram=2)(seen).scalars["repetition_rate"] == pytest.approx(1 / 6)
     mask = seen.rollout.sampled_mask.clone()
     mask[0, :2] = False
-    between = replace(seen, rollout=replace(seen.rollout, mask=mask, given=~mask))
+    between = replace(seen, rollout=replace(seen.rollout, sampled_mask=mask, environment_mask=~mask))
     assert Reliability(ngram=2)(between).scalars["repetition_rate"] == 0

@@ -52,7 +52,7 @@ def test_each_response_token_is_predicted_by_the_position_before_it(lengths, pro
 def test_tokens_that_were_given_are_read_and_stand_where_they_stood(lengths, response_pad) -> None:
     plain = make(lengths, 1, response_pad)
     middle = plain.sampled_mask & (torch.arange(plain.sampled_mask.shape[1]) % 2 == 0)
-    split = replace(plain, mask=plain.sampled_mask & ~middle, given=middle)
+    split = replace(plain, sampled_mask=plain.sampled_mask & ~middle, environment_mask=middle)
     one, two = align_left(plain, PAD), align_left(split, PAD)
     assert torch.equal(one.ids, two.ids)
     assert torch.equal(one.predictor, two.predictor)

@@ -68,7 +68,7 @@ def test_the_known_flaw_of_first_occurrence() -> None:
 
 def test_a_token_that_is_not_the_students_is_not_its_first() -> None:
     one = rollout(["<a<b<"])
-    holed = replace(one, mask=torch.tensor([[False, True, True, True, True]]))
+    holed = replace(one, sampled_mask=torch.tensor([[False, True, True, True, True]]))
     assert FirstOccurrence(("<",))(holed, LETTERS)[0].tolist() == [False, True, False, True, True]
 
 

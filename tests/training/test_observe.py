@@ -54,9 +54,9 @@ def test_a_sample_has_text_ratio_and_mask_of_each_token(student: Any) -> None:
 def test_tokens_of_an_environment_are_shown_and_not_counted(student: Any) -> None:
     given = torch.zeros(2, 7, dtype=torch.bool)
     given[0, 3:5] = True
-    step = collected(student, Scores(sampled_log_prob=torch.full((2, 7), -1.25)), given=given)
+    step = collected(student, Scores(sampled_log_prob=torch.full((2, 7), -1.25)), environment_mask=given)
     mask = step.batch.rollout.sampled_mask & ~given
-    step = collected(student, step.batch.teacher, given=given, mask=mask)
+    step = collected(student, step.batch.teacher, environment_mask=given, sampled_mask=mask)
     (first,) = Observer(student, {}).samples(step, 1)
     assert len(first["token_texts"]) == 7
     assert first["tokens"] == 5
