@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -17,9 +18,14 @@ class Message:
 class Problem:
     """One problem of a task, before any tokenizer has seen it.
 
-    `identifier` is unique and stable within its task; `reference` is the gold answer as text.
+    Attributes:
+        identifier: unique and stable within its task.
+        messages: the chat that asks it.
+        reference: the gold answer as text.
+        context: what only some may see, by name: a worked solution, a demonstration, a hint, feedback.
     """
 
     identifier: str
     messages: tuple[Message, ...]
     reference: str
+    context: Mapping[str, str] = field(default_factory=dict[str, str])

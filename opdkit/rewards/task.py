@@ -1,0 +1,38 @@
+"""The task's own verdict as the reward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from opdkit.data.grade import Grade
+from opdkit.rewards.base import GradePairs, Group, OpenReward, RewardContext
+
+
+@dataclass(frozen=True)
+class TaskReward:
+    """Reward 1 for a right answer and 0 for a wrong one, as the task's grader says; an episode's outcome."""
+
+    def open(self, context: RewardContext) -> OpenReward:
+        """See `Reward`."""
+        return OpenTaskReward(context.grade)
+
+
+@dataclass(frozen=True)
+class OpenTaskReward:
+    """Grades by the task. Groups that bring their grades keep them."""
+
+    grade_pairs: GradePairs | None
+
+    def grade(self, groups: Sequence[Group], step: int) -> list[list[Grade]]:
+        """See `OpenReward`."""
+        pairs = [(text, g.problem.reference) for g in groups if g.grades is None for text in g.responses]
+        graded = iter(self.grade_pairs(pairs) if pairs and self.grade_pairs is not None else [])
+        return [list(g.grades) if g.grades is not None else [next(graded) for _ in g.responses] for g in groups]
+
+    def metrics(self) -> Mapping[str, float]:
+        """See `OpenReward`."""
+        return {}
+
+    def close(self) -> None:
+        """See `OpenReward`."""
