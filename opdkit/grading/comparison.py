@@ -1,161 +1,248 @@
-"""Whether two answers are equal, as far as that can be told at once, and whether algebra may be tried."""
+"""Whether two tidied answers are equal: rules take them apart, and a judge compares what has no parts.
+
+In the process of the run the judge tells what it can at once and leaves the rest open (`at_once`); in the grading
+worker it is algebra.
+"""
 
 from __future__ import annotations
 
 import re
-from fractions import Fraction
+from collections.abc import Callable, Sequence
 
-from opdkit.grading.evaluate import clearly_different
-from opdkit.grading.normal_form import (
-    Number,
-    compact,
-    is_marked_text,
-    read_number,
-    read_text,
-    split_assignment,
+from opdkit.grading.chains import compare_equations
+from opdkit.grading.equality import Judge, Judges, Outcome, decided, equal_numbers, every
+from opdkit.grading.limits import refusal
+from opdkit.grading.matching import unordered
+from opdkit.grading.normal_form import compact, read_number
+from opdkit.grading.quantities import (
+    TEXT,
+    equal_quantities,
+    equal_times,
+    flat,
+    has_condition,
+    read_base,
+    read_quantities,
+    read_time,
 )
-
-ANSWER_LIMIT = 1000
-_DEPTH_LIMIT = 12
-_ROOTS_LIMIT = 30
-_SIGNIFICANT_DIGITS = 6
-_SENTENCE_WORDS = 6
-_CHOICE = re.compile(r"\(?([A-J])\s*(?:[).:]|\)\s*[.:])\s*(\S.*)$", re.DOTALL)  # `(C) 12`: a choice with its text
-_LIST_SIGN = re.compile(r",\s*(?:and|or)\s+|,|\s+(?:and|or)\s+|\\text\s*\{\s*(?:and|or)\s*\}")
-_BRACKET = re.compile(r"[()\[\]]")
-_CHOICE_LETTER = re.compile(r"\b[A-J]\b")
-_PROSE = re.compile(r"[A-Za-z][A-Za-z ,.'!?-]*")
-_WORD = re.compile(r"[A-Za-z]{4,}")
-_MATH_WORDS = frozenset(["sqrt", "sinh", "cosh", "tanh", "infty", "infinity"])
-_TOO_LARGE = re.compile(
-    r"\d{301}"  # a number with hundreds of digits
-    r"|(?:\^|\*\*)\s*[-+({\s]*\d{5}"  # a huge exponent
-    r"|[\d)}]\s*(?:\^|\*\*)\s*[-+]?\d+\s*(?:\^|\*\*)"  # a tower of powers, bare
-    r"|[\d)}]\s*(?:\^|\*\*)\s*[({][^(){}]*\d\s*(?:\^|\*\*)"  # and bracketed
-    r"|(?:\d{5}|\))\s*!|!\s*!|\)\s*!"  # a huge or repeated factorial
-    r"|factorial|binomial|__|\blambda\s*:|\bimport\b|\beval\b|\bexec\b",
+from opdkit.grading.relations import compare_relations
+from opdkit.grading.shapes import (
+    Shape,
+    assignments,
+    both_signs,
+    items_of,
+    members_of,
+    one_unknown,
+    read_shape,
+    without_membership,
+    without_names,
 )
+from opdkit.grading.units import split_unit
+from opdkit.grading.values import clearly_different
+from opdkit.grading.words import choice_letter, equal_words
+
+Rule = Callable[[str, str, Judges], "Outcome | None"]
+
+_IF = r"(?:\\text\s*\{\s*(?:,\s*)?(?:if|when|for)\s*\}|\b(?:if|when|for)\b)"
+_BRANCH = re.compile(rf"\s*&\s*{_IF}?\s*|\s*{_IF}\s*|\s*(?=\\text\s*\{{\s*(?:,\s*)?otherwise)|\s+(?=otherwise\b)")
+_CASES = re.compile(r"\\begin\s*\{cases\}(.*)\\end\s*\{cases\}", re.DOTALL)
+_DEEPEST = 6
+_BUILDER = ("\\mid", "|", "\\mathbb", "\\cup", ":")
 
 
-def equal_at_once(answer: str, reference: str) -> bool | None:
-    """The verdict on two tidied answers without algebra; None where only algebra can tell."""
+def compare(answer: str, reference: str, judge: Judge, depth: int = 0) -> Outcome:
+    """The outcome for two tidied answers; YES and NO are final, OPEN says that the judge could not tell a part."""
     if not answer or not reference:
-        return False
+        return Outcome.NO
     if compact(answer) == compact(reference):
-        return True
-    (answer_name, answer_body), (name, body) = split_assignment(answer), split_assignment(reference)
-    if answer_name is None or name is None or answer_name == name:
-        answer, reference = answer_body, body
-        if compact(answer) == compact(reference):
-            return True
-    ours, gold = read_number(answer), read_number(reference)
-    if ours is not None and gold is not None:
-        return equal_numbers(ours, gold)
-    told = _equal_entries(answer, reference)
-    if told is None:
-        told = _equal_texts(answer, reference, gold is not None)
-    if told is None and refusal(answer) is None and clearly_different(answer, reference):
-        return False
-    return told
+        return Outcome.YES
+    if depth > _DEEPEST:
+        return Outcome.NO
+    answer, reference = _bare(answer), _bare(reference)
+    judges = Judges(lambda ours, gold: compare(ours, gold, judge, depth + 1), judge)
+    for rule in _RULES:
+        told = rule(answer, reference, judges)
+        if told is not None:
+            return told
+    return judge(answer, reference)
 
 
-def _equal_entries(answer: str, reference: str) -> bool | None:
-    """Of two tuples or intervals of the same length, entry by entry; None where an entry needs algebra."""
-    ours, gold = _entries(answer), _entries(reference)
-    if not ours or len(ours) != len(gold) or (answer[0], answer[-1]) != (reference[0], reference[-1]):
-        return None
-    told = [equal_at_once(mine, theirs) for mine, theirs in zip(ours, gold, strict=True)]
-    return False if False in told else None if None in told else True
+def at_once(ours: str, gold: str) -> Outcome:
+    """What can be told without algebra of two answers that no rule takes apart."""
+    if compact(flat(ours)).casefold() == compact(flat(gold)).casefold() and "\\text" in ours + gold:
+        return Outcome.YES
+    if refusal(ours) is None and clearly_different(ours, gold):
+        return Outcome.NO
+    return Outcome.OPEN
 
 
-def _entries(text: str) -> list[str]:
-    """What stands between the commas of `(1, 2)` or `[1, 2)`; nothing of anything else."""
-    inner = text[1:-1]
-    flat = text[:1] in ("(", "[") and text[-1:] in (")", "]") and not _BRACKET.search(inner)
-    return [entry.strip() for entry in inner.split(",")] if flat and "," in inner else []
+def _bare(text: str) -> str:
+    """The text without a plus in front, without brackets that hold all of it and no list, and not set as text."""
+    text = text.strip()
+    if (match := TEXT.fullmatch(text)) and any(character.isdigit() for character in match.group(1)):
+        text = match.group(1).strip()
+    text = text.removeprefix("+").strip()
+    while text[:1] == "(" and text[-1:] == ")" and "," not in text and _whole(text):
+        text = text[1:-1].strip()
+    return text
 
 
-def _equal_texts(answer: str, reference: str, reference_is_number: bool) -> bool | None:
-    words, gold_words = read_text(answer), read_text(reference)
-    if gold_words is not None and len(gold_words) == 1 and (choice := _CHOICE.match(_unmarked(answer))):
-        return choice.group(1).casefold() == gold_words and not _CHOICE_LETTER.search(choice.group(2))
-    if gold_words is not None and words == gold_words:
-        return True
-    ours, gold = _word_list(answer), _word_list(reference)
-    if len(gold) > 1 and ours == gold:
-        return True
-    if is_marked_text(reference) and gold_words is not None:
-        return False
-    if _is_prose(answer) and (reference_is_number or len(answer.split()) >= _SENTENCE_WORDS):
-        return False
-    return None
-
-
-def _word_list(text: str) -> list[str]:
-    """`\\text{red}, \\text{blue} and green` as its words in order, nothing where an entry is no word."""
-    words = [read_text(entry.strip()) for entry in _LIST_SIGN.split(text)]
-    return [] if None in words else sorted(filter(None, words))
-
-
-def _unmarked(answer: str) -> str:
-    """The answer without `\\text{...}` and the like around parts of it."""
-    return re.sub(r"\\(?:text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}", r"\1", answer).strip()
-
-
-def _is_prose(answer: str) -> bool:
-    """Words without a digit or a formula, which no number can equal."""
-    words = set(_WORD.findall(answer.lower()))
-    return bool(_PROSE.fullmatch(answer)) and bool(words - _MATH_WORDS)
-
-
-def equal_numbers(answer: Number, reference: Number) -> bool:
-    """Exact equality; units must not contradict; a per cent sign on one side alone may mean either reading.
-
-    A decimal also equals a fraction that no decimal can write where it is that fraction cut or rounded to six
-    significant digits or more.
-    """
-    if answer.unit and reference.unit and answer.unit != reference.unit:
-        return False
-    if answer.percent == reference.percent:
-        return _equal_values(answer.value, reference.value, answer.decimals, reference.decimals)
-    scale = Fraction(1, 100)
-    ours, gold = answer, reference
-    plain = _equal_values(ours.value, gold.value, ours.decimals, gold.decimals)
-    scaled_ours = ours.value * scale if ours.percent else ours.value
-    scaled_gold = gold.value * scale if gold.percent else gold.value
-    return plain or scaled_ours == scaled_gold
-
-
-def _equal_values(ours: Fraction, gold: Fraction, our_decimals: int, gold_decimals: int) -> bool:
-    if ours == gold:
-        return True
-    for rounded, exact, decimals in ((ours, gold, our_decimals), (gold, ours, gold_decimals)):
-        digits = len(str(abs(rounded.numerator * 10**decimals // rounded.denominator)))
-        enough = decimals > 0 and rounded != 0 and digits >= _SIGNIFICANT_DIGITS
-        if enough and not _terminates(exact) and abs(rounded - exact) < Fraction(1, 10**decimals):
-            return True
+def _whole(text: str) -> bool:
+    depth = 0
+    for place, character in enumerate(text):
+        depth += (character == "(") - (character == ")")
+        if depth == 0:
+            return place == len(text) - 1
     return False
 
 
-def _terminates(value: Fraction) -> bool:
-    denominator = value.denominator
-    for prime in (2, 5):
-        while denominator % prime == 0:
-            denominator //= prime
-    return denominator == 1
+def _numbers(ours: str, gold: str, _: Judges) -> Outcome | None:
+    mine, theirs = read_number(ours), read_number(gold)
+    if mine is None or theirs is None:
+        return None
+    if (mine.bare or theirs.bare) and mine.unit != theirs.unit:
+        return Outcome.NO  # a letter behind one number alone is a variable
+    return decided(equal_numbers(mine, theirs))
 
 
-def refusal(answer: str) -> str | None:
-    """Why algebra is not tried on an answer ("too_long", "too_complex"), or None where it may be.
+def _bases(ours: str, gold: str, _: Judges) -> Outcome | None:
+    mine, theirs = read_base(ours), read_base(gold)
+    if mine is None and theirs is None:
+        return None
+    if mine is not None and theirs is not None:
+        return decided(mine == theirs)
+    based, other = (mine, gold) if mine is not None else (theirs, ours)
+    bare = re.sub(r"[ ,]", "", other).lstrip("0") or "0"
+    # A base that the reference names may be left out; one that it does not name is ten.
+    return decided(based is not None and bare == based.digits and (mine is None or based.base == 10))
 
-    This saves time only: what it lets through still runs in a process with its own limits.
-    """
-    if len(answer) > ANSWER_LIMIT:
-        return "too_long"
-    depth = deepest = 0
-    for character in answer:
-        depth += (character in "{[(") - (character in "}])")
-        deepest = max(deepest, depth)
-    if deepest > _DEPTH_LIMIT or answer.count("\\frac") + answer.count("\\sqrt") > _ROOTS_LIMIT:
-        return "too_complex"
-    return "too_complex" if _TOO_LARGE.search(answer) else None
+
+def _times(ours: str, gold: str, _: Judges) -> Outcome | None:
+    mine, theirs = read_time(ours), read_time(gold)
+    if not any(time is not None and time[2] for time in (mine, theirs)):
+        return None
+    return decided(mine is not None and theirs is not None and equal_times(mine, theirs))
+
+
+def _cases(ours: str, gold: str, judges: Judges) -> Outcome | None:
+    if not has_condition(ours) and not has_condition(gold):
+        return None
+    mine, theirs = _branches(ours), _branches(gold)
+    if has_condition(ours) != has_condition(gold) or [len(row) for row in mine] != [len(row) for row in theirs]:
+        return Outcome.NO
+    pairs = [pair for rows in zip(mine, theirs, strict=True) for pair in zip(*rows, strict=True)]
+    return every(
+        decided(compact(flat(one)) == compact(flat(other)))
+        if has_condition(one) or has_condition(other)
+        else judges.part(one, other)
+        for one, other in pairs
+    )
+
+
+def _branches(text: str) -> list[list[str]]:
+    """A piecewise answer as [value, condition] pairs."""
+    match = _CASES.search(text)
+    rows = match.group(1).split("\\\\") if match else items_of(text)
+    cells = [[part.strip(" ,.") for part in _BRANCH.split(row, maxsplit=1)] for row in rows if row.strip()]
+    return [[part for part in row if part] for row in cells]
+
+
+def _words(ours: str, gold: str, _: Judges) -> Outcome | None:
+    letter, chosen = choice_letter(gold), choice_letter(ours)
+    if letter is not None and chosen is not None:
+        return decided(chosen == letter)
+    return equal_words(ours, gold, read_number(gold) is not None)
+
+
+def _quantities(ours: str, gold: str, _: Judges) -> Outcome | None:
+    mine, theirs = read_quantities(ours), read_quantities(gold)
+    if not any(side is not None and any(side.units) for side in (mine, theirs)):
+        return None
+    if mine is not None and theirs is not None:
+        return decided(equal_quantities(mine, theirs))
+    return Outcome.NO if read_number(gold if theirs is None else ours) is not None else None
+
+
+def _assignments(ours: str, gold: str, judges: Judges) -> Outcome | None:
+    mine, theirs = assignments(ours), assignments(gold)
+    if mine is None and theirs is None:
+        return None
+    roots = one_unknown([*(mine or {}), *(theirs or {})])
+    if mine is not None and theirs is not None:
+        if roots:
+            return unordered(list(mine.values()), list(theirs.values()), judges.part)
+        if set(mine) != set(theirs):
+            return Outcome.NO
+        return every([judges.part(mine[name], theirs[name]) for name in theirs])
+    named, other = (mine, gold) if mine is not None else (theirs, ours)
+    shape = read_shape(without_names(other))
+    if named is None or shape is None or shape.kind not in ("list", "tuple", "set"):
+        return Outcome.NO
+    values = list(named.values())
+    one, two = (values, shape.items) if mine is not None else (shape.items, values)
+    if len(one) != len(two):
+        return Outcome.NO
+    if roots and shape.kind != "tuple":
+        return unordered(one, two, judges.part)
+    return every([judges.part(a, b) for a, b in zip(one, two, strict=True)])
+
+
+def _shapes(ours: str, gold: str, judges: Judges) -> Outcome | None:
+    mine, theirs = _shape(ours), _shape(gold)
+    if mine is None and theirs is None:
+        return None
+    known = mine or theirs
+    alone = known if known is not None and (mine is None or theirs is None) else None
+    if alone is not None and (alone.kind not in ("list", "set") or any(sign in ours + gold for sign in _BUILDER)):
+        return judges.whole(ours, gold)
+    one, other = mine or Shape("list", (ours,)), theirs or Shape("list", (gold,))
+    kinds = {one.kind, other.kind}
+    if kinds <= {"list", "set"}:
+        return unordered(_expanded(one.items), _expanded(other.items), judges.part)
+    ordered = len(kinds) == 1 or kinds == {"tuple", "list"}
+    if not ordered or len(one.items) != len(other.items) or (len(kinds) == 1 and one.brackets != other.brackets):
+        return Outcome.NO
+    return every([judges.part(a, b) for a, b in zip(one.items, other.items, strict=True)])
+
+
+def _shape(text: str) -> Shape | None:
+    shape = read_shape(without_names(without_membership(text)))
+    if shape is None or shape.kind not in ("list", "set"):
+        return shape
+    return Shape(shape.kind, tuple(_without_name(shape.items)))
+
+
+def _without_name(items: Sequence[str]) -> list[str]:
+    """`k=2, k=3` and `k=2, 3` as `2, 3`: the values of one unknown."""
+    pairs = [members_of(item) for item in items]
+    names = {pair[0] for pair in pairs if len(pair) == 2}
+    if len(names) != 1 or any(len(pair) > 2 for pair in pairs):
+        return list(items)
+    return [pair[-1] for pair in pairs]
+
+
+def _expanded(items: Sequence[str]) -> list[str]:
+    return [value for item in items for value in both_signs(item)]
+
+
+def _units(ours: str, gold: str, judges: Judges) -> Outcome | None:
+    (body, unit), (gold_body, gold_unit) = split_unit(ours), split_unit(gold)
+    if unit is None and gold_unit is None:
+        return None
+    if unit and gold_unit and unit != gold_unit:
+        return Outcome.NO
+    return judges.part(body, gold_body)
+
+
+_RULES: tuple[Rule, ...] = (
+    _bases,
+    _times,
+    _numbers,
+    _words,
+    _cases,
+    _quantities,
+    _assignments,
+    compare_relations,
+    _shapes,
+    compare_equations,
+    _units,
+)

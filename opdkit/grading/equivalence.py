@@ -1,23 +1,30 @@
-"""Algebraic equality of two answers, through math-verify. Imported by the grading worker alone."""
+"""Algebraic equality of two answers: values at points, then math-verify. Imported by the grading worker alone."""
 
 from __future__ import annotations
 
+import logging
 import re
 from cmath import isfinite
 from functools import lru_cache
 from typing import Any
 
+from latex2sympy2_extended import NormalizationConfig
 from math_verify import LatexExtractionConfig, parse, verify
 from sympy import And, Basic, Expr, FiniteSet, Float, I, Interval, Or, Rational, S, Set, Symbol, Union, simplify
+from sympy.concrete.expr_with_limits import ExprWithLimits
 from sympy.core.relational import Relational
 
-from opdkit.grading.normal_form import split_assignment
+from opdkit.grading.comparison import at_once, compare
+from opdkit.grading.equality import Outcome, decided
+from opdkit.grading.proof import compare_equations_by_values, compare_values
+from opdkit.grading.quantities import TEXT
+from opdkit.grading.shapes import members_of, read_chain
 
-_CONFIG = (LatexExtractionConfig(boxed_match_priority=0),)
-_JOINED = re.compile(r"\\text\s*\{\s*(?:and|or)\s*\}|\s+(?:and|or)\s+|,\s*(?:and|or)\s+")
-_WORDED = re.compile(r"\\(?:text|mathrm)\s*\{([^{}]*\d[^{}]*)\}")
-_NAMED = re.compile(r"\s*([A-Za-z](?:_\{?\w+\}?)?)\s*=(?![=<>])([^=]+)")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+logging.getLogger("math_verify").setLevel(logging.ERROR)
+_NORMAL = NormalizationConfig(
+    basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all", equations=False
+)
+_CONFIG = (LatexExtractionConfig(boxed_match_priority=0, normalization_config=_NORMAL),)
 _SPACED_DIGITS = re.compile(r"\d\s+\d")  # two numbers side by side, which math-verify would add
 _PRIMES = (11, 13, 17, 19, 23, 29)
 _CLEARLY_APART, _ALIKE = 1e-5, 1e-12
@@ -40,19 +47,60 @@ _REWRITES = (
 def equivalent(answer: str, reference: str) -> bool:
     """Whether two tidied answers are the same number, expression, set, interval, matrix or relation.
 
-    The order of a tuple matters and that of a set or a list does not; `x = 5` answers `5`.
     May take any time and any memory: the caller sets the limits.
     """
-    if not (_balanced(answer) and _balanced(reference)) or _SPACED_DIGITS.search(answer):
+    return compare(answer, reference, judge) is Outcome.YES
+
+
+def judge(ours: str, gold: str) -> Outcome:
+    """The outcome for two answers that no rule takes apart; never OPEN."""
+    for told in (at_once(ours, gold), compare_values(ours, gold), _related(ours, gold)):
+        if told is not Outcome.OPEN:
+            return told
+    if TEXT.search(ours) or TEXT.search(gold):
+        return Outcome.NO
+    return decided(_algebra(ours, gold))
+
+
+def _related(ours: str, gold: str) -> Outcome:
+    """Two equations or inequalities whose sides differ by a factor."""
+    mine, theirs = members_of(ours), members_of(gold)
+    if len(mine) == len(theirs) == 2:
+        return compare_equations_by_values((mine[0], mine[1]), (theirs[0], theirs[1]), signed=False)
+    chain, other = read_chain(ours), read_chain(gold)
+    if chain is None or other is None or chain.signs != other.signs or len(chain.signs) != 1:
+        return Outcome.OPEN
+    sides = (chain.members[0], chain.members[1]), (other.members[0], other.members[1])
+    return compare_equations_by_values(*sides, signed=chain.signs != ("!=",))
+
+
+def _algebra(ours: str, gold: str) -> bool:
+    if not (_balanced(ours) and _balanced(gold)) or _SPACED_DIGITS.search(ours):
         return False
-    gold, ours = _parse(_prepare(reference)), _parse(_prepare(answer))
-    if not gold or not ours or not _kinds_agree(answer, reference) or _refuted(gold[0], ours[0]):
+    theirs, mine = _parse(_prepare(gold)), _parse(_prepare(ours))
+    if not theirs or not mine or not _kinds_agree(mine[0], theirs[0]) or _refuted(theirs[0], mine[0]):
         return False
-    if isinstance(gold[0], Interval | Union) != isinstance(ours[0], Interval | Union):
-        solutions = _solutions(gold[0]), _solutions(ours[0])
+    if isinstance(theirs[0], Interval | Union) != isinstance(mine[0], Interval | Union):
+        solutions = _solutions(theirs[0]), _solutions(mine[0])
         if solutions[0] is not None and solutions[1] is not None:
             return solutions[0] == solutions[1]
-    return verify(gold, ours, timeout_seconds=None) or _equal_exactly(gold[0], ours[0])
+    if isinstance(theirs[0], Expr) and isinstance(mine[0], Expr) and (_bound(theirs[0]) or _bound(mine[0])):
+        return verify(theirs, mine, timeout_seconds=None) or simplify(theirs[0].doit() - mine[0].doit()) == 0
+    return verify(theirs, mine, timeout_seconds=None) or _equal_exactly(theirs[0], mine[0])
+
+
+def _bound(parsed: object) -> bool:
+    """Whether an expression holds a sum, a product or an integral."""
+    return isinstance(parsed, Expr) and parsed.has(ExprWithLimits)
+
+
+def _kinds_agree(ours: object, gold: object) -> bool:
+    """What math-verify would let pass: a relation and the value on its right side, several values and one of them."""
+    kinds = [isinstance(side, Relational | And | Or) for side in (ours, gold)]
+    sets = [isinstance(side, Set | tuple | list) for side in (ours, gold)]
+    return (kinds[0] == kinds[1] or any(sets)) and (
+        sets[0] == sets[1] or any(kinds) or not all(isinstance(side, Expr | Set) for side in (ours, gold))
+    )
 
 
 def _solutions(parsed: Any) -> Set | None:
@@ -91,8 +139,9 @@ def _refuted(gold: object, ours: object) -> bool:
     Wrong answers are the common case, and `simplify` spends a hundred times as long on them.
     """
     if not isinstance(gold, Expr) or not isinstance(ours, Expr):
-        numbers = [side for side in (gold, ours) if isinstance(side, Expr) and side.is_number]
-        return bool(numbers) and any(isinstance(side, Interval | Union) for side in (gold, ours))
+        return False
+    if _bound(gold) or _bound(ours):
+        return False
     symbols = sorted(gold.free_symbols | ours.free_symbols, key=str)
     point = [(symbol, Rational(prime, 7)) for symbol, prime in zip(symbols, _PRIMES, strict=False)]
     if len(point) < len(symbols):
@@ -106,69 +155,25 @@ def _refuted(gold: object, ours: object) -> bool:
 
 
 def _prepare(text: str) -> str:
-    text = _without_name(_JOINED.sub(", ", _WORDED.sub(r" \1 ", text)))
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
-    return _root_braces(text).strip()
-
-
-def _without_name(text: str) -> str:
-    """`k=2, k=3` and `k=2, 3` as `2, 3`: the values of one unknown."""
-    entries = text.split(",")
-    named = [_NAMED.fullmatch(entry) for entry in entries]
-    names = {match.group(1) for match in named if match}
-    if len(entries) < 2 or len(names) != 1 or any("=" in e and not m for e, m in zip(entries, named, strict=True)):
-        return text
-    return ",".join(match.group(2) if match else entry for entry, match in zip(entries, named, strict=True))
-
-
-def _root_braces(text: str) -> str:
-    """`sqrt(x+1)` as `\\sqrt{x+1}`."""
-    while (match := re.search(r"(?<![A-Za-z])\\?sqrt\s*\(", text)) is not None:
-        depth, end = 1, match.end()
-        while end < len(text) and depth:
-            depth += (text[end] == "(") - (text[end] == ")")
-            end += 1
-        if depth:
-            break
-        text = f"{text[: match.start()]}\\sqrt{{{text[match.end() : end - 1]}}}{text[end:]}"
-    return text
+    return text.strip()
 
 
 @lru_cache(maxsize=256)
 def _parse(text: str) -> list[Any]:
     found = parse(f"\\boxed{{{text}}}", extraction_config=_CONFIG, parsing_timeout=0)
-    return [_with_imaginary_unit(part) for part in found]
+    return [_with_plain_names(part) for part in found]
 
 
-def _with_imaginary_unit(parsed: Any) -> Any:
-    """math-verify reads `i` as one symbol or another, by what stands around it."""
+def _with_plain_names(parsed: Any) -> Any:
+    """The imaginary unit, which math-verify reads as one symbol or another, and one name for each bound variable."""
     if not isinstance(parsed, Basic):
         return parsed
-    return parsed.xreplace({symbol: I for symbol in parsed.free_symbols if getattr(symbol, "name", "") == "i"})
-
-
-def _kinds_agree(answer: str, reference: str) -> bool:
-    """What math-verify, which reads a bare list as a set, would let pass: `(2,1)` as `1,2`, and `1,1,2` as `1,2`."""
-    if _repetitions(answer) != _repetitions(reference):
-        return False
-    kinds = {kind for kind in (_kind(answer), _kind(reference)) if kind}
-    return kinds != {"tuple", "set"}
-
-
-def _repetitions(text: str) -> int:
-    """How many entries of a bare list stand in it before."""
-    if text.lstrip().startswith(("(", "[", "\\{", "\\begin")):
-        return 0
-    entries = ["".join(entry.split()) for entry in _JOINED.sub(",", _THOUSANDS.sub("", text)).split(",")]
-    return len(entries) - len(set(entries))
-
-
-def _kind(text: str) -> str | None:
-    _, body = split_assignment(text)
-    if body.startswith("(") and body.endswith(")") and "," in body:
-        return "tuple"
-    return "set" if body.startswith("\\{") and body.endswith("\\}") else None
+    parsed = parsed.xreplace({symbol: I for symbol in parsed.free_symbols if getattr(symbol, "name", "") == "i"})
+    bound = [limit[0] for part in parsed.atoms(ExprWithLimits) for limit in part.limits]
+    names = {variable: Symbol(f"bound_{place}", integer=True) for place, variable in enumerate(dict.fromkeys(bound))}
+    return parsed.xreplace(names) if not parsed.free_symbols & names.keys() else parsed
 
 
 def _balanced(text: str) -> bool:

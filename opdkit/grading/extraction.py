@@ -4,34 +4,40 @@ from __future__ import annotations
 
 import re
 
+from opdkit.grading.sentence import sentence_answer
+from opdkit.grading.turns import conclusion
+
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+# Repetitions are bounded: runs of blanks of any length lie in many responses that were cut.
 _FINAL_FORM = re.compile(
-    r"(?<!#)####(?!#|[ \t]*(?:\d+[.)][ \t]+[A-Za-z]|[*_]*[A-Za-z]{4}))[ \t]*"  # a heading is no answer
-    r"|(?:final[ \t]+|correct[ \t]+)?answer[ \t]*(?:[*_]{1,3})?[ \t]*"
-    r"(?:is[ \t]*:|is\b|equals\b|[:=\uff1a])"
-    r"|\u7b54\u6848[ \t]*(?:\u662f|\u4e3a|\u70ba|[:\uff1a])",  # the same words in Chinese
+    r"(?<!#)####(?!#|[ \t]{0,8}(?:\d{1,4}[.)][ \t]|[*_]{0,3}[A-Za-z]{4}))"  # a heading is no answer
+    r"|(?:final[ \t]{1,8}|correct[ \t]{1,8})?answer[ \t]{0,8}(?:[*_]{1,3}[ \t]{0,8})?"
+    r"(?:is[ \t]{0,8}:|is\b|equals\b|[:=\uff1a])"
+    r"|\u7b54\u6848[ \t]{0,8}(?:\u662f|\u4e3a|\u70ba|[:\uff1a])",  # the same words in Chinese
     re.IGNORECASE,
 )
 _LINE_LIMIT = 4000
-_SENTENCE_END = re.compile(
-    r"(?<!\\)[.\u3002;!?](?=\s|$)"
-    r"|,?\s+(?:because|since|which|as|so|where|when|after|for|in total|in all)\b"
-    r"|,\s+(?!and\b|or\b)[A-Za-z]{3,}",
-    re.IGNORECASE,
-)
 _EMPHASIS = "*_ \t\r"
+_GAP_LIMIT = 60
+_NAME = r"[A-Za-z](?:_\{?\w{1,3}\}?)?\s*="
+_GAP = re.compile(
+    rf"(?:\s|\$|,|;|&|\\[()\[\],; ]|\\q?quad\b|(?:and|or)\b|\\text\s?\{{\s?,?\s?(?:and|or)\s?\}}|{_NAME})*"
+)
+_NAME_BEFORE = re.compile(rf"(?<![A-Za-z\\])({_NAME})\s*$")
 
 
 def extract_answer(response: str) -> str | None:
     """The answer that a response gives, as text, or None where it gives none.
 
-    The part after the last `</think>` is read first; the reasoning itself only where that part has no answer.
-    Within a part the last `\\boxed{...}` wins. Without one, the last of the forms `#### x`, `the answer is x`,
-    `Answer: x` does, up to the end of its sentence or line. A box that was never closed is no answer: the
-    response was cut inside it. A number that merely stands somewhere is no answer either.
+    The part after the last `</think>` is read first; the reasoning itself only where that part has no answer, and
+    never reasoning that did not end.
+    Within a part the last `\\boxed{...}` wins, with those that are its neighbours in one list. Without one, the last
+    of the forms `#### x`, `the answer is x`, `Answer: x` does, up to the end of its sentence or line. A box that was
+    never closed is no answer: the response was cut inside it. A number that stands somewhere is no answer.
     """
-    _, separator, conclusion = response.rpartition("</think>")
-    parts = [conclusion, response] if separator else [response]
+    start, end = conclusion(response)
+    parts = [response[start:end], response[:start]] if start else [response[:end]]
     for part in parts:
         answer = _last_box(part) if "\\boxed" in part or "\\fbox" in part else _last_final_form(part)
         if answer:
@@ -42,21 +48,21 @@ def extract_answer(response: str) -> str | None:
 def first_answer_end(response: str) -> int | None:
     """Where the first final answer of a response ends, in characters; None where it gives none.
 
-    The answers are those of `extract_answer`, looked for behind the last `</think>` where there is one: the first box
-    that is not empty, else (also where a box was never closed) the first final form up to the end of its line.
+    The answers are those of `extract_answer`, looked for in the conclusion: the first box that is not empty, else
+    (also where a box was never closed) the first final form up to the end of its line.
     """
-    skipped = response.rfind("</think>") + 1
-    for opening in _BOX.finditer(response, skipped):
+    begin, limit = conclusion(response)
+    for opening in _BOX.finditer(response, begin, limit):
         start = opening.end()
         if response[start : start + 1] != "{":
             continue
-        end = _closing_brace(response, start)
+        end = _closing_brace(response, start, limit)
         if end is None:  # what comes after it lies inside it
             break
         if response[start + 1 : end].strip():
             return end + 1
-    for form in _FINAL_FORM.finditer(response, skipped):
-        line, _, _ = response[form.end() : form.end() + _LINE_LIMIT].partition("\n")
+    for form in _FINAL_FORM.finditer(response, begin, limit):
+        line, _, _ = response[form.end() : min(form.end() + _LINE_LIMIT, limit)].partition("\n")
         if line.strip(_EMPHASIS):
             return form.end() + len(line)
     return None
@@ -64,25 +70,47 @@ def first_answer_end(response: str) -> int | None:
 
 def _last_box(text: str) -> str | None:
     """What the last box holds. An empty one is passed over: it quotes the instruction, `put it in \\boxed{}`."""
-    for opening in reversed(list(_BOX.finditer(text))):
-        if opening.end() == len(text):
-            continue
+    openings = list(_BOX.finditer(text))
+    while openings:
+        opening = openings.pop()
         position = opening.end()
+        if position == len(text):
+            continue
         if text[position] != "{":
             word = re.split(r"[\s$]", text[position : position + _LINE_LIMIT], maxsplit=1)[0]
             return word.rstrip(".,;") or None
-        end = _closing_brace(text, position)
+        end = _closing_brace(text, position, len(text))
         if end is None:
             return None
         if content := text[position + 1 : end].strip():
-            return content
+            return _with_neighbours(text, openings, opening, content)
     return None
 
 
-def _closing_brace(text: str, opening: int) -> int | None:
-    """Where the brace that opens at `opening` closes; `\\{` and `\\}` do not count."""
+def _with_neighbours(text: str, before: list[re.Match[str]], last: re.Match[str], content: str) -> str:
+    """The boxes that form one list with the last: only commas, `and`, `or` or a name with `=` lie between them."""
+    boxes = [(last.start(), content)]
+    for opening in reversed(before):
+        if text[opening.end() : opening.end() + 1] != "{":
+            break
+        end = _closing_brace(text, opening.end(), boxes[-1][0])
+        if end is None or boxes[-1][0] - end > _GAP_LIMIT or not _GAP.fullmatch(text, end + 1, boxes[-1][0]):
+            break
+        if inside := text[opening.end() + 1 : end].strip():
+            boxes.append((opening.start(), inside))
+    boxes.reverse()
+    if len({inside for _, inside in boxes}) == 1:
+        return content
+    names = [_NAME_BEFORE.search(text, max(0, start - 20), start) for start, _ in boxes]
+    if all(names):
+        return ", ".join(f"{name.group(1)}{box[1]}" for name, box in zip(names, boxes, strict=True) if name)
+    return ", ".join(inside for _, inside in boxes)
+
+
+def _closing_brace(text: str, opening: int, limit: int) -> int | None:
+    """Where the brace that opens at `opening` closes, before `limit`; `\\{` and `\\}` do not count."""
     depth = 0
-    for match in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, opening):
+    for match in _BRACE.finditer(text, opening, limit):
         token = match.group()
         if token == "{":
             depth += 1
@@ -101,26 +129,4 @@ def _last_final_form(text: str) -> str | None:
         return None
     tail = text[last.end() : last.end() + _LINE_LIMIT].lstrip(": \t*_\uff1a").lstrip("\n")
     line = tail.split("\n", 1)[0].strip(_EMPHASIS)
-    return (line if last.group().startswith("#") else _clean_sentence(line)) or None
-
-
-def _clean_sentence(line: str) -> str:
-    """A sentence's answer: the first formula where it starts with one, else the text up to the full stop."""
-    for opening, closing in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")):
-        if line.startswith(opening) and (end := _find_unescaped(line, closing, len(opening))) > 0:
-            formula = line[len(opening) : end].strip()
-            if formula and not (opening == "$" and _is_money(line, end)):
-                return formula
-    stop = _SENTENCE_END.search(line)
-    return (line[: stop.start()] if stop else line).strip(_EMPHASIS)
-
-
-def _find_unescaped(line: str, wanted: str, start: int) -> int:
-    while (place := line.find(wanted, start)) > 0 and wanted[0] == "$" and line[place - 1] == "\\":
-        start = place + 1
-    return place
-
-
-def _is_money(line: str, closing: int) -> bool:
-    """`$5 and not $6` holds two prices, not the formula `5 and not `."""
-    return bool(re.match(r"\$\s?[\d.,]+\s+[A-Za-z]", line)) and line[closing + 1 : closing + 2].isdigit()
+    return (line if last.group().startswith("#") else sentence_answer(line)) or None

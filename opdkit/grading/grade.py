@@ -9,21 +9,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opdkit.data.grade import Grade
-from opdkit.grading.comparison import ANSWER_LIMIT, equal_at_once, refusal
+from opdkit.grading.comparison import at_once, compare
+from opdkit.grading.equality import Outcome
 from opdkit.grading.extraction import extract_answer
+from opdkit.grading.limits import ANSWER_LIMIT, refusal
 from opdkit.grading.normal_form import tidy
 from opdkit.grading.pool import WorkerPool
+from opdkit.grading.turns import own_turn
 
 RESPONSE_LIMIT = 500_000
 _KEPT_CHARACTERS = 300
 _CACHE_LIMIT = 50_000
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
-_TURN = re.compile(
-    r"<\|(?:im_start|im_end|im_sep|eot_id|start_header_id|end_header_id|begin_of_text|end_of_text|endoftext|end"
-    r"|user|assistant|system)\|>|<(?:start|end)_of_turn>|\[/?INST\]"
-)
-_END_OF_TURN = re.compile(rf"(?:\s*(?:{_TURN.pattern}|</s>))+\s*$")
-
 _lock = threading.Lock()
 _pools: dict[int, WorkerPool] = {}
 _cache: dict[tuple[object, ...], dict[str, Any]] = {}
@@ -32,7 +29,7 @@ _cache: dict[tuple[object, ...], dict[str, Any]] = {}
 def grade_mathematics(pairs: Sequence[tuple[str, str]]) -> list[Grade]:
     """Verdicts on (response, reference) pairs, where the reference is the bare gold answer.
 
-    The status is "ok" where the verdict is a judgement, also on a wrong answer; "no_answer" where the response
+    The status is "ok" where the grade judges the answer, also a wrong one; "no_answer" where the response
     gives none; "not_text" (lone surrogates) and "other_turn" (a chat's marker before the end: the response went on
     into another turn) where it is not read at all; "too_long" (response above 500,000 or answer above 1,000
     characters) and "too_complex" (nested or large beyond any sane answer) where algebra was not tried; "timeout" and
@@ -44,10 +41,10 @@ def grade_mathematics(pairs: Sequence[tuple[str, str]]) -> list[Grade]:
         extracted, grade = extract_or_refuse(response)
         if grade is None:
             answer, gold = tidy(extracted), tidy(reference)
-            equal = equal_at_once(answer, gold)
-            status = refusal(answer) if equal is None else None
-            if equal is not None or status is not None:
-                grade = Grade.of(bool(equal), shorten(extracted), status or "ok")
+            outcome = _told_at_once(answer, gold)
+            status = refusal(answer) if outcome is Outcome.OPEN else None
+            if outcome is not Outcome.OPEN or status is not None:
+                grade = Grade.of(outcome is Outcome.YES, shorten(extracted), status or "ok")
             else:
                 request = {"kind": "algebra", "answer": answer, "reference": gold}
                 open_questions.append((index, extracted, request))
@@ -58,16 +55,23 @@ def grade_mathematics(pairs: Sequence[tuple[str, str]]) -> list[Grade]:
     return [grade for grade in grades if grade is not None]
 
 
+def _told_at_once(answer: str, gold: str) -> Outcome:
+    """The outcome that needs no algebra; an answer that is too long is compared as text alone."""
+    if len(answer) > ANSWER_LIMIT or len(gold) > ANSWER_LIMIT:
+        return Outcome.YES if answer == gold else Outcome.OPEN
+    return compare(answer, gold, at_once)
+
+
 def extract_or_refuse(response: str, limit: int = 2 * ANSWER_LIMIT) -> tuple[str, Grade | None]:
-    """The answer of a response, or ("", the verdict) where it gives none of up to `limit` characters."""
+    """The answer of a response, or ("", the grade) where it gives none of up to `limit` characters."""
     if len(response) > RESPONSE_LIMIT:
         return "", Grade.of(False, None, "too_long")
     if _LONE_SURROGATE.search(response):
         return "", Grade.of(False, None, "not_text")
-    response = _END_OF_TURN.sub("", response)
-    if _TURN.search(response):
+    own = own_turn(response)
+    if own is None:
         return "", Grade.of(False, None, "other_turn")
-    extracted = extract_answer(response)
+    extracted = extract_answer(own)
     if extracted is None or not tidy(extracted[: 4 * ANSWER_LIMIT]):
         return "", Grade.of(False, None, "no_answer")
     if len(extracted) > limit:

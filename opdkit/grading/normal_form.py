@@ -10,14 +10,16 @@ import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 
-from opdkit.grading.notation import mark_repetition, power_of_ten, unify
-from opdkit.grading.symbols import LATEX_OF_SYMBOLS
-from opdkit.grading.units import CURRENCIES, canonical_unit
+from opdkit.grading.notation import mark_repetition, power_of_ten, unify, without_dollars
+from opdkit.grading.symbols import latex_of_symbols
+from opdkit.grading.units import CURRENCIES, canonical_unit, is_bare, split_scale
 
 _SPACING = re.compile(
-    r"(?<!\\)\\(?:[,;:! ]|quad\b|qquad\b|displaystyle\b|left\b\.?|right\b\.?|big[lr]?\b|Big[lr]?\b)|~"
+    r"(?<!\\)\\(?:[,;:! ]|(?:q?quad|displaystyle|textstyle|limits|[bB]igg?[lrm]?)(?![A-Za-z])"
+    r"|(?:left|right)(?![A-Za-z])\.?)|~"
 )
-_DIGIT_GAP = re.compile(r"(?<=\d)\\[,!;: ](?=\d{3}(?!\d))")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
+_DIGIT_GAP = re.compile(r"(?<=\d)(?:\\[,!;: ](?=\d{3}(?!\d))|(,)\s?\\!\s?(?=\d{3}(?!\d)))")
 _WRAPPERS = (
     ("$$", "$$"),
     ("$", "$"),
@@ -31,6 +33,7 @@ _WRAPPERS = (
 _TEXT = re.compile(
     r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox|operatorname\*?)\s*\{([^{}]*)\}"
 )
+_IN_TEXT = "\x02"  # stands before a text's words; tidied answers hold no control characters
 _MEANINGLESS_SPACE = re.compile(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])")
 _ASSIGNMENT = re.compile(r"\s*([A-Za-z](?:_\{?\w+\}?)?(?:\([A-Za-z]\))?|\\[A-Za-z]+)\s*=\s*(?![=<>])([^=]+)$")
 _NAME = re.compile(r"[A-Za-z](?:_\{?\w+\}?)?")
@@ -46,22 +49,33 @@ _NUMBER = re.compile(
 
 @dataclass(frozen=True)
 class Number:
-    """An exact value as written: `decimals` digits after its point, in per cent or not, in a unit or not."""
+    """An exact value as written.
+
+    Attributes:
+        value: The number, scaled by a word such as million.
+        decimals: Digits after the decimal point.
+        percent: Whether a per cent sign stands behind it.
+        unit: The canonical unit, "" for words that are in no table, None where there is none.
+        bare: Whether the unit is a letter that is not set as text: it may be a variable.
+    """
 
     value: Fraction
     decimals: int = 0
     percent: bool = False
     unit: str | None = None
+    bare: bool = False
 
 
 def tidy(text: str) -> str:
     """The text without what carries no meaning: control characters, LaTeX spacing, wrappers, a final stop."""
-    text = text.translate(LATEX_OF_SYMBOLS)
-    text = "".join(
-        " " if unicodedata.category(character) in ("Cc", "Cs", "Cf", "Co", "Zs") else character
-        for character in unicodedata.normalize("NFKC", text)
-    )
-    text = _DIGIT_GAP.sub("", text)
+    text = latex_of_symbols(" ".join(text.split()))
+    if not text.isascii():
+        text = "".join(
+            " " if unicodedata.category(character) in ("Cc", "Cs", "Cf", "Co", "Zs") else character
+            for character in unicodedata.normalize("NFKC", text)
+        )
+    text = without_dollars(_CONTROLS.sub(" ", text))
+    text = _DIGIT_GAP.sub(r"\1", text)
     text = text.replace("\\$", "$").replace("\\%", "%").replace("{,}", ",").replace("\\!", "")
     text = _SPACING.sub(" ", text)
     text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text)
@@ -83,7 +97,7 @@ def _unwrap(text: str) -> str:
 
 def read_number(tidied: str) -> Number | None:
     """The exact number that a tidied answer is, with its unit; None where it is anything else."""
-    text = power_of_ten(_TEXT.sub(_unit_text, tidied) if "\\" in tidied else tidied)
+    text = power_of_ten(_TEXT.sub(_mark_text, tidied) if "\\" in tidied else tidied)
     match = _NUMBER.match(text)
     if match is None:
         return None
@@ -91,17 +105,19 @@ def read_number(tidied: str) -> Number | None:
     value = _value(parts)
     if value is None:
         return None
-    unit = canonical_unit(tail) if tail else (canonical_unit(currency) if currency else None)
-    if tail and (unit is None or (len(tail) == 1 and tail.isalpha() and not text[match.start("tail") - 1].isspace())):
-        return None  # `5 m` is a length, `5m` a product
     if (sign == "-") != (inner_sign == "-"):
         value = -value
+    marked, tail = _IN_TEXT in tail, " ".join(tail.replace(_IN_TEXT, " ").split())
+    scale, tail = split_scale(tail)
+    unit = canonical_unit(tail) if tail else (canonical_unit(currency) if currency else None)
+    if tail and unit is None:
+        return None
     decimals = max(len(parts[9] or "") - 1, 0)
-    return Number(value, decimals, bool(percent), unit)
+    return Number(value * scale, decimals, bool(percent), unit, bool(tail) and not marked and is_bare(tail))
 
 
-def _unit_text(match: re.Match[str]) -> str:
-    return f" {match.group(1)} "
+def _mark_text(match: re.Match[str]) -> str:
+    return f" {_IN_TEXT}{match.group(1)} "
 
 
 def _value(parts: list[str | None]) -> Fraction | None:

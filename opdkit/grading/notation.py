@@ -20,6 +20,25 @@ _SYNONYMS = (
     (re.compile(r"\\(?:leqslant|leq)(?![A-Za-z])"), r"\\le "),
     (re.compile(r"\\(?:geqslant|geq)(?![A-Za-z])"), r"\\ge "),
 )
+_ROOT_OF_BRACKET = re.compile(r"(?<![A-Za-z])\\?sqrt\s*\(")
+_ROOTS_LIMIT = 30
+_DOLLAR = re.compile(r"(?<!\\)\$+")
+_MONEY = re.compile(r"\s?[\d.,]+\s+[A-Za-z]")
+_SUFFIX = r"(?:st|nd|rd|th)"
+_IN_TEXT = rf"\\(?:text|mathrm|textrm|mbox|textsuperscript)\s*\{{\s*{_SUFFIX}\s*\}}"
+_ORDINAL = re.compile(
+    rf"(?<=\d)(?:\s*\^\s*(?:\{{\s*{_IN_TEXT}\s*\}}|{_IN_TEXT}|\{{\s*{_SUFFIX}\s*\}})|\s*{_IN_TEXT}|{_SUFFIX}(?![A-Za-z]))"
+)
+_APPROXIMATELY = re.compile(
+    r"^(?:=|\\(?:approx|simeq|sim|doteq|cong)(?![A-Za-z])|(?:approximately|approx\.?|about|roughly|around)\s"
+    r"|\\text\s*\{\s*(?:approximately|approx\.?|about|roughly|around)\s*\})\s*",
+    re.IGNORECASE,
+)
+_CHOICE = re.compile(
+    r"^(?:the\s)?(?:correct\s|right\s)?(?:option|choice|answer(?:\schoice)?|letter)(?:\sis)?\s?:?\s?(\(?[A-J](?![A-Za-z]).*)$",
+    re.IGNORECASE,
+)
+_WORDED = re.compile(r"\\(?:text|textbf|mathrm|mathbf|textrm)\s*\{([^{}]*)\}")
 _OUTWARD = re.compile(r"^([\]\[(])([^\[\]()]*,[^\[\]()]*)([\[\])])$")
 _REPEATED = re.compile(r"(\d{0,20})\.(\d{0,20})\\(?:overline|dot|bar)\s*(?:\{(\d{1,20})\}|(\d))")
 _AND_SO_ON = re.compile(r"(?<![\d.])(\d{0,20}\.\d{0,20}?)(\d{1,6}?)\2{2,}(?:\\(?:ldots|dots|cdots)|\.{3,})$")
@@ -36,13 +55,45 @@ def mark_repetition(text: str) -> str:
 
 def unify(text: str) -> str:
     """The same answer in one notation. `]a,b[` becomes `(a,b)`, `0.\\overline{3}` a fraction, `no solution` a set."""
-    text = _WORDS.get(_bare_words(text), text)
+    text = _APPROXIMATELY.sub("", _WORDS.get(_bare_words(text), text))
+    if match := _CHOICE.match(" ".join(_WORDED.sub(r"\1", text).split())):
+        text = match.group(1)
+    text = root_braces(_ORDINAL.sub("", text))
     for pattern, replacement in _SYNONYMS:
         text = pattern.sub(replacement, text)
     if match := _OUTWARD.match(text):
         opening, inside, closing = match.groups()
         text = f"{'(' if opening == ']' else opening}{inside}{')' if closing == '[' else closing}"
     return _REPEATED.sub(_as_fraction, text).strip()
+
+
+def without_dollars(text: str) -> str:
+    """The text without the delimiters of its formulas; a dollar sign that stands for money stays."""
+    text = text.replace("\\(", "").replace("\\)", "") if "\\(" in text and "\\\\(" not in text else text
+    signs = list(_DOLLAR.finditer(text))
+    if len(signs) < 2 or len(signs) % 2:
+        return text
+    for opening, closing in zip(signs[::2], signs[1::2], strict=True):
+        inside, behind = text[opening.end() : closing.start()], text[closing.end() : closing.end() + 1]
+        if behind.isdigit() and (_MONEY.match(inside) or inside[-1:] in " ,"):
+            return text
+    return _DOLLAR.sub("", text)
+
+
+def root_braces(text: str) -> str:
+    """`sqrt(x+1)` and `\\sqrt(x+1)` as `\\sqrt{x+1}`."""
+    for _ in range(_ROOTS_LIMIT):
+        match = _ROOT_OF_BRACKET.search(text)
+        if match is None:
+            break
+        depth, end = 1, match.end()
+        while end < len(text) and depth:
+            depth += (text[end] == "(") - (text[end] == ")")
+            end += 1
+        if depth:
+            break
+        text = f"{text[: match.start()]}\\sqrt{{{text[match.end() : end - 1]}}}{text[end:]}"
+    return text
 
 
 def power_of_ten(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 CURRENCIES = "$€£¥₹"
 
@@ -63,34 +64,35 @@ _CANONICAL = {name: unit for unit, names in _SYNONYMS.items() for name in names}
 _POWER = re.compile(r"^(.*?)\s*(?:\^|\*\*)\s*\{?\s*(-?[1-9])\s*\}?$")
 _PHRASE = re.compile(r"[A-Za-z]{2,}(?:[ /.-]+[A-Za-z]+){0,2}")
 _SEPARATOR = re.compile(r"\s*(/|\bper\b|\\cdot|\*|(?<=[\w}])\s+(?=[A-Za-z]))\s*")
-_LONGEST = 60
-_NOT_UNITS = frozenset(
-    [
-        "and",
-        "or",
-        "not",
-        "is",
-        "are",
-        "to",
-        "than",
-        "the",
-        "pi",
-        "sqrt",
-        "sin",
-        "cos",
-        "tan",
-        "log",
-        "ln",
-        "exp",
-        "mod",
-        "choose",
-        "over",
-        "times",
-        "plus",
-        "minus",
-        "squared",
-    ]
+_LETTER = r"[A-Za-z](?:\^\{?-?\d\}?)?"
+_LETTERS = re.compile(rf"{_LETTER}(?:(?:\s+|\s*(?:\\cdot|\*)\s*){_LETTER})*")
+_UNIT_BEHIND = re.compile(
+    r"(.*\S)\s*(?:\\(?:text|mathrm|textrm|mbox)\s*\{([^{}]*)\}(?:\s*\^\s*\{?(-?\d)\}?)?"
+    r"|(?<=[\s})\d])([A-Za-z]{2,12})(?:\s*\^\s*\{?(-?\d)\}?)?|\^\s*(\\circ))",
+    re.DOTALL,
 )
+_TRIGONOMETRY = re.compile(r"(?:sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
+_LONGEST = 60
+SCALES = {
+    **dict.fromkeys(("hundred", "hundreds"), Fraction(100)),
+    **dict.fromkeys(("thousand", "thousands"), Fraction(10**3)),
+    **dict.fromkeys(("million", "millions", "mn"), Fraction(10**6)),
+    **dict.fromkeys(("billion", "billions", "bn"), Fraction(10**9)),
+    **dict.fromkeys(("trillion", "trillions"), Fraction(10**12)),
+    **dict.fromkeys(("dozen", "dozens"), Fraction(12)),
+    **dict.fromkeys(("tenth", "tenths"), Fraction(1, 10)),
+    **dict.fromkeys(("hundredth", "hundredths"), Fraction(1, 100)),
+    **dict.fromkeys(("thousandth", "thousandths"), Fraction(1, 1000)),
+    **dict.fromkeys(("millionth", "millionths"), Fraction(1, 10**6)),
+}
+# Words that change what stands before them: no text that holds one is a unit.
+_OTHER_WORDS = """
+and or not no nor is are to than the pi sqrt sin cos tan log ln exp mod modulo choose over times plus minus
+    squared cubed factorial if otherwise when unless else where for except but half halves thirds fifths sixths
+    eighths percent base binary decimal am pm a.m p.m a.m. p.m. by more less most least between from infinity infty
+    undefined none only remainder doubled tripled negative positive score
+"""
+MEANINGFUL_WORDS = frozenset(SCALES) | frozenset(_OTHER_WORDS.split())
 
 
 def canonical_unit(text: str) -> str | None:
@@ -108,9 +110,21 @@ def canonical_unit(text: str) -> str | None:
     if compound is not None:
         return compound
     words = text.lower().split()
-    if _PHRASE.fullmatch(text) and not _NOT_UNITS.intersection(words):
+    if _PHRASE.fullmatch(text) and not MEANINGFUL_WORDS.intersection(words):
         return ""
     return None
+
+
+def split_scale(words: str) -> tuple[Fraction, str]:
+    """`million dollars` as (1000000, "dollars"): the number word in front and what is left."""
+    first, _, rest = words.partition(" ")
+    scale = SCALES.get(first.lower())
+    return (scale, rest.removeprefix("of ")) if scale is not None else (Fraction(1), words)
+
+
+def is_bare(tail: str) -> bool:
+    """Whether a unit not set as text is a letter or a product of letters, which may be variables."""
+    return bool(_LETTERS.fullmatch(tail))
 
 
 def _simple(text: str) -> str | None:
@@ -143,3 +157,18 @@ def _compound(text: str) -> str | None:
         powers[name] = powers.get(name, 0) + sign * int(power or 1)
     names = sorted(f"{name}^{power}" if power != 1 else name for name, power in powers.items() if power)
     return "*".join(names) or None
+
+
+def split_unit(text: str) -> tuple[str, str | None]:
+    """A formula and the unit behind it, set as text or a known word; None where there is none."""
+    match = _UNIT_BEHIND.fullmatch(text)
+    if match is None:
+        return text, None
+    body, words, power, bare, bare_power, degree = match.groups()
+    if degree is not None:
+        return (text, None) if _TRIGONOMETRY.search(body) else (body, "degree")
+    name = words if words is not None else bare
+    exponent = power or bare_power
+    unit = canonical_unit(f"{name}^{exponent}" if exponent else name)
+    known = unit if words is not None else unit or None
+    return (body, known) if known is not None else (text, None)

@@ -1,0 +1,54 @@
+"""Answers in words: the letter of a choice, names, lists of words, sentences."""
+
+from __future__ import annotations
+
+import re
+
+from opdkit.grading.equality import Outcome
+from opdkit.grading.normal_form import is_marked_text, read_text
+
+_SENTENCE_WORDS = 6
+_LETTER = re.compile(r"[([]?\s*([A-J])\s*[)\].:]*")
+_LETTER_WITH_TEXT = re.compile(r"\(?([A-J])\s*(?:[).:]|\)\s*[.:])\s*(\S.*)$", re.DOTALL)  # `(C) 12`
+_OTHER_LETTER = re.compile(r"\b[A-J]\b")
+_MARKED = re.compile(r"\\(?:text|textbf|mathrm|mathbf|textit|boldsymbol)\s*\{([^{}]*)\}")
+_LIST_SIGN = re.compile(r",\s*(?:and|or)\s+|,|\s+(?:and|or)\s+|\\text\s*\{\s*(?:and|or)\s*\}")
+_PROSE = re.compile(r"[A-Za-z][A-Za-z ,.'!?-]*")
+_WORD = re.compile(r"[A-Za-z]{4,}")
+_MATH_WORDS = frozenset(["sqrt", "sinh", "cosh", "tanh", "infty", "infinity"])
+
+
+def choice_letter(text: str) -> str | None:
+    """The letter of a choice, alone or with the choice's own text behind it, in lower case; None of anything else."""
+    plain = _MARKED.sub(r"\1", text).strip()
+    if (match := _LETTER.fullmatch(plain)) or (match := _LETTER.fullmatch(plain.upper())):
+        return match.group(1).casefold()
+    match = _LETTER_WITH_TEXT.match(plain)
+    return match.group(1).casefold() if match and not _OTHER_LETTER.search(match.group(2)) else None
+
+
+def equal_words(answer: str, reference: str, reference_is_number: bool) -> Outcome | None:
+    """The outcome of two answers in words; None where one of them may be mathematics."""
+    words, gold_words = read_text(answer), read_text(reference)
+    if gold_words is not None and words == gold_words:
+        return Outcome.YES
+    ours, gold = _word_list(answer), _word_list(reference)
+    if len(gold) > 1 and ours == gold:
+        return Outcome.YES
+    if is_marked_text(reference) and gold_words is not None:
+        return Outcome.NO
+    if _is_prose(answer) and (reference_is_number or len(answer.split()) >= _SENTENCE_WORDS):
+        return Outcome.NO
+    return None
+
+
+def _word_list(text: str) -> list[str]:
+    """`\\text{red}, \\text{blue} and green` as its words in order, nothing where an entry is no word."""
+    words = [read_text(entry.strip()) for entry in _LIST_SIGN.split(text)]
+    return [] if None in words else sorted(filter(None, words))
+
+
+def _is_prose(answer: str) -> bool:
+    """Words without a digit or a formula, which no number can equal."""
+    words = set(_WORD.findall(answer.lower()))
+    return bool(_PROSE.fullmatch(answer)) and bool(words - _MATH_WORDS)
