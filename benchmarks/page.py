@@ -40,8 +40,8 @@ def machine(plan: Plan, load_before: float | None, load_after: float | None) -> 
     }
 
 
-def page(command: str, about: Mapping[str, Any], sections: Sequence[Sequence[str]], plot: str | None) -> str:
-    """The whole page. `plot` is the file name of the picture beside it, None where there is none."""
+def page(command: str, about: Mapping[str, Any], sections: Sequence[Sequence[str]], plot: str) -> str:
+    """The whole page. `plot` is the file name of the picture beside it."""
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     device = f", {about['accelerator']}" if about["accelerator"] else ""
     loads = ""
@@ -57,8 +57,7 @@ def page(command: str, about: Mapping[str, Any], sections: Sequence[Sequence[str
         "",
         METHOD,
     ]
-    if plot is not None:
-        parts += ["", f"![Speed, memory and growth]({plot})"]
+    parts += ["", f"![Speed, memory and growth]({plot})"]
     for section in sections:
         parts += ["", *section]
     return "\n".join(parts) + "\n"

@@ -1,4 +1,4 @@
-"""The picture: how much faster and leaner, how memory and time grow, and how near to the bound."""
+"""Draws the benchmark figure: times and memory beside peers, their growth with length, and the share of the bound."""
 
 from __future__ import annotations
 
@@ -6,27 +6,13 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from benchmarks.cases import Case
 from benchmarks.contestants import CONTESTANTS
+from opdkit.charts.style import COLOURS, image, panels, styled
 
-# Okabe and Ito's palette: told apart by colour-blind readers; markers tell the lines apart in grey, too.
-_OURS, _BODY, _OTHERS = "#0072B2", "#009E73", "#999999"
-_FULL = "#D55E00"
-_STYLE: dict[Any, Any] = {
-    "font.size": 8.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "savefig.dpi": 150,
-}
+_OURS, _BODY, _OTHERS, _FULL = (COLOURS[name] for name in ("s0", "s2", "rest", "s1"))
 _COLUMNS = 2
 _TITLE_WIDTH = 48  # characters
 _LINES = {
@@ -38,18 +24,17 @@ _LINES = {
 Panel = Callable[[Any], None]
 
 
-def draw(summaries: Sequence[tuple[Case, Mapping[str, Any]]]) -> Figure:
-    """A panel or two for each case that has numbers."""
-    panels = [panel for case, numbers in summaries for panel in _panels(case, numbers)]
-    rows = max(1, -(-len(panels) // _COLUMNS))
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(5.2 * _COLUMNS, 2.6 * rows), layout="constrained")
-        axes = figure.subplots(rows, _COLUMNS, squeeze=False).flatten()
-        for axis, panel in zip(axes, panels, strict=False):
-            panel(axis)
-        for axis in axes[len(panels) :]:
+def draw(summaries: Sequence[tuple[Case, Mapping[str, Any]]]) -> bytes:
+    """A PNG with one or two panels for each case that has numbers."""
+    drawings = [panel for case, numbers in summaries for panel in _panels(case, numbers)]
+    rows = max(1, -(-len(drawings) // _COLUMNS))
+    with styled():
+        figure, all_axes = panels(_COLUMNS, rows, width=5.2, height=2.6)
+        for axis, drawing in zip(all_axes, drawings, strict=False):
+            drawing(axis)
+        for axis in all_axes[len(drawings) :]:
             axis.set_axis_off()
-    return figure
+        return image(figure)
 
 
 def _panels(case: Case, numbers: Mapping[str, Any]) -> list[Panel]:
@@ -72,9 +57,9 @@ def _bars(axis: Any, case: Case, rows: Mapping[str, Any]) -> None:
     colours = [_OURS if name.startswith("opdkit") else _OTHERS for name, _ in measured]
     seconds = [row["min_s"] for _, row in measured]
     axis.barh([row["title"] for _, row in measured], seconds, color=colours, height=0.7)
-    for place, (_, row) in enumerate(measured):
+    for index, (_, row) in enumerate(measured):
         axis.annotate(
-            f" {row['min_s']:.2f} s, {row['extra_mib']:.0f} MiB", (row["min_s"], place), va="center", fontsize=7
+            f" {row['min_s']:.2f} s, {row['extra_mib']:.0f} MiB", (row["min_s"], index), va="center", fontsize=7
         )
     axis.set_xscale("log")
     axis.set_xlim(min(seconds) / 2, max(seconds) * 8)
@@ -113,5 +98,4 @@ def _shares(axis: Any, case: Case, numbers: Mapping[str, Any]) -> None:
 
 
 def _title(axis: Any, title: str, shape: str) -> None:
-    lines = [title, *textwrap.wrap(shape, _TITLE_WIDTH)]
-    axis.set_title("\n".join(lines), fontsize=8, loc="left")
+    axis.set_title("\n".join([title, *textwrap.wrap(shape, _TITLE_WIDTH)]), fontsize=8, loc="left")

@@ -6,15 +6,16 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import Case
 from benchmarks.page import machine, page
+from benchmarks.plot import draw
 from benchmarks.runner import Plan
 from benchmarks.shapes import to_json
 from benchmarks.views import section, summary
+from opdkit.files import write_whole
 
 NAME = "performance"
 
@@ -38,27 +39,17 @@ class Results:
         return section(case, numbers)
 
     def write(self, folder: Path) -> None:
-        """performance.json, performance.md and, where matplotlib is installed, performance.png."""
+        """performance.json, performance.md and performance.png."""
         folder.mkdir(parents=True, exist_ok=True)
         about = machine(self.plan, self.load_before, load())
         whole = {"command": self.command, "machine": about, "cases": self.cases}
-        _replace(folder / f"{NAME}.json", json.dumps(whole, indent=1) + "\n")
-        plot = None
-        if find_spec("matplotlib") is not None:
-            from benchmarks.plot import draw
-
-            plot = f"{NAME}.png"
-            draw(self.summaries).savefig(folder / plot)
+        write_whole(folder / f"{NAME}.json", json.dumps(whole, indent=1) + "\n")
+        plot = f"{NAME}.png"
+        write_whole(folder / plot, draw(self.summaries))
         sections = [section(case, numbers) for case, numbers in self.summaries]
-        _replace(folder / f"{NAME}.md", page(self.command, about, sections, plot))
+        write_whole(folder / f"{NAME}.md", page(self.command, about, sections, plot))
 
 
 def load() -> float | None:
     """The machine's load average over the last minute, None where it has none."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-
-
-def _replace(path: Path, text: str) -> None:
-    beside = path.with_suffix(".partial")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)

@@ -1,4 +1,4 @@
-"""Files written whole. Plain Python: the terminal's side and the grading side may import it."""
+"""Writes files atomically."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from opdkit.errors import RunError
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file in one step, and have it on the disk: a reader finds the old one or the new one.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Replaces a file in one step and syncs it to the disk: a reader finds the old content or the new.
 
-    Raises RunError where the disk refuses; nothing half-written stays.
+    Raises RunError where the file can't be written; no partial file stays.
     """
     beside = path.with_name(f".{path.name}.writing")
     try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with beside.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

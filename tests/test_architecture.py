@@ -16,7 +16,7 @@ SIDES = ("objectives", "generation", "teachers", "tasks")
 NEVER: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("functional", "heads", "data", "errors", "study"), (*HYDRA, "transformers", "logging")),
     **{side: tuple(f"opdkit.{other}" for other in SIDES if other != side) for side in SIDES},
-    "report": ("torch",),
+    **dict.fromkeys(("charts", "intervals", "report"), ("torch",)),
     "console": ("torch",),
 }
 ONLY = {"transformers": ("models",), **dict.fromkeys(HYDRA, ("config", "cli"))}
@@ -24,7 +24,8 @@ ONLY = {"transformers": ("models",), **dict.fromkeys(HYDRA, ("config", "cli"))}
 
 UPSTREAM = (
     "data", "errors", "files", "hub", "functional", "heads", "objectives", "samplers", "masking", "models", "teachers",
-    "generation", "tasks", "grading", "environments", "evaluation", "loggers", "report", "console", "runs", "intervals",
+    "generation", "tasks", "grading", "environments", "evaluation", "loggers", "report", "console", "runs",
+    "intervals", "charts",
 )  # fmt: skip
 DOWNSTREAM = ("opdkit.training", "opdkit.config", "opdkit.cli")
 UNSAFE_CALLS = ("eval", "exec", "compile", "__import__")

@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     document = collect(given.runs, objectives())
     for remark in document.remarks:
         note(remark)
-    page = write(document, Path(given.out), note)
+    page = write(document, Path(given.out))
     print(f"{len(document.runs)} runs, {len(document.configurations)} configurations: {page}")
     if given.wandb:
         from opdkit.loggers.wandb_report import publish

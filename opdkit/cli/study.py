@@ -13,7 +13,7 @@ from opdkit.cli import application
 from opdkit.cli.arguments import read
 from opdkit.cli.run_folder import check_writable, new_folder
 from opdkit.config.build import Origin, build_study
-from opdkit.study.workshop import Order, check_folder, require_figures
+from opdkit.study.workshop import Order, check_folder
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,6 @@ def job(config: DictConfig) -> float:
 
 def _prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None) -> _Job:
     study, resolved = build_study(config, origin)
-    require_figures()
     given = resolved["run_dir"]
     name = f"study-{origin.choices['study']}"
     folder = sweep_folder or (Path(given) if given else new_folder(Path(resolved["paths"]["runs"]), name))

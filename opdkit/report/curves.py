@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from opdkit.charts.chart import Chart, Line, Section, Values
 from opdkit.intervals import LEVEL, resampling_weights
-from opdkit.report.charts import Chart, Line, Section, Values, constant
 from opdkit.report.configurations import Configuration
 from opdkit.report.runs import Curve
 
@@ -115,10 +115,11 @@ def sections(groups: Sequence[Configuration], teachers: Mapping[str, float]) -> 
 
 
 def _section(name: str, title: str, note: str, charts: Sequence[Chart]) -> Section:
-    """What moves as charts, what never does in words."""
-    flat = {place: told for place, one in enumerate(charts) if (told := constant(one)) is not None}
-    moving = [one for place, one in enumerate(charts) if place not in flat]
-    return Section(name, title, note, moving, [(charts[place].title, told) for place, told in flat.items()])
+    """A section with charts of the metrics that change and the values of those that do not."""
+    values = [chart.constant() for chart in charts]
+    moving = [chart for chart, value in zip(charts, values, strict=True) if value is None]
+    constants = [(chart.title, value) for chart, value in zip(charts, values, strict=True) if value is not None]
+    return Section(name, title, note, moving, constants)
 
 
 _EVALUATIONS = (("learning", False), ("truncation", True))
@@ -140,8 +141,8 @@ def chart(
 ) -> Chart:
     """One metric of all configurations that have it."""
     lines = [
-        line(group.label, place, [run.curves[name] for run in group.runs if name in run.curves])
-        for place, group in enumerate(groups)
+        line(group.label, index, [run.curves[name] for run in group.runs if name in run.curves])
+        for index, group in enumerate(groups)
         if any(name in run.curves for run in group.runs)
     ]
     positive = all(bool((one.y[np.isfinite(one.y)] > 0).any()) for one in lines)
@@ -150,7 +151,7 @@ def chart(
     )
 
 
-def line(label: str, place: int, curves: Sequence[Curve]) -> Line:
+def line(label: str, index: int, curves: Sequence[Curve]) -> Line:
     """The mean over runs at each step, and the 95 % bootstrap band of that mean over runs.
 
     More than `POINTS` steps are averaged in equal stretches first. A run that has no value at a step does not count
@@ -162,7 +163,7 @@ def line(label: str, place: int, curves: Sequence[Curve]) -> Line:
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = filled.sum(0) / weight.sum(0)
         if len(curves) == 1:
-            return Line(label, place, steps, mean)
+            return Line(label, index, steps, mean)
         drawn = resampling_weights(len(curves), 0, _RESAMPLES)
         means = (drawn @ filled) / (drawn @ weight)
     tail = (1.0 - LEVEL) / 2.0
@@ -171,7 +172,7 @@ def line(label: str, place: int, curves: Sequence[Curve]) -> Line:
     low, high = np.full(len(steps), np.nan), np.full(len(steps), np.nan)
     if usable.any():
         low[usable], high[usable] = quantiles(means[:, usable], [tail, 1.0 - tail], axis=0)
-    return Line(label, place, steps, mean, low, high)
+    return Line(label, index, steps, mean, low, high)
 
 
 def _aligned(curves: Sequence[Curve]) -> tuple[Values, Values]:

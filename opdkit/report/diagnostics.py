@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from opdkit.report.charts import Chart, Line, Section, Values
+from opdkit.charts.chart import Chart, Line, Section, Values
 from opdkit.report.configurations import Configuration
 from opdkit.report.curves import line as aggregate
 from opdkit.report.runs import Curve, Run, number
@@ -28,7 +28,7 @@ class Table:
     """One diagnostic of one run at its last step, as text."""
 
     name: str
-    place: int
+    index: int
     label: str
     step: int
     columns: Sequence[str]
@@ -102,10 +102,10 @@ def _upper(one: Record) -> bool:
 
 def _chart(groups: Sequence[Configuration], name: str, column: str, shape: Record, over: str) -> Chart:
     lines: list[Line] = []
-    for place, group in enumerate(groups):
+    for index, group in enumerate(groups):
         curves = [curve for run in group.runs if (curve := _curve(last(run).get(name), column)) is not None]
         if curves:
-            lines.append(aggregate(group.label, place, curves))
+            lines.append(aggregate(group.label, index, curves))
     firsts = np.array([number(row[0]) for row in shape.rows])
     ticks = _even(firsts)
     if ticks is not None:
@@ -119,14 +119,14 @@ def _even(firsts: Values) -> list[tuple[float, str]] | None:
     if widths.max() < _UNEVEN * widths.min():
         return None
     chosen = np.unique(np.linspace(0, len(firsts) - 1, 5).round().astype(int))
-    return [(float(place), minus(f"{firsts[place]:.3g}")) for place in chosen.tolist()]
+    return [(float(index), minus(f"{firsts[index]:.3g}")) for index in chosen.tolist()]
 
 
 def _curve(one: Record | None, column: str) -> Curve | None:
     if one is None or column not in one.columns:
         return None
-    place = one.columns.index(column)
-    points = {number(row[0]): number(row[place]) for row in one.rows if math.isfinite(number(row[0]))}
+    index = one.columns.index(column)
+    points = {number(row[0]): number(row[index]) for row in one.rows if math.isfinite(number(row[0]))}
     if not any(map(math.isfinite, points.values())):
         return None
     steps = np.array(sorted(points))
@@ -136,14 +136,14 @@ def _curve(one: Record | None, column: str) -> Curve | None:
 def tables(groups: Sequence[Configuration], most: int = 8) -> list[Table]:
     """Every other diagnostic, of the first run of up to `most` configurations."""
     found: list[Table] = []
-    for place, group in enumerate(groups[:most]):
+    for index, group in enumerate(groups[:most]):
         run = next((run for run in group.runs if run.diagnostics), None)
         for name, one in (last(run) if run else {}).items():
             if not drawable(one):
                 rows = [[_cell(value) for value in row] for row in one.rows[:_MOST_ROWS]]
                 label, left_out = group.label, len(one.rows) - len(rows)
-                found.append(Table(name, place, label, one.step, one.columns, rows, left_out))
-    return sorted(found, key=lambda table: (table.name, table.place))
+                found.append(Table(name, index, label, one.step, one.columns, rows, left_out))
+    return sorted(found, key=lambda table: (table.name, table.index))
 
 
 def _cell(value: object) -> str:

@@ -10,9 +10,9 @@ from types import MappingProxyType
 
 import numpy as np
 
+from opdkit.charts.chart import Chart, Line, Section
 from opdkit.errors import UserError
 from opdkit.report import curves, diagnostics, rollouts, runs
-from opdkit.report.charts import Chart, Line, Section
 from opdkit.report.configurations import Configuration, Objectives, configurations
 from opdkit.report.diagnostics import Table
 from opdkit.report.results import Benchmark, benchmarks
@@ -24,7 +24,18 @@ COLOURS = 8
 
 @dataclass(frozen=True)
 class Document:
-    """A report apart from its form. `colours`: a configuration's place -> s0 to s7, or `rest` beyond eight."""
+    """The content of a report, independent of its format.
+
+    Attributes:
+        runs: All runs that were read.
+        configurations: The runs grouped by configuration.
+        benchmarks: Results and differences, one for each benchmark.
+        sections: Charts over steps and over positions.
+        tables: Diagnostics that are no charts.
+        samples: Sample rollouts.
+        colours: Index of a configuration -> its series class, s0 to s7, or `rest` beyond eight.
+        remarks: What was skipped, or needs the reader's attention, one line each.
+    """
 
     runs: Sequence[Run]
     configurations: Sequence[Configuration]
@@ -34,6 +45,10 @@ class Document:
     samples: Sequence[Shown]
     colours: Mapping[int, str]
     remarks: Sequence[str]
+
+    def colours_of(self, section: Section) -> Mapping[int, str]:
+        """The series class of each line in a section; a swept key's single line is plain."""
+        return {0: "plain"} if section.name.startswith("swept-") else self.colours
 
     @property
     def keys(self) -> list[str]:
@@ -90,14 +105,14 @@ def assemble(
 def _colours(groups: Sequence[Configuration], measured: Sequence[Benchmark]) -> dict[int, str]:
     """A colour each; beyond eight configurations the best eight have one."""
     if len(groups) <= COLOURS:
-        return {place: f"s{place}" for place in range(len(groups))}
+        return {index: f"s{index}" for index in range(len(groups))}
     best: dict[int, float] = {}
     for benchmark in measured:
         for result in benchmark.results:
-            best[result.place] = max(best.get(result.place, 0.0), result.accuracy.mean)
-    chosen = sorted(range(len(groups)), key=lambda place: (-best.get(place, -1.0), place))[:COLOURS]
-    ordered = {place: f"s{index}" for index, place in enumerate(sorted(chosen))}
-    return {place: ordered.get(place, "rest") for place in range(len(groups))}
+            best[result.index] = max(best.get(result.index, 0.0), result.accuracy.mean)
+    chosen = sorted(range(len(groups)), key=lambda index: (-best.get(index, -1.0), index))[:COLOURS]
+    ordered = {index: f"s{rank}" for rank, index in enumerate(sorted(chosen))}
+    return {index: ordered.get(index, "rest") for index in range(len(groups))}
 
 
 def _swept(benchmark: Benchmark) -> Section | None:
@@ -119,6 +134,6 @@ def _swept(benchmark: Benchmark) -> Section | None:
         np.array([r.accuracy.low for _, r in points]),
         np.array([r.accuracy.high for _, r in points]),
     )  # fmt: skip
-    ticks = [(float(place), f"{value:g}") for place, (value, _) in enumerate(points)]
+    ticks = [(float(index), f"{value:g}") for index, (value, _) in enumerate(points)]
     chart = Chart(f"pass@1 over {key}", benchmark.name, [line], key, percent=True, x_ticks=ticks)
     return Section(f"swept-{benchmark.name}", f"Result over {key}", "Mean and 95 % interval of each value.", [chart])

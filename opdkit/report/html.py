@@ -13,16 +13,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from opdkit import __version__
+from opdkit.charts.svg import chart_svg, marker_path
 from opdkit.intervals import RESAMPLES
-from opdkit.report import interval_plot, svg
-from opdkit.report.charts import Chart, Section
+from opdkit.report import interval_plot
 from opdkit.report.curves import POINTS
 from opdkit.report.document import Document
 from opdkit.report.prose import commit, environment_remarks, facts, lead, p_text, title
 from opdkit.report.results import Benchmark
 from opdkit.report.rollouts import Sample
 from opdkit.report.runs import Run
-from opdkit.report.text import visible
+from opdkit.untrusted import visible
 
 MOST_DIFFERENCES = 15
 FOLDED = ("cost", "other")
@@ -45,9 +45,9 @@ def page(document: Document) -> str:
     context: dict[str, Any] = {
         "document": document,
         "colours": document.colours,
-        "marker": svg.marker,
+        "marker": marker_path,
         "interval_plot": interval_plot,
-        "draw": lambda chart, section: _draw(document, chart, section),
+        "draw": lambda chart, section: chart_svg(chart, document.colours_of(section)),
         "card": lambda sample: _card(card, sample),
         "title": title(document),
         "facts": facts(document),
@@ -59,7 +59,7 @@ def page(document: Document) -> str:
         "most_differences": MOST_DIFFERENCES,
         "p_text": p_text,
         "any_told": any(sample.told for one in document.samples for sample in (*one.last, *one.first)),
-        "placed_runs": _placed(document),
+        "indexed_runs": _indexed(document),
         "commit": commit,
         "environment_remarks": environment_remarks(document.runs),
         "resamples": RESAMPLES,
@@ -72,11 +72,6 @@ def page(document: Document) -> str:
     return templates.get_template("report.html.jinja").render(context)
 
 
-def _draw(document: Document, chart: Chart, section: Section) -> Markup:
-    colours = {0: "plain"} if section.name.startswith("swept-") else document.colours
-    return svg.chart(chart, colours)
-
-
 def _card(template: Any, sample: Sample) -> Markup:
     return Markup(template.render(s=sample))
 
@@ -85,8 +80,8 @@ def _tests(benchmark: Benchmark) -> int:
     return sum(not math.isnan(one.p) for one in benchmark.differences)
 
 
-def _placed(document: Document) -> Sequence[tuple[int, Run]]:
-    return [(place, run) for place, group in enumerate(document.configurations) for run in group.runs]
+def _indexed(document: Document) -> Sequence[tuple[int, Run]]:
+    return [(index, run) for index, group in enumerate(document.configurations) for run in group.runs]
 
 
 def _links(document: Document) -> list[tuple[str, str]]:

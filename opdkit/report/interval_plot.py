@@ -1,96 +1,109 @@
-"""One line of a table as a picture: a mean, its interval, its seeds, on an axis that all lines share."""
+"""Draws a mean, its interval and its seeds as a strip in a table, on an axis that all rows share."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 
-import numpy as np
 from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from opdkit.intervals import Estimate
-from opdkit.report.charts import Axis, linear_axis
+from opdkit.charts.axes import draw_interval, draw_mark, scale_axis
+from opdkit.charts.style import styled
+from opdkit.charts.svg import drawn
 from opdkit.report.results import Difference, Result
-from opdkit.report.svg import marker
 
-WIDTH, HEIGHT = 240, 26
+WIDTH, HEIGHT, _SCALE_HEIGHT = 240, 26, 14
 _MARGIN = 7
 
 
-def result_axis(results: Sequence[Result]) -> Axis:
-    """The axis of a benchmark's results."""
-    values = [
+@dataclass(frozen=True)
+class Span:
+    """The range of values that an interval plot has to hold, and what follows a number on its axis."""
+
+    low: float
+    high: float
+    symbol: str = " %"
+
+    @classmethod
+    def around(cls, values: Sequence[float], symbol: str = " %") -> Span:
+        finite = [value for value in values if math.isfinite(value)]
+        return cls(min(finite), max(finite), symbol)
+
+    def scale(self, axes: Axes) -> None:
+        """Makes the x axis hold the span."""
+        scale_axis(axes.xaxis, self.low, self.high, percent=True, symbol=self.symbol)
+
+
+def result_span(results: Sequence[Result]) -> Span:
+    """Holds seeds, intervals, and the accuracies before training and of the teacher."""
+    return Span.around([
         value
         for result in results
-        for value in (*result.by_seed.values(), *_ends(result.accuracy), result.before, result.teacher)
-    ]
-    return _axis(values)
+        for value in (
+            *result.by_seed.values(), result.accuracy.low, result.accuracy.high, result.before, result.teacher,
+        )
+    ])  # fmt: skip
 
 
-def difference_axis(differences: Sequence[Difference]) -> Axis:
-    """The axis of a benchmark's differences; zero is on it."""
-    axis = _axis([0.0, *(value for one in differences for value in (one.estimate.mean, *_ends(one.estimate)))])
-    return replace(axis, ticks=[(value, label.removesuffix(" %")) for value, label in axis.ticks])
+def difference_span(differences: Sequence[Difference]) -> Span:
+    """Holds means, intervals and zero."""
+    estimates = [difference.estimate for difference in differences]
+    return Span.around([0.0, *(value for one in estimates for value in (one.mean, one.low, one.high))], symbol="")
 
 
-def _ends(estimate: Estimate) -> tuple[float, float]:
-    return estimate.low, estimate.high
+def draw_result(axes: Axes, result: Result, row: float, colour: str) -> None:
+    """A configuration in one row: its seeds where there are several, interval and mean, before and teacher."""
+    for name, value in (("before", result.before), ("teacher", result.teacher)):
+        draw_mark(axes, name, value, row)
+    draw_interval(axes, row, result.accuracy, list(result.by_seed.values()) if len(result.by_seed) > 1 else [], colour)
 
 
-def _axis(values: Sequence[float]) -> Axis:
-    finite = [value for value in values if math.isfinite(value)]
-    return linear_axis(min(finite), max(finite), percent=True, count=3)
+def draw_difference(axes: Axes, difference: Difference, row: float) -> None:
+    """A paired difference in one row, and zero."""
+    draw_mark(axes, "zero", 0.0, row)
+    draw_interval(axes, row, difference.estimate, [], "plain")
 
 
-def _x(axis: Axis, value: float) -> float:
-    return _MARGIN + (WIDTH - 2 * _MARGIN) * float(axis.position(np.array(value)))
+def result_strip(result: Result, span: Span, colour: str) -> Markup:
+    """`draw_result` as inline SVG."""
+    with styled():
+        figure, axes = _axes(span, HEIGHT)
+        draw_result(axes, result, 0.0, colour)
+        return _svg(figure, colour, HEIGHT)
 
 
-def scale(axis: Axis) -> Markup:
-    """The ticks above the strips."""
-    last = len(axis.ticks) - 1
-    texts: list[Markup] = []
-    for place, (value, label) in enumerate(axis.ticks):
-        side, shift = ("start", -_MARGIN) if place == 0 else ("end", _MARGIN) if place == last else ("middle", 0)
-        text = Markup('<text class="tick {}" x="{:.1f}" y="11">{}</text>')
-        texts.append(text.format(side, _x(axis, value) + shift, label))
-    svg = Markup('<svg class="strip" viewBox="0 0 {} 14" aria-hidden="true">{}</svg>')
-    return svg.format(WIDTH, Markup("").join(texts))
+def difference_strip(difference: Difference, span: Span) -> Markup:
+    """`draw_difference` as inline SVG."""
+    with styled():
+        figure, axes = _axes(span, HEIGHT)
+        draw_difference(axes, difference, 0.0)
+        return _svg(figure, "plain", HEIGHT)
 
 
-def result_strip(result: Result, axis: Axis, colour: str) -> Markup:
-    """Seeds as small rings, mean and interval, before and teacher as thin marks."""
-    parts = [_upright(name, axis, value) for name, value in (("before", result.before), ("teacher", result.teacher))]
-    if len(result.by_seed) > 1:
-        ring = Markup('<circle class="seed" cx="{:.1f}" cy="{}" r="2.6"/>')
-        parts += [ring.format(_x(axis, value), HEIGHT // 2) for value in result.by_seed.values()]
-    return _strip(result.accuracy, axis, colour, Markup("").join(parts))
+def scale(span: Span) -> Markup:
+    """The labels of the ticks, above the strips."""
+    with styled():
+        figure, axes = _axes(span, _SCALE_HEIGHT)
+        axes.grid(visible=False)
+        axes.tick_params(labelbottom=True, pad=-12)
+        return _svg(figure, "", _SCALE_HEIGHT)
 
 
-def difference_strip(difference: Difference, axis: Axis) -> Markup:
-    """Mean and interval of a difference, and the line at zero."""
-    return _strip(difference.estimate, axis, "plain", _upright("zero", axis, 0.0))
+def _axes(span: Span, height: int) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH / 72, height / 72))
+    axes = figure.add_axes((_MARGIN / WIDTH, 0.0, 1 - 2 * _MARGIN / WIDTH, 1.0))
+    span.scale(axes)
+    axes.set_ylim(-0.5, 0.5)
+    axes.yaxis.set_visible(False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(labelbottom=False)
+    return figure, axes
 
 
-def _upright(name: str, axis: Axis, value: float) -> Markup:
-    if not math.isfinite(value):
-        return Markup("")
-    return Markup('<path class="{}" d="M{:.1f} 4V{}"/>').format(name, _x(axis, value), HEIGHT - 4)
-
-
-def _strip(estimate: Estimate, axis: Axis, colour: str, behind: Markup) -> Markup:
-    middle = HEIGHT // 2
-    grid = Markup("").join(
-        Markup('<path class="grid" d="M{:.1f} 0V{}"/>').format(_x(axis, value), HEIGHT) for value, _ in axis.ticks
-    )
-    bar = Markup("")
-    if math.isfinite(estimate.low) and math.isfinite(estimate.high):
-        left, right = _x(axis, estimate.low), _x(axis, estimate.high)
-        bar = Markup('<path class="interval" d="M{:.1f} {}H{:.1f}"/>').format(left, middle, max(right, left + 0.5))
-    mark = Markup('<path class="mark" transform="translate({:.1f} {})" d="{}"/>').format(
-        _x(axis, estimate.mean), middle, marker(colour)
-    )
-    return Markup('<svg class="strip {}" viewBox="0 0 {} {}" aria-hidden="true">{}{}{}{}</svg>').format(
-        colour, WIDTH, HEIGHT, grid, behind, bar, mark
+def _svg(figure: Figure, colour: str, height: int) -> Markup:
+    return Markup('<svg class="strip {}" viewBox="0 0 {} {}" aria-hidden="true">{}</svg>').format(
+        colour, WIDTH, height, drawn(figure).markup({})
     )

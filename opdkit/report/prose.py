@@ -11,7 +11,8 @@ from opdkit.intervals import Estimate
 from opdkit.report.document import Document
 from opdkit.report.results import Benchmark, Difference, Result
 from opdkit.report.runs import Run
-from opdkit.report.text import NOTHING, minus, visible
+from opdkit.report.text import NOTHING, minus
+from opdkit.untrusted import visible
 
 LONGEST_TITLE = 64
 

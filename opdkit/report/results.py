@@ -24,7 +24,7 @@ class Result:
     """
 
     configuration: Configuration
-    place: int
+    index: int
     runs: Sequence[Run]
     by_seed: dict[str, float]
     accuracy: Estimate
@@ -70,15 +70,15 @@ def benchmarks(groups: Sequence[Configuration]) -> list[Benchmark]:
 
 def _benchmark(name: str, groups: Sequence[Configuration]) -> Benchmark:
     results: list[Result] = []
-    for place, group in enumerate(groups):
+    for index, group in enumerate(groups):
         runs = [run for run in group.runs if run.finished and run.benchmark == name]
         if runs:
-            results.append(_result(group, place, runs))
+            results.append(_result(group, index, runs))
     differences, uncompared = _differences(results)
     return Benchmark(name, results, differences, uncompared)
 
 
-def _result(group: Configuration, place: int, runs: Sequence[Run]) -> Result:
+def _result(group: Configuration, index: int, runs: Sequence[Run]) -> Result:
     seeds = list(dict.fromkeys(run.seed for run in runs))
     by_seed = {
         seed: fmean(run.evaluations["after"].accuracy for run in runs if run.seed == seed) for seed in seeds
@@ -87,7 +87,7 @@ def _result(group: Configuration, place: int, runs: Sequence[Run]) -> Result:
     estimate = bootstrap(np.array(list(by_seed.values()))) if matrix is None else crossed_bootstrap(matrix)
     return Result(
         configuration=group,
-        place=place,
+        index=index,
         runs=runs,
         by_seed=by_seed,
         accuracy=Estimate(fmean(by_seed.values()), estimate.low, estimate.high),

@@ -11,7 +11,8 @@ from markupsafe import Markup
 
 from opdkit.report.configurations import Configuration
 from opdkit.report.runs import Run, number
-from opdkit.report.text import html, minus, visible
+from opdkit.report.text import html, minus
+from opdkit.untrusted import visible
 
 THRESHOLDS = (0.1, 0.5, 2.0, 5.0)
 """Nats of |log pi - log q| from which a token gets a stronger colour."""
@@ -42,7 +43,7 @@ class Shown:
     """Samples of one configuration, from its run with the first seed."""
 
     configuration: Configuration
-    place: int
+    index: int
     run: Run
     last: Sequence[Sample]
     first: Sequence[Sample]
@@ -51,14 +52,14 @@ class Shown:
 def shown(groups: Sequence[Configuration], each: int = 2) -> list[Shown]:
     """Of up to twelve configurations, `each` rollouts of the last step and one of the first."""
     found: list[Shown] = []
-    for place, group in enumerate(groups):
+    for index, group in enumerate(groups):
         run = next((run for run in group.runs if run.samples), None)
         if run is not None and len(found) < _CONFIGURATIONS:
             steps = [int(number(row.get("step"))) for row in run.samples if math.isfinite(number(row.get("step")))]
             if steps:
                 last = _at(run, max(steps))[:each]
                 first = _at(run, min(steps))[:1] if min(steps) < max(steps) else []
-                found.append(Shown(group, place, run, last, first))
+                found.append(Shown(group, index, run, last, first))
     return found
 
 
@@ -101,9 +102,9 @@ def coloured(tokens: Any, ratios: Any, counted: Any) -> Markup:
     tokens: texts; ratios: log pi - log q of each in nats, None where unknown; counted: False where masked.
     """
     parts: list[Markup] = []
-    for place, token in enumerate(tokens[:_MOST_TOKENS]):
-        ratio = number(ratios[place]) if place < len(ratios) else math.nan
-        masked = isinstance(counted, list) and place < len(counted) and counted[place] is False
+    for index, token in enumerate(tokens[:_MOST_TOKENS]):
+        ratio = number(ratios[index]) if index < len(ratios) else math.nan
+        masked = isinstance(counted, list) and index < len(counted) and counted[index] is False
         classes = " ".join(name for name in (level(ratio), "masked" if masked else "") if name)
         title = ("masked, " if masked else "") + (minus(f"{ratio:+.2f}") if math.isfinite(ratio) else "not scored")
         parts.append(Markup('<i class="{}" title="{}">{}</i>').format(classes, title, _token(str(token))))

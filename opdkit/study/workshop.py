@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from opdkit.charts.style import image
 from opdkit.console.terminal import Reporter
 from opdkit.diagnostics.hardware import environment
 from opdkit.errors import RunError, UserError
@@ -59,12 +59,6 @@ class Workshop:
         except OSError as error:
             raise RunError(f"{file} could not be written: {error.strerror}") from error
         return made
-
-
-def require_figures() -> None:
-    """Raises UserError where matplotlib is missing."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UserError("a study draws figures and matplotlib is not installed; pip install 'opdkit[report]'")
 
 
 def check_folder(path: Path, *, resume: bool, resolved: Mapping[str, Any]) -> None:
@@ -115,9 +109,5 @@ def _write(outcome: Outcome, path: Path, command: str) -> None:
             write_whole(path / f"{stem}.md", f"# {table.title}\n\n{table.markdown()}")
     for stem, picture in outcome.pictures.items():
         for kind in ("png", "svg"):
-            picture.figure.savefig(path / f"{stem}.{kind}", metadata=_NOTHING[kind])
+            write_whole(path / f"{stem}.{kind}", image(picture.figure, kind))
     write_whole(path / "findings.md", outcome.page(command))
-
-
-# Nothing that would differ between two machines.
-_NOTHING: dict[str, dict[str, None]] = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}

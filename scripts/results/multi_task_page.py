@@ -13,12 +13,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
+from opdkit.charts.axes import draw_band
+from opdkit.charts.style import image, panels, series_styles, styled
+from opdkit.files import write_whole
 from opdkit.intervals import Estimate, Paired, bootstrap, holm, paired_t
 from opdkit.report import runs as run_folders
 from opdkit.report.prose import p_text
@@ -35,7 +35,6 @@ CURVES = {
 }
 ORDER = ("sampled", "sampled + mask", "topk", "topk + mask", "grpo")
 _SUPPORTS = {"sampled": "sampled", "teacher": "topk", None: "grpo"}
-_COLOURS = ("#0b63b0", "#008060", "#c8500a", "#b0408a", "#1a1d21")
 
 
 @dataclass(frozen=True)
@@ -109,22 +108,21 @@ def table(runs: Sequence[Measured], methods: Sequence[str]) -> list[str]:
 
 
 def draw(runs: Sequence[Measured], methods: Sequence[str], path: Path) -> None:
-    """Learning curves, mean over seeds with the range as a band."""
-    style: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True}
-    with matplotlib.rc_context({**style, "grid.color": "#e6e9ed", "axes.titlesize": 10, "axes.titlelocation": "left"}):
-        figure = Figure(figsize=(10.5, 3.1), layout="constrained")
-        for axes, (title, metric) in zip(figure.subplots(1, 3), CURVES.items(), strict=True):
+    """Writes learning curves as PNG: the mean over seeds with their range as a band."""
+    with styled():
+        figure, all_axes = panels(3, width=3.5, height=3.1)
+        for axes, (title, metric) in zip(all_axes, CURVES.items(), strict=True):
             axes.set_title(title)
             axes.set_xlabel("step", loc="right")
-            for method, ink in zip(methods, _COLOURS, strict=False):
+            for method, style in zip(methods, series_styles(len(methods)), strict=True):
                 curves = [one.run.curves[metric] for one in runs if one.method == method]
                 values = np.array([curve.values for curve in curves])
-                axes.plot(curves[0].steps, values.mean(axis=0), color=ink, label=method, linewidth=1.5)
                 low, high = values.min(axis=0), values.max(axis=0)
-                axes.fill_between(curves[0].steps, low, high, color=ink, alpha=0.12, linewidth=0)
+                last = [len(curves[0].steps) - 1]
+                draw_band(axes, curves[0].steps, values.mean(axis=0), low, high, label=method, markevery=last, **style)
             axes.set_ylim(0, 1)
-        figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
-        figure.savefig(path, dpi=110, metadata={"Software": None})
+        figure.legend(*all_axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+        write_whole(path, image(figure))
 
 
 def main(arguments: Sequence[str]) -> None:

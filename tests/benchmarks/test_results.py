@@ -40,15 +40,10 @@ def test_the_page_has_a_section_a_case_names_its_command_and_no_path(results, tm
     assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == [case.title for case in FULL]
 
 
-def test_the_picture_is_drawn_where_matplotlib_is_and_missed_quietly_where_not(results, tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib")
-    results.write(tmp_path / "with")
-    assert (tmp_path / "with" / "performance.png").read_bytes().startswith(b"\x89PNG")
-    assert "![" in (tmp_path / "with" / "performance.md").read_text()
-    monkeypatch.setattr("benchmarks.results.find_spec", lambda name: None)
-    results.write(tmp_path / "without")
-    assert sorted(path.name for path in (tmp_path / "without").iterdir()) == ["performance.json", "performance.md"]
-    assert "![" not in (tmp_path / "without" / "performance.md").read_text()
+def test_the_picture_is_drawn(results, tmp_path):
+    results.write(tmp_path)
+    assert (tmp_path / "performance.png").read_bytes().startswith(b"\x89PNG")
+    assert "![" in (tmp_path / "performance.md").read_text()
 
 
 def test_a_case_where_nothing_was_measured_still_has_its_section_and_breaks_no_file(tmp_path):

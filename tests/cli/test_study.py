@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -37,7 +36,6 @@ def test_bad_input(typed: str, patterns: list[str], opdkit: Opdkit, tmp_path: Pa
 
 
 def test_a_study(opdkit: Opdkit, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     told = opdkit("study", "study=tabular", *SMALL, "run_dir=mine")
     assert (told.status, told.err) == (0, "")
     assert "reproduced" in told.out
@@ -50,15 +48,6 @@ def test_a_study(opdkit: Opdkit, tmp_path: Path) -> None:
     again = opdkit("study", "study=tabular", *SMALL, "run_dir=mine")
     assert again.status == 2
     check_line(again.err, ["run_dir=mine: holds a finished study"])
-
-
-def test_without_matplotlib(opdkit: Opdkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "matplotlib" else found(name, *a))
-    told = opdkit("study", *SMALL)
-    assert told.status == 2
-    check_line(told.err, [r"matplotlib is not installed; pip install 'opdkit\[report\]'"])
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_ls_names_the_studies(opdkit: Opdkit) -> None:

@@ -26,7 +26,6 @@ COUNTER = count()
 @pytest.fixture(scope="module")
 def scripts() -> Iterator[Mapping[str, ModuleType]]:
     """The scripts import each other as files of one folder."""
-    pytest.importorskip("matplotlib")
     folders = [str(ROOT / "scripts" / name) for name in ("assets", "results")]
     sys.path[:0] = folders
     names = ("paper_ablations", "paper_numbers", "paper_figures", "paper_page", "plant_mismatch")

@@ -29,7 +29,7 @@
     const chart = event.currentTarget, data = chart.dataset, box = chart.getBoundingClientRect();
     const x = ((event.clientX - box.left) * 340) / box.width;
     let best = null;
-    const groups = [...chart.querySelectorAll("g[data-place]")].filter((group) => !hidden.has(group.dataset.place));
+    const groups = [...chart.querySelectorAll("g[data-index]")].filter((group) => !hidden.has(group.dataset.index));
     for (const group of groups)
       for (const [at] of pointsOf(group)) if (best === null || Math.abs(at - x) < Math.abs(best - x)) best = at;
     clear();
@@ -75,19 +75,19 @@
   }
   addEventListener("scroll", clear, { passive: true });
 
-  const mark = (place, name, on) =>
-    document.querySelectorAll(`.chart g[data-place="${place}"]`).forEach((group) => group.classList.toggle(name, on));
+  const mark = (index, name, on) =>
+    document.querySelectorAll(`.chart g[data-index="${index}"]`).forEach((group) => group.classList.toggle(name, on));
   const buttons = [...document.querySelectorAll(".legend button")];
   for (const button of buttons) {
-    const place = button.dataset.place;
+    const index = button.dataset.index;
     button.addEventListener("click", () => {
-      const off = !hidden.has(place);
-      if (off) hidden.add(place);
-      else hidden.delete(place);
+      const off = !hidden.has(index);
+      if (off) hidden.add(index);
+      else hidden.delete(index);
       button.setAttribute("aria-pressed", String(!off));
-      mark(place, "hidden-line", off);
+      mark(index, "hidden-line", off);
     });
-    const dim = (on) => buttons.forEach((other) => other !== button && mark(other.dataset.place, "dimmed", on));
+    const dim = (on) => buttons.forEach((other) => other !== button && mark(other.dataset.index, "dimmed", on));
     button.addEventListener("mouseenter", () => dim(true));
     button.addEventListener("mouseleave", () => dim(false));
   }

@@ -1,4 +1,4 @@
-"""The pictures of the control study."""
+"""Draws the figures of the control study."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from opdkit.charts.axes import draw_band
+from opdkit.charts.style import ordered_styles, panels, styled
 from opdkit.intervals import t_interval
 from opdkit.study.control.findings import Results, measured_iterations
 from opdkit.study.control.settings import TASKS
 from opdkit.study.control.students import EVALUATE_EVERY
-from opdkit.study.drawing import looks, panels
 from opdkit.study.outcome import Picture
 
 _SMOOTHED = 25
@@ -23,13 +24,14 @@ _BINS = 48
 
 def draw(results: Results) -> dict[str, Picture]:
     """By the stem of their file."""
-    return {
-        "variance": _variance(results),
-        "same_rollouts": _same_rollouts(results),
-        "visits": _visits(results),
-        "success": _success(results),
-        "learning": _learning(results),
-    }
+    with styled():
+        return {
+            "variance": _variance(results),
+            "same_rollouts": _same_rollouts(results),
+            "visits": _visits(results),
+            "success": _success(results),
+            "learning": _learning(results),
+        }
 
 
 def smoothed(values: Tensor, width: int = _SMOOTHED) -> Tensor:
@@ -38,28 +40,27 @@ def smoothed(values: Tensor, width: int = _SMOOTHED) -> Tensor:
     return torch.stack([values[max(0, i - half) : i + half + 1].median(0).values for i in range(len(values))])
 
 
-def _lines(axis: Any, results: Results, iterations: list[int], found: Tensor) -> None:
-    """Mean over seeds of a log10 curve, and the range of the seeds. found f64[iterations, gammas, seeds].
+def _draw_logs(axis: Any, results: Results, iterations: list[int], logs: Tensor) -> None:
+    """The mean over seeds of a log10 curve, and the range of the seeds. logs f64[iterations, gammas, seeds].
 
-    A student that went to where float32 sees no move has no variance at all; it is left out of the mean from there.
+    A student whose moves are below float32's resolution has no variance; from there it is left out of the mean.
     """
-    found = torch.where(found.isfinite(), found, math.nan)
-    for column, (gamma, look) in enumerate(looks(results.gammas).items()):
-        curve = found[:, column]
-        style = look | {"markevery": max(len(iterations) // 8, 1)}
-        axis.plot(iterations, 10 ** curve.nanmean(1), label=f"γ = {gamma:g}", **style)
-        low, high = 10 ** curve.min(1).values, 10 ** curve.max(1).values
-        axis.fill_between(iterations, low, high, color=look["color"], alpha=0.15, linewidth=0)
+    logs = torch.where(logs.isfinite(), logs, math.nan)
+    for column, (gamma, style) in enumerate(ordered_styles(results.gammas).items()):
+        curve = logs[:, column]
+        mean, low, high = 10 ** curve.nanmean(1), 10 ** curve.min(1).values, 10 ** curve.max(1).values
+        every = max(len(iterations) // 8, 1)
+        draw_band(axis, iterations, mean, low, high, label=f"γ = {gamma:g}", markevery=every, **style)
     axis.set_xlabel("iteration")
-    if found.isfinite().any():  # else every student diverged, and there is nothing to scale
+    if logs.isfinite().any():  # else every student diverged, and there is nothing to scale
         axis.set_yscale("log")
 
 
 def _variance(results: Results) -> Picture:
     figure, axes = panels(len(TASKS), width=4.6, height=3.6)
-    for place, (axis, task) in enumerate(zip(axes, TASKS, strict=True)):
-        found = smoothed(results.variance(place))
-        _lines(axis, results, [1 + place + len(TASKS) * i for i in range(len(found))], found)
+    for index, (axis, task) in enumerate(zip(axes, TASKS, strict=True)):
+        logs = smoothed(results.variance(index))
+        _draw_logs(axis, results, [1 + index + len(TASKS) * i for i in range(len(logs))], logs)
         axis.set_title(f"{task.name} task", fontsize=9)
     axes[0].set_ylabel("gradient variance, output layer (nats²)")
     axes[0].legend(fontsize=7, ncols=2)
@@ -72,10 +73,10 @@ def _variance(results: Results) -> Picture:
 
 def _same_rollouts(results: Results) -> Picture:
     figure, axes = panels(len(TASKS), width=4.6, height=3.6)
-    for place, (axis, task) in enumerate(zip(axes, TASKS, strict=True)):
-        found = results.same_policy(place)
-        ratio = smoothed(found - found[:, [results.column(0.0)]], 5)
-        _lines(axis, results, measured_iterations(results, place), ratio)
+    for index, (axis, task) in enumerate(zip(axes, TASKS, strict=True)):
+        logs = results.same_policy(index)
+        ratio = smoothed(logs - logs[:, [results.column(0.0)]], 5)
+        _draw_logs(axis, results, measured_iterations(results, index), ratio)
         axis.set_title(f"{task.name} task", fontsize=9)
     axes[0].set_ylabel("Var g_γ / Var g_0, same rollouts")
     axes[0].legend(fontsize=7, ncols=2)
@@ -89,19 +90,19 @@ def _visits(results: Results) -> Picture:
     shown = [gamma for gamma in _MAPPED if gamma in results.gammas]
     figure, axes = panels(1 + len(shown), len(TASKS), width=2.5, height=2.3)
     image: Any = None
-    for place, task in enumerate(TASKS):
-        maps = [("teachers", results.numbers["teacher_positions"][place, 0])]
+    for index, task in enumerate(TASKS):
+        maps = [("teachers", results.numbers["teacher_positions"][index, 0])]
         maps += [
-            (f"students, γ = {gamma:g}", results.numbers["student_positions"][place, results.column(gamma)])
+            (f"students, γ = {gamma:g}", results.numbers["student_positions"][index, results.column(gamma)])
             for gamma in shown
         ]
         for column, (title, position) in enumerate(maps):
-            axis = axes[place * (1 + len(shown)) + column]
+            axis = axes[index * (1 + len(shown)) + column]
             image = _heat(axis, position)
             axis.axhline(task.goal, color="white", linewidth=0.9, linestyle="--")
             axis.set_title(f"{title}\n{task.name} task", fontsize=8)
             axis.grid(visible=False)
-            if place == len(TASKS) - 1:
+            if index == len(TASKS) - 1:
                 axis.set_xlabel("step")
             if column == 0:
                 axis.set_ylabel("position")
@@ -127,13 +128,13 @@ def _heat(axis: Any, position: Tensor) -> Any:
 def _success(results: Results) -> Picture:
     figure, axes = panels(len(TASKS), width=3.6)
     success = results.success("student")
-    for place, (axis, task) in enumerate(zip(axes, TASKS, strict=True)):
-        for column, look in enumerate(looks(results.gammas).values()):
-            by_seed = success[place, column].tolist()
-            found = t_interval(by_seed).clipped(0.0, 1.0)
-            if found.has_interval:
-                axis.plot([column, column], [found.low, found.high], color=look["color"], linewidth=2.0)
-            axis.plot(column, found.mean, look["marker"], color=look["color"], markersize=7)
+    for index, (axis, task) in enumerate(zip(axes, TASKS, strict=True)):
+        for column, style in enumerate(ordered_styles(results.gammas).values()):
+            by_seed = success[index, column].tolist()
+            estimate = t_interval(by_seed).clipped(0.0, 1.0)
+            if estimate.has_interval:
+                axis.plot([column, column], [estimate.low, estimate.high], color=style["color"], linewidth=2.0)
+            axis.plot(column, estimate.mean, style["marker"], color=style["color"], markersize=7)
             axis.plot([column + 0.18] * len(by_seed), by_seed, ".", color="#555555", markersize=4)
         axis.set_xticks(range(len(results.gammas)), [f"{gamma:g}" for gamma in results.gammas])
         axis.set(xlabel="γ", ylim=(-0.03, 1.03), title=f"{task.name} task")
@@ -145,16 +146,13 @@ def _success(results: Results) -> Picture:
 
 def _learning(results: Results) -> Picture:
     figure, axes = panels(len(TASKS), width=4.6)
-    found = results.success_while_learning()
-    iterations = [EVALUATE_EVERY * (i + 1) for i in range(len(found))]
-    for place, (axis, task) in enumerate(zip(axes, TASKS, strict=True)):
-        for column, (gamma, look) in enumerate(looks(results.gammas).items()):
-            curve = found[:, place, column]
-            style = look | {"markevery": max(len(iterations) // 8, 1)}
-            axis.plot(iterations, curve.mean(1), label=f"γ = {gamma:g}", **style)
-            axis.fill_between(
-                iterations, curve.min(1).values, curve.max(1).values, color=look["color"], alpha=0.15, linewidth=0
-            )
+    success = results.success_while_learning()
+    iterations = [EVALUATE_EVERY * (i + 1) for i in range(len(success))]
+    for index, (axis, task) in enumerate(zip(axes, TASKS, strict=True)):
+        for column, (gamma, style) in enumerate(ordered_styles(results.gammas).items()):
+            curve = success[:, index, column]
+            low, high, every = curve.min(1).values, curve.max(1).values, max(len(iterations) // 8, 1)
+            draw_band(axis, iterations, curve.mean(1), low, high, label=f"γ = {gamma:g}", markevery=every, **style)
         axis.set(xlabel="iteration", ylim=(-0.03, 1.03))
         axis.set_title(f"{task.name} task", fontsize=9)
     axes[0].set_ylabel("share of episodes that end at the goal")

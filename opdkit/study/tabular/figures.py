@@ -1,11 +1,13 @@
-"""The pictures of the tabular study."""
+"""Draws the figures of the tabular study."""
 
 from __future__ import annotations
 
 import torch
+from matplotlib.axes import Axes
 from torch import Tensor
 
-from opdkit.study.drawing import looks, panels
+from opdkit.charts.axes import draw_band
+from opdkit.charts.style import ordered_styles, panels, styled
 from opdkit.study.outcome import Picture
 from opdkit.study.tabular.findings import BATCHES, Results, relative_error
 from opdkit.study.tabular.measure import LONG, PARTS
@@ -15,12 +17,13 @@ _SHOWN_ERRORS = 3
 
 def draw(results: Results) -> dict[str, Picture]:
     """By the stem of their file."""
-    return {
-        "variance": _variance(results),
-        "bias": _bias(results),
-        "enumerated": _enumerated(results),
-        "error": _error(results),
-    }
+    with styled():
+        return {
+            "variance": _variance(results),
+            "bias": _bias(results),
+            "enumerated": _enumerated(results),
+            "error": _error(results),
+        }
 
 
 def _over_worlds(results: Results, part: str) -> Tensor:
@@ -49,15 +52,12 @@ def _variance(results: Results) -> Picture:
     )
 
 
-def _variance_lines(results: Results, part: str, axis: object) -> None:
-    from matplotlib.axes import Axes
-
-    assert isinstance(axis, Axes)
+def _variance_lines(results: Results, part: str, axis: Axes) -> None:
     horizons, logs = results.horizons(part), _over_worlds(results, part)
     low, high = torch.quantile(logs, torch.tensor([0.1, 0.9], dtype=torch.float64), dim=0).exp()
-    for column, (gamma, look) in enumerate(looks(results.grid.gammas).items()):
-        axis.plot(horizons, logs.mean(0).exp()[:, column], label=f"γ = {gamma:g}", **look)
-        axis.fill_between(horizons, low[:, column], high[:, column], color=look["color"], alpha=0.12, linewidth=0)
+    means = logs.mean(0).exp()
+    for column, (gamma, style) in enumerate(ordered_styles(results.grid.gammas).items()):
+        draw_band(axis, horizons, means[:, column], low[:, column], high[:, column], label=f"γ = {gamma:g}", **style)
     axis.set(xscale="log", yscale="log", xlabel="response length T (tokens)", ylabel="variance tr Cov g_γ (nats²)")
     axis.set_xticks(horizons, [str(horizon) for horizon in horizons], minor=False)
     axis.minorticks_off()
@@ -67,9 +67,9 @@ def _bias(results: Results) -> Picture:
     figure, (axis,) = panels(1, width=5.6)
     relative = torch.stack([world.bias / world.gradient[:, None] for world in results.part(LONG)])
     horizons = results.grid.long_horizons
-    for column, (gamma, look) in enumerate(looks(results.grid.gammas).items()):
+    for column, (gamma, style) in enumerate(ordered_styles(results.grid.gammas).items()):
         if gamma < 1.0:
-            axis.plot(horizons, relative.mean(0)[:, column], label=f"γ = {gamma:g}", **look)
+            axis.plot(horizons, relative.mean(0)[:, column], label=f"γ = {gamma:g}", **style)
     axis.set(xscale="log", xlabel="response length T (tokens)", ylabel="|E g_γ − ∇KL| / |∇KL|", ylim=(0, None))
     axis.set_xticks(horizons, [str(horizon) for horizon in horizons])
     axis.minorticks_off()
@@ -94,13 +94,13 @@ def _enumerated(results: Results) -> Picture:
 
 def _error(results: Results) -> Picture:
     horizons = list(results.grid.long_horizons)
-    places = sorted({round(i * (len(horizons) - 1) / _SHOWN_ERRORS) for i in range(1, _SHOWN_ERRORS + 1)})
-    figure, axes = panels(len(places), width=3.2)
-    for axis, place in zip(axes, places, strict=True):
-        errors = torch.stack([relative_error(results, place, batch).sqrt() for batch in BATCHES])
-        for column, (gamma, look) in enumerate(looks(results.grid.gammas).items()):
-            axis.plot(BATCHES, errors[:, column], label=f"γ = {gamma:g}", **look)
-        axis.set(xscale="log", yscale="log", xlabel="batch (responses)", title=f"T = {horizons[place]}")
+    indices = sorted({round(i * (len(horizons) - 1) / _SHOWN_ERRORS) for i in range(1, _SHOWN_ERRORS + 1)})
+    figure, axes = panels(len(indices), width=3.2)
+    for axis, index in zip(axes, indices, strict=True):
+        errors = torch.stack([relative_error(results, index, batch).sqrt() for batch in BATCHES])
+        for column, (gamma, style) in enumerate(ordered_styles(results.grid.gammas).items()):
+            axis.plot(BATCHES, errors[:, column], label=f"γ = {gamma:g}", **style)
+        axis.set(xscale="log", yscale="log", xlabel="batch (responses)", title=f"T = {horizons[index]}")
     axes[0].set_ylabel("root mean squared error / |∇KL|")
     axes[0].legend(fontsize=7)
     return Picture(
