@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from xml.etree import ElementTree
 
 from markupsafe import Markup
@@ -20,28 +20,11 @@ WIDTH, HEIGHT = 340, 206
 _RIGHT, _TOP, _BOTTOM = 12, 8, 30
 _CHARACTER, _LEAST_LEFT = 6.4, 40
 _MANY_LINES = 4
-_NAMESPACE = "{http://www.w3.org/2000/svg}"
+_SVG = "{http://www.w3.org/2000/svg}"
+_PATH, _USE = f"{_SVG}path", f"{_SVG}use"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _ANCHOR = re.compile(r"text-anchor: (\w+)")
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A path of a drawn figure.
-
-    Attributes:
-        group: The gid of the artist, which names the CSS class.
-        d: The outline, to a tenth of a unit.
-        offset: Where the outline is moved to, None for none.
-    """
-
-    group: str
-    d: str
-    offset: tuple[float, float] | None
-
-    def markup(self, css_class: str) -> Markup:
-        moved = Markup(' transform="translate({:.1f} {:.1f})"').format(*self.offset) if self.offset else Markup("")
-        return Markup('<path class="{}"{} d="{}"/>').format(css_class, moved, self.d)
+_KINDS = ("grid", "reference", "band", "line", "interval", "seed", "mean", "before", "teacher", "zero")
 
 
 def chart_svg(chart: Chart, colours: Mapping[int, str]) -> Markup:
@@ -61,7 +44,8 @@ def chart_svg(chart: Chart, colours: Mapping[int, str]) -> Markup:
         axes.grid(axis="x", visible=False)
         axes.tick_params(axis="x", pad=5)
         axes.spines[:].set_visible(False)
-        inside = drawn(figure)
+        names = {line.index: (colours[line.index], visible(line.label)) for line in chart.lines}
+        inside = figure_markup(figure, names)
         (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
     scale = {
         "left": left, "x0": float(x0), "x1": float(x1), "y0": float(y0), "y1": float(y1), "log": int(chart.log),
@@ -70,68 +54,52 @@ def chart_svg(chart: Chart, colours: Mapping[int, str]) -> Markup:
     data = Markup(" ").join(Markup('data-{}="{}"').format(name, value) for name, value in scale.items())
     if chart.x_ticks is not None:
         data += Markup(' data-words="1"')
-    names = {line.index: (colours[line.index], visible(line.label)) for line in chart.lines}
     label = visible(f"{chart.title}: {len(chart.lines)} lines over {chart.x_label}")
     kind = "chart many" if len(chart.lines) > _MANY_LINES else "chart"
     return Markup('<svg class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}" {}>{}</svg>').format(
-        kind, WIDTH, HEIGHT, label, data, inside.markup(names)
+        kind, WIDTH, HEIGHT, label, data, inside
     )
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """The shapes of a figure in drawing order, and its texts."""
+def figure_markup(figure: Figure, names: Mapping[int, tuple[str, str]] = MappingProxyType({})) -> Markup:
+    """The grid, the texts and the artists whose gid is one of `_KINDS`, each path with its gid as CSS class.
 
-    shapes: tuple[Shape, ...]
-    texts: Markup
-
-    def markup(self, names: Mapping[int, tuple[str, str]]) -> Markup:
-        """Grid and texts, then the lines in groups. names: index of a line -> (class, label)."""
-        behind = [shape.markup(shape.group) for shape in self.shapes if ":" not in shape.group]
-        groups: dict[int, list[Markup]] = {}
-        for shape in self.shapes:
-            kind, _, index = shape.group.partition(":")
-            if index:
-                css_class = "mark" if kind == "line" and shape.offset else kind
-                groups.setdefault(int(index), []).append(shape.markup(css_class))
-        lines = [
-            Markup('<g class="{}" data-index="{}" data-label="{}">{}</g>').format(
-                names[index][0], index, names[index][1], Markup("").join(paths)
-            )
-            for index, paths in groups.items()
-        ]
-        return Markup("").join([*behind, self.texts, *lines])
-
-
-def drawn(figure: Figure) -> Drawing:
-    """Draws a figure, and keeps the artists that have a gid, the grid and the texts."""
+    names: index of a line -> (class, label) of the group that holds its paths, whose gids end in `:index`.
+    """
     for axes in figure.axes:
         for line in (*axes.get_xgridlines(), *axes.get_ygridlines()):
             line.set_gid("grid")
-        axes.tick_params(left=False, bottom=False, top=False)
+        axes.tick_params(left=False, bottom=False)
         axes.patch.set_visible(False)
     root = ElementTree.fromstring(image(figure, "svg"))
-    outlines = {path.get("id"): path.get("d", "") for path in root.iter(f"{_NAMESPACE}path") if path.get("id")}
-    shapes: list[Shape] = []
-    for group in root.iter(f"{_NAMESPACE}g"):
-        name = group.get("id", "")
-        if name.partition(":")[0] in _GROUPS:
-            shapes += _shapes(group, name, outlines)
-    texts = Markup("").join(_text(element) for element in root.iter(f"{_NAMESPACE}text"))
-    return Drawing(tuple(shapes), texts)
+    outlines = {path.get("id", ""): path.get("d", "") for path in root.iter(_PATH)}
+    behind: list[Markup] = []
+    lines: dict[int, list[Markup]] = {}
+    for group in root.iter(f"{_SVG}g"):
+        kind, _, index = group.get("id", "").partition(":")
+        if kind in _KINDS:
+            paths = [path for element in group.iter() if (path := _path(element, kind, outlines)) is not None]
+            (lines.setdefault(int(index), []) if index else behind).extend(paths)
+    texts = [_text(element) for element in root.iter(f"{_SVG}text")]
+    groups = [
+        Markup('<g class="{}" data-index="{}" data-label="{}">{}</g>').format(
+            names[index][0], index, names[index][1], Markup("").join(paths)
+        )
+        for index, paths in lines.items()
+    ]
+    return Markup("").join([*behind, *texts, *groups])
 
 
-_GROUPS = ("grid", "reference", "band", "line", "interval", "seed", "mean", "before", "teacher", "zero")
-"""Artists that reach the page: the part of a gid before the colon."""
-
-
-def _shapes(group: ElementTree.Element, name: str, outlines: Mapping[str | None, str]) -> Iterator[Shape]:
-    for element in group.iter():
-        if element.tag == f"{_NAMESPACE}use":
-            outline = outlines[element.get(_HREF, "")[1:]]
-            yield Shape(name, _rounded(outline), (float(element.get("x", 0)), float(element.get("y", 0))))
-        elif element.tag == f"{_NAMESPACE}path" and not element.get("id"):
-            yield Shape(name, _rounded(element.get("d", "")), None)
+def _path(element: ElementTree.Element, kind: str, outlines: Mapping[str, str]) -> Markup | None:
+    """A path, or a marker moved to its point; None for every other element."""
+    if element.tag == _USE:
+        x, y = float(element.get("x", 0)), float(element.get("y", 0))
+        return Markup('<path class="{}" transform="translate({:.1f} {:.1f})" d="{}"/>').format(
+            "mark" if kind == "line" else kind, x, y, _rounded(outlines[element.get(_HREF, "")[1:]])
+        )
+    if element.tag == _PATH and not element.get("id"):
+        return Markup('<path class="{}" d="{}"/>').format(kind, _rounded(element.get("d", "")))
+    return None
 
 
 def _rounded(d: str) -> str:
@@ -142,9 +110,9 @@ def _rounded(d: str) -> str:
 
 def _text(element: ElementTree.Element) -> Markup:
     anchor = _ANCHOR.search(element.get("style", ""))
-    side = anchor.group(1) if anchor else "start"
+    x, y = float(element.get("x", 0)), float(element.get("y", 0))
     return Markup('<text class="tick {}" x="{:.1f}" y="{:.1f}">{}</text>').format(
-        side, float(element.get("x", 0)), float(element.get("y", 0)), element.text or ""
+        anchor.group(1) if anchor else "start", x, y, element.text or ""
     )
 
 
@@ -155,4 +123,4 @@ def marker_path(colour: str) -> str:
         figure = Figure(figsize=(1, 1))
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         axes.plot([0], [0], MARKERS[colour], markersize=7.5, markeredgewidth=0, gid="mean")
-        return next(shape.d for shape in drawn(figure).shapes if shape.group == "mean" and shape.offset)
+        return re.findall(r'class="mean" transform[^>]* d="([^"]*)"', figure_markup(figure))[0]

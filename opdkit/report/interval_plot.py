@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from opdkit.charts.axes import draw_interval, draw_mark, scale_axis
 from opdkit.charts.style import styled
-from opdkit.charts.svg import drawn
+from opdkit.charts.svg import figure_markup
 from opdkit.report.results import Difference, Result
 
 WIDTH, HEIGHT, _SCALE_HEIGHT = 240, 26, 14
@@ -105,5 +105,5 @@ def _axes(span: Span, height: int) -> tuple[Figure, Axes]:
 
 def _svg(figure: Figure, colour: str, height: int) -> Markup:
     return Markup('<svg class="strip {}" viewBox="0 0 {} {}" aria-hidden="true">{}</svg>').format(
-        colour, WIDTH, height, drawn(figure).markup({})
+        colour, WIDTH, height, figure_markup(figure)
     )
