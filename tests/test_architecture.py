@@ -14,7 +14,9 @@ SIDES = ("objectives", "generation", "teachers", "tasks")
 
 # Package (or module) of opdkit -> what nothing in it may import.
 NEVER: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("functional", "heads", "data", "errors", "study"), (*HYDRA, "transformers", "logging")),
+    **dict.fromkeys(
+        ("functional", "heads", "tokenization", "data", "errors", "study"), (*HYDRA, "transformers", "logging")
+    ),
     **{side: tuple(f"opdkit.{other}" for other in SIDES if other != side) for side in SIDES},
     **dict.fromkeys(("charts", "intervals", "report"), ("torch",)),
     "console": ("torch",),
@@ -25,7 +27,7 @@ ONLY = {"transformers": ("models",), **dict.fromkeys(HYDRA, ("config", "cli"))}
 UPSTREAM = (
     "data", "errors", "files", "hub", "functional", "heads", "objectives", "samplers", "masking", "models", "teachers",
     "generation", "tasks", "grading", "environments", "evaluation", "loggers", "report", "console", "runs",
-    "intervals", "charts",
+    "intervals", "charts", "tokenization",
 )  # fmt: skip
 DOWNSTREAM = ("opdkit.training", "opdkit.config", "opdkit.cli")
 UNSAFE_CALLS = ("eval", "exec", "compile", "__import__")

@@ -8,7 +8,9 @@ from typing import Literal
 
 from opdkit.errors import UserError
 
-EMBEDDED = ("embedded/student", "embedded/teacher", "embedded/agent_student", "embedded/agent_teacher")
+EMBEDDED = (
+    "embedded/student", "embedded/teacher", "embedded/agent_student", "embedded/agent_teacher", "embedded/bpe_teacher",
+)  # fmt: skip
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -17,7 +19,8 @@ class ModelSpec:
     """A causal language model in Hugging Face format.
 
     path: a folder, a hub id, or one of `EMBEDDED`, the pairs in the package: student and teacher of
-        sums, agent_student and agent_teacher of text games (the student knows sums, too).
+        sums, agent_student and agent_teacher of text games (the student knows sums, too),
+        bpe_teacher of sums with another tokenizer.
     dtype: what the weights are held in. attention: transformers' name of the implementation.
     gradient_checkpointing: recompute activations in the backward pass. revision: of a hub id.
     trust_remote_code: run code that comes with the model; off unless asked for.

@@ -107,8 +107,8 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
         initializer_range=0.04,
         tie_word_embeddings=True,
         bos_token_id=None,
-        eos_token_id=tokenizer.get_vocab()[END],
-        pad_token_id=tokenizer.get_vocab()[PAD],
+        eos_token_id=tokenizer.get_vocab()[str(tokenizer.eos_token)],
+        pad_token_id=tokenizer.get_vocab()[str(tokenizer.pad_token)],
     )
     model = LlamaForCausalLM(config)
     model.generation_config = GenerationConfig(
@@ -132,7 +132,9 @@ def encode(tokenizer: PreTrainedTokenizerFast, problem: Sum) -> Encoded:
     """Render a problem as the chat the student and the teacher know."""
     messages = [{"role": "user", "content": QUESTION.format(expression=problem.expression)}]
     prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-    return Encoded(tokenizer(str(prompt))["input_ids"], tokenizer(problem.worked() + END)["input_ids"])
+    return Encoded(
+        tokenizer(str(prompt))["input_ids"], tokenizer(problem.worked() + str(tokenizer.eos_token))["input_ids"]
+    )
 
 
 def answer_loss(model: LlamaForCausalLM, rows: list[Encoded]) -> torch.Tensor:
@@ -153,6 +155,7 @@ def answer_loss(model: LlamaForCausalLM, rows: list[Encoded]) -> torch.Tensor:
 def greedy_accuracy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: list[Sum]) -> float:
     """Share of problems whose greedy response ends, within the limit, with the right boxed answer."""
     right = 0
+    end, pad = str(tokenizer.eos_token), str(tokenizer.pad_token)
     for start in range(0, len(problems), 128):
         batch = problems[start : start + 128]
         prompts = tokenizer.pad(
@@ -163,8 +166,8 @@ def greedy_accuracy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast,
         # transformers' annotations do not admit that its own Llama generates.
         written = model.generate(**prompts, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)  # pyright: ignore
         for problem, ids in zip(batch, written[:, prompts["input_ids"].shape[1] :].tolist(), strict=True):
-            response = str(tokenizer.decode(ids)).split(PAD)[0]
-            right += response.endswith(f"\\boxed{{{problem.answer}}}{END}")
+            response = str(tokenizer.decode(ids)).split(pad)[0]
+            right += response.endswith(f"\\boxed{{{problem.answer}}}{end}")
     return right / len(problems)
 
 

@@ -1,0 +1,142 @@
+"""The bytes that each token of a tokenizer writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+from opdkit.errors import UserError
+
+STOP = "stop"
+"""The role of the ids that end a response."""
+
+_SPACE = "\u2581"  # SentencePiece's visible space
+_PROBE = "A b  c\n\n\td 12.3"
+
+
+class AddedTokenLike(Protocol):
+    """A token that was added to a trained vocabulary."""
+
+    content: str
+    special: bool
+
+
+class VocabularyLike(Protocol):
+    """As much of a fast tokenizer of transformers as its bytes are read from."""
+
+    @property
+    def all_special_ids(self) -> Sequence[int]: ...
+
+    @property
+    def added_tokens_decoder(self) -> Mapping[int, Any]: ...
+
+    def get_vocab(self) -> Mapping[str, int]: ...
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]: ...
+
+
+@dataclass(frozen=True)
+class TokenBytes:
+    """The bytes that each id of a tokenizer writes.
+
+    Attributes:
+        strings: one an id, None where the id is special or unused. One token may hold a part of a character, so a
+            string need not be valid UTF-8.
+        special: text of each special id. Such a token is no text, though a tokenizer prints it as this.
+        roles: what a special id stands for, where the other tokenizer has one of the same role: `stop`.
+    """
+
+    strings: tuple[bytes | None, ...]
+    special: Mapping[int, str] = field(default_factory=dict[int, str])
+    roles: Mapping[int, str] = field(default_factory=dict[int, str])
+
+    @classmethod
+    def from_decoder(cls, size: int, decode: Callable[[int], bytes], special: Mapping[int, str]) -> TokenBytes:
+        """From a tokenizer that tells the bytes of one id, as tiktoken's and Mistral's do."""
+        return cls(tuple(None if i in special else decode(i) for i in range(size)), dict(special))
+
+    def with_stops(self, ids: Sequence[int] | frozenset[int]) -> TokenBytes:
+        """The same, where `ids` end a response."""
+        return replace(self, roles={**self.roles, **dict.fromkeys(ids, STOP)})
+
+    def of(self, index: int) -> bytes:
+        """The bytes of one id; a special one's are those of its text, an unused one has none."""
+        if index in self.special:
+            return self.special[index].encode()
+        return (self.strings[index] if index < len(self.strings) else None) or b""
+
+    def symbols(self, ids: Sequence[int]) -> list[Sequence[int | str]]:
+        """What each token puts into the stream that two tokenizers have in common: its bytes, or its role."""
+        return [(self.roles[index],) if index in self.roles else self.of(index) for index in ids]
+
+    @cached_property
+    def ids(self) -> Mapping[bytes, int]:
+        """The id of each byte string. Where two ids write the same bytes the later one is meant: byte-fallback pieces
+        come before the others in a vocabulary, and added tokens, which are matched first, behind them."""
+        return {string: index for index, string in enumerate(self.strings) if string and index not in self.roles}
+
+    @cached_property
+    def ambiguous(self) -> frozenset[bytes]:
+        """Byte strings that several ids write."""
+        count: dict[bytes, int] = {}
+        for index, string in enumerate(self.strings):
+            if string and index not in self.roles:
+                count[string] = count.get(string, 0) + 1
+        return frozenset(string for string, times in count.items() if times > 1)
+
+
+def token_bytes(tokenizer: VocabularyLike, name: str) -> TokenBytes:
+    """The bytes of a fast tokenizer's tokens: byte-level BPE, or SentencePiece with its visible space and `<0x0A>`.
+
+    name: of the model, for the error. Raises UserError where the ids of a plain text do not write that text.
+    """
+    vocabulary, added = tokenizer.get_vocab(), tokenizer.added_tokens_decoder
+    text = {index: token for token, index in vocabulary.items()}
+    special = {index: text.get(index, "") for index in tokenizer.all_special_ids}
+    special |= {index: token.content for index, token in added.items() if token.special}
+    plain = {index: token for index, token in text.items() if index not in added and index not in special}
+    spell = _spelling(plain.values())
+    strings: list[bytes | None] = [None] * (max(text, default=-1) + 1)
+    for index, token in plain.items():
+        strings[index] = spell(token)
+    for index, token in added.items():
+        if index not in special:
+            strings[index] = token.content.encode()
+    table = TokenBytes(tuple(strings), special)
+    written = b"".join(map(table.of, tokenizer.encode(_PROBE, add_special_tokens=False)))
+    if written.removeprefix(b" ") != _PROBE.encode():
+        raise UserError(
+            f"the tokenizer of {name} can't be aligned with another one: the tokens that it makes of {_PROBE!r} "
+            f"write {written.decode(errors='replace')!r}"
+        )
+    return table
+
+
+def _spelling(tokens: Any) -> Callable[[str], bytes]:
+    known = set(tokens)
+    pieces = "<0x0A>" in known or any(_SPACE in token for token in known)
+    return _sentencepiece if pieces else _byte_level
+
+
+def _sentencepiece(token: str) -> bytes:
+    if len(token) == 6 and token.startswith("<0x") and token.endswith(">"):
+        return bytes([int(token[3:5], 16)])
+    return token.replace(_SPACE, " ").encode()
+
+
+def _byte_level(token: str) -> bytes:
+    if all(letter in _BYTE_OF for letter in token):
+        return bytes(_BYTE_OF[letter] for letter in token)
+    return token.encode()
+
+
+def _alphabet() -> dict[str, int]:
+    """GPT-2's letter of each byte: itself where it can be seen in Latin-1, else the next one from 256 on."""
+    seen = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    hidden = [byte for byte in range(256) if byte not in seen]
+    return {chr(byte): byte for byte in seen} | {chr(256 + place): byte for place, byte in enumerate(hidden)}
+
+
+_BYTE_OF = _alphabet()

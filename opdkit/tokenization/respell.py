@@ -1,0 +1,68 @@
+"""A response as the other tokenizer would have written it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, groupby
+
+from opdkit.tokenization.bytes import TokenBytes, VocabularyLike
+
+
+def respell(
+    ids: Sequence[int], student: TokenBytes, teacher: TokenBytes, tokenizer: VocabularyLike
+) -> list[int] | None:
+    """The teacher's ids of what the student wrote, or None where its tokenizer can't write that.
+
+    An id with a role becomes the teacher's id of that role; a special id without one is spelled as its text is.
+    """
+    of_role = {role: index for index, role in sorted(teacher.roles.items(), reverse=True)}
+    written: list[int] = []
+    for role, run in groupby(ids, key=student.roles.get):
+        if role is None:
+            encoded = encode_bytes(b"".join(map(student.of, run)), tokenizer, teacher)
+        else:
+            encoded = [of_role[role] for _ in run] if role in of_role else None
+        if encoded is None:
+            return None
+        written += encoded
+    return written
+
+
+def encode_bytes(data: bytes, tokenizer: VocabularyLike, table: TokenBytes) -> list[int] | None:
+    """Ids that write exactly `data`, which need not be valid UTF-8. None where the tokenizer has none, or changes it.
+
+    Valid parts are encoded as text; each byte of an invalid part is a token of its own.
+    """
+    ids: list[int] = []
+    for part, text in _parts(data):
+        if text is None:
+            single = [table.ids.get(bytes([byte])) for byte in part]
+            ids += [index for index in single if index is not None]
+        else:
+            ids += _continuation(text, tokenizer, table)
+    return ids if b"".join(map(table.of, ids)) == data else None
+
+
+def _parts(data: bytes) -> Iterator[tuple[bytes, str | None]]:
+    """Maximal parts with the text of the valid ones."""
+    while data:
+        try:
+            yield data, data.decode()
+            return
+        except UnicodeDecodeError as error:
+            if error.start:
+                yield data[: error.start], data[: error.start].decode()
+            yield data[error.start : error.end], None
+            data = data[error.end :]
+
+
+def _continuation(text: str, tokenizer: VocabularyLike, table: TokenBytes) -> list[int]:
+    """The ids of `text` where it does not begin a document: without the space that SentencePiece puts before one."""
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    length = len(text.encode())
+    if sum(len(table.of(index)) for index in ids) == length:
+        return ids
+    behind = tokenizer.encode("\n" + text, add_special_tokens=False)
+    ends = list(accumulate(len(table.of(index)) for index in behind))
+    cut = next((place for place, end in enumerate(ends, start=1) if end == ends[-1] - length), None)
+    return ids if cut is None else behind[cut:]
