@@ -26,8 +26,8 @@ ONLY = {"transformers": ("models",), **dict.fromkeys(HYDRA, ("config", "cli"))}
 
 UPSTREAM = (
     "data", "errors", "files", "hub", "functional", "heads", "objectives", "samplers", "masking", "models", "teachers",
-    "generation", "tasks", "grading", "environments", "evaluation", "loggers", "report", "console", "runs",
-    "intervals", "charts", "tokenization",
+    "generation", "text", "rewards", "tasks", "grading", "environments", "evaluation", "loggers", "report", "console",
+    "runs", "intervals", "charts", "tokenization",
 )  # fmt: skip
 DOWNSTREAM = ("opdkit.training", "opdkit.config", "opdkit.cli")
 UNSAFE_CALLS = ("eval", "exec", "compile", "__import__")

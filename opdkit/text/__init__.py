@@ -1,1 +1,8 @@
 """Models that answer chats in words: a server, an engine with its renderer, or a script."""
+
+from opdkit.text.base import Chat, TextModel, TextSpec
+from opdkit.text.local import LocalModel
+from opdkit.text.openai import OpenAIModel
+from opdkit.text.scripted import SumsScript
+
+__all__ = ["Chat", "LocalModel", "OpenAIModel", "SumsScript", "TextModel", "TextSpec"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from opdkit.data.problem import Message
@@ -16,12 +17,14 @@ class Chat:
     Attributes:
         messages: the turns so far, the last one a user's.
         seed: of the sampling, where the model honours one.
-        schema: a JSON schema that the answer must satisfy, None for free text.
+        schema: a JSON schema that the answer must satisfy, with a `title`; None for free text.
+        temperature: of the sampling; 0 is greedy.
     """
 
     messages: tuple[Message, ...]
     seed: int
     schema: Mapping[str, object] | None = None
+    temperature: float = 0.0
 
 
 class TextModel(Protocol):
@@ -46,4 +49,16 @@ class TextModel(Protocol):
 
     def close(self) -> None:
         """Release connections and processes."""
+        ...
+
+
+class TextSpec(Protocol):
+    """A text model as it is configured: nothing is opened yet."""
+
+    def open(self, record: Path | None) -> TextModel:
+        """Open it. Exchanges are appended to the file `record`; an exchange found there is not asked again.
+
+        Raises:
+            UserError: a key, a package or the weights are missing.
+        """
         ...
