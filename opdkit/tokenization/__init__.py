@@ -2,7 +2,7 @@
 
 from opdkit.tokenization.alignment import Alignment, Group, align
 from opdkit.tokenization.byte_prefix import Begun, BytePrefixMap
-from opdkit.tokenization.bytes import TokenBytes, VocabularyLike, token_bytes
+from opdkit.tokenization.bytes import Encoder, TokenBytes, VocabularyLike, token_bytes
 from opdkit.tokenization.losses import gold, merge_spans, share_span_log_ratio, span_log_ratio, span_sums, uld
 from opdkit.tokenization.marginal import path_log_prob, student_log_mass
 from opdkit.tokenization.placement import Crossing, Placement, place
@@ -14,6 +14,7 @@ __all__ = [
     "Begun",
     "BytePrefixMap",
     "Crossing",
+    "Encoder",
     "Group",
     "Placement",
     "SharedVocabulary",

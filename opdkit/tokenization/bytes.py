@@ -23,7 +23,13 @@ class AddedTokenLike(Protocol):
     special: bool
 
 
-class VocabularyLike(Protocol):
+class Encoder(Protocol):
+    """As much of a tokenizer as a text is split with."""
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]: ...
+
+
+class VocabularyLike(Encoder, Protocol):
     """As much of a fast tokenizer of transformers as its bytes are read from."""
 
     @property
@@ -33,8 +39,6 @@ class VocabularyLike(Protocol):
     def added_tokens_decoder(self) -> Mapping[int, Any]: ...
 
     def get_vocab(self) -> Mapping[str, int]: ...
-
-    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]: ...
 
 
 @dataclass(frozen=True)

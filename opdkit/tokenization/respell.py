@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, groupby
 
-from opdkit.tokenization.bytes import TokenBytes, VocabularyLike
+from opdkit.tokenization.bytes import Encoder, TokenBytes
 
 
-def respell(
-    ids: Sequence[int], student: TokenBytes, teacher: TokenBytes, tokenizer: VocabularyLike
-) -> list[int] | None:
+def respell(ids: Sequence[int], student: TokenBytes, teacher: TokenBytes, tokenizer: Encoder) -> list[int] | None:
     """The teacher's ids of what the student wrote, or None where its tokenizer can't write that.
 
     An id with a role becomes the teacher's id of that role; a special id without one is spelled as its text is.
@@ -28,7 +26,7 @@ def respell(
     return written
 
 
-def encode_bytes(data: bytes, tokenizer: VocabularyLike, table: TokenBytes) -> list[int] | None:
+def encode_bytes(data: bytes, tokenizer: Encoder, table: TokenBytes) -> list[int] | None:
     """Ids that write exactly `data`, which need not be valid UTF-8. None where the tokenizer has none, or changes it.
 
     Valid parts are encoded as text; each byte of an invalid part is a token of its own.
@@ -56,7 +54,7 @@ def _parts(data: bytes) -> Iterator[tuple[bytes, str | None]]:
             data = data[error.end :]
 
 
-def _continuation(text: str, tokenizer: VocabularyLike, table: TokenBytes) -> list[int]:
+def _continuation(text: str, tokenizer: Encoder, table: TokenBytes) -> list[int]:
     """The ids of `text` where it does not begin a document: without the space that SentencePiece puts before one."""
     ids = tokenizer.encode(text, add_special_tokens=False)
     length = len(text.encode())

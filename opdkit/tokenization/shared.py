@@ -29,6 +29,10 @@ class SharedVocabulary:
     def __len__(self) -> int:
         return len(self.student_ids)
 
+    def mass(self, log_prob: Tensor) -> Tensor:
+        """Probability f[...] of the shared ids together. log_prob f[..., V_teacher], of the teacher."""
+        return log_prob[..., self.teacher_ids.to(log_prob.device)].logsumexp(-1).exp()
+
 
 def shared_vocabulary(student: TokenBytes, teacher: TokenBytes, sizes: tuple[int, int]) -> SharedVocabulary:
     """Tokens of the same bytes, neither special nor ambiguous in either vocabulary, and one pair for each common role.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from hypothesis import given
 
 from opdkit.tokenization import TokenBytes, shared_vocabulary
@@ -38,3 +39,9 @@ def test_one_vocabulary_shares_all_of_itself(both: Merges) -> None:
     size = len(both.table.strings)
     shared = shared_vocabulary(both.table, both.table, (size, size))
     assert shared.student_ids.tolist() == shared.teacher_ids.tolist() == list(range(size))
+
+
+def test_mass_of_the_shared_ids() -> None:
+    shared = shared_vocabulary(TokenBytes((b"a", b"b")), TokenBytes((b"b", b"x", b"a")), (2, 3))
+    log_prob = torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]]).log()
+    torch.testing.assert_close(shared.mass(log_prob), torch.tensor([0.75, 0.2]))
