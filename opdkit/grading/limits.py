@@ -14,6 +14,8 @@ _TOO_LARGE = re.compile(
     r"|[\d)}]\s{0,4}(?:\^|\*\*)\s{0,4}[({][^(){}]{0,99}\d\s{0,4}(?:\^|\*\*)"  # and bracketed
     r"|\d{5}\s{0,4}!|!\s{0,4}!|[)}]\s{0,4}\)\s{0,4}!"  # a huge or repeated factorial
     r"|(?:\d{4}|\^|\*\*)[^()]{0,99}\)\s{0,4}!"
+    r"|\)\s{0,4}(?:\^|\*\*)\s{0,4}[{(]?\s{0,4}\d{4}"  # a sum to a huge power
+    r"|\\(?:sum|prod)[^^]{0,60}\^\s{0,4}\{?\s{0,4}\d{4}|\\binom\s{0,4}\{\s{0,4}\d{5}"
     r"|factorial|binomial|__|\blambda\s{0,4}:|\bimport\b|\beval\b|\bexec\b",
 )
 

@@ -2,168 +2,175 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import selectors
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from opdkit.grading.worker import WALL_SECONDS
 from opdkit.processes.child import ChildProcess, Reply
+from opdkit.processes.pool import Conversation, ProcessPool, converse
 
 Request = Mapping[str, Any]
 
 _START_SECONDS = 120.0
 _GRACE_SECONDS = 10.0
 _REQUESTS_PER_WORKER = 16
-_PATIENCE = 2  # time-outs of one answer, after which it is not tried on further references
+_AHEAD = 8  # requests that a worker holds, so that it never waits for the next
+_SCOUTS = 2  # time-outs of one answer, after which it is not tried on further references
 
 
-@dataclass
-class _Worker:
-    process: ChildProcess
-    ready: bool = False
-    task: int | None = None
-    deadline: float = 0.0
-
-
-class WorkerPool:
-    """Answers requests (see `grading_worker`) in up to `workers` processes, with no torch and no secrets in them.
+class WorkerPool(ProcessPool):
+    """Answers requests (see `grading.worker`) in up to `workers` processes, with no torch and no secrets in them.
 
     `ask` may be called from any thread, one call at a time. A worker that stops answering is killed and replaced;
-    its request is answered with the status "crashed" or "timeout", never with an exception.
+    its request is answered with the status "crashed" or "timeout", never with an exception. The replies are the same
+    in every run: an answer is given up for the work that it makes, in a process of its own.
     """
 
     def __init__(self, workers: int | None = None) -> None:
+        super().__init__()
         self.size = workers or max(1, min(4, os.cpu_count() or 1))
-        self._workers: list[_Worker] = []
+        self._lanes = [_Lane() for _ in range(self.size)]
         self._lock = threading.Lock()
-        self._owner = os.getpid()
-        atexit.register(self.close)
 
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
         """One reply for each request, in order."""
         if not requests:
             return []
         with self._lock:
-            return _Exchange(self, requests).run()
+            work = _Work(requests, self.size)
+            lanes = self._lanes[: min(self.size, -(-len(requests) // _REQUESTS_PER_WORKER))]
+            for lane in lanes:
+                lane.take_on(work)
+            converse(lanes)
+            return work.finished()
 
-    def close(self) -> None:
-        """Stop the workers. A later `ask` starts new ones."""
-        if os.getpid() != self._owner:  # a forked process leaves the workers to its parent
-            return
+    def children(self) -> Iterable[ChildProcess]:
+        return [lane.child for lane in self._lanes if lane.child is not None]
+
+    def end_children(self) -> None:
         locked = self._lock.acquire(timeout=_GRACE_SECONDS)
         try:
-            for worker in list(self._workers):
-                self.dismiss(worker)
+            for lane in self._lanes:
+                lane.abandon()
         finally:
             if locked:
                 self._lock.release()
 
-    def process_ids(self) -> list[int]:
-        """The workers' process ids, for tests and for those who look after processes."""
-        return [worker.process.pid for worker in self._workers]
 
-    def hire(self, requests: int) -> list[_Worker]:
-        """The living workers, as many as so many requests are worth."""
-        for worker in [worker for worker in self._workers if not worker.process.alive]:
-            self.dismiss(worker)
-        wanted = min(self.size, -(-requests // _REQUESTS_PER_WORKER))
-        while len(self._workers) < wanted:
-            self.start()
-        return self._workers[:wanted]
+class _Work:
+    """The requests of one call: which are still to be handed out, and the replies."""
 
-    def start(self) -> _Worker:
-        """One more worker; it says when it is ready."""
-        worker = _Worker(ChildProcess("opdkit.grading.worker"), deadline=time.monotonic() + _START_SECONDS)
-        self._workers.append(worker)
-        return worker
+    def __init__(self, requests: Sequence[Request], size: int) -> None:
+        self.requests = requests
+        self.starts_left = size + 1  # of workers that never become ready
+        self._replies: list[Reply | None] = [None] * len(requests)
+        self._waiting: deque[int] = deque()
+        self._scouts: dict[str, list[int]] = defaultdict(list)
+        self._behind: dict[str, list[int]] = defaultdict(list)
+        for task, request in enumerate(requests):
+            scouts = self._scouts[request["answer"]]
+            if len(scouts) < _SCOUTS:
+                scouts.append(task)
+                self._waiting.append(task)
+            else:
+                self._behind[request["answer"]].append(task)
 
-    def dismiss(self, worker: _Worker) -> None:
-        """Kill a worker with its child, and wait for it."""
-        self._workers = [other for other in self._workers if other is not worker]
-        worker.process.kill()
+    def take(self) -> int | None:
+        """A task for a worker, None where there is none now."""
+        return self._waiting.popleft() if self._waiting else None
 
+    def give_back(self, tasks: Sequence[int]) -> None:
+        """Tasks that a worker held and did not begin."""
+        self._waiting.extendleft(reversed(tasks))
 
-class _Exchange:
-    """One call of `ask`: hands each worker one request at a time until all are answered."""
-
-    def __init__(self, pool: WorkerPool, requests: Sequence[Request]) -> None:
-        self.pool, self.requests = pool, requests
-        self.waiting = deque(range(len(requests)))
-        self.open = len(requests)
-        self.replies: list[Reply | None] = [None] * len(requests)
-        self.selector = selectors.DefaultSelector()
-        self.failed_starts = 0
-        self.offences: Counter[str] = Counter()
-
-    def run(self) -> list[Reply]:
-        """Replies in the order of the requests."""
-        try:
-            for worker in self.pool.hire(len(self.requests)):
-                self._employ(worker)
-            while self.open and (keys := list(self.selector.get_map().values())):
-                self._wait([key.data for key in keys])
-        finally:
-            for key in list(self.selector.get_map().values()):
-                if key.data.task is not None:  # interrupted: its late reply must not answer another question
-                    self.pool.dismiss(key.data)
-            self.selector.close()
-        return [reply if reply is not None else {"correct": False, "status": "crashed"} for reply in self.replies]
-
-    def _employ(self, worker: _Worker) -> None:
-        self.selector.register(worker.process, selectors.EVENT_READ, worker)
-        if worker.ready:
-            self._hand_out(worker)
-
-    def _wait(self, workers: list[_Worker]) -> None:
-        patience = min(worker.deadline for worker in workers) - time.monotonic()
-        for key, _ in self.selector.select(max(0.0, patience)):
-            self._read(key.data)
-        now = time.monotonic()
-        for key in list(self.selector.get_map().values()):
-            if now > key.data.deadline:
-                self._lose(key.data, "timeout")
-
-    def _answer(self, worker: _Worker, reply: Reply) -> None:
-        if worker.task is not None:
-            self.replies[worker.task] = reply
-            self.offences[self.requests[worker.task]["answer"]] += reply["status"] == "timeout"
-            self.open -= 1
-            worker.task = None
-
-    def _read(self, worker: _Worker) -> None:
-        replies = worker.process.receive()
-        if replies is None:
-            self._lose(worker, "crashed")
+    def answer(self, task: int, reply: Reply) -> None:
+        """Keep a reply. The requests behind an answer's first ones follow, or share their fate."""
+        self._replies[task] = reply
+        answer = self.requests[task]["answer"]
+        behind = self._behind.get(answer)
+        if not behind:
             return
-        for reply in replies:
-            self._answer(worker, reply)
-            worker.ready = True
-            self._hand_out(worker)
-
-    def _hand_out(self, worker: _Worker) -> None:
-        worker.deadline = float("inf")
-        while self.waiting and self.offences[self.requests[self.waiting[0]]["answer"]] >= _PATIENCE:
-            self.replies[self.waiting.popleft()] = {"correct": False, "status": "timeout"}
-            self.open -= 1
-        if not self.waiting:
+        scouts = [self._replies[scout] for scout in self._scouts[answer]]
+        if None in scouts:
             return
-        worker.task = self.waiting.popleft()
-        worker.deadline = time.monotonic() + WALL_SECONDS + _GRACE_SECONDS
-        try:
-            worker.process.send(self.requests[worker.task])
-        except OSError:
-            self._lose(worker, "crashed")
+        del self._behind[answer]
+        if all(scout is not None and scout["status"] == "timeout" for scout in scouts):
+            for later in behind:
+                self._replies[later] = {"correct": False, "status": "timeout"}
+        else:
+            self._waiting.extend(behind)
 
-    def _lose(self, worker: _Worker, status: str) -> None:
-        self.selector.unregister(worker.process)
-        self.failed_starts += not worker.ready
-        self._answer(worker, {"correct": False, "status": status})
-        self.pool.dismiss(worker)
-        if self.waiting and self.failed_starts <= self.pool.size:
-            self._employ(self.pool.start())
+    def finished(self) -> list[Reply]:
+        """The replies, "crashed" where no worker could be started."""
+        return [reply if reply is not None else {"correct": False, "status": "crashed"} for reply in self._replies]
+
+
+class _Lane(Conversation):
+    """One worker and the tasks that it holds, the first of which it is at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ready = False
+        self._tasks: deque[int] = deque()
+        self._work: _Work | None = None
+
+    @property
+    def waits(self) -> bool:
+        return self.child is not None and (not self._ready or bool(self._tasks))
+
+    def take_on(self, work: _Work) -> None:
+        """The work of the call that begins."""
+        self._work = work
+
+    def begin(self) -> None:
+        if self.child is not None and not self.child.alive:
+            self.abandon()
+        if self.child is None:
+            self._start()
+        elif self._ready:
+            self._fill()
+
+    def receive(self, reply: Reply) -> None:
+        if self._ready:
+            assert self._work is not None
+            self._work.answer(self._tasks.popleft(), reply)
+        self._ready = True
+        self._fill()
+
+    def fail(self, reason: str, detail: str) -> None:
+        assert self._work is not None
+        started, tasks = self._ready, list(self._tasks)
+        self.abandon()
+        if tasks:
+            self._work.give_back(tasks[1:])
+            self._work.answer(tasks[0], {"correct": False, "status": "timeout" if reason == "timeout" else "crashed"})
+        self._work.starts_left -= not started
+        if self._work.starts_left > 0:
+            self._start()
+
+    def abandon(self) -> None:
+        if self.child is not None:
+            self.child.kill()
+        self.child, self._ready = None, False
+        self._tasks.clear()
+
+    def _start(self) -> None:
+        self.child = ChildProcess("opdkit.grading.worker")
+        self.deadline = time.monotonic() + _START_SECONDS
+
+    def _fill(self) -> None:
+        """Hand the worker what it can hold; the time runs for the first task."""
+        assert self._work is not None
+        assert self.child is not None
+        self.deadline = time.monotonic() + WALL_SECONDS + _GRACE_SECONDS
+        while len(self._tasks) < _AHEAD and (task := self._work.take()) is not None:
+            self._tasks.append(task)
+            try:
+                self.child.send(self._work.requests[task])
+            except OSError:
+                self.fail("crashed", "the process is gone")
+                return

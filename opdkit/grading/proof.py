@@ -1,7 +1,7 @@
-"""Equality of expressions by their values at points, to fifty digits. Imported by the grading worker alone.
+"""Equality of expressions by their values at points, to 250 digits. Imported by the grading worker alone.
 
-Two expressions that agree to thirty digits at points that nobody could choose beforehand (they are drawn from a hash
-of both texts) are equal. Values that are close without being that close are left to algebra.
+Two expressions that agree to two hundred digits at points that nobody could choose beforehand (they are drawn from a
+hash of both texts) are equal. Values that are close without being that close are left to algebra.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from opdkit.grading.normal_form import read_number
 from opdkit.grading.trees import Node, UnreadableError, symbols_of
 from opdkit.grading.values import UNEVALUABLE, evaluate, logarithms_agree, read_or_none
 
-_DIGITS = 50
-_ALIKE, _APART, _NOTHING = mpmath.mpf(10) ** -30, mpmath.mpf(10) ** -12, mpmath.mpf(10) ** -40
+_DIGITS = 250
+_ALIKE, _APART, _NOTHING = mpmath.mpf(10) ** -200, mpmath.mpf(10) ** -12, mpmath.mpf(10) ** -220
+_HUGE, _MOST_DIGITS = mpmath.mpf(10) ** 40, 5000
 _SIGNIFICANT = 7
 _LARGEST = 10**6
 
 
 @dataclass(frozen=True)
 class Precise:
-    """Complex numbers of fifty digits at one point.
+    """Complex numbers of 250 digits at one point.
 
     Attributes:
         point: The value of each unknown.
@@ -111,13 +112,25 @@ def _at(ours: Node, gold: Node, point: Mapping[str, Any]) -> Outcome:
     try:
         mine, theirs = evaluate(ours, Precise(point)), evaluate(gold, Precise(point))
         size, apart = max(abs(mine), abs(theirs)), abs(mine - theirs)
+        if not mp.isfinite(size):
+            return Outcome.OPEN
+        if size > _HUGE and apart <= _APART * size:
+            return _at_size(ours, gold, point, size)
     except UNEVALUABLE:
-        return Outcome.OPEN
-    if not mp.isfinite(size):
         return Outcome.OPEN
     if apart == 0 or (size > _NOTHING and apart <= _ALIKE * size):
         return Outcome.YES
     return Outcome.NO if size > _NOTHING and apart > _APART * size else Outcome.OPEN
+
+
+def _at_size(ours: Node, gold: Node, point: Mapping[str, Any], size: Any) -> Outcome:
+    """Two huge values, to the last digit before the point and beyond."""
+    digits = int(mp.log10(size)) + _DIGITS
+    if digits > _MOST_DIGITS:
+        return Outcome.OPEN
+    with mp.workdps(digits):
+        apart = abs(evaluate(ours, Precise(point)) - evaluate(gold, Precise(point)))
+    return decided(apart <= _ALIKE) if apart <= _ALIKE or apart > _APART else Outcome.OPEN
 
 
 def _rounded(decimal: str, exact: Node) -> bool | None:
@@ -141,7 +154,7 @@ def _points(names: list[str], seed: str, positive: bool) -> Iterable[Mapping[str
         point = {}
         for name in names:
             digest = hashlib.sha256(f"{number}{positive}{name}\0{seed}".encode("utf-8", "replace")).digest()
-            size = mpmath.mpf(int.from_bytes(digest[:8], "big") + 1) / 2**63
+            size = 1 + mpmath.mpf(int.from_bytes(digest[:8], "big") + 1) / 2**64
             point[name] = mp.mpc(size if positive or digest[8] % 2 else -size)
         if not positive and all(value.real > 0 for value in point.values()):
             point[names[number % len(names)]] *= -1

@@ -2,8 +2,9 @@
 
 It reads one JSON request a line on standard input and writes one JSON reply a line. It loads math-verify once,
 then forks a child that does the work under limits on CPU time, memory and files. A child that passes its limit
-dies, by the kernel's hand even inside C code, and a new one takes its place in milliseconds. The worker ends when
-its input does or its parent is gone.
+dies, by the kernel's hand even inside C code, and the request is tried once more in a new child, alone: that one
+starts from the same state in every run and is stopped by a count of its work, so a verdict is no race with a clock.
+The worker ends when its input does or its parent is gone.
 
 A request is {"kind": "algebra", "answer", "reference"} or {"kind": "procedural", "dataset", "parameters",
 "seed", "size", "index", "answer"}; a reply is {"correct": bool, "status": "ok" | "timeout" | "crashed"}.
@@ -12,6 +13,7 @@ A request is {"kind": "algebra", "answer", "reference"} or {"kind": "procedural"
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -24,8 +26,12 @@ from typing import Any
 
 from opdkit.processes.child import claim_pipes, next_line, write_all
 
-CPU_SECONDS = 0.5
-WALL_SECONDS = 3.0
+CPU_SECONDS = 0.5  # of a first try, in a child that has answered others
+WORK_UNITS = (
+    400  # of the second: collections of the youngest garbage, each after some 700 new objects; one to four seconds
+)
+RETRY_CPU_SECONDS = 4.0  # of the second, for work inside C that makes no objects
+WALL_SECONDS = 120.0  # of both, on a machine that is busy with other things
 MEMORY_BYTES = 1 << 30
 _WARM_UP = (
     ("\\frac{x+1}{2}", "0.5x+\\frac{1}{2}"),
@@ -38,6 +44,12 @@ _WARM_UP = (
     ("\\left(2,\\frac{\\pi}{3}\\right)", "\\sin\\frac{\\pi}{3}"),
     ("2^{10}\\cdot 3!", "\\binom{5}{2}"),
     ("3 \\pm \\sqrt{2}", "\\log_{2} 5"),
+    # What sympy imports when it first meets them, numpy among it, which a confined process could not load.
+    ("\\sum_{k=0}^{\\infty} \\frac{1}{2^k}", "\\sum_{n=1}^{\\infty} \\frac{1}{n^2}"),
+    ("\\int_0^1 x^2 dx", "\\prod_{k=1}^{3} k"),
+    ("\\lim_{x\\to 0} \\frac{\\sin x}{x}", "2"),
+    ("|x-1|<2", "-1<x<3"),
+    ("\\max(1,2)", "\\gcd(4,6)"),
 )
 _FORBIDDEN = ("os.", "subprocess.", "socket.", "shutil.", "ctypes.", "pty.", "ftplib.", "http.", "urllib.")
 _ALLOWED = frozenset(("os.listdir", "os.scandir", "os.walk", "os.fwalk", "os.getxattr"))
@@ -53,24 +65,42 @@ class _Child:
 def main() -> None:
     """Serve requests until standard input ends."""
     source, sink = claim_pipes()
-    from opdkit.grading.equivalence import equivalent
-
-    for answer, reference in _WARM_UP:
-        equivalent(answer, reference)
+    _load()
     parent = os.getppid()
-    child = _fork((source, sink))
+    child = _fork((source, sink), retry=False)
     write_all(sink, b'{"ready": true}\n')
     buffer = bytearray()
     while (line := next_line(source, buffer, parent)) is not None:
         if _loads_scorers(line):
             _bury(child)
-            child = _fork((source, sink))
+            child = _fork((source, sink), retry=False)
         reply = _ask(child, line)
-        if "status" in reply and reply["status"] != "ok":
+        if reply["status"] != "ok":
             _bury(child)
-            child = _fork((source, sink))
+            reply = _ask_alone(line, (source, sink))
+            child = _fork((source, sink), retry=False)
         write_all(sink, json.dumps(reply).encode() + b"\n")
     _bury(child)
+
+
+def _load() -> None:
+    """Import all that answers may need, and let it work once, so that no child pays for it out of its allowance."""
+    importlib.import_module("numpy")
+    from opdkit.grading.equivalence import equivalent
+
+    for answer, reference in _WARM_UP:
+        with contextlib.suppress(Exception):
+            equivalent(answer, reference)
+    gc.collect()
+    gc.freeze()
+
+
+def _ask_alone(line: bytes, close: tuple[int, ...]) -> dict[str, Any]:
+    """The reply of a child that answers this request and no other."""
+    child = _fork(close, retry=True)
+    reply = _ask(child, line)
+    _bury(child)
+    return reply
 
 
 def _loads_scorers(line: bytes) -> bool:
@@ -109,7 +139,7 @@ def _bury(child: _Child) -> None:
     os.close(child.replies)
 
 
-def _fork(close: tuple[int, ...]) -> _Child:
+def _fork(close: tuple[int, ...], retry: bool) -> _Child:
     request_end, requests = os.pipe()
     replies, reply_end = os.pipe()
     pid = os.fork()
@@ -117,7 +147,7 @@ def _fork(close: tuple[int, ...]) -> _Child:
         try:
             for descriptor in (*close, requests, replies):
                 os.close(descriptor)
-            _work(request_end, reply_end)
+            _work(request_end, reply_end, retry)
         finally:
             os._exit(1)
     os.close(request_end)
@@ -125,19 +155,36 @@ def _fork(close: tuple[int, ...]) -> _Child:
     return _Child(pid, requests, replies)
 
 
-def _work(source: int, sink: int) -> None:
-    """The child's life: one request after another, each with its own allowance of CPU time."""
+def _work(source: int, sink: int, retry: bool) -> None:
+    """The child's life: one request after another, each with its own allowance of CPU time, or one alone."""
     _confine()
+    seconds = RETRY_CPU_SECONDS if retry else CPU_SECONDS
     with open(source, "rb", closefd=False) as lines:
         for line in lines:
             try:
                 decide = _decision(json.loads(line))
-                signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+                signal.setitimer(signal.ITIMER_PROF, seconds)
+                if retry:
+                    _count_work()
                 reply = {"correct": decide(), "status": "ok"}
             except Exception:
                 reply = {"correct": False, "status": "crashed"}
             signal.setitimer(signal.ITIMER_PROF, 0)
             write_all(sink, json.dumps(reply).encode() + b"\n")
+
+
+def _count_work() -> None:
+    """End this process, as its timer would, when it has done its share of work from here on."""
+    left = WORK_UNITS
+
+    def count(phase: str, _: dict[str, int]) -> None:
+        nonlocal left
+        left -= phase == "start"
+        if left < 0:
+            signal.raise_signal(signal.SIGPROF)
+
+    gc.collect()
+    gc.callbacks.append(count)
 
 
 def _decision(request: dict[str, Any]) -> Callable[[], bool]:

@@ -107,11 +107,14 @@ def test_a_hostile_answer_costs_little_and_is_wrong(name: str, tmp_path: Path) -
     assert not marker.exists()
 
 
+COSTLY = r"\sum_{k=1}^{\infty} \frac{\sin(k^2+\sqrt{k})}{k^2+\pi k+7}"
+
+
 def test_a_costly_answer_is_given_up_and_says_so() -> None:
     started = time.monotonic()
-    (grade,) = grade_mathematics([(f"\\boxed{{{HOSTILE['union']}}}", "(0,70)")])
+    (grade,) = grade_mathematics([(f"\\boxed{{{COSTLY}}}", "70")])
     assert (grade.correct, grade.status) == (False, "timeout")
-    assert time.monotonic() - started < 30.0  # half a second of processor time, however busy the machine is
+    assert time.monotonic() - started < 60.0  # a few seconds of processor time, however busy the machine is
 
 
 def test_ten_thousand_plain_answers_take_seconds() -> None:

@@ -15,10 +15,11 @@ import pytest
 
 from opdkit.grading import pool as pool_module
 from opdkit.grading.pool import WorkerPool
+from opdkit.grading.worker import CPU_SECONDS, RETRY_CPU_SECONDS, WALL_SECONDS
 from opdkit.processes import child as child_module
 
 ROOT = Path(__file__).resolve().parents[2]
-HANGS = r"\cup".join(f"({i},{i + 1})" for i in range(70))
+HANGS = r"\sum_{k=1}^{\infty} \frac{\sin(k^2+\sqrt{k})}{k^2+\pi k+7}"
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +44,25 @@ def test_replies_come_in_the_order_of_the_requests(pool: WorkerPool) -> None:
 
 
 def test_a_request_that_hangs_times_out_and_the_next_is_answered(pool: WorkerPool) -> None:
-    replies = pool.ask([request(HANGS, "(0,70)"), GOOD])
+    replies = pool.ask([request(HANGS, "70"), GOOD])
     assert replies[0] == {"correct": False, "status": "timeout"}
     assert replies[1] == {"correct": True, "status": "ok"}
 
 
-def test_a_request_costs_half_a_second_of_processor_time_at_most(pool: WorkerPool) -> None:
+def test_a_request_costs_a_few_seconds_of_processor_time_at_most(pool: WorkerPool) -> None:
     pool.ask([GOOD])
     worker = psutil.Process(pool.process_ids()[0])
     before = worker.cpu_times()
-    pool.ask([request(HANGS, "(0,70)")])
+    pool.ask([request(HANGS, "70")])
     after = worker.cpu_times()  # of the child too: it died of its limit
-    assert after.children_user + after.children_system - before.children_user - before.children_system < 0.8
+    assert (
+        after.children_user + after.children_system - before.children_user - before.children_system
+        < CPU_SECONDS + RETRY_CPU_SECONDS + 0.5
+    )
 
 
 def test_an_answer_that_keeps_hanging_is_not_tried_forever(pool: WorkerPool) -> None:
-    replies = pool.ask([request(HANGS, f"(0,{i})") for i in range(70, 100)])
+    replies = pool.ask([request(HANGS, f"{i}") for i in range(70, 100)])
     assert {reply["status"] for reply in replies} == {"timeout"}
 
 
@@ -76,7 +80,7 @@ def test_a_worker_killed_at_work_costs_one_verdict(pool: WorkerPool) -> None:
     (victim,) = pool.process_ids()
     killer = threading.Timer(0.1, os.kill, (victim, signal.SIGKILL))
     killer.start()
-    replies = pool.ask([request(HANGS, "(0,70)"), *[GOOD, BAD] * 30])
+    replies = pool.ask([request(HANGS, "70"), *[GOOD, BAD] * 30])
     killer.join()
     assert replies[0]["status"] in ("crashed", "timeout")
     assert sum(reply["status"] == "ok" for reply in replies) >= 59
@@ -93,7 +97,7 @@ def test_the_child_killed_at_work_is_replaced_by_its_worker(pool: WorkerPool) ->
 
 
 def test_a_worker_that_stops_answering_is_replaced(pool: WorkerPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "_GRACE_SECONDS", -2.0)  # one second in all
+    monkeypatch.setattr(pool_module, "_GRACE_SECONDS", 1.0 - WALL_SECONDS)  # one second in all
     pool.ask([GOOD])
     (frozen,) = pool.process_ids()
     os.kill(frozen, signal.SIGSTOP)
@@ -113,7 +117,7 @@ def test_an_interrupted_call_leaves_no_late_reply(pool: WorkerPool) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0.1)
     try:
         with pytest.raises(KeyboardInterrupt):
-            pool.ask([request(HANGS, f"(0,{i})") for i in range(70, 72)])
+            pool.ask([request(HANGS, f"{i}") for i in range(70, 72)])
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
