@@ -108,6 +108,10 @@ def warnings_at_start(experiment: Experiment, session: Session) -> list[str]:
         found = first_look(pair, messages, experiment.masking)
         notes = [note for section in found for note in section.notes if note.level != "ok"]
         told |= {f"{note.text} (set: {note.advice})" if note.advice else note.text: None for note in notes}
+    if not session.student.drops_rows:
+        told[
+            "finished rows stay in the batch while others go on: the student's modules hold states that can't leave"
+        ] = None
     return list(told)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from opdkit.models import LanguageModel
@@ -10,7 +11,8 @@ from opdkit.models import LanguageModel
 
 @dataclass(frozen=True)
 class Side:
-    """name: what the user typed; tokenizer; rows: of lm_head, padding included; stop_ids: what ends a response.
+    """name: what the user typed; tokenizer; rows: of lm_head, padding included; stop_ids: what ends a response;
+    template_kwargs: what the chat template is given beside the messages.
 
     rows and stop_ids are None where only the tokenizer is known.
     """
@@ -19,12 +21,13 @@ class Side:
     tokenizer: Any
     rows: int | None = None
     stop_ids: frozenset[int] | None = None
+    template_kwargs: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: LanguageModel) -> Side:
         """A model, with its weights or on the meta device."""
         rows = int(model.module.get_output_embeddings().weight.shape[0])
-        return cls(model.name, model.tokenizer, rows, model.stop_ids)
+        return cls(model.name, model.tokenizer, rows, model.stop_ids, model.template_kwargs)
 
     def token(self, index: int) -> str:
         """An id as the tokenizer names it."""

@@ -50,7 +50,7 @@ def templates(pair: Pair, messages: Sequence[Message]) -> Section:
 def _rendered(side: Side, messages: Sequence[Message]) -> str:
     if side.tokenizer.chat_template is None:
         return "\n".join(message.content for message in messages)
-    return chat_text(side.tokenizer, messages, side.name)
+    return chat_text(side.tokenizer, messages, side.name, side.template_kwargs)
 
 
 def first_difference(one: str, other: str) -> int:
@@ -63,7 +63,7 @@ def _ending(side: Side, who: str, messages: Sequence[Message]) -> Note | None:
     """The token that the template ends an answer with should end a response."""
     chat = [*messages, Message("assistant", _ANSWER)]
     try:
-        text = chat_text(side.tokenizer, chat, side.name, awaits=False)
+        text = chat_text(side.tokenizer, chat, side.name, side.template_kwargs, awaits=False)
     except UserError:
         return None
     tail = text.rpartition(_ANSWER)[2]

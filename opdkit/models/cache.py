@@ -1,4 +1,4 @@
-"""A key-value cache that grows in place.
+"""What a model remembers of the tokens it has read: keys and values that grow in place, and states.
 
 transformers' dynamic layer concatenates at every token, which copies the whole cache each time: quadratic in
 the response's length. Here a layer holds room for more tokens than it has and copies only when that is full.
@@ -6,12 +6,13 @@ the response's length. Here a layer holds room for more tokens than it has and c
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
+from transformers.models.minimax.modeling_minimax import MiniMaxCache
 
 # Room for new tokens when a layer is copied: at least this many, or this share of what it holds.
 _LEAST, _SHARE = 64, 0.25
@@ -48,14 +49,48 @@ class GrowingLayer(DynamicLayer):
         return room[..., :total, :]
 
 
-def new_cache(config: Any) -> DynamicCache:
-    """A cache for a model of this config; layers with a window or a state of their own stay transformers'."""
-    cache = DynamicCache(config=config)
+class LightningCache(MiniMaxCache):
+    """MiniMax's cache, which holds the states of linear attention beside the layers of keys and values.
+
+    transformers reads the length of the past off the first layer; where that one is linear it finds none, and the
+    mask of left padding is lost at the second token.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer_class_to_replicate = GrowingLayer
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        """How many tokens were read, whichever layer is asked."""
+        return max((layer.get_seq_length() for layer in self.layers if isinstance(layer, DynamicLayer)), default=0)
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
+        """Length and offset of keys and values with `query_length` new ones."""
+        return self.get_seq_length() + query_length, 0
+
+    def reorder_cache(self, beam_idx: Any) -> None:
+        """Go on with the rows `beam_idx` i64[n]."""
+        super().reorder_cache(beam_idx)
+        self.linear_cache = [state[beam_idx] if isinstance(state, Tensor) else state for state in self.linear_cache]
+
+
+def new_cache(module: Any) -> DynamicCache:
+    """An empty cache for `module`; layers with a window or a state of their own stay transformers' own.
+
+    MiniMax refuses every class but its own.
+    """
+    if module.config.get_text_config().model_type == "minimax":
+        return LightningCache()
+    cache = DynamicCache(config=module.config)
     cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
 
 
 def keep_rows(cache: DynamicCache, index: Tensor) -> None:
-    """Go on with the rows in `index` i64[n] alone."""
+    """Go on with the rows in `index` i64[n] alone.
+
+    Every class of layer can reorder its rows, since beam search must: keys and values, and the states of convolutions,
+    linear attention, state spaces, indexers and compressors. Selecting rows is known to some classes alone.
+    """
     with torch.no_grad():
-        cache.batch_select_indices(index)
+        cache.reorder_cache(cast(torch.LongTensor, index))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from opdkit.data.rollout import Prompts
+from opdkit.errors import UserError
 from opdkit.models.cache import keep_rows, new_cache
 from opdkit.models.language_model import LanguageModel
 
@@ -14,15 +18,20 @@ class Decoder:
     """Holds the cache of a batch of prompts; gives the next token's logits, row by row.
 
     Usage: `logits = decoder.start()`, then `logits = decoder.advance(tokens)`; `keep(index)` drops the
-    rows that are finished. Logits are f32[rows, V] over the model's vocabulary.
+    rows that are finished (where the model can't, they go on unseen). Logits are f32[rows, V] over the vocabulary.
     """
 
     def __init__(self, model: LanguageModel, prompts: Prompts) -> None:
+        if model.refusal:
+            raise UserError(model.refusal)
         self._model = model
-        self._cache = new_cache(model.module.config)
+        self._cache = new_cache(model.module)
+        self._names = _argument_names(model.module)
         self._ids = prompts.ids
         self._attention = prompts.attention_mask.long()
         self._position = self._attention.sum(dim=1, keepdim=True) - 1
+        # Where rows can't leave, those that are asked for; the others go on with padding.
+        self._rows: Tensor | None = None
 
     def start(self) -> Tensor:
         """Read the prompts."""
@@ -31,23 +40,43 @@ class Decoder:
 
     def advance(self, tokens: Tensor) -> Tensor:
         """Append tokens i64[rows]."""
+        if self._rows is not None:
+            every = tokens.new_full((len(self._attention),), self._model.pad_id)
+            every[self._rows] = tokens
+            tokens = every
         self._attention = torch.cat([self._attention, self._attention.new_ones((len(tokens), 1))], dim=1)
         self._position = self._position + 1
-        return self._forward(tokens[:, None], self._position)
+        logits = self._forward(tokens[:, None], self._position)
+        return logits if self._rows is None else logits[self._rows]
 
     def keep(self, index: Tensor) -> None:
         """Go on with the rows in `index` i64[n] alone."""
+        if not self._model.drops_rows:
+            self._rows = index if self._rows is None else self._rows[index]
+            return
         keep_rows(self._cache, index)
         self._attention = self._attention[index]
         self._position = self._position[index]
 
     def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
-        answer = self._model.module(
-            input_ids=ids,
-            attention_mask=self._attention,
-            position_ids=positions,
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        # Without attention there is no past to mask, only the padding among the tokens that are read now.
+        attends = "past_key_values" in self._names
+        optional = {
+            "attention_mask": self._attention if attends else self._attention[:, -ids.shape[1] :],
+            "position_ids": positions,
+            "past_key_values": self._cache,
+            "cache_params": self._cache,
+            "logits_to_keep": 1,
+        }
+        taken = {name: value for name, value in optional.items() if name in self._names}
+        answer = self._model.module(input_ids=ids, use_cache=True, **taken)
         return answer.logits[:, -1, : self._model.vocabulary].float()
+
+
+def _argument_names(module: Any) -> frozenset[str]:
+    """The names of the arguments that the module's forward pass takes.
+
+    State-space models call their cache `cache_params`, some older ones have no positions to give (ALiBi), and many
+    take any other name in silence.
+    """
+    return frozenset(inspect.signature(module.forward).parameters)

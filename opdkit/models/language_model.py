@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,19 +16,31 @@ from opdkit.models.template import chat_text
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """module: a transformers causal LM; tokenizer: its tokenizer; name: what the user typed.
+    """A model in memory.
 
-    vocabulary: how many ids exist. Padded rows of lm_head beyond it are never sampled or scored.
+    module: a transformers causal LM. tokenizer: its tokenizer. name: what the user typed.
+    vocabulary: how many ids exist; padded rows of lm_head beyond it are never sampled or scored.
+    template_kwargs: what the chat template is given beside the messages.
+    drops_rows: whether rows may leave a batch that is being decoded; not where a module holds states of its own.
+    refusal: why nothing can be decoded with it; None where it can.
     """
 
     module: Any
     tokenizer: Any
     name: str
     vocabulary: int
+    template_kwargs: Mapping[str, object] = field(default_factory=dict)
+    drops_rows: bool = True
+    refusal: str | None = None
 
     @property
     def device(self) -> torch.device:
         return self.module.device
+
+    @property
+    def attention(self) -> str:
+        """The attention implementation in use, as transformers names it."""
+        return str(self.module.config.get_text_config()._attn_implementation)
 
     @property
     def mebibytes(self) -> float:
@@ -66,7 +78,7 @@ class LanguageModel:
 
     def render_text(self, messages: Sequence[Message]) -> str:
         """The text that the chat template makes of a chat that awaits its next answer."""
-        return chat_text(self.tokenizer, messages, self.name)
+        return chat_text(self.tokenizer, messages, self.name, self.template_kwargs)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids`, without the stop token and the padding behind it."""
@@ -85,7 +97,7 @@ class LanguageModel:
 
     def restricted(self, vocabulary: int) -> LanguageModel:
         """The same model over the first `vocabulary` ids alone."""
-        return LanguageModel(self.module, self.tokenizer, self.name, min(vocabulary, self.vocabulary))
+        return replace(self, vocabulary=min(vocabulary, self.vocabulary))
 
 
 def read_head(module: Any, vocabulary: int) -> Head:

@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from opdkit.errors import UserError
-from opdkit.heads import support_logits
 from opdkit.hub import cache_where_unreachable
-from opdkit.models.language_model import LanguageModel, read_head
+from opdkit.models.adapters import find_adapter, merge_adapter
+from opdkit.models.architectures import auto_class, freeze_what_text_leaves_out, require_trainable
+from opdkit.models.checks import check_head, prove_decoding
+from opdkit.models.clamps import bound_time_steps
+from opdkit.models.language_model import LanguageModel
 from opdkit.models.spec import ModelSpec
 from opdkit.models.template import first_line
+from opdkit.models.tensors import require_whole
+
+T = TypeVar("T")
 
 
-def load(spec: ModelSpec, device: torch.device | str = "cpu", key: str = "model") -> LanguageModel:
-    """Load the weights and the tokenizer of `spec` onto `device`; `key` is the config group, for errors.
+def load(
+    spec: ModelSpec, device: torch.device | str = "cpu", key: str = "model", *, trains: bool = False
+) -> LanguageModel:
+    """Load the weights and the tokenizer of `spec` onto `device`.
 
-    Raises UserError for a path that is neither a folder nor on the hub, and for a model whose logits are
-    not what its lm_head and config say.
+    key: the config group, for errors. trains: whether its weights will be updated.
+
+    Raises UserError for a path that is neither a folder nor on the hub, a checkpoint that is not whole, weights that
+    can't be trained where they should, and logits that are not what lm_head and config say. A model that can't be
+    decoded with exactly is refused, but for a teacher, which is refused when it is asked to write.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    tokenizer = _read(lambda: _tokenizer(spec), spec, key)
-    module = _read(lambda: _module(spec), spec, key).to(device)
+    tokenizer = _read(lambda: _tokenizer(spec, key), spec, key)
+    module = _read(lambda: _module(spec, key), spec, key).to(device)
+    if trains:
+        require_trainable(module, key, spec.path)
+    freeze_what_text_leaves_out(module)
+    bound_time_steps(module)
     if spec.gradient_checkpointing:
         _recompute_activations(module)
     module.eval()
-    model = LanguageModel(module, tokenizer, spec.path, module.get_output_embeddings().weight.shape[0])
+    model = _language_model(module, tokenizer, spec)
     check_head(model, key)
+    model = prove_decoding(model, key)
+    if model.refusal and key != "teacher":
+        raise UserError(model.refusal)
     return model
 
 
@@ -42,42 +61,61 @@ def load_skeleton(spec: ModelSpec, key: str = "model") -> LanguageModel:
     Raises UserError as `load` does, but for what only weights can tell.
     """
     transformers_logging.set_verbosity_error()
-    tokenizer = _read(lambda: _tokenizer(spec), spec, key)
-    module = _read(lambda: _empty_module(spec), spec, key)
-    return LanguageModel(module, tokenizer, spec.path, module.get_output_embeddings().weight.shape[0])
+    tokenizer = _read(lambda: _tokenizer(spec, key), spec, key)
+    module = _read(lambda: _empty_module(spec, key), spec, key)
+    return _language_model(module, tokenizer, spec)
 
 
 def load_tokenizer(spec: ModelSpec, key: str = "model") -> Any:
     """The tokenizer alone."""
-    return _read(lambda: _tokenizer(spec), spec, key)
+    return _read(lambda: _tokenizer(spec, key), spec, key)
 
 
-def _tokenizer(spec: ModelSpec) -> Any:
-    return AutoTokenizer.from_pretrained(
-        spec.location(), revision=spec.revision or "main", trust_remote_code=spec.trust_remote_code
-    )
+def _language_model(module: Any, tokenizer: Any, spec: ModelSpec) -> LanguageModel:
+    rows = int(module.get_output_embeddings().weight.shape[0])
+    return LanguageModel(module, tokenizer, spec.path, rows, spec.template_kwargs)
 
 
-def _module(spec: ModelSpec) -> Any:
-    return AutoModelForCausalLM.from_pretrained(
+def _where(spec: ModelSpec) -> dict[str, Any]:
+    return {"revision": spec.revision or "main", "trust_remote_code": spec.trust_remote_code}
+
+
+def _tokenizer(spec: ModelSpec, key: str) -> Any:
+    """The folder's own; an adapter's folder without one has its base's."""
+    adapter = find_adapter(spec, key)
+    if adapter is not None and not adapter.has_tokenizer:
+        return _tokenizer(adapter.base, key)
+    return AutoTokenizer.from_pretrained(spec.location(), **_where(spec))
+
+
+def _module(spec: ModelSpec, key: str) -> Any:
+    adapter = find_adapter(spec, key)
+    if adapter is not None:
+        return merge_adapter(_module(adapter.base, key), adapter, spec, key)
+    config = AutoConfig.from_pretrained(spec.location(), **_where(spec))
+    module, info = auto_class(config).from_pretrained(
         spec.location(),
         dtype=getattr(torch, spec.dtype),
-        attn_implementation=spec.attention,
-        revision=spec.revision or "main",
-        trust_remote_code=spec.trust_remote_code,
+        attn_implementation=None if spec.attention == "auto" else spec.attention,
+        **_where(spec),
         weights_only=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # told by name below, and not ignored
     )
+    require_whole(info, key, spec.path)
+    return module
 
 
-def _empty_module(spec: ModelSpec) -> Any:
-    where = {"revision": spec.revision or "main", "trust_remote_code": spec.trust_remote_code}
-    config = AutoConfig.from_pretrained(spec.location(), **where)
+def _empty_module(spec: ModelSpec, key: str) -> Any:
+    adapter = find_adapter(spec, key)
+    if adapter is not None:
+        return _empty_module(adapter.base, key)
+    config = AutoConfig.from_pretrained(spec.location(), **_where(spec))
+    remote = {"trust_remote_code": spec.trust_remote_code}
     with torch.device("meta"):
-        module = AutoModelForCausalLM.from_config(
-            config, dtype=getattr(torch, spec.dtype), trust_remote_code=spec.trust_remote_code
-        )
+        module = auto_class(config).from_config(config, dtype=getattr(torch, spec.dtype), **remote)
     with suppress(OSError):  # without such a file, what the config says of generation holds
-        module.generation_config = GenerationConfig.from_pretrained(spec.location(), **where)
+        module.generation_config = GenerationConfig.from_pretrained(spec.location(), **_where(spec))
     return module
 
 
@@ -89,7 +127,7 @@ def _recompute_activations(module: Any) -> None:
         module.gradient_checkpointing_enable({"use_reentrant": False})
 
 
-def _read(load_part: Any, spec: ModelSpec, key: str) -> Any:
+def _read(load_part: Callable[[], T], spec: ModelSpec, key: str) -> T:
     local = Path(spec.path).expanduser().exists() or spec.path.startswith("embedded/")
     try:
         with nullcontext() if local else cache_where_unreachable():
@@ -103,23 +141,3 @@ def _read(load_part: Any, spec: ModelSpec, key: str) -> Any:
             f"{key}.path={spec.path!r} is not a folder here and could not be had from the Hugging Face hub: "
             f"{first_line(error)}"
         ) from error
-
-
-@torch.no_grad()
-def check_head(model: LanguageModel, key: str) -> None:
-    """Compare a few logits from the streamed head with the module's own; refuse the model if they differ."""
-    head = read_head(model.module, model.vocabulary)
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(0, min(head.vocabulary, len(model.tokenizer)), (1, 8), generator=generator)
-    ids = ids.to(model.device)
-    hidden = model.body()(input_ids=ids, use_cache=False).last_hidden_state[0]
-    wanted = torch.randint(0, head.vocabulary, (8, 32), generator=generator).to(model.device)
-    expected = model.module(input_ids=ids, use_cache=False).logits[0].float().gather(1, wanted)
-    found = support_logits(hidden, head, wanted, 1.0)
-    error = (found.float() - expected).abs().max().item()
-    tolerance = 1e-3 if model.module.dtype == torch.float32 else 6e-2
-    if not error <= tolerance * max(1.0, expected.abs().max().item()):
-        raise UserError(
-            f"{key}.path={model.name!r}: the architecture {type(model.module).__name__} changes its logits in a way "
-            f"that opdkit does not know (they differ by {error:.3g}); it can't be trained exactly"
-        )

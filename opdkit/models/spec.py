@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,8 @@ from opdkit.errors import UserError
 EMBEDDED = (
     "embedded/student", "embedded/teacher", "embedded/agent_student", "embedded/agent_teacher", "embedded/bpe_teacher",
 )  # fmt: skip
+# What chat_text itself tells a tokenizer's apply_chat_template.
+_GIVEN = ("conversation", "chat_template", "add_generation_prompt", "tokenize", "return_dict", "return_tensors")
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -21,21 +24,27 @@ class ModelSpec:
     path: a folder, a hub id, or one of `EMBEDDED`, the pairs in the package: student and teacher of
         sums, agent_student and agent_teacher of text games (the student knows sums, too),
         bpe_teacher of sums with another tokenizer.
-    dtype: what the weights are held in. attention: transformers' name of the implementation.
+    dtype: what the weights are held in. attention: transformers' name of the implementation; auto: scaled dot
+        products where the architecture has them, else what it has.
     gradient_checkpointing: recompute activations in the backward pass. revision: of a hub id.
     trust_remote_code: run code that comes with the model; off unless asked for.
+    template_kwargs: variables of the chat template, as enable_thinking; null ones are not given.
     """
 
     path: str
     dtype: Precision = "float32"
-    attention: str = "sdpa"
+    attention: str = "auto"
     gradient_checkpointing: bool = False
     revision: str | None = None
     trust_remote_code: bool = False
+    template_kwargs: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.dtype not in ("float32", "bfloat16", "float16"):
             raise UserError(f"dtype={self.dtype!r} is not one of float32, bfloat16, float16")
+        for name in self.template_kwargs:
+            if name in _GIVEN:
+                raise UserError(f"template_kwargs.{name}: opdkit gives the template this itself")
         if not self.path:
             raise UserError("path='' names no model: give a folder or a hub id")
         if self.path.startswith("embedded/") and self.path not in EMBEDDED:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opdkit.data.problem import Message
 from opdkit.errors import UserError
 
 
-def chat_text(tokenizer: Any, messages: Sequence[Message], name: str, *, awaits: bool = True) -> str:
+def chat_text(
+    tokenizer: Any,
+    messages: Sequence[Message],
+    name: str,
+    template_kwargs: Mapping[str, object] | None = None,
+    *,
+    awaits: bool = True,
+) -> str:
     """The text of `messages`, with the beginning of the next answer where one is awaited.
 
-    name: of the model, for the error. Raises UserError where the template refuses the messages.
+    name: of the model, for the error. template_kwargs: variables of the template, as `enable_thinking`; those that are
+    None are left out. Raises UserError where the template refuses the messages.
     """
     chat = [{"role": message.role, "content": message.content} for message in messages]
+    given: dict[str, Any] = {key: value for key, value in (template_kwargs or {}).items() if value is not None}
     try:
-        return tokenizer.apply_chat_template(chat, add_generation_prompt=awaits, tokenize=False)
+        return tokenizer.apply_chat_template(chat, **given, add_generation_prompt=awaits, tokenize=False)
     except Exception as error:  # a template is the model's own Jinja and may raise anything
         raise UserError(f"the chat template of {name} refuses the prompt: {first_line(error)}") from error
 

@@ -24,6 +24,7 @@ from opdkit.models import load
 from opdkit.runs import checkpoint
 from opdkit.runs.card import model_card
 from opdkit.runs.folder import RunFolder
+from opdkit.teachers import LoadedTeacher
 from opdkit.training.answers import ask
 from opdkit.training.loop import Loop, Progress
 from opdkit.training.records import Records
@@ -92,7 +93,7 @@ def _train(
     with ExitStack() as stack:
         stack.callback(session.close)
         if found is None:
-            folder.start(experiment.resolved, about)
+            folder.start(experiment.resolved, {**about, "attention": _attention(session)})
         first = int(found.state["step"]) if found else 0
         loggers = stack.enter_context(open_loggers(experiment.loggers, folder.path, experiment.resolved, first))
         records = Records(experiment, session, folder, reporter, loggers)
@@ -131,6 +132,16 @@ def _train(
     }
     write_whole(folder.summary, json.dumps(summary, indent=1) + "\n")
     return summary
+
+
+def _attention(session: Session) -> dict[str, str]:
+    """The attention implementation of each model in memory, for env.json."""
+    teachers = {
+        f"teacher of {name}" if name else "teacher": part.teacher.model.attention
+        for name, part in session.parts.items()
+        if isinstance(part.teacher, LoadedTeacher)
+    }
+    return {"model": session.student.attention, **teachers}
 
 
 def _finish(experiment: Experiment, session: Session, folder: RunFolder, results: Mapping[str, Any]) -> None:

@@ -100,7 +100,7 @@ def _models(
     spec = experiment.model
     if found:
         spec = replace(spec, path=str(found.folder), revision=None)
-    student = load(spec, device, "model")
+    student = load(spec, device, "model", trains=True)
     specs = {name: task.teacher for name, task in experiment.by_task().items()}
     teachers = hold_teachers(specs, device, swap=getattr(experiment.task, "teachers", "keep") == "swap")
     vocabulary = student.vocabulary

@@ -60,6 +60,7 @@ def test_a_run_leaves_what_it_says_it_leaves(train: Train, objective: str) -> No
     about = json.loads((folder / "env.json").read_text())
     assert about["command"].startswith("opdkit train ")
     assert f"objective={objective}" in about["command"]
+    assert about["attention"] == {"model": "sdpa", "teacher": "sdpa"}
     module = AutoModelForCausalLM.from_pretrained(folder / "final")
     tokenizer = AutoTokenizer.from_pretrained(folder / "final")
     assert module.config.vocab_size == 264

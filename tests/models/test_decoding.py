@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from opdkit.errors import UserError
 from opdkit.generation.prompts import pad_prompts
 from opdkit.models import Decoder
 from opdkit.models import cache as cache_module
+from opdkit.models.checks import prove_decoding
 from tests.tiny import rendered, tiny_model, tiny_problems
 
 
@@ -35,3 +39,50 @@ def test_logits_are_those_of_a_whole_pass_also_when_rows_leave(least: int, monke
             for row, token in zip(alive, tokens.tolist(), strict=True):
                 sequences[row].append(token)
             logits = decoder.advance(tokens)
+
+
+def test_rows_that_cannot_leave_stay_unseen() -> None:
+    model = replace(tiny_model(0), drops_rows=False)
+    pairs = rendered(model, tiny_problems(4))
+    prompts = pad_prompts(model, [ids for _, ids in pairs], [p for p, _ in pairs])
+    tokens = torch.randint(0, 256, (4, 4), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        dropping, staying = Decoder(tiny_model(0), prompts), Decoder(model, prompts)
+        alive = torch.arange(4)
+        assert torch.equal(dropping.start(), staying.start())
+        for step, left in enumerate(([0, 2, 3], [0, 1, 2], [2, 0], [1])):
+            index = torch.tensor(left)
+            dropping.keep(index)
+            staying.keep(index)
+            alive = alive[index]
+            chosen = tokens[alive, step]
+            assert torch.allclose(dropping.advance(chosen), staying.advance(chosen), atol=1e-5)
+
+
+def test_a_cache_that_cannot_drop_rows_keeps_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: object, index: torch.Tensor) -> None:
+        raise AttributeError("no such method")
+
+    assert prove_decoding(tiny_model(0), "model").drops_rows
+    monkeypatch.setattr(cache_module.GrowingLayer, "reorder_cache", broken)
+    found = prove_decoding(tiny_model(0), "model")
+    assert not found.drops_rows
+    assert found.refusal is None
+
+
+def test_decoding_that_is_not_exact_is_refused_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgetful(self: object, query_length: int) -> tuple[int, int]:
+        return query_length, 0
+
+    model = tiny_model(0)
+    prompts = pad_prompts(model, [[1, 2, 3]], [])
+    monkeypatch.setattr(cache_module.GrowingLayer, "update", lambda self, keys, values, *a, **k: (keys, values))
+    monkeypatch.setattr(cache_module.GrowingLayer, "get_mask_sizes", forgetful)
+    found = prove_decoding(model, "teacher")
+    assert found.refusal is not None
+    assert found.refusal.startswith(
+        "teacher.path='tiny-0': decoding with the architecture LlamaForCausalLM gives other"
+    )
+    with pytest.raises(UserError, match="gives other logits"):
+        Decoder(found, prompts)
+    assert Decoder(model, prompts)

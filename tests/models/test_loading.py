@@ -19,7 +19,7 @@ from transformers import (
 from opdkit.errors import UserError
 from opdkit.heads import support_logits
 from opdkit.models import LanguageModel, ModelSpec, load
-from opdkit.models.loading import check_head
+from opdkit.models.checks import check_head
 from tests.tiny import tiny_model, tiny_tokenizer
 
 SIZE = {
