@@ -18,6 +18,7 @@ from opdkit.models.architectures import auto_class, freeze_what_text_leaves_out,
 from opdkit.models.checks import check_head, prove_decoding
 from opdkit.models.clamps import bound_time_steps
 from opdkit.models.language_model import LanguageModel
+from opdkit.models.offloading import offload_layers
 from opdkit.models.spec import ModelSpec
 from opdkit.models.template import first_line
 from opdkit.models.tensors import require_whole
@@ -26,11 +27,17 @@ T = TypeVar("T")
 
 
 def load(
-    spec: ModelSpec, device: torch.device | str = "cpu", key: str = "model", *, trains: bool = False
+    spec: ModelSpec,
+    device: torch.device | str = "cpu",
+    key: str = "model",
+    *,
+    trains: bool = False,
+    offload: bool = False,
 ) -> LanguageModel:
     """Load the weights and the tokenizer of `spec` onto `device`.
 
-    key: the config group, for errors. trains: whether its weights will be updated.
+    key: the config group, for errors. trains: whether its weights will be updated. offload: whether its layers wait in
+    the CPU's memory.
 
     Raises UserError for a path that is neither a folder nor on the hub, a checkpoint that is not whole, weights that
     can't be trained where they should, and logits that are not what lm_head and config say. A model that can't be
@@ -39,7 +46,11 @@ def load(
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     tokenizer = _read(lambda: _tokenizer(spec, key), spec, key)
-    module = _read(lambda: _module(spec, key), spec, key).to(device)
+    module = _read(lambda: _module(spec, key), spec, key)
+    if offload:
+        offload_layers(module.requires_grad_(False), device, key, spec.path)
+    else:
+        module = module.to(device)
     if trains:
         require_trainable(module, key, spec.path)
     freeze_what_text_leaves_out(module)

@@ -17,12 +17,18 @@ from opdkit.models import LanguageModel, ModelSpec, Request, Scorer, load
 class LocalTeacher(ModelSpec):
     """A causal language model that scores in process: any ids, and the whole vocabulary.
 
-    The fields are those of `ModelSpec`. Nothing is loaded before `load`.
+    Nothing is loaded before `load`.
+
+    Attributes:
+        cpu_offload: whether the layers wait in the CPU's memory and come to the device one at a time, for a teacher
+            that does not fit beside the student. The other attributes are those of `ModelSpec`.
     """
+
+    cpu_offload: bool = False
 
     def load(self, device: torch.device | str) -> LoadedTeacher:
         """Read the weights onto `device`, without gradients."""
-        model = load(self, device, key="teacher")
+        model = load(self, device, key="teacher", offload=self.cpu_offload)
         model.module.requires_grad_(False)
         return LoadedTeacher(model)
 

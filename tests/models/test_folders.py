@@ -216,3 +216,17 @@ def test_a_template_that_refuses_a_system_role_says_so(tmp_path: Path) -> None:
     assert found.render(CHAT[1:])
     with pytest.raises(UserError, match="refuses the prompt: System role not supported"):
         found.render(CHAT)
+
+
+def test_a_teacher_whose_layers_wait_on_the_cpu_scores_the_same(tmp_path: Path) -> None:
+    save(tiny_model(0), tmp_path)
+    plain = load(ModelSpec(str(tmp_path)))
+    found = load(ModelSpec(str(tmp_path)), key="teacher", offload=True)
+    ids = torch.arange(12)[None]
+    with torch.no_grad():
+        assert torch.equal(found.module(ids).logits, plain.module(ids).logits)
+    assert found.refusal is None
+    assert found.device == torch.device("cpu")
+    assert found.mebibytes == plain.mebibytes
+    waiting = [name for name, parameter in found.module.named_parameters() if parameter.is_meta]
+    assert waiting == [name for name, _ in plain.module.named_parameters() if ".layers." in name]
