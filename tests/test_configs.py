@@ -12,6 +12,7 @@ from opdkit.cli.check import check_one, choices, placeholders
 from opdkit.config import location, schema
 from opdkit.config.binding import bind, locate
 from opdkit.config.compose import PluginMissingError, Source, compose
+from opdkit.text import SumsScript
 
 CHOICES = list(choices(None))
 CONF = location.conf_dir()
@@ -29,7 +30,7 @@ def test_composes_and_builds(root: str, choice: list[str]) -> None:
 
 
 # Groups that no root has yet; each of their options is bound and built alone.
-APART = {"text"}
+APART = {"text", "reward"}
 
 
 def test_every_group_file_is_among_the_choices() -> None:
@@ -45,9 +46,12 @@ def test_an_option_of_no_root_binds_and_builds(file: Path) -> None:
     roots = (*schema.TRAIN_GROUPS, *schema.EVAL_GROUPS, *schema.STUDY_GROUPS)
     assert file.parent.name not in roots, "remove it from APART"
     values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    filled = {key: "somewhere" if value == "???" else value for key, value in values.items()}
+    script = {"_target_": "opdkit.text.SumsScript"}
+    left_open = {"???": "somewhere", "${text}": script}
+    filled = {key: left_open.get(value, value) if isinstance(value, str) else value for key, value in values.items()}
     bind(file.parent.name, filled)
-    locate(file.parent.name, filled.pop("_target_"))(**filled)
+    made = {key: SumsScript() if value == script else value for key, value in filled.items()}
+    locate(file.parent.name, made.pop("_target_"))(**made)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f"{f.parent.name}/{f.stem}")

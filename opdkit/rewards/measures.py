@@ -1,0 +1,58 @@
+"""Numbers about a reward: how much signal groups have, and whether the reward agrees with the task's verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+from opdkit.data.grade import Grade
+from opdkit.rewards.base import GradePairs, Group
+
+_EQUAL = 1e-9
+
+
+def task_verdicts(grade: GradePairs | None, groups: Sequence[Group]) -> list[list[bool | None]]:
+    """Whether each response is right as the task says; None where nobody knows."""
+    unknown = [group for group in groups if group.grades is None]
+    pairs = [(text, group.problem.reference) for group in unknown for text in group.responses]
+    graded = iter(grade(pairs) if grade is not None and pairs else [])
+    verdicts: list[list[bool | None]] = []
+    for group in groups:
+        if group.grades is not None:
+            verdicts.append([one.correct for one in group.grades])
+        elif grade is not None:
+            verdicts.append([next(graded).correct for _ in group.responses])
+        else:
+            verdicts.append([None] * len(group.responses))
+    return verdicts
+
+
+def signal(grades: Sequence[Sequence[Grade]]) -> Mapping[str, float]:
+    """failed_groups: share of groups whose reward is unknown; no_signal: share of the others with equal rewards;
+    mean: of the known rewards."""
+    held = [group for group in grades if group]
+    known = [group for group in held if all(grade.counts for grade in group)]
+    metrics: dict[str, float] = {}
+    if held:
+        metrics["failed_groups"] = 1 - len(known) / len(held)
+    if known:
+        rewards = [[grade.reward for grade in group] for group in known]
+        metrics["no_signal"] = sum(max(r) - min(r) <= _EQUAL for r in rewards) / len(rewards)
+        flat = [reward for group in rewards for reward in group]
+        metrics["mean"] = sum(flat) / len(flat)
+    return metrics
+
+
+def agreement(grades: Sequence[Sequence[Grade]]) -> float | None:
+    """The chance that a right response of a group has a higher reward than a wrong one of the same group.
+
+    Over all such pairs; a tie counts half, so that a reward without knowledge has 0.5. None where no group has both.
+    """
+    won, pairs = 0.0, 0
+    for group in grades:
+        right = [grade.reward for grade in group if grade.counts and grade.correct is True]
+        wrong = [grade.reward for grade in group if grade.counts and grade.correct is False]
+        for better, worse in product(right, wrong):
+            won += 0.5 if abs(better - worse) <= _EQUAL else float(better > worse)
+            pairs += 1
+    return won / pairs if pairs else None
