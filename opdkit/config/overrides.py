@@ -76,11 +76,19 @@ def check(root: str, typed: Iterable[Typed], folders: Sequence[Path], *, multiru
             raise UserError(refusal(item.text, f"no key named {first}", first, sorted(set(allowed))))
 
 
+_SEVERAL = ("logger",)
+"""Groups of which several options can be chosen at once: `logger=[wandb,tensorboard]`."""
+
+
 def _check_choice(item: Typed, folders: Sequence[Path]) -> None:
     if item.override.is_add():
         raise UserError(f"{item.text}: {item.key} is a group; write {item.text.lstrip('+')}")
     known = list(location.options(item.key, folders))
-    for value in _values(item):
+    values = _values(item)
+    if item.key in _SEVERAL:
+        several = [cast(list[Any], value) if isinstance(value, list) else [value] for value in values]
+        values = [option for options in several for option in options]
+    for value in values:
         if value is None and item.key in RECIPES["train"]:
             continue
         if not isinstance(value, str):

@@ -16,8 +16,9 @@ from typing import Any
 from opdkit.environments.base import Episode, Observation, StepResult
 from opdkit.environments.chat import ChatGame, same_action
 from opdkit.environments.household import without_the_rest
-from opdkit.environments.requirements import clean, need_choice, need_package
+from opdkit.environments.requirements import clean, need_choice
 from opdkit.errors import UserError
+from opdkit.extras import need_package
 
 FOLDS: Mapping[str, str] = {
     "train": "train",

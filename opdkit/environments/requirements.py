@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
 import shutil
 from collections.abc import Iterable
 
 from opdkit.errors import UserError
 
 _MOST_SHOWN = 12
-
-
-def need_package(module: str, extra: str) -> None:
-    """Raise UserError with the line to type where `module` is not installed."""
-    if importlib.util.find_spec(module) is None:
-        raise UserError(f"{extra} is not installed: pip install 'opdkit[{extra}]'")
 
 
 def need_java(name: str) -> None:

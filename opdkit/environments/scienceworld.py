@@ -9,8 +9,9 @@ from typing import Any
 
 from opdkit.environments.base import Episode, Observation, StepResult
 from opdkit.environments.chat import ChatGame, same_action
-from opdkit.environments.requirements import clean, need_choice, need_java, need_package
+from opdkit.environments.requirements import clean, need_choice, need_java
 from opdkit.errors import UserError
+from opdkit.extras import need_package
 
 TASKS: Mapping[str, tuple[int, int, int]] = {
     "boil": (14, 21, 30),

@@ -1,7 +1,10 @@
-"""Where metrics and samples go. A config group's object describes a logger; `open_loggers` opens and closes it."""
+"""Loggers of metrics, samples and tables. A config group describes a logger; `open_loggers` opens and closes it."""
 
 from opdkit.loggers.base import LoggerSpec, MetricLogger, open_loggers
 from opdkit.loggers.jsonl import Jsonl
+from opdkit.loggers.mlflow import MLflow
+from opdkit.loggers.tensorboard import TensorBoard
+from opdkit.loggers.trackio import Trackio
 from opdkit.loggers.wandb import WandB
 
-__all__ = ["Jsonl", "LoggerSpec", "MetricLogger", "WandB", "open_loggers"]
+__all__ = ["Jsonl", "LoggerSpec", "MLflow", "MetricLogger", "TensorBoard", "Trackio", "WandB", "open_loggers"]

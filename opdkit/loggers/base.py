@@ -1,4 +1,4 @@
-"""What a logger is, and several as one."""
+"""The logger protocols, and several loggers as one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from opdkit.loggers.jsonl import Jsonl
 
 if TYPE_CHECKING:
     from opdkit.data.table import Table
@@ -65,11 +67,11 @@ class _Several:
 def open_loggers(
     specs: Mapping[str, LoggerSpec], folder: Path, resolved: Mapping[str, Any], done: int = 0
 ) -> Iterator[MetricLogger]:
-    """All loggers of a run as one, closed whatever happens."""
+    """All loggers of a run as one, closed whatever happens. The jsonl files are always among them, and come first."""
     opened: list[MetricLogger] = []
     failed = True
     try:
-        for spec in specs.values():
+        for spec in {"jsonl": Jsonl(), **specs}.values():
             opened.append(spec.open(folder, resolved, done))
         yield _Several(opened)
         failed = False

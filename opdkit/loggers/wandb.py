@@ -1,22 +1,19 @@
-"""Weights & Biases, beside the jsonl files. Whatever goes wrong with it, the run goes on."""
+"""Logs to Weights & Biases."""
 
 from __future__ import annotations
 
-import hashlib
-import math
 import netrc
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlparse
 
+from opdkit.data.table import Table
 from opdkit.errors import UserError
-
-if TYPE_CHECKING:
-    from opdkit.data.table import Table
+from opdkit.loggers.service import ServiceLogger, guarded, run_identity
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 _MODES = ("auto", "online", "offline", "disabled")
@@ -28,8 +25,14 @@ _FINISH_SECONDS = 60
 class WandB:
     """Logs the run's metrics, samples and resolved configuration under `<run folder>/wandb`.
 
-    mode: auto is WANDB_MODE where it is set, else online where a key is to be found (WANDB_API_KEY, ~/.netrc),
-    else offline. entity: a team; group: puts runs together. A key is read by W&B itself and never written.
+    A key is read by W&B itself and never written.
+
+    Attributes:
+        project: Name of the project.
+        mode: auto is WANDB_MODE where set, else online where there is a key (WANDB_API_KEY, ~/.netrc), else offline.
+        entity: A team; None: the key's owner.
+        group: Groups runs on the page.
+        tags: Tags of the run.
     """
 
     project: str = "opdkit"
@@ -44,29 +47,27 @@ class WandB:
         if not self.project or any(sign in self.project for sign in "/\\#?%:"):
             raise UserError(f"logger.wandb.project={self.project!r}: must be a name without / \\ # ? % :")
 
-    def open(self, folder: Path, resolved: Mapping[str, Any], done: int) -> WandBLogger:
+    def open(self, folder: Path, resolved: Mapping[str, Any], done: int) -> ServiceLogger:
         """A resumed run goes on under the identity that it began with."""
         mode = resolve_mode(self.mode, os.environ)
         if mode == "disabled":
-            return WandBLogger(None, offline=False)
-        run = _guarded("could not start", lambda: self._start(folder, resolved, mode))
+            return ServiceLogger("W&B", None)
+        run = guarded("W&B", "could not start", lambda: self._start(folder, resolved, mode))
         if run is None and mode == "online":
             mode = "offline"
-            run = _guarded("could not start offline either", lambda: self._start(folder, resolved, mode))
-        return WandBLogger(run, offline=mode == "offline")
+            run = guarded("W&B", "could not start offline either", lambda: self._start(folder, resolved, mode))
+        return ServiceLogger("W&B", None if run is None else WandBRun(run, offline=mode == "offline"))
 
     def _start(self, folder: Path, resolved: Mapping[str, Any], mode: str) -> Any:
         import wandb
 
-        inside = folder / "wandb"
-        inside.mkdir(parents=True, exist_ok=True)
         return wandb.init(
             project=self.project,
             entity=self.entity,
             group=self.group,
             tags=list(self.tags) or None,
             name=folder.name,
-            id=_identity(inside),
+            id=run_identity(folder / "wandb"),
             resume="allow",
             dir=str(folder),
             config=dict(resolved),
@@ -108,69 +109,28 @@ def _has_key(environment: Mapping[str, str]) -> bool:
         return False
 
 
-def _identity(folder: Path) -> str:
-    """The run's id at W&B: made once, kept in the folder, so that a resumed run is the same run."""
-    file = folder / "run-id.txt"
-    if file.exists():
-        return file.read_text(encoding="ascii").strip()
-    fresh = hashlib.sha256(os.urandom(16)).hexdigest()[:12]
-    file.write_text(fresh + "\n", encoding="ascii")
-    return fresh
-
-
-def _guarded(what: str, action: Callable[[], Any]) -> Any:
-    """The action's result, or None and a line on stderr: W&B's trouble is never the run's."""
-    try:
-        return action()
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        print(f"opdkit: W&B {what} ({reason}); the run goes on, metrics.jsonl has everything", file=sys.stderr)
-        return None
-
-
-class WandBLogger:
-    """An open W&B run. The first failure is told, and nothing more is sent."""
+class WandBRun:
+    """An open W&B run. Offline, its end prints how to upload it."""
 
     def __init__(self, run: Any, *, offline: bool) -> None:
         self._run = run
         self._offline = offline
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Not-a-number and infinity are left out: W&B would draw them as gaps in any case."""
-        self._send({name: value for name, value in metrics.items() if math.isfinite(value)}, step)
+        self._run.log(dict(metrics), step=step)
 
-    def samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """The rows as a table, `samples`. Values a token are left to samples.jsonl."""
-        if self._run is None or not rows:
-            return
-        import wandb
+    def table(self, step: int, name: str, table: Table) -> None:
+        self._run.log({name: _media(table)}, step=step)
 
-        columns: list[Any] = [name for name, value in rows[0].items() if not isinstance(value, list)]
-        data: list[Any] = [[str(row.get(name)) for name in columns] for row in rows]
-        self._send({"samples": wandb.Table(columns=columns, data=data)}, step)
-
-    def tables(self, step: int, tables: Sequence[Table]) -> None:
-        """Each as a table or a histogram, `diagnostics/<name>`."""
-        if self._run is not None and tables:
-            self._send({f"diagnostics/{table.name}": _drawn(table) for table in tables}, step)
-
-    def _send(self, values: Mapping[str, Any], step: int) -> None:
-        run = self._run
-        if run is not None and _guarded("stopped", lambda: run.log(dict(values), step=step) or True) is None:
-            self._run = None
-
-    def close(self, *, failed: bool = False) -> None:
-        """Ends the W&B run; offline, says how to upload it."""
-        run, self._run = self._run, None
-        if run is None:
-            return
-        synced = Path(run.settings.sync_dir)
-        _guarded("did not end well", lambda: run.finish(exit_code=int(failed)) or True)
+    def close(self, *, failed: bool) -> None:
+        synced = Path(self._run.settings.sync_dir)
+        self._run.finish(exit_code=int(failed))
         if self._offline:
             print(f"W&B worked offline; upload with: wandb sync {synced}", file=sys.stderr)
 
 
-def _drawn(table: Table) -> Any:
+def _media(table: Table) -> Any:
+    """A W&B histogram or table."""
     import wandb
 
     if table.histogram:

@@ -11,7 +11,8 @@ import pytest
 from opdkit.data.table import Table
 from opdkit.errors import UserError
 from opdkit.loggers import WandB, open_loggers
-from opdkit.loggers.wandb import WandBLogger, resolve_mode
+from opdkit.loggers.service import ServiceLogger
+from opdkit.loggers.wandb import WandBRun, resolve_mode
 
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
@@ -75,7 +76,7 @@ class Broken:
 
 def test_a_dead_server_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     run = Broken()
-    logger = WandBLogger(run, offline=False)
+    logger = ServiceLogger("W&B", WandBRun(run, offline=False))
     for step in range(3):
         logger.log(step, {"x": 1.0})
         logger.samples(step, [{"a": 1}])
@@ -115,7 +116,7 @@ class ActivationBytes:
 
 def test_tables_and_histograms_and_no_lists_of_tokens() -> None:
     run = ActivationBytes()
-    logger = WandBLogger(run, offline=False)
+    logger = ServiceLogger("W&B", WandBRun(run, offline=False))
     logger.tables(3, [Table("ids", ("text", "gap"), (("<", -19.2), ("think", None)))])
     logger.tables(3, [Table("spread", ("low", "high", "tokens"), ((-1.0, 0.0, 4), (0.0, 2.0, 6)), histogram=True)])
     logger.samples(3, [{"response": "a", "reward": 1.0, "token_texts": ["a"]}])

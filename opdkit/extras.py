@@ -1,0 +1,13 @@
+"""Checks for the optional packages of an extra without importing them."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from opdkit.errors import UserError
+
+
+def need_package(module: str, extra: str) -> None:
+    """Raises UserError with the command to type where `module` is not installed."""
+    if importlib.util.find_spec(module) is None:
+        raise UserError(f"{extra} is not installed: pip install 'opdkit[{extra}]'")
