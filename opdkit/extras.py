@@ -7,7 +7,11 @@ import importlib.util
 from opdkit.errors import UserError
 
 
+class PackageMissingError(UserError):
+    """A package of an extra is not installed."""
+
+
 def need_package(module: str, extra: str) -> None:
-    """Raises UserError with the command to type where `module` is not installed."""
+    """Raises PackageMissingError with the command to type where `module` is not installed."""
     if importlib.util.find_spec(module) is None:
-        raise UserError(f"{extra} is not installed: pip install 'opdkit[{extra}]'")
+        raise PackageMissingError(f"{extra} is not installed: pip install 'opdkit[{extra}]'")

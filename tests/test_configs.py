@@ -11,7 +11,8 @@ import yaml
 from opdkit.cli.check import check_one, choices, placeholders
 from opdkit.config import location, schema
 from opdkit.config.binding import bind, locate
-from opdkit.config.compose import PluginMissingError, Source, compose
+from opdkit.config.compose import Source, compose
+from opdkit.extras import PackageMissingError
 from opdkit.text import SumsScript
 
 CHOICES = list(choices(None))
@@ -24,7 +25,7 @@ def test_composes_and_builds(root: str, choice: list[str]) -> None:
     source = Source(root)
     try:
         problem = check_one(source, [*choice, *placeholders(choice, source.folders)])
-    except PluginMissingError as missing:
+    except PackageMissingError as missing:
         pytest.skip(str(missing))
     assert problem is None
 

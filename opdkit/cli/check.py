@@ -13,9 +13,10 @@ from omegaconf import open_dict
 from opdkit.cli.arguments import make_importable
 from opdkit.config import schema
 from opdkit.config.build import Origin, build_evaluation, build_experiment, build_study
-from opdkit.config.compose import PluginMissingError, Source, compose
+from opdkit.config.compose import Source, compose
 from opdkit.config.location import groups, options
 from opdkit.errors import UserError
+from opdkit.extras import PackageMissingError
 
 _BUILD = {"train": build_experiment, "eval": build_evaluation, "study": build_study}
 
@@ -40,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
         told = f"{root} {' '.join(choice)}".strip()
         try:
             problem = check_one(source, [*choice, *placeholders(choice, source.folders)])
-        except PluginMissingError as missing:
+        except PackageMissingError as missing:
             print(f"--    {told}: not looked at ({missing})")
             continue
         failed += problem is not None
@@ -90,7 +91,7 @@ def _left_open(node: Mapping[str, Any]) -> Iterator[str]:
 
 
 def check_one(source: Source, overrides: Sequence[str]) -> str | None:
-    """What is wrong with a configuration, None where nothing is. Raises PluginMissingError where that is not known."""
+    """What is wrong with a configuration, None where nothing is. Raises PackageMissingError where that is not known."""
     try:
         config = compose(source, overrides, with_hydra=True)
         chosen = {str(key): str(value) for key, value in config.hydra.runtime.choices.items()}
@@ -98,7 +99,7 @@ def check_one(source: Source, overrides: Sequence[str]) -> str | None:
         with open_dict(config):
             del config["hydra"]
         _BUILD[source.root](config, origin)
-    except PluginMissingError:
+    except PackageMissingError:
         raise
     except UserError as error:
         return str(error)

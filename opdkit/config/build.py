@@ -121,7 +121,7 @@ def _object(key: str, node: Mapping[str, Any]) -> Any:
             cause = cause.__cause__
         if cause is None:
             raise
-        raise UserError(_placed(key, node, error, str(cause))) from error
+        raise type(cause)(_placed(key, node, error, str(cause))) from error
 
 
 def _placed(key: str, node: Mapping[str, Any], error: InstantiationException, text: str) -> str:

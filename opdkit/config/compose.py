@@ -20,10 +20,7 @@ from opdkit.config import location, schema
 from opdkit.config.near import no_value, refusal
 from opdkit.config.overrides import Typed, check, parse
 from opdkit.errors import UserError
-
-
-class PluginMissingError(UserError):
-    """A launcher or sweeper of Hydra's that is a package of its own, and not installed."""
+from opdkit.extras import PackageMissingError
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def _blame_a_plugin(error: Exception) -> None:
     found = re.search(r"Could not find '(hydra/(?:launcher|sweeper))/(joblib|submitit|optuna)(\w*)'", str(error))
     if found:
         group, name, rest = found.groups()
-        raise PluginMissingError(f"{group}={name}{rest}: not installed; pip install 'opdkit[{name}]'") from None
+        raise PackageMissingError(f"{group}={name}{rest}: not installed; pip install 'opdkit[{name}]'") from None
 
 
 def _blame_an_override(source: Source, typed: Sequence[Typed]) -> None:
