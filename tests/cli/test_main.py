@@ -16,7 +16,7 @@ from tests.cli.conftest import Opdkit
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], [], ["--version"], ["ls"], ["ls", "objective"], ["bench", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], [], ["--version"], ["ls"], ["ls", "objective"]])
 def test_help_and_ls_import_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys; from opdkit.cli.main import main; status = main(sys.argv[1:])\n"
@@ -36,7 +36,7 @@ def test_help_names_every_command(opdkit: Opdkit) -> None:
     assert opdkit("--version").out == f"opdkit {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "study", "ls", "check", "bench"])
+@pytest.mark.parametrize("command", ["train", "eval", "study", "ls", "check"])
 def test_every_command_explains_itself(command: str, opdkit: Opdkit) -> None:
     told = opdkit(command, "--help")
     assert (told.status, told.err) == (0, "")
