@@ -16,14 +16,19 @@ from opdkit.data.problem import Problem
 from opdkit.data.rollout import Prompts, Rollout
 from opdkit.data.scores import Scores
 from opdkit.diagnostics import TokenMeans
-from opdkit.generation import HFRollout
+from opdkit.generation import Ask, HFRollout, Sampling, Turn, pack
+from opdkit.masking import NoMask
 from opdkit.models import LanguageModel, Scorer
 from opdkit.objectives import TokenMean
+from opdkit.rewards import TaskReward
 from opdkit.samplers import Ancestral
-from opdkit.teachers import LoadedTeacher
+from opdkit.teachers import OpenLocalTeacher
 from opdkit.training.optimizer import AdamW
+from opdkit.training.policy import Policy
 from opdkit.training.requests import before_request, teacher_request
+from opdkit.training.term import BoundTerm
 from opdkit.training.update import ScoredBatch, Updater
+from opdkit.training.world import World
 
 
 class _Tokenizer:
@@ -38,21 +43,22 @@ class _Session:
     """Both models and what updates the student."""
 
     student: LanguageModel
-    teacher: LoadedTeacher
+    teacher: OpenLocalTeacher
     updater: Updater
+    term: BoundTerm
+    lr: float
 
     def update(self, rollout: Rollout) -> float:
         """The update phase on a rollout: both models' scores, student forward, backward, clipping, AdamW."""
-        updater, mask = self.updater, rollout.sampled_mask
-        request = teacher_request(updater.objective.needs, self._before(rollout), 0)
-        scores = self.teacher.score(rollout, mask, request, 1.0, updater.micro_batch)
+        mask, needs = rollout.sampled_mask, self.term.objective.needs
+        scores = self.teacher.score(rollout, mask, teacher_request(needs, self._before(rollout), 0))
         self.student.module.train()
-        batch = ScoredBatch(rollout, mask, scores, None, None, None, 0)
-        return updater.step([batch], updater.spec.lr, TokenMeans())["loss"]
+        batch = ScoredBatch(self.term, 1.0, rollout, mask, scores, None, None, None, 0)
+        return self.updater.step([batch], self.lr, TokenMeans())["loss"]
 
     @torch.no_grad()
     def _before(self, rollout: Rollout) -> Scores | None:
-        request = before_request(self.updater.objective.needs, old=False)
+        request = before_request(self.term.objective.needs, old=False)
         return None if request is None else Scorer(self.student)(rollout, rollout.sampled_mask, request, 1.0)
 
 
@@ -79,13 +85,15 @@ def full_update(shape: UpdateShape, effort: Effort) -> Meter:
 def topk_step(shape: UpdateShape, effort: Effort) -> Meter:
     """Whole steps: the student writes a response to each prompt and is updated on it."""
     session = _session(shape, objectives.topk(shape.k))
-    prompts = [(Problem("", (), ""), row) for row in batch_of(shape).prompt.tolist()]
-    writer = HFRollout(max_new_tokens=shape.response, max_prompt_tokens=shape.prompt, batch_size=shape.batch)
-    seeds = list(range(shape.batch))
+    prompts = [tuple(row) for row in batch_of(shape).prompt.tolist()]
+    settings = HFRollout(max_new_tokens=shape.response, max_prompt_tokens=shape.prompt, batch_size=shape.batch)
+    engine = settings.open(session.student)
+    asks = [Ask(ids, seed, shape.response) for seed, ids in enumerate(prompts)]
 
     def step() -> float:
-        session.student.module.eval()
-        return session.update(writer.generate(session.student, prompts, Ancestral(), 1.0, seeds))
+        completions = engine.generate(asks, Sampling(1.0, Ancestral()))
+        rows = [(Turn(ask.prompt_ids, one),) for ask, one in zip(asks, completions, strict=True)]
+        return session.update(pack(session.student, rows, [Problem("", (), "")] * len(rows)))
 
     meter = Meter(session.student.module.parameters, effort)
     run_steps(meter, step)
@@ -104,21 +112,12 @@ def _session(shape: UpdateShape, objective: Objective) -> _Session:
     student_module, teacher_module = student_and_teacher(shape)
     tokenizer = _Tokenizer()
     student = LanguageModel(student_module, tokenizer, "student", shape.vocabulary)
-    teacher = LoadedTeacher(LanguageModel(teacher_module, tokenizer, "teacher", shape.vocabulary))
+    theirs = LanguageModel(teacher_module, tokenizer, "teacher", shape.vocabulary)
     accelerator, spec = Accelerator(cpu=not torch.cuda.is_available()), AdamW(lr=1e-5)
-    scorer, optimizer = accelerator.prepare(Scorer(student), spec.build(student_module.parameters()))
-    updater = Updater(
-        accelerator=accelerator,
-        scorer=scorer,
-        optimizer=optimizer,
-        spec=spec,
-        objective=objective,
-        aggregation=TokenMean(),
-        temperature=1.0,
-        micro_batch=shape.batch,
-        watched=(),
-    )
-    return _Session(student, teacher, updater)
+    policy = Policy.of(student, spec, accelerator, 1.0)
+    updater = Updater(policy, World(), spec.clip_norm, shape.batch, ())
+    term = BoundTerm("student", objective, "student", None, TaskReward(), NoMask(), TokenMean(), 1.0, 1)
+    return _Session(student, OpenLocalTeacher(theirs, 1.0, shape.batch), updater, term, spec.lr)
 
 
 def _rollout(shape: UpdateShape) -> Rollout:

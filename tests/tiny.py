@@ -11,7 +11,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from opdkit.data.problem import Message, Problem
+from opdkit.data.rollout import Rollout
+from opdkit.generation import Ask, HFRollout, Sampling, Turn, pack
 from opdkit.models import LanguageModel
+from opdkit.samplers import Sampler
 
 SPECIALS = ["<pad>", "<eos>", "<user>", "<assistant>"]
 TEMPLATE = (
@@ -72,3 +75,18 @@ def save_pair(folder: Path) -> list[str]:
     return [
         "model=local", f"model.path={folder / 'student'}", "teacher=local", f"teacher.path={folder / 'teacher'}",
     ]  # fmt: skip
+
+
+def written(
+    settings: HFRollout,
+    model: LanguageModel,
+    problems: Sequence[tuple[Problem, Sequence[int]]],
+    sampler: Sampler,
+    temperature: float,
+    seeds: Sequence[int],
+) -> Rollout:
+    """One answer to each prompt, packed."""
+    asks = [Ask(tuple(ids), seed, settings.max_new_tokens) for (_, ids), seed in zip(problems, seeds, strict=True)]
+    completions = settings.open(model).generate(asks, Sampling(temperature, sampler))
+    rows = [(Turn(ask.prompt_ids, one),) for ask, one in zip(asks, completions, strict=True)]
+    return pack(model, rows, [problem for problem, _ in problems])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from omegaconf import open_dict
 from rich.console import Console
@@ -14,7 +15,9 @@ from opdkit.config.overrides import check, parse
 from opdkit.console.doctor import ExaminationView
 from opdkit.doctor.report import verdict
 from opdkit.errors import UserError
-from opdkit.experiment import Experiment
+
+if TYPE_CHECKING:
+    from opdkit.training.experiment import Experiment
 
 HELP = """opdkit doctor [key=value ...] [measure=true]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -15,7 +16,9 @@ from opdkit.config.build import Origin, build_evaluation
 from opdkit.config.near import refusal
 from opdkit.console.episodes import SHOWN
 from opdkit.errors import UserError
-from opdkit.experiment import Evaluation
+
+if TYPE_CHECKING:
+    from opdkit.training.experiment import Evaluation
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -14,8 +15,10 @@ from opdkit.cli import application
 from opdkit.cli.arguments import read
 from opdkit.cli.run_folder import check_writable, new_folder
 from opdkit.config.build import Origin, build_experiment
-from opdkit.experiment import Experiment
 from opdkit.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from opdkit.training.experiment import Experiment
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,13 @@ def _asked(origin: Origin) -> tuple[str, ...]:
 def _execute(prepared: _Job) -> float:
     from opdkit.console.summary import close_training
     from opdkit.console.terminal import terminal_reporter
+    from opdkit.doctor.run import warnings_at_start
     from opdkit.training.run import train
 
     with terminal_reporter() as reporter:
-        summary = train(prepared.experiment, prepared.folder, reporter, prepared.command, prepared.in_sweep)
+        summary = train(
+            prepared.experiment, prepared.folder, reporter, prepared.command, prepared.in_sweep, warnings_at_start
+        )
         close_training(reporter, summary, prepared.asked)
     return float(summary["after"]["pass@1"])
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
@@ -17,10 +17,12 @@ from opdkit.config.checks import check_folder_keys, check_together, check_values
 from opdkit.config.compose import resolve
 from opdkit.config.near import no_value
 from opdkit.config.overrides import parse
-from opdkit.config.schema import EVAL_GROUPS, SCHEMAS, STUDY_GROUPS, TRAIN_GROUPS
+from opdkit.config.schema import EVAL_GROUPS, OPTIONAL_GROUPS, SCHEMAS, STUDY_GROUPS, TRAIN_GROUPS
 from opdkit.config.shorthands import check_shorthands
 from opdkit.errors import UserError
-from opdkit.experiment import Batch, Cadence, Evaluation, Experiment
+
+if TYPE_CHECKING:
+    from opdkit.training.experiment import Evaluation, Experiment
 
 _build = cast(Callable[..., Any], instantiate)
 
@@ -36,6 +38,8 @@ class Origin:
 
 def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
     """Checks everything that needs no weights, and builds. Raises UserError."""
+    from opdkit.training.experiment import Batch, Cadence, Experiment  # brings torch: `--cfg job` needs none of it
+
     resolved = _checked("train", TRAIN_GROUPS, config, origin)
     check_values(resolved)
     several = {group: _several(group, resolved[group]) for group in ("logger", "diagnostics")}
@@ -43,14 +47,13 @@ def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
     plain = (
         "steps",
         "seed",
-        "student_share",
         "temperature",
         "precision",
         "gradient_variance",
         "max_bad_steps",
         "resume",
     )
-    groups = {name: _object(name, resolved[name]) for name in TRAIN_GROUPS}
+    groups = {name: _object(name, resolved[name]) if resolved[name] else None for name in TRAIN_GROUPS}
     experiment = Experiment(
         **{("optimizer" if name == "optim" else name): built for name, built in groups.items()},
         loggers=several["logger"],
@@ -74,6 +77,8 @@ def _several(group: str, nodes: Mapping[str, Any]) -> dict[str, Any]:
 
 def build_evaluation(config: DictConfig, origin: Origin) -> Evaluation:
     """`build_experiment` for `opdkit eval`. Raises UserError."""
+    from opdkit.training.experiment import Evaluation
+
     resolved = _checked("eval", EVAL_GROUPS, config, origin)
     check_values(resolved)
     plain = ("seed", "batch_size", "cache_gib", "max_prompt_tokens", "precision", "resume", "show")
@@ -98,7 +103,8 @@ def _checked(root: str, groups: Sequence[str], config: DictConfig, origin: Origi
         if key not in known:
             raise UserError(f"{key}: no such key at the root of {root}.yaml")
     for name in groups:
-        bind(name, resolved[name])
+        if resolved[name] or name not in OPTIONAL_GROUPS:
+            bind(name, resolved[name])
     _refuse_missing("", {key: value for key, value in resolved.items() if key not in groups})
     check_folder_keys(resolved)
     return resolved

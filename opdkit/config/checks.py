@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from opdkit.config.near import refusal
 from opdkit.config.task_checks import check_tasks
 from opdkit.errors import UserError
-from opdkit.experiment import Experiment
+
+if TYPE_CHECKING:
+    from opdkit.training.experiment import Experiment
 
 _LARGEST_SEED = 2**32 - 1
 _AT_LEAST_ONE = (
@@ -47,9 +49,6 @@ def check_values(resolved: Mapping[str, Any]) -> None:
     if resolved["precision"] not in ("float32", "bfloat16"):
         wrong = str(resolved["precision"])
         raise UserError(refusal(f"precision={wrong}", "no such precision", wrong, ("float32", "bfloat16")))
-    share = resolved.get("student_share", 1.0)
-    if not 0.0 <= share <= 1.0:
-        raise UserError(f"student_share={share}: must be between 0 and 1")
     if not resolved.get("cache_gib", 1.0) > 0:
         raise UserError(f"cache_gib={resolved['cache_gib']}: must be above 0")
     if "temperature" in resolved:
@@ -104,12 +103,12 @@ def _check_pattern(pattern: str) -> None:
 def check_together(experiment: Experiment) -> None:
     """Choices that are each fine and cannot be combined. Raises UserError."""
     check_tasks(experiment)
-    needs = experiment.objective.needs
     updates = experiment.batch.updates
-    if updates > 1 and needs.single_update:
-        name = type(experiment.objective).__name__
-        raise UserError(
-            f"batch.epochs={experiment.batch.epochs}: {updates} updates on one batch of rollouts, and {name} as "
-            f"set has no importance ratio; allowed: one update (batch.epochs=1, batch.mini_batch="
-            f"{experiment.batch.rollouts}), objective/surrogate=ratio, or objective=topk"
-        )
+    objectives = [term.objective for task in experiment.tasks().values() for term in task.terms]
+    for objective in objectives if updates > 1 else ():
+        if objective.needs.single_update:
+            raise UserError(
+                f"batch.epochs={experiment.batch.epochs}: {updates} updates on one batch of rollouts, and "
+                f"{type(objective).__name__} as set has no importance ratio; allowed: one update (batch.epochs=1, "
+                f"batch.mini_batch={experiment.batch.rollouts}), objective/surrogate=ratio, or objective=topk"
+            )

@@ -13,12 +13,14 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 TRAIN_GROUPS = (
+    "method",
     "objective",
     "aggregation",
     "sampler",
     "masking",
     "model",
     "teacher",
+    "reward",
     "rollout",
     "task",
     "benchmark",
@@ -30,7 +32,10 @@ STUDY_GROUPS = ("study",)
 RECIPES = {"train": ("protocol", "experiment", "hparams_search", "debug"), "eval": ("protocol",), "study": ()}
 """Root -> groups that change other groups and the root's scalars; they leave no key of their own."""
 
-SHORTHANDS = ("k", "n_samples")
+OPTIONAL_GROUPS = ("teacher",)
+"""Groups that may be null."""
+
+SHORTHANDS = ("k", "n_samples", "student_share")
 """Root keys that some option of a group reads through `${oc.select:<name>,<default>}`."""
 
 Group = dict[str, Any]
@@ -52,12 +57,14 @@ class Batch:
 
 @dataclass
 class TrainConfig:
+    method: Group = field(default_factory=Group)
     objective: Group = field(default_factory=Group)
     aggregation: Group = field(default_factory=Group)
     sampler: Group = field(default_factory=Group)
     masking: Group = field(default_factory=Group)
     model: Group = field(default_factory=Group)
     teacher: Group = field(default_factory=Group)
+    reward: Group = field(default_factory=Group)
     rollout: Group = field(default_factory=Group)
     task: Group = field(default_factory=Group)
     benchmark: Group = field(default_factory=Group)

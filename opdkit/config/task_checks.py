@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from opdkit.errors import UserError
-from opdkit.experiment import Experiment
+
+if TYPE_CHECKING:
+    from opdkit.training.experiment import Experiment
+    from opdkit.training.tasks import TaskSettings
 
 
 def check_tasks(experiment: Experiment) -> None:
     """Raises UserError where a task can't be written as it is set up, or tasks can't share a run."""
     _check_shares(experiment)
-    tasks = experiment.by_task()
+    from opdkit.generation import EpisodeRollout
+    from opdkit.training.tasks import is_environment
+
+    tasks = experiment.tasks()
     for name, task in tasks.items():
-        if hasattr(task.task, "first_message") and not hasattr(task.rollout, "form"):
+        if is_environment(task.source) and not isinstance(task.rollout, EpisodeRollout):
             key = f"task.parts.{name}.rollout" if name else "rollout"
             raise UserError(
-                f"{key}: {task.task.name} is played in turns, and {type(task.rollout).__name__} writes one answer; "
+                f"{key}: {task.source.name} is played in turns, and {type(task.rollout).__name__} writes one answer; "
                 f"allowed: rollout=episodes"
             )
     _check_benchmarks(tasks)
@@ -37,7 +44,7 @@ def _check_shares(experiment: Experiment) -> None:
             )
 
 
-def _check_benchmarks(tasks: Mapping[str, Experiment]) -> None:
+def _check_benchmarks(tasks: Mapping[str, TaskSettings]) -> None:
     owners: dict[str, str] = {}
     for name, task in tasks.items():
         benchmark = task.benchmark.name

@@ -21,8 +21,9 @@ class StepBatch:
         loss_mask: bool[B, T], the tokens that count.
         old_log_prob: f32[B, T], the student's log-prob of the sampled tokens, None where it is not needed.
         teacher_log_prob: f32[B, T], the teacher's, None where it is not needed.
-        reward: f32[B].
+        reward: f32[B], 0 where it is not known.
         group: i64[B], equal for rollouts of one prompt.
+        reward_known: bool[B], False where the reward failed, so that nothing is learnt from it. None: all are known.
     """
 
     loss_mask: Tensor
@@ -30,6 +31,7 @@ class StepBatch:
     teacher_log_prob: Tensor | None = None
     reward: Tensor | None = None
     group: Tensor | None = None
+    reward_known: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -55,25 +57,41 @@ class TokenBatch:
 
 
 @dataclass(frozen=True)
-class Needs:
-    """What an objective asks of the two models. Nothing that is not asked for is computed.
+class ModelNeeds:
+    """What an objective asks of one model. Nothing that is not asked for is computed.
 
-    sampled: log-prob of the sampled token (streams the vocabulary of both models).
-    support: where the K ids come from, or None; `k` how many each source gives;
-    include_sampled: the sampled token joins the support.
-    logsumexp: the full-vocabulary normaliser of both models, the student's with its gradient.
-    vocabulary: every id of both models, as hidden states and heads to be streamed.
-    old_log_prob: the student's log-probs before the first update; reward: the task's verdict.
-    advantage: the objective has an `advantage(StepBatch)` to be asked once, on the whole step.
-    single_update: its gradient is right only where a rollout batch is used for one update.
+    Attributes:
+        sampled: the log-prob of the sampled token over the whole vocabulary.
+        logsumexp: the normaliser of all logits. The student's has a gradient.
+        vocabulary: every id, as hidden states and a head to be streamed.
     """
 
     sampled: bool = False
+    logsumexp: bool = False
+    vocabulary: bool = False
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an objective asks for. Nothing that is not asked for is computed.
+
+    Attributes:
+        student: what is asked of the student.
+        teacher: what is asked of the teacher. None: the objective has no teacher, and none is loaded for it.
+        support: where the K ids that both models score come from, None for no support.
+        k: how many ids each source of the support gives.
+        include_sampled: the sampled token joins the support.
+        old_log_prob: the student's log-probs before the first update.
+        reward: the reward of each response.
+        advantage: the objective has an `advantage(StepBatch)`, called once on the whole step.
+        single_update: its gradient is right only where a rollout batch is used for one update.
+    """
+
+    student: ModelNeeds = ModelNeeds()
+    teacher: ModelNeeds | None = ModelNeeds()
     support: SupportSource | None = None
     k: int = 0
     include_sampled: bool = False
-    logsumexp: bool = False
-    vocabulary: bool = False
     old_log_prob: bool = False
     reward: bool = False
     advantage: bool = False

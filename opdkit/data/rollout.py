@@ -47,6 +47,7 @@ class Rollout:
             read them and no loss counts them. None where there are none.
         author: who sampled the tokens. behaviour_log_prob and entropy are the author's.
         policy_version: how many updates the student had made when it sampled them, 0 for another author.
+        scored: whether the engine gave behaviour_log_prob and entropy; they are zeros where it did not.
     """
 
     prompts: Prompts
@@ -58,6 +59,7 @@ class Rollout:
     environment_mask: Tensor | None = None
     author: Author = "student"
     policy_version: int = 0
+    scored: bool = True
 
     @property
     def attention_mask(self) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from opdkit.doctor.report import Grid, Note, Section
-from opdkit.experiment import Batch
+from opdkit.training.experiment import Batch
 
 _MIB = 2.0**20
 _TOLERANCE = 0.25

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from opdkit.data.problem import Message
@@ -18,11 +18,12 @@ from opdkit.doctor.step_profile import StepProfile
 from opdkit.doctor.templates import templates
 from opdkit.doctor.vocabulary import vocabulary
 from opdkit.errors import UserError
-from opdkit.experiment import Experiment
 from opdkit.masking import EntropySelected, FirstOccurrence, Masking, NoMask, SpecialSpans, Vocabularies
 from opdkit.models import ModelSpec, load_skeleton
-from opdkit.training.parts import TaskRun
+from opdkit.training.experiment import Experiment
 from opdkit.training.session import Session, open_session
+from opdkit.training.sources import AnswerSource, StepSize, Writer
+from opdkit.training.tasks import TaskRun
 
 _SAMPLES = 8
 _RULES: Mapping[str, Masking] = {
@@ -67,8 +68,10 @@ class DoctorRun:
         vocabularies = Vocabularies(pair.student.tokenizer, pair.teacher.tokenizer)
         yield masks(rollout, vocabularies, {**_RULES, self.masking: self.experiment.masking}, self.masking)
         setting = Setting(self.experiment.sampler, self.experiment.temperature, self.experiment.objective.needs.k)
-        yield sampling(session.student, _part(session).teacher.model, rollout, setting)
-        yield from self._costs(StepProfile(session, _part(session)))
+        task = _task(session)
+        if task.teacher is not None:
+            yield sampling(session.policy, task.teacher, rollout, setting)
+        yield from self._costs(StepProfile(session, task, self.experiment))
 
     def _costs(self, costing: StepProfile) -> Iterator[Section]:
         self.stage("timing a few rollouts")
@@ -84,11 +87,11 @@ class DoctorRun:
         return Pair(Side.of(load_skeleton(self.experiment.model, "model")), Side.of(load_skeleton(spec, "teacher")))
 
     def _samples(self, session: Session) -> Rollout:
-        count = min(self.experiment.batch.rollouts, _SAMPLES)
-        batch = replace(self.experiment.batch, prompts=count, rollouts_per_prompt=1)
-        small = replace(self.experiment, batch=batch)
-        writer = _part(session).collector.writer.from_the_start(small, self.experiment.seed)
-        return writer.write(0, session.student).rollout
+        collector = _task(session).collector
+        size = StepSize(min(self.experiment.batch.rollouts, _SAMPLES), 1)
+        source = collector.source.restarted(size, self.experiment.seed)
+        writer = Writer("student", self.experiment.rollout.open(session.policy.model))
+        return source.take(0, [writer])["student"].rollout
 
 
 def first_look(pair: Pair, messages: Sequence[Message], masking: Any) -> Iterator[Section]:
@@ -100,24 +103,27 @@ def first_look(pair: Pair, messages: Sequence[Message], masking: Any) -> Iterato
 
 def warnings_at_start(experiment: Experiment, session: Session) -> list[str]:
     """What `train` says before its first step; nothing where all is well."""
-    told: dict[str, None] = {}
-    for part in session.parts.values():
-        pair = Pair(Side.of(session.student), Side.of(part.teacher.model))
-        stream = getattr(part.collector.writer, "stream", None)  # games have no prompt before they begin
-        messages = (Message("user", "Hello."),) if stream is None else stream.first.messages
+    told: dict[str, None] = dict.fromkeys(getattr(experiment.objective, "warnings", ()))
+    for task in session.tasks.values():
+        if task.teacher is None:
+            continue
+        student = session.policy.model
+        pair = Pair(Side.of(student), Side(task.teacher.name, task.teacher.tokenizer, stop_ids=task.teacher.stop_ids))
+        source = task.collector.source  # games have no prompt before they begin
+        messages = source.stream.first.messages if isinstance(source, AnswerSource) else (Message("user", "Hello."),)
         found = first_look(pair, messages, experiment.masking)
         notes = [note for section in found for note in section.notes if note.level != "ok"]
         told |= {f"{note.text} (set: {note.advice})" if note.advice else note.text: None for note in notes}
-    if not session.student.drops_rows:
+    if not session.policy.model.drops_rows:
         told[
             "finished rows stay in the batch while others go on: the student's modules hold states that can't leave"
         ] = None
     return list(told)
 
 
-def _part(session: Session) -> TaskRun:
+def _task(session: Session) -> TaskRun:
     """The one task of a run that has only one."""
-    return next(iter(session.parts.values()))
+    return next(iter(session.tasks.values()))
 
 
 def strings_of(masking: Any) -> Sequence[str]:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from opdkit.data.rollout import Rollout
+from opdkit.data.rows import rollout_rows
+from opdkit.data.scores import Scores
 from opdkit.doctor.report import Grid, Note, Section, percent
-from opdkit.functional.layout import align_left, rows
 from opdkit.heads.tiles import plan
-from opdkit.models import LanguageModel
+from opdkit.models import Request
 
 # Positions looked at, spread over the rollouts, and how many of them hold their logits at a time.
 _POSITIONS = 256
 _BLOCK = 32
 _LITTLE_MASS = 0.5
 _SUPPORT_MASS = 0.95
+
+
+class Scoring(Protocol):
+    """Student or teacher: scores of the tokens in loss_mask bool[B, T]."""
+
+    def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores: ...
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,7 @@ class Setting:
     k: int
 
 
-def sampling(student: LanguageModel, teacher: LanguageModel, rollout: Rollout, setting: Setting) -> Section:
+def sampling(student: Scoring, teacher: Scoring, rollout: Rollout, setting: Setting) -> Section:
     """Both models on the same prefixes, which the student wrote; all numbers are means over positions."""
     found = means(student, teacher, rollout, setting)
     names = {
@@ -60,11 +68,11 @@ def sampling(student: LanguageModel, teacher: LanguageModel, rollout: Rollout, s
 
 
 @torch.no_grad()
-def means(student: LanguageModel, teacher: LanguageModel, rollout: Rollout, setting: Setting) -> dict[str, float]:
+def means(student: Scoring, teacher: Scoring, rollout: Rollout, setting: Setting) -> dict[str, float]:
     """`student_*` and `teacher_*`: what `sampling` shows, and `positions`, how many were looked at."""
     totals: dict[str, Tensor] = {}
     positions = 0
-    for tokens, ours, theirs in _blocks(student, teacher, rollout, setting.temperature):
+    for tokens, ours, theirs in _blocks(student, teacher, rollout):
         positions += len(tokens)
         allowed = setting.sampler(ours)
         best = theirs.topk(setting.k, dim=-1).indices if setting.k else None
@@ -86,32 +94,25 @@ def means(student: LanguageModel, teacher: LanguageModel, rollout: Rollout, sett
     return {name: float(total) / max(1, positions) for name, total in totals.items()} | {"positions": float(positions)}
 
 
-def _blocks(
-    student: LanguageModel, teacher: LanguageModel, rollout: Rollout, temperature: float
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _blocks(student: Scoring, teacher: Scoring, rollout: Rollout) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Sampled ids i64[n] of some positions, and both models' logits f32[n, V] there, divided by the temperature."""
     per_row = max(1, _POSITIONS // len(rollout.tokens))
     for row in range(len(rollout.tokens)):
-        part = rows(rollout, row, row + 1)
+        part = rollout_rows(rollout, row, row + 1)
         steps = part.sampled_mask[0].nonzero()[:, 0]
         if len(steps) == 0:
             continue
         chosen = steps[torch.linspace(0, len(steps) - 1, min(per_row, len(steps)), device=steps.device).long()]
-        hidden = [_hidden(model, part, chosen) for model in (student, teacher)]
+        request = Request(vocabulary=True)
+        scores = [who.score(part, part.sampled_mask, request) for who in (student, teacher)]
         for start in range(0, len(chosen), _BLOCK):
-            ours, theirs = (
-                _logits(model, states[start : start + _BLOCK], temperature)
-                for model, states in zip((student, teacher), hidden, strict=True)
-            )
-            yield part.tokens[0, chosen[start : start + _BLOCK]], ours, theirs
+            block = chosen[start : start + _BLOCK]
+            ours, theirs = (_logits(found, block) for found in scores)
+            yield part.tokens[0, block], ours, theirs
 
 
-def _hidden(model: LanguageModel, part: Rollout, steps: Tensor) -> Tensor:
-    layout = align_left(part, model.pad_id)
-    hidden = model.body()(input_ids=layout.ids, use_cache=False).last_hidden_state
-    return hidden[0, layout.predictor[0, steps]]
-
-
-def _logits(model: LanguageModel, hidden: Tensor, temperature: float) -> Tensor:
-    walk = plan(hidden, model.head(), temperature)
-    return torch.cat([tile.logits(slice(None)) for tile in walk.tiles()], dim=-1).float()
+def _logits(scores: Scores, steps: Tensor) -> Tensor:
+    assert scores.hidden is not None
+    assert scores.head is not None
+    tiling = plan(scores.hidden[0, steps], scores.head, scores.temperature)
+    return torch.cat([tile.logits(slice(None)) for tile in tiling.tiles()], dim=-1).float()

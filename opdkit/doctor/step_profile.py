@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,18 @@ from torch import Tensor, nn
 from opdkit.diagnostics import TokenMeans
 from opdkit.doctor.cost import ActivationBytes, Cost, Shapes, Timings, compared, estimate, estimated, too_large
 from opdkit.doctor.report import Section
+from opdkit.generation import Ask, HFEngine
 from opdkit.heads.tiles import logits_alive
 from opdkit.memory import MIB, Peak, release_freed_pages, resident_mib
-from opdkit.runs.folder import RunFolder
 from opdkit.seeding import derive_seed
 from opdkit.training.collect import RolloutCollector, StepData
+from opdkit.training.experiment import Experiment
 from opdkit.training.loop import Loop
-from opdkit.training.parts import TaskRun
 from opdkit.training.session import Session
 from opdkit.training.signals import StopRequest
+from opdkit.training.sources import AnswerSource, StepSize
+from opdkit.training.tasks import TaskRun
 from opdkit.training.update import ScoredBatch
-from opdkit.training.writing import AnswerSource
 
 # Rollouts that are timed: a mini-batch, but no more than these. Decoding steps that tell what one costs.
 _MOST = 16
@@ -37,7 +38,8 @@ class StepProfile:
     """Knows the one task of a session. Weights are moved by `measured` alone, which comes last."""
 
     session: Session
-    part: TaskRun
+    task: TaskRun
+    experiment: Experiment
 
     def estimated(self) -> tuple[Section, Cost | None]:
         """The section, and the estimate where the models leave room for one."""
@@ -46,7 +48,7 @@ class StepProfile:
         found = too_large(shapes, process, room)
         if found is not None:
             return found, None
-        collected = self._collector().collect(0)
+        collected = self._collector().collect(0)[0]
         kept = self._keeps(collected.batch, self._held())
         peak = Peak()
         peak.start()
@@ -56,31 +58,29 @@ class StepProfile:
 
     def measured(self, guess: Cost) -> Section:
         """The estimate beside the run's first step, taken for real."""
-        experiment = self.part.experiment
-        cadence = replace(experiment.cadence, eval_every=0, checkpoint_every=0)
-        open_ended = replace(experiment, cadence=cadence, steps=experiment.steps + 1)  # the last step writes files
-        told: dict[str, float] = {}
-        loop = Loop(
-            open_ended, self.session, RunFolder(Path("never-made")), evaluate=lambda step: {},
-            log=lambda step, metrics, collected: told.update(metrics), card=lambda step: "", stop=StopRequest(),
-        )  # fmt: skip
+        settings = self.experiment.looping()
+        open_ended = replace(settings, eval_every=0, checkpoint_every=0, steps=settings.steps + 1)  # the last one saves
+        told = _Told()
+        loop = Loop(open_ended, self.session, Path("never-made"), told, StopRequest())
         release_freed_pages()
         peak = Peak()
         peak.start()
         loop.one()
         most = peak.stop()
-        times = (told[f"time/{name}_s"] for name in ("rollout", "teacher", "update"))
+        times = (told.metrics[f"time/{name}_s"] for name in ("rollout", "teacher", "update"))
         return compared(guess, Cost(*times, peak=round(most * MIB)))
 
     def _shapes(self) -> Shapes:
-        experiment, student = self.part.experiment, self.session.student
+        experiment, student = self.experiment, self.session.policy.model
         rollout, batch = experiment.rollout, experiment.batch
         limit = rollout.max_prompt_tokens + rollout.max_new_tokens
-        at_once = min(batch.rollouts, rollout.rows_at_once(student, rollout.max_prompt_tokens))
+        longest = Ask((0,) * rollout.max_prompt_tokens, 0, rollout.max_new_tokens)
+        engine = rollout.open(student)
+        at_once = min(batch.rollouts, engine.rows_at_once(longest) if isinstance(engine, HFEngine) else batch.rollouts)
         learnt = [p for p in student.module.parameters() if p.requires_grad]
         return Shapes(
             student=_bytes(student.module.parameters()),
-            teacher=_bytes(self.part.teacher.model.module.parameters()),
+            teacher=0 if self.task.teacher is None else self.task.teacher.bytes(),
             trainable=_bytes(learnt),
             largest=max(_bytes([p]) for p in learnt),
             cache_row=limit * student.cache_bytes,
@@ -95,34 +95,30 @@ class StepProfile:
         return round(resident_mib() * MIB)
 
     def _collector(self) -> RolloutCollector:
-        """Of a mini-batch of rollouts, written and scored as a step does it; the run's own walk stays where it is."""
-        experiment, collector = self.part.experiment, self.part.collector
-        copies = experiment.batch.rollouts_per_prompt
-        prompts = max(1, min(experiment.batch.mini_batch, _MOST) // copies)
-        count = prompts * copies
-        batch = replace(experiment.batch, prompts=prompts, mini_batch=count)
-        small = replace(experiment, batch=batch)
-        return replace(collector, experiment=small, writer=collector.writer.from_the_start(small, experiment.seed))
+        """Of a mini-batch of rollouts, written and scored as a step does it; the run's place in its problems stays."""
+        collector, copies = self.task.collector, self.experiment.batch.rollouts_per_prompt
+        size = StepSize(max(1, min(self.experiment.batch.mini_batch, _MOST) // copies), copies)
+        return replace(collector, source=collector.source.restarted(size, self.experiment.seed))
 
     def _keeps(self, batch: ScoredBatch, process: int) -> ActivationBytes:
         """What one forward pass keeps: that of the micro-batch with the longest rows."""
-        size = self.part.experiment.batch.micro_batch
-        parts = [batch.cut(start, start + size) for start in range(0, len(batch.loss_mask), size)]
+        size = self.experiment.batch.micro_batch
+        parts = [batch.rows(start, start + size) for start in range(0, len(batch.loss_mask), size)]
         widest = max(parts, key=_width)
-        counter = KeptTensors(self.session.student.module)
-        self.session.student.module.train()
+        counter = KeptTensors(self.session.policy.model.module)
+        self.session.policy.model.module.train()
         with torch.autograd.graph.saved_tensors_hooks(counter.pack, lambda kept: kept):
-            self.session.updater.weighted_loss(widest, self.session.updater.aggregation.denominator(widest.loss_mask))
-        self.session.student.module.eval()
-        student, positions = self.session.student, int(widest.loss_mask.sum())
+            self.session.updater.weighted_loss(widest, widest.term.aggregation.denominator(widest.loss_mask))
+        self.session.policy.model.module.eval()
+        student, positions = self.session.policy.model, int(widest.loss_mask.sum())
         logits = 4 * min(logits_alive(student.device), positions * student.vocabulary)
         sizes = counter.sizes.values()
         return ActivationBytes(sum(sizes), max(sizes, default=0), logits, _width(widest), process, seen=0)
 
     def _timed(self, collected: StepData) -> Timings:
         lengths = tuple(int(n) for n in collected.batch.rollout.sampled_mask.sum(dim=1))
-        updater, module = self.session.updater, self.session.student.module
-        again = self._collector().collect(0)  # the first one warmed up
+        updater, module = self.session.updater, self.session.policy.model.module
+        again = self._collector().collect(0)[0]  # the first one warmed up
         few, many = len(lengths), max(len(lengths), self._shapes().rows_at_once)
         points = ((few, self._decoding(few)), (many, self._decoding(many)))
 
@@ -137,21 +133,40 @@ class StepProfile:
 
     def _decoding(self, rows: int) -> float:
         """Seconds of a decoding step of `rows` rows, from two short rollouts of different lengths."""
-        experiment, student = self.part.experiment, self.session.student
-        writer = self.part.collector.writer.from_the_start(experiment, experiment.seed)
-        assert isinstance(writer, AnswerSource)
-        problems = writer.stream.take(rows)
-        seeds = [derive_seed(experiment.seed, "costing", row) for row in range(rows)]
+        experiment = self.experiment
+        source = self.task.collector.source.restarted(StepSize(rows, 1), experiment.seed)
+        assert isinstance(source, AnswerSource)
+        problems = source.stream.take(rows)
+        engine = experiment.rollout.open(self.session.policy.model)
 
         def write(tokens: int) -> float:
-            rollout = replace(experiment.rollout, max_new_tokens=tokens)
-            return _seconds(
-                lambda: rollout.generate(student, problems, experiment.sampler, experiment.temperature, seeds)
-            )
+            asks = [
+                Ask(tuple(ids), derive_seed(experiment.seed, "costing", row), tokens)
+                for row, (_, ids) in enumerate(problems)
+            ]
+            return _seconds(lambda: engine.generate(asks, source.sampling))
 
         steps = min(_DECODED, max(1, experiment.rollout.max_new_tokens - 1))
-        with self.session.accelerator.autocast():
-            return max(0.0, write(1 + steps) - write(1)) / steps
+        return max(0.0, write(1 + steps) - write(1)) / steps
+
+
+class _Told:
+    """Keeps the metrics of the one step that is taken. See `opdkit.training.loop.Observer`."""
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, float] = {}
+
+    def evaluate(self, step: int) -> dict[str, float]:
+        """Nothing is evaluated."""
+        return {}
+
+    def log(self, step: int, metrics: dict[str, float], data: Sequence[StepData]) -> None:
+        """Keep the metrics."""
+        self.metrics |= metrics
+
+    def card(self, step: int) -> str:
+        """No model is written."""
+        return ""
 
 
 class KeptTensors:

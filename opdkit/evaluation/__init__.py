@@ -1,17 +1,20 @@
-"""Benchmarks: what is asked, how answers are counted, and how sure the count is. Knows no model."""
+"""Benchmarks: what is asked, how answers are counted, and how sure the count is."""
 
+from opdkit.evaluation.asking import Asking, BenchmarkGenerator, evaluate_on
 from opdkit.evaluation.benchmark import Benchmark
 from opdkit.evaluation.episode_runner import run_episodes
 from opdkit.evaluation.episodes import EpisodeBenchmark
-from opdkit.evaluation.policies import POLICIES, play_policy
+from opdkit.evaluation.policies import POLICIES
 from opdkit.evaluation.runner import Answer, run_benchmark, sample_seed
 
 __all__ = [
     "POLICIES",
     "Answer",
+    "Asking",
     "Benchmark",
+    "BenchmarkGenerator",
     "EpisodeBenchmark",
-    "play_policy",
+    "evaluate_on",
     "run_benchmark",
     "run_episodes",
     "sample_seed",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from opdkit.data.rollout import Prompts, Rollout
+from opdkit.data.rollout import Rollout
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,3 @@ def align_left(rollout: Rollout, pad_id: int) -> Layout:
     steps = torch.arange(rollout.tokens.shape[1], device=ids.device)
     predictor = prompts.attention_mask.sum(dim=1, keepdim=True) - 1 + steps
     return Layout(aligned, predictor.clamp(min=0, max=longest - 1))
-
-
-def rows(rollout: Rollout, start: int, stop: int) -> Rollout:
-    """Rows [start, stop) of a rollout, cropped to the columns that they use."""
-    prompts = rollout.prompts
-    prompt_mask = prompts.attention_mask[start:stop]
-    skip = prompt_mask.shape[1] - int(prompt_mask.sum(dim=1).max())
-    width = max(int(rollout.attention_mask[start:stop].sum(dim=1).max()), 1)
-    return Rollout(
-        Prompts(prompts.ids[start:stop, skip:], prompt_mask[:, skip:], prompts.problems[start:stop]),
-        rollout.tokens[start:stop, :width],
-        rollout.sampled_mask[start:stop, :width],
-        rollout.behaviour_log_prob[start:stop, :width],
-        rollout.entropy[start:stop, :width],
-        rollout.stop_reason[start:stop],
-        None if rollout.environment_mask is None else rollout.environment_mask[start:stop, :width],
-    )

@@ -1,7 +1,29 @@
-"""Who generates: prompts to rollouts, in one turn or in many."""
+"""Who writes: engines, the packer of their completions, and the player of episodes."""
 
-from opdkit.generation.chat import Chat, Turn
-from opdkit.generation.episodes import EpisodeRollout, pack
-from opdkit.generation.hf import HFRollout
+from opdkit.generation.base import Ask, Completion, Engine, EngineSpec, Sampling
+from opdkit.generation.chat import Chat
+from opdkit.generation.episodes import EpisodeRollout
+from opdkit.generation.hf import HFEngine, HFRollout
+from opdkit.generation.model_policy import ModelPolicy
+from opdkit.generation.pack import Turn, pack, pad_prompts
+from opdkit.generation.play import EpisodeState, Move, Policy, play
 
-__all__ = ["Chat", "EpisodeRollout", "HFRollout", "Turn", "pack"]
+__all__ = [
+    "Ask",
+    "Chat",
+    "Completion",
+    "Engine",
+    "EngineSpec",
+    "EpisodeRollout",
+    "EpisodeState",
+    "HFEngine",
+    "HFRollout",
+    "ModelPolicy",
+    "Move",
+    "Policy",
+    "Sampling",
+    "Turn",
+    "pack",
+    "pad_prompts",
+    "play",
+]

@@ -1,38 +1,20 @@
-"""The tokens of one episode as it goes on, and what is left out when they become too many."""
+"""The tokens of one chat as it grows, and what is left out when they become too many."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-from torch import Tensor
 
 from opdkit.data.problem import Message
-from opdkit.data.rollout import StopReason
+from opdkit.generation.pack import Turn
 from opdkit.models import ChatFrame, LanguageModel
 
 
-@dataclass(frozen=True)
-class Turn:
-    """One answer, and the chat that it was given to, as token ids.
-
-    prompt: every id that the model read; tokens: the n ids that were sampled; log_prob and entropy f32[n], see
-    `Rollout`; stop_reason: whether a stop token or the limit ended it.
-    """
-
-    prompt: tuple[int, ...]
-    tokens: tuple[int, ...]
-    log_prob: Tensor
-    entropy: Tensor
-    stop_reason: StopReason
-
-
 class Chat:
-    """One episode's chat: the opening, then pairs of an answer and what came back.
+    """One episode's chat: the opening, then pairs of an answer and the reply to it.
 
-    limit: the most tokens a prompt may have. A longer chat loses its oldest pairs first, for good; the opening and
-    the newest pair always stay. `turns` are the answers so far, `left_out` how many pairs were lost.
-    Raises UserError for a model that can't hold such a chat (see `ChatFrame`).
+    A chat longer than `limit` tokens loses its oldest pairs first, for good. The opening and the newest pair always
+    stay. `turns` are the answers so far, `left_out` counts the lost pairs. Raises UserError for a model that can't
+    hold such a chat (see `ChatFrame`).
     """
 
     def __init__(self, model: LanguageModel, opening: Sequence[Message], limit: int) -> None:
@@ -44,7 +26,7 @@ class Chat:
         self.left_out = 0
 
     def prompt(self) -> tuple[int, ...] | None:
-        """What the model reads next; None where even the opening and the newest pair are longer than the limit."""
+        """The next prompt's ids, None where even the opening and the newest pair are longer than the limit."""
         while len(self._pairs) - self.left_out > 1 and self._length() > self._limit:
             self.left_out += 1
         if self._length() > self._limit:
@@ -56,8 +38,8 @@ class Chat:
         self.turns.append(turn)
 
     def reply(self, message: Message) -> None:
-        """Add what came back."""
-        answer = self.turns[-1].tokens
+        """Add the reply to the last answer."""
+        answer = self.turns[-1].completion.ids
         self._pairs.append([*answer, *self._frame.between(message, answer)])
 
     def _length(self) -> int:

@@ -1,37 +1,40 @@
 """Generation with a transformers model in this process.
 
-The decode loop is our own rather than `generate`: a sampler is one of opdkit's choices, every sampled
-token keeps its log-prob without a [B, T, V] tensor, finished rows leave the batch, and the noise of a row
-comes from that row's own seed, so what it says does not depend on the rows beside it.
+The decode loop is opdkit's own rather than `generate`. A sampler is one of opdkit's choices, every sampled token keeps
+its log-prob without a [B, T, V] tensor, finished rows leave the batch, and the noise of a row comes from that row's own
+seed, so that a response does not depend on the rows beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from opdkit.data.problem import Problem
-from opdkit.data.rollout import Prompts, Rollout, StopReason
 from opdkit.errors import UserError
-from opdkit.generation.prompts import pad_prompts
+from opdkit.generation.base import Ask, Completion, Sampling
+from opdkit.generation.pack import pad_prompts
 from opdkit.models import Decoder, LanguageModel
 from opdkit.samplers import draw
 
-Sampler = Callable[[Tensor], Tensor]
-
-# Rows that have finished leave the batch when they are at least this share of it: copying the cache costs
-# about as much as a decoding step.
+# Finished rows leave the batch when they are at least this share of it: copying the cache costs about as much as a
+# decoding step.
 _DROP_SHARE = 0.25
 
 
 @dataclass(frozen=True)
 class HFRollout:
-    """max_new_tokens: the longest response, in tokens; max_prompt_tokens: a longer prompt is dropped and
-    counted; batch_size: how many rows are decoded at once; cache_gib: fewer, where their keys and values would
-    take more than so many GiB at full length; None: no limit. Neither changes what is written."""
+    """The settings of generation in this process. batch_size and cache_gib change no response.
+
+    Attributes:
+        max_new_tokens: the longest response, in tokens.
+        max_prompt_tokens: a longer prompt is dropped and counted.
+        batch_size: rows that are decoded at once.
+        cache_gib: fewer rows where their keys and values would take more GiB at full length. None for no limit.
+    """
 
     max_new_tokens: int = 128
     max_prompt_tokens: int = 256
@@ -45,98 +48,98 @@ class HFRollout:
         if self.cache_gib is not None and not self.cache_gib > 0:
             raise UserError(f"rollout.cache_gib={self.cache_gib} must be above 0")
 
-    def generate(
-        self,
-        model: LanguageModel,
-        problems: Sequence[tuple[Problem, Sequence[int]]],
-        sampler: Sampler,
-        temperature: float,
-        seeds: Sequence[int],
-    ) -> Rollout:
-        """Write one response to each prompt.
+    def open(self, model: LanguageModel) -> HFEngine:
+        """See `EngineSpec`."""
+        return HFEngine(model, self.batch_size, self.cache_gib)
 
-        problems: B pairs of a problem and its rendered prompt ids; sampler: f32[B, V] logits -> bool[B, V];
-        temperature > 0 divides the logits; seeds: B of them, one a row.
-        """
-        order = sorted(range(len(problems)), key=lambda i: -len(problems[i][1]))
-        parts: list[Rollout] = []
+
+class HFEngine:
+    """Writes with a model in this process. It reads the model's weights where they are, so a refresh is free."""
+
+    def __init__(self, model: LanguageModel, batch_size: int = 64, cache_gib: float | None = None) -> None:
+        self._model = model
+        self._batch_size = batch_size
+        self._cache_gib = cache_gib
+
+    def generate(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+        """See `Engine`."""
+        self._model.module.eval()
+        order = sorted(range(len(asks)), key=lambda i: -len(asks[i].prompt_ids))
+        found: dict[int, Completion] = {}
         start = 0
         while start < len(order):
-            chosen = order[start : start + self.rows_at_once(model, len(problems[order[start]][1]))]
+            chosen = order[start : start + self.rows_at_once(asks[order[start]])]
             start += len(chosen)
-            prompts = pad_prompts(model, [problems[i][1] for i in chosen], [problems[i][0] for i in chosen])
-            noise = _uniform([seeds[i] for i in chosen], self.max_new_tokens).to(model.device)
-            parts.append(_decode(model, prompts, sampler, temperature, noise))
-        return _restore(parts, order, model.pad_id)
+            with _inference(self._model):
+                decoded = _decode(self._model, [asks[i] for i in chosen], sampling)
+            found.update(zip(chosen, decoded, strict=True))
+        return [found[i] for i in range(len(asks))]
 
-    def rows_at_once(self, model: LanguageModel, prompt: int) -> int:
-        """How many rows with prompts of up to `prompt` tokens are decoded together; at least one."""
-        if self.cache_gib is None:
-            return self.batch_size
-        row = (prompt + self.max_new_tokens) * model.cache_bytes
-        return max(1, min(self.batch_size, int(self.cache_gib * 2**30) // row))
+    def rows_at_once(self, longest: Ask) -> int:
+        """Rows like `longest` that are decoded together, at least one."""
+        if self._cache_gib is None:
+            return self._batch_size
+        row = (len(longest.prompt_ids) + longest.max_new_tokens) * self._model.cache_bytes
+        return max(1, min(self._batch_size, int(self._cache_gib * 2**30) // row))
+
+    def refresh(self, model: LanguageModel, version: int) -> None:
+        """See `Engine`."""
+        self._model = model
+
+    def close(self) -> None:
+        """See `Engine`."""
+
+
+def _inference(model: LanguageModel) -> AbstractContextManager[object]:
+    """The precision that the model computes in: autocast to bfloat16 where it was loaded for that."""
+    if model.autocast is None:
+        return nullcontext()
+    return torch.autocast(model.device.type, model.autocast)
 
 
 @torch.no_grad()
-def _decode(model: LanguageModel, prompts: Prompts, sampler: Sampler, temperature: float, noise: Tensor) -> Rollout:
-    count, limit = noise.shape
-    device = prompts.ids.device
-    tokens = torch.full((count, limit), model.pad_id, dtype=torch.long, device=device)
-    mask = torch.zeros((count, limit), dtype=torch.bool, device=device)
-    log_prob = torch.zeros((count, limit), device=device)
-    entropy = torch.zeros((count, limit), device=device)
-    stops = torch.tensor(sorted(model.stop_ids), dtype=torch.long, device=device)
-    stopped = torch.zeros(count, dtype=torch.bool, device=device)
-    alive = torch.arange(count, device=device)
+def _decode(model: LanguageModel, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+    prompts = pad_prompts(model, [ask.prompt_ids for ask in asks])
+    limits = torch.tensor([ask.max_new_tokens for ask in asks], device=prompts.ids.device)
+    count, longest = len(asks), int(limits.max())
+    noise = _uniform([ask.seed for ask in asks], longest).to(prompts.ids.device)
+    tokens = torch.full((count, longest), model.pad_id, dtype=torch.long, device=noise.device)
+    log_prob, entropy = torch.zeros_like(noise), torch.zeros_like(noise)
+    lengths = torch.zeros(count, dtype=torch.long, device=noise.device)
+    stops = torch.tensor(sorted(model.stop_ids), dtype=torch.long, device=noise.device)
+    stopped = torch.zeros(count, dtype=torch.bool, device=noise.device)
+    alive = torch.arange(count, device=noise.device)
     decoder = Decoder(model, prompts)
     logits = decoder.start()
-    for step in range(limit):
-        scaled = logits / temperature
-        chosen = draw(scaled, sampler(scaled), noise[alive, step])
+    for step in range(longest):
+        scaled = logits / sampling.temperature
+        chosen = draw(scaled, sampling.filter(scaled), noise[alive, step])
         normalised = scaled.log_softmax(dim=-1)
-        live = ~stopped[alive]
+        live = ~stopped[alive] & (step < limits[alive])
         rows = alive[live]
         tokens[rows, step] = chosen[live]
-        mask[rows, step] = True
+        lengths[rows] += 1
         log_prob[rows, step] = normalised.gather(1, chosen[:, None])[live, 0]
         entropy[rows, step] = torch.special.entr(normalised.exp()).sum(dim=-1)[live]
         stopped[rows] = torch.isin(chosen[live], stops)
-        going = (~stopped[alive]).nonzero()[:, 0]
-        if len(going) == 0 or step + 1 == limit:
+        going = (~stopped[alive] & (step + 1 < limits[alive])).nonzero()[:, 0]
+        if len(going) == 0:
             break
         if len(going) <= (1 - _DROP_SHARE) * len(alive):
             decoder.keep(going)
             alive, chosen = alive[going], chosen[going]
         logits = decoder.advance(chosen)
-    reasons: tuple[StopReason, ...] = tuple("stop" if done else "length" for done in stopped.tolist())
-    return Rollout(prompts, tokens, mask, log_prob, entropy, reasons)
+    return _completions(tokens, log_prob, entropy, lengths, stopped)
+
+
+def _completions(
+    tokens: Tensor, log_prob: Tensor, entropy: Tensor, lengths: Tensor, stopped: Tensor
+) -> list[Completion]:
+    host = zip(tokens.tolist(), log_prob.cpu(), entropy.cpu(), lengths.tolist(), stopped.tolist(), strict=True)
+    return [Completion(tuple(ids[:n]), p[:n], h[:n], "stop" if done else "length") for ids, p, h, n, done in host]
 
 
 def _uniform(seeds: Sequence[int], length: int) -> Tensor:
     """f32[B, T] in [0, 1), each row from its own seed."""
     rows = [torch.rand(length, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
     return torch.stack(rows)
-
-
-def _restore(parts: Sequence[Rollout], order: Sequence[int], pad_id: int) -> Rollout:
-    """Join the decoded batches and give the rows their first order back."""
-    prompt_width = max(part.prompts.ids.shape[1] for part in parts)
-    used = max(max(int(part.sampled_mask.sum(dim=1).max()), 1) for part in parts)
-    back = torch.tensor(sorted(range(len(order)), key=lambda i: order[i]), device=parts[0].tokens.device)
-
-    def left(values: Tensor, fill: int) -> Tensor:
-        return torch.nn.functional.pad(values, (prompt_width - values.shape[1], 0), value=fill)
-
-    ids = torch.cat([left(part.prompts.ids, pad_id) for part in parts])[back]
-    prompt_mask = torch.cat([left(part.prompts.attention_mask, 0) for part in parts])[back]
-    flat_problems = [problem for part in parts for problem in part.prompts.problems]
-    flat_reasons = [reason for part in parts for reason in part.stop_reason]
-    places = back.tolist()
-    return Rollout(
-        Prompts(ids, prompt_mask, tuple(flat_problems[i] for i in places)),
-        torch.cat([part.tokens[:, :used] for part in parts])[back],
-        torch.cat([part.sampled_mask[:, :used] for part in parts])[back],
-        torch.cat([part.behaviour_log_prob[:, :used] for part in parts])[back],
-        torch.cat([part.entropy[:, :used] for part in parts])[back],
-        tuple(flat_reasons[i] for i in places),
-    )

@@ -16,13 +16,17 @@ from opdkit.models.template import chat_text
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A model in memory.
+    """A causal language model with its tokenizer.
 
-    module: a transformers causal LM. tokenizer: its tokenizer. name: what the user typed.
-    vocabulary: how many ids exist; padded rows of lm_head beyond it are never sampled or scored.
-    template_kwargs: what the chat template is given beside the messages.
-    drops_rows: whether rows may leave a batch that is being decoded; not where a module holds states of its own.
-    refusal: why nothing can be decoded with it; None where it can.
+    Attributes:
+        module: a transformers causal LM.
+        tokenizer: its tokenizer.
+        name: what the user typed.
+        vocabulary: how many ids exist. Padded rows of lm_head beyond it are never sampled or scored.
+        template_kwargs: what the chat template is given beside the messages.
+        drops_rows: whether rows may leave a batch that is being decoded.
+        refusal: why nothing can be decoded with it, None where it can.
+        autocast: the dtype that generation computes in, None for that of the weights.
     """
 
     module: Any
@@ -32,6 +36,7 @@ class LanguageModel:
     template_kwargs: Mapping[str, object] = field(default_factory=dict)
     drops_rows: bool = True
     refusal: str | None = None
+    autocast: torch.dtype | None = None
 
     @property
     def device(self) -> torch.device:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from opdkit.data.loss import Needs, StepBatch, TokenBatch, TokenLoss
+from opdkit.data.loss import ModelNeeds, Needs, StepBatch, TokenBatch, TokenLoss
 from opdkit.data.scores import Scores
 from opdkit.errors import UserError
 from opdkit.functional.estimators import importance_ratio, ppo_surrogate, sampled_kl
@@ -19,7 +19,8 @@ from opdkit.functional.masked import only
 class GroupRelativePolicy:
     """PPO's clipped surrogate with A = (R - mean R) / (std R + 1e-6), the same on each token of a rollout.
 
-    Mean and (population) deviation are over the rollouts of one prompt; a group of equal rewards teaches nothing.
+    Mean and (population) deviation are over the rollouts of one prompt; a group of equal rewards teaches nothing, and
+    neither does one with a reward that is not known.
     scale_by_deviation False leaves the division out (Dr. GRPO).
     kl_weight times k3, the sampled KL to the run's teacher, is added: with teacher.path at the student's own start it
     holds the student near that. clip_range, dual_clip: of the surrogate. Errors: UserError on a value out of range.
@@ -38,8 +39,10 @@ class GroupRelativePolicy:
 
     @property
     def needs(self) -> Needs:
-        """The sampled tokens' log-probs, the verdicts, and one look at the whole step."""
-        return Needs(sampled=True, old_log_prob=True, reward=True, advantage=True)
+        """The sampled tokens' log-probs, the rewards, and the whole step at once. A teacher only for the KL."""
+        sampled = ModelNeeds(sampled=True)
+        teacher = sampled if self.kl_weight else None
+        return Needs(student=sampled, teacher=teacher, old_log_prob=True, reward=True, advantage=True)
 
     def advantage(self, step: StepBatch) -> Tensor:
         """A f32[B, T], zero where a token does not count."""
@@ -55,17 +58,20 @@ class GroupRelativePolicy:
         if self.scale_by_deviation:
             variance = torch.zeros_like(count).index_add_(0, place, centred.square()) / count
             centred = centred / (variance.sqrt()[place] + 1e-6)
+        if step.reward_known is not None:
+            unknown = torch.zeros_like(count).index_add_(0, place, (~step.reward_known).double())
+            centred = torch.where(unknown[place] > 0, 0.0, centred)
         return torch.where(step.loss_mask, centred.to(step.reward.dtype).unsqueeze(1), 0.0)
 
     def __call__(self, student: Scores, teacher: Scores, batch: TokenBatch) -> TokenLoss:
         """value f32[B, T]; metrics: advantage, importance_ratio."""
         assert student.sampled_log_prob is not None
-        assert teacher.sampled_log_prob is not None
         assert batch.advantage is not None
         log_p = only(student.sampled_log_prob, batch.loss_mask)
         old = log_p.detach() if batch.old_log_prob is None else only(batch.old_log_prob, batch.loss_mask)
         value = ppo_surrogate(log_p, old, batch.advantage, self.clip_range, self.dual_clip)
         if self.kl_weight:
+            assert teacher.sampled_log_prob is not None
             value = value + self.kl_weight * sampled_kl(
                 log_p, old, only(teacher.sampled_log_prob, batch.loss_mask), "k3"
             )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from opdkit.data.loss import Needs, StepBatch, TokenBatch, TokenLoss
+from opdkit.data.loss import ModelNeeds, Needs, StepBatch, TokenBatch, TokenLoss
 from opdkit.data.scores import Scores
 from opdkit.functional.divergences import Divergence, ReverseKL
 from opdkit.functional.estimators import importance_ratio, sampled_kl
@@ -85,13 +85,17 @@ class TokenDivergence:
         sampled_tail = self.tail in ("sampled", "sampled_detached")
         weighted_by_ratio = self.weighting is not None and self.weighting.needs_log_ratio
         corrected = (self.has_advantage and not self.surrogate.single_update) or self.estimator in ("k1", "k2", "k3")
-        return Needs(
+        model = ModelNeeds(
             sampled=self.support == "sampled" or self.has_advantage or sampled_tail or weighted_by_ratio,
+            logsumexp=over_top and open_tail,
+            vocabulary=self.support == "full",
+        )
+        return Needs(
+            student=model,
+            teacher=model,
             support=self.support if over_top else None,  # pyright: ignore[reportArgumentType]
             k=self.k or 0,
             include_sampled=self.include_sampled,
-            logsumexp=over_top and open_tail,
-            vocabulary=self.support == "full",
             old_log_prob=corrected or sampled_tail or weighted_by_ratio,
             reward=self.reward_weight != 0.0,
             advantage=self.whiten,

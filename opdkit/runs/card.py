@@ -3,19 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from opdkit import __version__
-from opdkit.experiment import Experiment
 
 
-def model_card(experiment: Experiment, step: int, results: Mapping[str, Any]) -> str:
+@dataclass(frozen=True)
+class CardTask:
+    """A task as the card names it. name: empty where the run has one task only."""
+
+    name: str
+    source: str
+    teacher: str
+    benchmark: str
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a model card says of a run.
+
+    Attributes:
+        student: what it was started from.
+        tasks: with their teachers and benchmarks.
+        settings: further rows of the table, label -> value.
+        steps: of the whole run.
+        resolved: the configuration as plain values.
+    """
+
+    student: str
+    tasks: tuple[CardTask, ...]
+    settings: Mapping[str, object]
+    steps: int
+    resolved: Mapping[str, Any]
+
+
+def model_card(facts: CardFacts, step: int, results: Mapping[str, Any]) -> str:
     """Markdown: what the student was, which teacher and objective trained it, how far, and what it scores.
 
-    results: label -> summary of a benchmark with `pass@1` and `ci95`, or of several under `tasks`.
+    Args:
+        facts: of the run.
+        step: steps that are done.
+        results: label -> summary of a benchmark with `pass@1` and `ci95`, or of several under `tasks`.
     """
-    resolved = experiment.resolved
-    tasks = experiment.by_task()
+    resolved = facts.resolved
     lines = [
         "---",
         "library_name: transformers",
@@ -27,20 +58,16 @@ def model_card(experiment: Experiment, step: int, results: Mapping[str, Any]) ->
         "",
         "| | |",
         "|---|---|",
-        f"| started from | {experiment.model.path} |",
-        *(f"| teacher{_of(name)} | {getattr(task.teacher, 'path', task.teacher)} |" for name, task in tasks.items()),
-        f"| objective | `{_plain(resolved.get('objective'))}` |",
-        f"| masking | `{_plain(resolved.get('masking'))}` |",
-        f"| sampler | `{_plain(resolved.get('sampler'))}` |",
-        f"| task | {', '.join(task.task.name for task in tasks.values())} |",
-        f"| steps | {step} of {experiment.steps} |",
-        f"| rollouts a step | {experiment.batch.rollouts} |",
-        f"| seed | {experiment.seed} |",
-        f"| precision | {experiment.precision} |",
+        f"| started from | {facts.student} |",
+        *(f"| teacher{_of(task.name)} | {task.teacher} |" for task in facts.tasks),
+        *(f"| {group} | `{_plain(resolved.get(group))}` |" for group in ("objective", "masking", "sampler")),
+        f"| task | {', '.join(task.source for task in facts.tasks)} |",
+        f"| steps | {step} of {facts.steps} |",
+        *(f"| {label} | {value} |" for label, value in facts.settings.items()),
         "",
     ]
-    for name, task in tasks.items():
-        lines += _results(task.benchmark.name, {label: _of_task(found, name) for label, found in results.items()})
+    for task in facts.tasks:
+        lines += _results(task.benchmark, {label: _of_task(found, task.name) for label, found in results.items()})
     return "\n".join(lines) + "\n"
 
 

@@ -1,6 +1,18 @@
-"""Who scores what the student wrote."""
+"""Who scores: teachers in this process, the student itself, other tokenizers, servers."""
 
-from opdkit.teachers.local import LoadedTeacher, LocalTeacher
-from opdkit.teachers.offloaded import OffloadedTeacher, hold_teachers
+from opdkit.teachers.base import Capabilities, OpenTeacher, Teacher, TeacherContext
+from opdkit.teachers.local import LocalTeacher, OpenLocalTeacher, score_in_batches
+from opdkit.teachers.offloaded import OffloadedTeacher, ResidentSlot, open_teachers
 
-__all__ = ["LoadedTeacher", "LocalTeacher", "OffloadedTeacher", "hold_teachers"]
+__all__ = [
+    "Capabilities",
+    "LocalTeacher",
+    "OffloadedTeacher",
+    "OpenLocalTeacher",
+    "OpenTeacher",
+    "ResidentSlot",
+    "Teacher",
+    "TeacherContext",
+    "open_teachers",
+    "score_in_batches",
+]

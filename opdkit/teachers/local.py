@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from opdkit.data.rollout import Rollout
+from opdkit.data.rows import join_scores, rollout_rows
 from opdkit.data.scores import Scores
-from opdkit.functional.layout import rows
-from opdkit.models import LanguageModel, ModelSpec, Request, Scorer, load
+from opdkit.generation import Engine, EngineSpec
+from opdkit.models import LanguageModel, ModelSpec, Request, Scorer, load, require_same
+from opdkit.teachers.base import Capabilities, OpenTeacher, TeacherContext
 
 
 @dataclass(frozen=True)
 class LocalTeacher(ModelSpec):
-    """A causal language model that scores in process: any ids, and the whole vocabulary.
-
-    Nothing is loaded before `load`.
+    """A causal language model that scores in this process: any ids, and the whole vocabulary.
 
     Attributes:
         cpu_offload: whether the layers wait in the CPU's memory and come to the device one at a time, for a teacher
@@ -26,58 +28,101 @@ class LocalTeacher(ModelSpec):
 
     cpu_offload: bool = False
 
-    def load(self, device: torch.device | str) -> LoadedTeacher:
-        """Read the weights onto `device`, without gradients."""
-        model = load(self, device, key="teacher", offload=self.cpu_offload)
+    @property
+    def capabilities(self) -> Capabilities:
+        """Everything."""
+        return Capabilities()
+
+    def open(self, context: TeacherContext) -> OpenTeacher:
+        """See `Teacher`. The weights take no gradients."""
+        model = load(self, context.device, key="teacher", offload=self.cpu_offload)
+        model = replace(model, autocast=context.autocast)
         model.module.requires_grad_(False)
-        return LoadedTeacher(model)
+        return OpenLocalTeacher(model, context.temperature, context.batch)
 
 
-class LoadedTeacher:
-    """A teacher in memory. `model` is what tells its tokenizer and vocabulary."""
+class OpenLocalTeacher:
+    """A language model that scores `batch` rollouts at a time, every logit divided by `temperature`."""
 
-    def __init__(self, model: LanguageModel) -> None:
-        self.model = model
+    def __init__(self, model: LanguageModel, temperature: float, batch: int) -> None:
+        self._model = model
+        self._temperature = temperature
+        self._batch = batch
 
     @property
-    def mebibytes(self) -> float:
-        """What it takes in memory now."""
-        return self.model.mebibytes
+    def name(self) -> str:
+        """See `OpenTeacher`."""
+        return self._model.name
 
-    def restricted(self, vocabulary: int) -> LoadedTeacher:
-        """The same teacher over the first `vocabulary` ids alone."""
-        return LoadedTeacher(self.model.restricted(vocabulary))
+    @property
+    def tokenizer(self) -> Any:
+        """See `OpenTeacher`."""
+        return self._model.tokenizer
+
+    @property
+    def vocabulary(self) -> int:
+        """See `OpenTeacher`."""
+        return self._model.vocabulary
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """See `OpenTeacher`."""
+        return self._model.stop_ids
+
+    def check(self, student: LanguageModel) -> None:
+        """See `OpenTeacher`."""
+        require_same(student.tokenizer, self.tokenizer, (student.name, self.name))
+
+    def restricted(self, vocabulary: int) -> OpenTeacher:
+        """See `OpenTeacher`."""
+        return OpenLocalTeacher(self._model.restricted(vocabulary), self._temperature, self._batch)
 
     @torch.no_grad()
-    def score(self, rollout: Rollout, loss_mask: Tensor, request: Request, temperature: float, batch: int) -> Scores:
-        """Scores of the counted tokens, bool[B, T], `batch` rows at a time. No gradient ever flows here."""
-        scorer = Scorer(self.model)
-        parts: list[Scores] = []
-        for start in range(0, len(rollout.tokens), batch):
-            part = rows(rollout, start, start + batch)
-            width = part.tokens.shape[1]
-            wanted = request.rows(start, start + batch, width)
-            parts.append(scorer(part, loss_mask[start : start + batch, :width], wanted, temperature))
-        return join_scores(parts, rollout.tokens.shape[1])
+    def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
+        """See `OpenTeacher`."""
+        scorer = Scorer(self._model)
+
+        def score(part: Rollout, mask: Tensor, wanted: Request) -> Scores:
+            return scorer(part, mask, wanted, self._temperature)
+
+        return score_in_batches(score, rollout, loss_mask, request, self._batch)
+
+    def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
+        """See `OpenTeacher`."""
+        return spec.open(self._model), self._model
+
+    @property
+    def attention(self) -> str:
+        """The attention implementation of the model."""
+        return self._model.attention
+
+    def bytes(self) -> int:
+        """See `OpenTeacher`."""
+        return round(self._model.mebibytes * 2**20)
+
+    def after_update(self, step: int) -> None:
+        """See `OpenTeacher`."""
+
+    def state(self) -> dict[str, Any]:
+        """See `OpenTeacher`."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """See `OpenTeacher`."""
+
+    def close(self) -> None:
+        """See `OpenTeacher`."""
 
 
-def join_scores(parts: list[Scores], width: int) -> Scores:
-    """Scores of consecutive rows, each [b, t, ...], as one of [B, width, ...], zeros behind."""
-
-    def joined(name: str) -> Tensor | None:
-        found = [getattr(part, name) for part in parts]
-        if any(value is None for value in found):
-            return None
-        last = max(value.shape[-1] for value in found)
-        return torch.cat([_grow(value, width, last) for value in found])
-
-    fields = {name: joined(name) for name in Scores.tensors()}
-    return Scores(**fields, head=parts[0].head, temperature=parts[0].temperature)
+ScoreRows = Callable[[Rollout, Tensor, Request], Scores]
 
 
-def _grow(values: Tensor, width: int, last: int) -> Tensor:
-    """Zeros up to `width` response positions and, for support tensors, up to `last` ids."""
-    if values.dim() == 3:
-        values = torch.nn.functional.pad(values, (0, last - values.shape[-1]))
-        return torch.nn.functional.pad(values, (0, 0, 0, width - values.shape[1]))
-    return torch.nn.functional.pad(values, (0, width - values.shape[1]))
+def score_in_batches(score: ScoreRows, rollout: Rollout, loss_mask: Tensor, request: Request, batch: int) -> Scores:
+    """Scores of the tokens in loss_mask bool[B, T], `batch` rollouts at a time."""
+    parts: list[Scores] = []
+    for start in range(0, len(rollout.tokens), batch):
+        part = rollout_rows(rollout, start, start + batch)
+        width = part.tokens.shape[1]
+        wanted = request.rows(start, start + batch, width)
+        parts.append(score(part, loss_mask[start : start + batch, :width], wanted))
+    return join_scores(parts, rollout.tokens.shape[1])

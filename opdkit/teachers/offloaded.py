@@ -1,18 +1,20 @@
-"""Teachers of several tasks, of which one at a time is in memory."""
+"""A teacher that is in memory only while it is used."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from opdkit.data.rollout import Rollout
 from opdkit.data.scores import Scores
+from opdkit.generation import Engine, EngineSpec
 from opdkit.models import LanguageModel, Request
-from opdkit.teachers.local import LoadedTeacher
+from opdkit.teachers.base import OpenTeacher, Teacher, TeacherContext
 
 
 class ResidentSlot:
@@ -20,69 +22,112 @@ class ResidentSlot:
 
     def __init__(self) -> None:
         self.owner: OffloadedTeacher | None = None
-        self.held: LoadedTeacher | None = None
+        self.resident: OpenTeacher | None = None
 
     def clear(self) -> None:
         """Let go of the weights."""
-        self.owner = self.held = None
+        if self.resident is not None:
+            self.resident.close()
+        self.owner = self.resident = None
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 
+@dataclass(frozen=True)
 class OffloadedTeacher:
-    """A teacher that is read from disk when it is asked, and makes room for the next one that is.
+    """A teacher that is read from disk when it is used, and makes room for the next one that is.
 
-    spec: what `load(device)` gives the teacher; vocabulary: how many ids it is held to, None for all of its own.
+    Attributes:
+        teacher: the teacher as it is configured.
+        context: what it is opened with.
+        slot: shared by the teachers of a run.
+        limit: how many ids it is held to, None for all of its own.
     """
 
-    def __init__(
-        self, spec: Any, device: torch.device | str, shelf: ResidentSlot, vocabulary: int | None = None
-    ) -> None:
-        self._spec = spec
-        self._device = device
-        self._shelf = shelf
-        self._vocabulary = vocabulary
+    teacher: Teacher
+    context: TeacherContext
+    slot: ResidentSlot
+    limit: int | None = None
 
     @property
-    def mebibytes(self) -> float:
-        """What it takes in memory now: nothing, where another one is there."""
-        held = self._shelf.held if self._shelf.owner is self else None
-        return 0.0 if held is None else held.mebibytes
-
-    def restricted(self, vocabulary: int) -> OffloadedTeacher:
-        """The same teacher over the first `vocabulary` ids alone."""
-        return OffloadedTeacher(self._spec, self._device, self._shelf, vocabulary)
+    def name(self) -> str:
+        """See `OpenTeacher`."""
+        return self.teacher.path
 
     @property
-    def model(self) -> LanguageModel:
-        """The model, in memory now."""
-        return self._loaded().model
+    def tokenizer(self) -> Any:
+        """See `OpenTeacher`."""
+        return self._open().tokenizer
 
-    def score(self, rollout: Rollout, loss_mask: Tensor, request: Request, temperature: float, batch: int) -> Scores:
-        """See `LoadedTeacher.score`."""
-        return self._loaded().score(rollout, loss_mask, request, temperature, batch)
+    @property
+    def vocabulary(self) -> int:
+        """See `OpenTeacher`."""
+        return self._open().vocabulary
 
-    def _loaded(self) -> LoadedTeacher:
-        shelf = self._shelf
-        if shelf.owner is not self or shelf.held is None:
-            shelf.clear()
-            loaded: LoadedTeacher = self._spec.load(self._device)
-            shelf.owner = self
-            shelf.held = loaded if self._vocabulary is None else loaded.restricted(self._vocabulary)
-        return shelf.held
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """See `OpenTeacher`."""
+        return self._open().stop_ids
+
+    def check(self, student: LanguageModel) -> None:
+        """See `OpenTeacher`."""
+        self._open().check(student)
+
+    def restricted(self, vocabulary: int) -> OpenTeacher:
+        """See `OpenTeacher`."""
+        return OffloadedTeacher(self.teacher, self.context, self.slot, vocabulary)
+
+    def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
+        """See `OpenTeacher`."""
+        return self._open().score(rollout, loss_mask, request)
+
+    def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
+        """See `OpenTeacher`. The engine writes with the weights that are in memory now."""
+        return self._open().writer(spec)
+
+    def bytes(self) -> int:
+        """See `OpenTeacher`."""
+        resident = self.slot.resident if self.slot.owner is self else None
+        return 0 if resident is None else resident.bytes()
+
+    def after_update(self, step: int) -> None:
+        """See `OpenTeacher`. Only teachers that never change are offloaded."""
+
+    def state(self) -> dict[str, Any]:
+        """See `OpenTeacher`."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """See `OpenTeacher`."""
+
+    def close(self) -> None:
+        """See `OpenTeacher`."""
+        if self.slot.owner is self:
+            self.slot.clear()
+
+    def _open(self) -> OpenTeacher:
+        if self.slot.owner is not self or self.slot.resident is None:
+            self.slot.clear()
+            opened = self.teacher.open(self.context)
+            self.slot.owner = self
+            self.slot.resident = opened if self.limit is None else opened.restricted(self.limit)
+        return self.slot.resident
 
 
-def hold_teachers(
-    specs: Mapping[str, Any], device: torch.device | str, *, swap: bool
-) -> dict[str, LoadedTeacher | OffloadedTeacher]:
-    """A teacher for each name. Those that are alike are read once; with `swap` one at a time is in memory."""
-    shelf = ResidentSlot()
-    found: dict[str, LoadedTeacher | OffloadedTeacher] = {}
-    for name, spec in specs.items():
-        alike = next((other for other in found if specs[other] == spec), None)
-        if alike is not None:
-            found[name] = found[alike]
+Name = TypeVar("Name", bound=Hashable)
+
+
+def open_teachers(
+    teachers: Mapping[Name, Teacher], context: TeacherContext, *, offload: bool
+) -> dict[Name, OpenTeacher]:
+    """An open teacher for each name. Equal ones are opened once. With `offload` one at a time is in memory."""
+    slot = ResidentSlot()
+    opened: dict[Name, OpenTeacher] = {}
+    for name, teacher in teachers.items():
+        equal = next((other for other in opened if teachers[other] == teacher), None)
+        if equal is not None:
+            opened[name] = opened[equal]
         else:
-            found[name] = OffloadedTeacher(spec, device, shelf) if swap else spec.load(device)
-    return found
+            opened[name] = OffloadedTeacher(teacher, context, slot) if offload else teacher.open(context)
+    return opened

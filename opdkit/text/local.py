@@ -10,9 +10,8 @@ from pathlib import Path
 
 import torch
 
-from opdkit.data.problem import Problem
 from opdkit.errors import UserError
-from opdkit.generation.hf import HFRollout
+from opdkit.generation import Ask, HFEngine, Sampling
 from opdkit.models import LanguageModel, ModelSpec, load
 from opdkit.samplers import Ancestral, Greedy
 from opdkit.text.base import Chat, TextModel
@@ -104,9 +103,7 @@ def write(
     model: LanguageModel, spec: LocalModel, prompts: Sequence[Sequence[int]], seeds: Sequence[int], temperature: float
 ) -> list[tuple[str, int]]:
     """One answer and its length in tokens for each prompt; temperature 0 is greedy."""
-    rollout = HFRollout(spec.max_new_tokens, spec.max_prompt_tokens, spec.batch_size)
-    sampler = Ancestral() if temperature > 0 else Greedy()
-    nobody = Problem("", (), "")
-    written = rollout.generate(model, [(nobody, ids) for ids in prompts], sampler, temperature or 1.0, seeds)
-    lengths = written.sampled_mask.sum(dim=1).tolist()
-    return [(model.decode(ids[:n]), n) for ids, n in zip(written.tokens.tolist(), lengths, strict=True)]
+    asks = [Ask(tuple(ids), seed, spec.max_new_tokens) for ids, seed in zip(prompts, seeds, strict=True)]
+    sampling = Sampling(temperature or 1.0, Ancestral() if temperature > 0 else Greedy())
+    completions = HFEngine(model, spec.batch_size).generate(asks, sampling)
+    return [(model.decode(one.ids), len(one.ids)) for one in completions]

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 
 from opdkit.data.grade import Grade
 from opdkit.data.loss import Needs, StepBatch
-from opdkit.data.rollout import Rollout
+from opdkit.data.rollout import Author, Rollout
 from opdkit.data.scores import Scores
-from opdkit.experiment import Experiment
-from opdkit.functional.layout import rows
 from opdkit.masking import Vocabularies
-from opdkit.models import LanguageModel, Scorer
-from opdkit.seeding import derive_seed
-from opdkit.teachers import LoadedTeacher, OffloadedTeacher
-from opdkit.teachers.local import join_scores
+from opdkit.models import Request
+from opdkit.rewards import OpenReward
+from opdkit.teachers import OpenTeacher, score_in_batches
 from opdkit.training.finite import require_finite
+from opdkit.training.policy import Policy
 from opdkit.training.requests import before_request, teacher_request
+from opdkit.training.sources import RolloutBatch, RolloutSource, Writer, mean
+from opdkit.training.term import BoundTerm, due_terms
 from opdkit.training.update import ScoredBatch
-from opdkit.training.writing import RolloutBatch, RolloutSource
 
 # Diagnostics of an objective without a support of its own look at this many of the teacher's best ids.
 _WATCHED_SUPPORT = 32
@@ -31,91 +30,169 @@ _WATCHED_SUPPORT = 32
 
 @dataclass(frozen=True)
 class StepData:
-    """What was written in a step, scored, and what it took. name: the task's, empty where there is one only."""
+    """What a step has of one term of one task.
+
+    Attributes:
+        name: the task's, empty where there is one only.
+        batch: the rows with everything that is fixed before the first update.
+        rollouts: the rows as they were written.
+        grades: one a row.
+        rollout_seconds: writing and grading, 0 where another term of the step shares the rollouts.
+        teacher_seconds: masking and scoring.
+    """
 
     name: str
     batch: ScoredBatch
-    written: RolloutBatch
+    rollouts: RolloutBatch
+    grades: tuple[Grade, ...]
     rollout_seconds: float
     teacher_seconds: float
 
     @property
-    def grades(self) -> tuple[Grade, ...]:
-        """One a row."""
-        return self.written.grades
-
-    @property
     def responses(self) -> tuple[str, ...]:
         """One a row."""
-        return self.written.responses
+        return self.rollouts.responses
+
+
+@dataclass(frozen=True)
+class CollectSettings:
+    """What a collector must know of the run.
+
+    Attributes:
+        seed: of the run.
+        share: see `Method`.
+        updates: optimiser updates on one batch of rollouts.
+        micro_batch: rows of a forward pass.
+        stats_every: steps between looks at the whole vocabulary, 0 for never.
+        diagnostics_every: steps between diagnostics, which look at it, too, 0 for never.
+    """
+
+    seed: int
+    share: float | None
+    updates: int
+    micro_batch: int
+    stats_every: int = 0
+    diagnostics_every: int = 0
+
+    def looks(self, step: int) -> bool:
+        """Whether step `step` (from 0) looks at the whole vocabulary of both models."""
+        return any(every > 0 and step % every == 0 for every in (self.stats_every, self.diagnostics_every))
 
 
 @dataclass(frozen=True)
 class RolloutCollector:
-    """Has the rollouts of a step written, and scores them."""
+    """Has the rollouts of a step written, rewarded and scored, for one task.
+
+    Attributes:
+        name: the task's.
+        settings: of the run.
+        policy: the student.
+        source: writes the rows.
+        writers: an engine for each author that the terms name.
+        terms: of the method, for this task.
+        teachers: the open teacher of each term that has one, by the term's name.
+        rewards: the open reward of each term, by the term's name.
+    """
 
     name: str
-    experiment: Experiment
-    accelerator: Accelerator
-    student: LanguageModel
-    teacher: LoadedTeacher | OffloadedTeacher
-    writer: RolloutSource
+    settings: CollectSettings
+    policy: Policy
+    source: RolloutSource
+    writers: Mapping[Author, Writer]
+    terms: tuple[BoundTerm, ...]
+    teachers: Mapping[str, OpenTeacher]
+    rewards: Mapping[str, OpenReward] = field(default_factory=dict[str, OpenReward])
 
-    def collect(self, step: int) -> StepData:
-        """The rollouts of step `step`, their rewards and the teacher's scores. No gradient is kept."""
+    def collect(self, step: int) -> list[StepData]:
+        """The data of step `step` (from 0), one for each term that is due. No gradient is kept."""
+        due = due_terms(self.terms, self.settings.share, self.settings.seed, step)
         started = time.perf_counter()
-        written = self.writer.write(step, self._author(step))
-        ended = time.perf_counter()
-        rollout = written.rollout
-        vocabularies = Vocabularies(self.student.tokenizer, self.teacher.model.tokenizer)
-        loss_mask = self.experiment.masking(rollout, vocabularies) & rollout.sampled_mask
-        batch = self._score(step, written, loss_mask)
-        return StepData(self.name, batch, written, ended - started, time.perf_counter() - ended)
-
-    def _author(self, step: int) -> LanguageModel:
-        """Who writes the rollouts of a step: the student, or in the other steps, off-policy, the teacher (GKD)."""
-        drawn = derive_seed(self.experiment.seed, "writer", step) / 2**63
-        return self.student if drawn < self.experiment.student_share else self.teacher.model
+        authors: list[Author] = list(dict.fromkeys(term.author for term, _ in due))
+        written = self.source.take(step, [self.writers[author] for author in authors])
+        graded: dict[tuple[Author, int], RolloutBatch] = {}
+        grades: dict[tuple[Author, int], tuple[Grade, ...]] = {}
+        for term, _ in due:
+            key = (term.author, id(self.rewards[term.name]))
+            if key not in graded:
+                graded[key], grades[key] = _rewarded(written[term.author], self.rewards[term.name], step)
+        seconds = time.perf_counter() - started
+        data: list[StepData] = []
+        for term, weight in due:
+            key = (term.author, id(self.rewards[term.name]))
+            began = time.perf_counter()
+            batch = self._score(step, term, weight, graded[key], grades[key])
+            shared = seconds if not data else 0.0
+            data.append(StepData(self.name, batch, graded[key], grades[key], shared, time.perf_counter() - began))
+        return data
 
     @torch.no_grad()
-    def _score(self, step: int, written: RolloutBatch, loss_mask: Tensor) -> ScoredBatch:
-        experiment, rollout = self.experiment, written.rollout
-        needs: Needs = experiment.objective.needs
-        observed = self._observed(step, needs)
-        ours = self._student_before(rollout, loss_mask, needs)
-        teacher = self.teacher.score(
-            rollout, loss_mask, teacher_request(needs, ours, observed), experiment.temperature,
-            experiment.batch.micro_batch,
-        )  # fmt: skip
-        require_finite(teacher, loss_mask, f"the teacher's ({experiment.teacher.path})", step)
-        old = None if ours is None else ours.sampled_log_prob
+    def _score(
+        self, step: int, term: BoundTerm, weight: float, rollouts: RolloutBatch, grades: Sequence[Grade]
+    ) -> ScoredBatch:
+        rollout, needs = self._seen_by_student(rollouts.rollout), term.objective.needs
+        teacher = self.teachers.get(term.name)
+        tokenizer = self.policy.model.tokenizer
+        vocabularies = Vocabularies(tokenizer, tokenizer if teacher is None else teacher.tokenizer)
+        loss_mask = term.masking(rollout, vocabularies) & rollout.sampled_mask
+        stats_k = self._stats_k(step, needs)
+        before = self._student_before(rollout, loss_mask, needs)
+        scores = Scores()
+        if teacher is not None and needs.teacher is not None:
+            scores = teacher.score(rollout, loss_mask, teacher_request(needs, before, stats_k))
+            require_finite(scores, loss_mask, f"the teacher's ({teacher.name})", step)
+        old = None if before is None else before.sampled_log_prob
+        reward, known = _reward_of(grades, loss_mask)
         advantage = None
         if needs.advantage:
-            whole = StepBatch(loss_mask, old, teacher.sampled_log_prob, written.reward, written.group)
-            advantage = experiment.objective.advantage(whole)  # type: ignore[attr-defined]
-        kept = old if experiment.batch.updates > 1 else None
-        return ScoredBatch(rollout, loss_mask, teacher, kept, written.reward, advantage, observed)
+            whole = StepBatch(loss_mask, old, scores.sampled_log_prob, reward, rollouts.group, known)
+            advantage = term.objective.advantage(whole)  # type: ignore[attr-defined]
+        kept = old if self.settings.updates > 1 else None
+        return ScoredBatch(term, weight, rollout, loss_mask, scores, kept, reward, advantage, stats_k)
 
-    def _observed(self, step: int, needs: Needs) -> int:
-        """How many of its best ids each model tells this step; 0 when its vocabulary is not looked at."""
-        if not self.experiment.cadence.observes(step):
+    def _seen_by_student(self, rollout: Rollout) -> Rollout:
+        """The rollout with the student's log-probs and entropies where another policy, or an engine that tells none,
+        wrote it: masks, weights and metrics never take the author's for the student's."""
+        if rollout.author == "student" and rollout.scored:
+            return rollout
+        request = Request(sampled=True, stats_k=1)
+        size = self.settings.micro_batch
+        own = score_in_batches(self.policy.score, rollout, rollout.sampled_mask, request, size)
+        assert own.sampled_log_prob is not None
+        assert own.entropy is not None
+        return replace(rollout, behaviour_log_prob=own.sampled_log_prob, entropy=own.entropy)
+
+    def _stats_k(self, step: int, needs: Needs) -> int:
+        """How many of its best ids each model tells this step; 0 where its vocabulary is not looked at."""
+        if not self.settings.looks(step):
             return 0
-        return min(needs.k or _WATCHED_SUPPORT, self.student.vocabulary)
-
-    def _needs_old(self, needs: Needs) -> bool:
-        """Old log-probs are a pass of their own only where a later update starts from moved weights, or where the
-        whole step is looked at before any update."""
-        return (needs.old_log_prob and self.experiment.batch.updates > 1) or needs.advantage
+        return min(needs.k or _WATCHED_SUPPORT, self.policy.model.vocabulary)
 
     def _student_before(self, rollout: Rollout, loss_mask: Tensor, needs: Needs) -> Scores | None:
-        request = before_request(needs, self._needs_old(needs))
+        """The student before any update. Old log-probs are a pass of their own only where a later update starts from
+        moved weights, or where the whole step is looked at before any update."""
+        old = (needs.old_log_prob and self.settings.updates > 1) or needs.advantage
+        request = before_request(needs, old)
         if request is None:
             return None
-        scorer, size, width = Scorer(self.student), self.experiment.batch.micro_batch, loss_mask.shape[1]
-        parts: list[Scores] = []
-        for start in range(0, len(loss_mask), size):
-            part = rows(rollout, start, start + size)
-            mask = loss_mask[start : start + size, : part.tokens.shape[1]]
-            with self.accelerator.autocast():
-                parts.append(scorer(part, mask, request, self.experiment.temperature))
-        return join_scores(parts, width)
+        return score_in_batches(self.policy.score, rollout, loss_mask, request, self.settings.micro_batch)
+
+
+def _rewarded(batch: RolloutBatch, reward: OpenReward, step: int) -> tuple[RolloutBatch, tuple[Grade, ...]]:
+    """The batch with the reward's metrics, and one grade a row."""
+    graded = [grade for group in reward.grade(batch.groups, step) for grade in group]
+    metrics = dict(batch.metrics) | {"rollout/reward_mean": mean([grade.reward for grade in graded])}
+    if batch.row_grades is None:
+        metrics["rollout/ungraded_fraction"] = mean([grade.status in ("timeout", "crashed") for grade in graded])
+    metrics |= {f"reward/{name}": value for name, value in reward.metrics().items()}
+    rows = [grade for grade, size in zip(graded, batch.sizes, strict=True) for _ in range(size)]
+    if batch.row_grades is not None:
+        pairs = zip(rows, batch.row_grades, strict=True)
+        rows = [replace(grade, extracted=own.extracted, status=own.status) for grade, own in pairs]
+    return replace(batch, metrics=metrics), tuple(rows)
+
+
+def _reward_of(grades: Sequence[Grade], like: Tensor) -> tuple[Tensor, Tensor]:
+    """f32[B] rewards, 0 where unknown, and bool[B], whether each is known."""
+    known = torch.tensor([grade.counts for grade in grades], device=like.device)
+    reward = torch.tensor([grade.reward if grade.counts else 0.0 for grade in grades], device=like.device)
+    return reward, known

@@ -11,71 +11,101 @@ from torch import Tensor
 from opdkit.data.episode import Trajectory
 from opdkit.data.grade import Grade
 from opdkit.data.problem import Problem
-from opdkit.data.rollout import Rollout
+from opdkit.data.rollout import Author, Rollout
 from opdkit.environments import EnvironmentPool, Episode
-from opdkit.errors import RunError
-from opdkit.experiment import Experiment
-from opdkit.generation import pack
+from opdkit.errors import RunError, UserError
+from opdkit.generation import EpisodeRollout, EpisodeState, ModelPolicy, Sampling, Turn, pack, play
 from opdkit.models import LanguageModel
+from opdkit.rewards import Group
 from opdkit.seeding import derive_seed
-from opdkit.training.play import Played, Player, play
 from opdkit.training.problems import EpochSampler
-from opdkit.training.writing import RolloutBatch, mean, row_metrics, texts
+from opdkit.training.sources import RolloutBatch, StepSize, Writer, mean, row_metrics, texts
+
+_Played = tuple[int, EpisodeState, tuple[Turn, ...]]
 
 
 @dataclass(frozen=True)
 class EpisodeSource:
-    """Episodes of a walk, `rollouts_per_prompt` times each, as rows. seed: of the sampling.
+    """Episodes in the order of `sampler`, `rollouts_per_prompt` times each, as rows.
 
-    An episode whose game crashed has no rows, and neither has one whose first prompt is too long: it is counted and
-    passed over, since nothing is known of its outcome.
+    An episode whose game crashed has no rows, and neither has one whose first prompt is too long. Both are counted and
+    passed over, since nothing is known of their outcome.
+
+    Attributes:
+        size: of a step.
+        seed: of the sampling.
+        student: whose tokenizer and chat template are used, whoever plays.
+        settings: limits, and how turns become rows.
+        sampling: of every answer.
+        games: the places to play in.
+        episodes: all of them.
+        sampler: their order.
     """
 
-    experiment: Experiment
+    size: StepSize
     seed: int
-    player: Player
+    student: LanguageModel
+    settings: EpisodeRollout
+    sampling: Sampling
     games: EnvironmentPool
     episodes: Sequence[Episode]
-    walk: EpochSampler
+    sampler: EpochSampler
 
-    def write(self, step: int, author: LanguageModel) -> RolloutBatch:
-        """The rows of step `step`, played by `author` in the student's chat format.
-
-        Raises RunError where not one of the episodes could be played.
-        """
-        batch, waited = self.experiment.batch, self.games.seconds
-        taken = [self.episodes[self.walk.next()] for _ in range(batch.prompts)]
-        asked = [episode for episode in taken for _ in range(batch.rollouts_per_prompt)]
+    def take(self, step: int, writers: Sequence[Writer]) -> dict[Author, RolloutBatch]:
+        """See `RolloutSource`. Raises RunError where not one of the episodes could be played."""
+        taken = [self.episodes[self.sampler.next()] for _ in range(self.size.prompts)]
+        asked = [episode for episode in taken for _ in range(self.size.rollouts_per_prompt)]
         seeds = [derive_seed(self.seed, "episode", step, index) for index in range(len(asked))]
-        player = replace(self.player, model=replace(self.player.model, module=author.module))
-        played = play(player, self.games, zip(asked, seeds, strict=True))
-        kept = [(i, p) for i, p in enumerate(played) if p.turns and p.trajectory.ending != "crashed"]
-        self.walk.dropped += len(played) - len(kept)
-        if not kept:
-            raise RunError(f"step {step + 1}: {_nothing_played([p.trajectory for p in played])}")
-        return self._rows(kept, _metrics(played, self.walk.dropped, self.games.seconds - waited))
+        return {writer.author: self._batch(step, list(zip(asked, seeds, strict=True)), writer) for writer in writers}
 
-    def from_the_start(self, experiment: Experiment, seed: int) -> EpisodeSource:
-        """See `RolloutSource`; the games are shared."""
-        return replace(self, experiment=experiment, seed=seed, walk=self.walk.from_the_start())
+    def _batch(self, step: int, asked: Sequence[tuple[Episode, int]], writer: Writer) -> RolloutBatch:
+        if writer.engine is None:
+            raise UserError("method: an episode has no worked solution, so the data can't be its author")
+        waited = self.games.seconds
+        limits = (self.settings.max_new_tokens, self.settings.max_prompt_tokens)
+        policy = ModelPolicy(writer.engine, self.student, self.games.source, self.sampling, *limits)
+        states = play(policy, self.games, asked)
+        kept = [(s.index, s, policy.turns(s)) for s in states if policy.turns(s) and s.ending != "crashed"]
+        self.sampler.dropped += len(states) - len(kept)
+        trajectories = [state.trajectory() for state in states]
+        if not kept:
+            raise RunError(f"step {step + 1}: {_nothing_played(trajectories)}")
+        metrics = _metrics(trajectories, self.sampler.dropped, self.games.seconds - waited)
+        return self._rows(kept, metrics, writer.author)
+
+    def restarted(self, size: StepSize, seed: int) -> EpisodeSource:
+        """See `RolloutSource`. The games are shared."""
+        return replace(self, size=size, seed=seed, sampler=self.sampler.restarted())
 
     def close(self) -> None:
         """End the games."""
         self.games.close()
 
-    def _rows(self, kept: Sequence[tuple[int, Played]], metrics: dict[str, float]) -> RolloutBatch:
-        model, rollout = self.player.model, self.player.rollout
-        rows = [rollout.rows(p.turns) for _, p in kept]
-        problems = [problem for (_, p), cut in zip(kept, rows, strict=True) for problem in _problems(p, cut)]
-        grades = [grade for (_, p), cut in zip(kept, rows, strict=True) for grade in _grades(p, cut)]
-        packed = pack(model, [row for cut in rows for row in cut], problems)
-        sizes = tuple(len(cut) for cut in rows)
-        outcome = [_outcome(p.trajectory, rollout.reward) for _, p in kept]
-        copies = self.experiment.batch.rollouts_per_prompt
-        reward = _spread(torch.tensor(outcome), sizes, packed)
-        group = _spread(torch.tensor([index // copies for index, _ in kept]), sizes, packed)
-        metrics = row_metrics(packed) | metrics | {"rollout/reward_mean": mean(outcome)}
-        return RolloutBatch(packed, tuple(grades), texts(model, packed), reward, group, sizes, metrics)
+    def _rows(self, kept: Sequence[_Played], metrics: dict[str, float], author: Author) -> RolloutBatch:
+        cuts = [self.settings.rows(turns) for _, _, turns in kept]
+        problems = [p for (_, state, _), cut in zip(kept, cuts, strict=True) for p in _problems(state, cut)]
+        grades = [g for (_, state, _), cut in zip(kept, cuts, strict=True) for g in _row_grades(state, cut)]
+        packed = pack(self.student, [row for cut in cuts for row in cut], problems, author)
+        sizes = tuple(len(cut) for cut in cuts)
+        copies = self.size.rollouts_per_prompt
+        group = _spread(torch.tensor([index // copies for index, _, _ in kept]), sizes, packed)
+        responses = texts(self.student, packed)
+        metrics = row_metrics(packed) | metrics
+        return RolloutBatch(packed, responses, self._groups(kept), group, sizes, metrics, tuple(grades))
+
+    def _groups(self, kept: Sequence[_Played]) -> tuple[Group, ...]:
+        """The episodes with the same beginning, with the outcome that the game told."""
+        groups: dict[int, list[EpisodeState]] = {}
+        for index, state, _ in kept:
+            groups.setdefault(index // self.size.rollouts_per_prompt, []).append(state)
+        return tuple(
+            Group(
+                Problem(states[0].episode.identifier, (states[0].messages[0],), ""),
+                tuple("\n".join(t.response for t in state.transitions) for state in states),
+                tuple(Grade(_outcome(state, self.settings.reward), state.success) for state in states),
+            )
+            for states in groups.values()
+        )
 
 
 def _spread(values: Tensor, sizes: Sequence[int], rollout: Rollout) -> Tensor:
@@ -83,34 +113,34 @@ def _spread(values: Tensor, sizes: Sequence[int], rollout: Rollout) -> Tensor:
     return values.repeat_interleave(torch.tensor(sizes)).to(rollout.tokens.device)
 
 
-def _outcome(trajectory: Trajectory, reward: str) -> float:
-    return float(trajectory.success) if reward == "success" else trajectory.score
+def _outcome(state: EpisodeState, reward: str) -> float:
+    return float(state.success) if reward == "success" else state.score
 
 
-def _problems(played: Played, rows: Sequence[Sequence[object]]) -> list[Problem]:
-    """One for each row: the episode and turn that it begins with, and what the environment had said."""
-    found: list[Problem] = []
+def _problems(state: EpisodeState, rows: Sequence[Sequence[object]]) -> list[Problem]:
+    """One for each row: the episode and the turn that it begins with, and what the environment had said."""
+    problems: list[Problem] = []
     turn = 0
     for row in rows:
-        found.append(Problem(f"{played.trajectory.identifier}#{turn + 1}", (played.seen[turn],), ""))
+        problems.append(Problem(f"{state.episode.identifier}#{turn + 1}", (state.messages[turn],), ""))
         turn += len(row)
-    return found
+    return problems
 
 
-def _grades(played: Played, rows: Sequence[Sequence[object]]) -> list[Grade]:
+def _row_grades(state: EpisodeState, rows: Sequence[Sequence[object]]) -> list[Grade]:
     """One for each row: whether the episode was won, and the row's last action."""
-    found: list[Grade] = []
+    grades: list[Grade] = []
     turn = 0
     for row in rows:
         turn += len(row)
-        transition = played.trajectory.transitions[turn - 1]
-        found.append(Grade.of(played.trajectory.success, transition.action, "ok" if transition.valid else "invalid"))
-    return found
+        transition = state.transitions[turn - 1]
+        grades.append(Grade.of(state.success, transition.action, "ok" if transition.valid else "invalid"))
+    return grades
 
 
-def _metrics(played: Sequence[Played], dropped: int, waited: float) -> dict[str, float]:
-    """Of a step's episodes; what a crashed one was is not known, so it is counted and no more."""
-    known = [p.trajectory for p in played if p.trajectory.ending != "crashed"]
+def _metrics(trajectories: Sequence[Trajectory], dropped: int, waited: float) -> dict[str, float]:
+    """Of a step's episodes. The outcome of a crashed one is not known, so it is counted and no more."""
+    known = [trajectory for trajectory in trajectories if trajectory.ending != "crashed"]
     transitions = [transition for trajectory in known for transition in trajectory.transitions]
     return {
         "rollout/success": mean([trajectory.success for trajectory in known]),
@@ -120,7 +150,7 @@ def _metrics(played: Sequence[Played], dropped: int, waited: float) -> dict[str,
         "rollout/left_out_turns": mean([trajectory.left_out for trajectory in known]),
         "rollout/turn_limit_fraction": mean([trajectory.ending == "turns" for trajectory in known]),
         "rollout/context_limit_fraction": mean([trajectory.ending == "context" for trajectory in known]),
-        "rollout/crashed_episodes": float(len(played) - len(known)),
+        "rollout/crashed_episodes": float(len(trajectories) - len(known)),
         "rollout/dropped_prompts": float(dropped),
         "time/environment_s": waited,
     }

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 
 from opdkit.diagnostics import TokenMeans, peak_rss_mib
 from opdkit.errors import Interrupted, RunError
-from opdkit.experiment import Experiment
+from opdkit.memory import MIB
 from opdkit.runs import checkpoint
-from opdkit.runs.folder import RunFolder
 from opdkit.seeding import derive_seed
 from opdkit.stopwatch import METRICS
 from opdkit.training.collect import StepData
 from opdkit.training.finite import place_of
-from opdkit.training.session import Session, save_student
+from opdkit.training.loop_settings import LoopSettings
+from opdkit.training.session import Session
 from opdkit.training.signals import StopRequest
+from opdkit.training.sources import mean, mini_batches
 from opdkit.training.steps import step_metrics
-from opdkit.training.writing import mean, mini_batches
 
 Metrics = dict[str, float]
 
@@ -37,26 +38,36 @@ class Progress:
     broke: str = ""
 
 
+class Observer(Protocol):
+    """What the loop tells of itself."""
+
+    def evaluate(self, step: int) -> Metrics:
+        """Metrics of the student after `step` steps."""
+        ...
+
+    def log(self, step: int, metrics: Metrics, data: Sequence[StepData]) -> None:
+        """Keep the numbers and rollouts of step `step`, counted from 1."""
+        ...
+
+    def card(self, step: int) -> str:
+        """The text of the student's model card after `step` steps."""
+        ...
+
+
 @dataclass
 class Loop:
-    """Runs steps until the end, a signal, or too many bad steps.
+    """Runs steps until the end, a signal, or too many bad steps."""
 
-    evaluate(step) -> metrics of the student as it stands; log(step, metrics, collected) keeps them;
-    card(step) -> the text of the student's model card.
-    """
-
-    experiment: Experiment
+    settings: LoopSettings
     session: Session
-    folder: RunFolder
-    evaluate: Callable[[int], Metrics]
-    log: Callable[[int, Metrics, Sequence[StepData]], None]
-    card: Callable[[int], str]
+    checkpoints: Path
+    observer: Observer
     stop: StopRequest
     progress: Progress = field(default_factory=Progress)
 
     def run(self) -> None:
         """All the steps that are left."""
-        while self.progress.step < self.experiment.steps:
+        while self.progress.step < self.settings.steps:
             self.one()
             if self.stop.signal_number is not None:
                 raise Interrupted(self.stop.signal_number)
@@ -66,7 +77,7 @@ class Loop:
         METRICS.taken()
         started = time.perf_counter()
         step = self.progress.step
-        torch.manual_seed(derive_seed(self.experiment.seed, "step", step))  # dropout; rollouts have their own seeds
+        torch.manual_seed(derive_seed(self.settings.seed, "step", step))  # dropout; rollouts have their own seeds
         collected = self.session.collect(step)
         update_started = time.perf_counter()
         metrics = self._update(step, collected)
@@ -78,15 +89,16 @@ class Loop:
             "time/update_s": ended - update_started,
             "perf/tokens_per_s": tokens / (ended - started),
             "perf/peak_rss_mib": peak_rss_mib(),
-            "perf/teachers_mib": self.session.teachers_mebibytes(),
+            "perf/teachers_mib": self.session.teacher_bytes() / MIB,
         }
-        cadence = self.experiment.cadence
-        last = self.progress.step == self.experiment.steps
-        if not last and cadence.eval_every and self.progress.step % cadence.eval_every == 0:
-            metrics |= self.evaluate(self.progress.step)
-        self.log(self.progress.step, metrics, collected)
+        self.session.after_update(step)
+        settings = self.settings
+        last = self.progress.step == settings.steps
+        if not last and settings.eval_every and self.progress.step % settings.eval_every == 0:
+            metrics |= self.observer.evaluate(self.progress.step)
+        self.observer.log(self.progress.step, metrics, collected)
         self._require_finite(metrics)
-        due = cadence.checkpoint_every and self.progress.step % cadence.checkpoint_every == 0
+        due = settings.checkpoint_every and self.progress.step % settings.checkpoint_every == 0
         if due or last or self.stop.signal_number is not None:
             self.save()
 
@@ -96,44 +108,44 @@ class Loop:
         state: Mapping[str, Any] = {
             "bad_in_a_row": progress.bad_in_a_row,
             "skipped_updates": progress.skipped_updates,
-            "walks": self.session.walks(),
+            "walks": self.session.samplers(),
         }
         checkpoint.write(
-            self.folder.checkpoints,
+            self.checkpoints,
             progress.step,
-            lambda beside: save_student(self.session, beside, self.card(progress.step)),
-            self.session.updater.optimizer,
+            lambda beside: self.session.save(beside, self.observer.card(progress.step)),
+            self.session.policy.optimizer,
             state,
-            self.experiment.cadence.keep_checkpoints,
+            self.settings.keep_checkpoints,
         )
 
-    def _update(self, step: int, collected: Sequence[StepData]) -> Metrics:
+    def _update(self, step: int, data: Sequence[StepData]) -> Metrics:
         """Every update on one rollout batch; their numbers averaged."""
-        experiment = self.experiment
-        lr = experiment.optimizer.lr_at(step, experiment.steps)
+        settings = self.settings
+        lr = settings.optimizer.lr_at(step, settings.steps)
         means = TokenMeans()
         numbers: list[dict[str, float]] = []
-        count = experiment.batch.mini_batches
-        cuts = [mini_batches(part.written.sizes, count) for part in collected]
-        self.session.student.module.train()
-        for number in [*range(count)] * experiment.batch.epochs:
+        count = settings.mini_batches
+        cuts = [mini_batches(part.rollouts.sizes, count) for part in data]
+        self.session.policy.model.module.train()
+        for number in [*range(count)] * settings.epochs:
             rows = [cut[number] for cut in cuts]
-            parts = [part.batch.cut(*at) for part, at in zip(collected, rows, strict=True) if at[0] < at[1]]
+            parts = [part.batch.rows(*at) for part, at in zip(data, rows, strict=True) if at[0] < at[1]]
             if parts:
                 numbers.append(self.session.updater.step(parts, lr, means))
                 self._note_not_finite(step, rows[0][0])
-        self.session.student.module.eval()
+        self.session.policy.model.module.eval()
         skipped = sum(n["skipped"] for n in numbers)
         self.progress.skipped_updates += int(skipped)
         self.progress.bad_in_a_row = self.progress.bad_in_a_row + 1 if skipped == len(numbers) else 0
         averaged = {f"train/{name}": mean([n[name] for n in numbers]) for name in numbers[0] if name != "skipped"}
-        loss_mask = sum(int(part.batch.loss_mask.sum()) for part in collected)
-        sampled = sum(int(part.batch.rollout.sampled_mask.sum()) for part in collected)
+        counted = sum(int(part.batch.loss_mask.sum()) for part in data)
+        sampled = sum(int(part.batch.rollout.sampled_mask.sum()) for part in data)
         return {
             **averaged,
             "train/skipped_updates": float(self.progress.skipped_updates),
             **{f"opd/{name}": value for name, value in means.means().items()},
-            "opd/masked_fraction": 1.0 - loss_mask / max(1, sampled),
+            "opd/masked_fraction": 1.0 - counted / max(1, sampled),
         }
 
     def _note_not_finite(self, step: int, start: int) -> None:
@@ -145,7 +157,7 @@ class Loop:
         found.clear()
 
     def _require_finite(self, metrics: Metrics) -> None:
-        limit = self.experiment.max_bad_steps
+        limit = self.settings.max_bad_steps
         broke = f" ({self.progress.broke})" if self.progress.broke else ""
         if limit and self.progress.bad_in_a_row >= limit:
             raise RunError(

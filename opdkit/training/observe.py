@@ -18,7 +18,7 @@ from opdkit.training.collect import StepData
 _SAMPLE_LENGTH = 20_000
 
 
-class Observer:
+class StepObserver:
     """Holds the text of the student's tokens, each decoded once in a run."""
 
     def __init__(self, student: LanguageModel, diagnostics: Mapping[str, Diagnostic]) -> None:

@@ -12,14 +12,15 @@ from torch import Tensor
 from opdkit.diagnostics.observation import Finding
 from opdkit.diagnostics.probe import Probed, ProbeSettings, position_limits, report
 from opdkit.diagnostics.projection import Projection, names_of
-from opdkit.experiment import Batch
+from opdkit.errors import UserError
 from opdkit.functional.estimators import reward_to_go, score_function
 from opdkit.functional.masked import only
 from opdkit.models import Request
 from opdkit.seeding import derive_seed
 from opdkit.training.collect import RolloutCollector
-from opdkit.training.parts import TaskRun
 from opdkit.training.session import Session
+from opdkit.training.sources import StepSize
+from opdkit.training.tasks import TaskRun
 from opdkit.training.update import ScoredBatch
 
 Taken = list[tuple[Tensor, Tensor]]
@@ -36,40 +37,36 @@ class Probe:
     rollouts_per_prompt: int
 
     @classmethod
-    def of(cls, part: TaskRun, session: Session) -> Probe:
-        """The prompts are the first of the task in the run's order; they do not move the run's own walk."""
-        experiment = part.experiment
-        settings: ProbeSettings = experiment.probe
-        count = settings.prompts * settings.rollouts
-        batch = Batch(settings.prompts, settings.rollouts, count, experiment.batch.micro_batch, 1)
-        cadence = replace(experiment.cadence, vocabulary_metrics_every=0, diagnostics_every=0)
-        own = replace(experiment, batch=batch, cadence=cadence, seed=derive_seed(experiment.seed, "probe"))
-        collector = replace(part.collector, experiment=own)
-        parameters = names_of(session.student.module, session.student.module.parameters())
-        projection = Projection(parameters, settings.projection, own.seed)
-        return cls(settings, session, collector, projection, experiment.batch.rollouts_per_prompt)
+    def of(cls, settings: ProbeSettings, task: TaskRun, session: Session, seed: int) -> Probe:
+        """The prompts are the first of the task in the run's order; the run's own place in it stays."""
+        own = derive_seed(seed, "probe")
+        collect = replace(task.collector.settings, seed=own, updates=1, stats_every=0, diagnostics_every=0)
+        module = session.policy.model.module
+        projection = Projection(names_of(module, module.parameters()), settings.projection, own)
+        collector = replace(task.collector, settings=collect)
+        return cls(settings, session, collector, projection, task.settings.size.rollouts_per_prompt)
 
     def measure(self, step: int) -> Finding:
-        """The student after `step` steps. No weight, optimiser state or walk over problems is changed."""
+        """The student after `step` steps. No weight, optimiser state or order of problems is changed."""
         started = time.perf_counter()
-        own = self.collector.experiment
-        collector = replace(self.collector, writer=self.collector.writer.from_the_start(own, own.seed))
-        collected = collector.collect(step)
-        batch, ends = collected.batch, list(itertools.accumulate(collected.written.sizes, initial=0))
+        size = StepSize(self.settings.prompts, self.settings.rollouts)
+        source = self.collector.source.restarted(size, self.collector.settings.seed)
+        collected = replace(self.collector, source=source).collect(step)[0]
+        batch, ends = collected.batch, list(itertools.accumulate(collected.rollouts.sizes, initial=0))
         shape = (self.settings.prompts, self.settings.rollouts)
         if len(ends) != shape[0] * shape[1] + 1:  # a game crashed: there is no whole table of prompts and rollouts
             return Finding({}, ())
         reference = self._teacher_log_prob(batch)
         limits = position_limits(batch.loss_mask, self.settings.positions)
         # Under an n-th of the denominator the gradients of n rollouts have the whole gradient as their mean.
-        scaled = self.session.updater.aggregation.denominator(batch.loss_mask) / len(collected.written.sizes)
+        scaled = batch.term.aggregation.denominator(batch.loss_mask) / len(collected.rollouts.sizes)
         objective, sequence = [], []
         with self.projection:
             for start, stop in itertools.pairwise(ends):  # an episode's rows are one rollout
                 rows = [self._row(batch, row, reference, scaled, limits) for row in range(start, stop)]
                 objective.append(torch.stack([one for one, _ in rows]).sum(0))
                 sequence.append(torch.stack([two for _, two in rows]).sum(0))
-        self.session.updater.optimizer.zero_grad(set_to_none=True)
+        self.session.policy.optimizer.zero_grad(set_to_none=True)
         tokens = [int(batch.loss_mask[:, a:b].sum()) for a, b in itertools.pairwise(limits)]
         found = report(
             Probed(
@@ -88,7 +85,7 @@ class Probe:
         self, batch: ScoredBatch, row: int, reference: Tensor, denominator: Tensor, limits: list[int]
     ) -> tuple[Tensor, Tensor]:
         """The objective's gradient of one row by position, and its sequence-level one."""
-        part = batch.cut(row, row + 1)
+        part = batch.rows(row, row + 1)
         theirs = reference[row : row + 1, : part.loss_mask.shape[1]]
         return self._by_position(part, denominator, limits), self._sequence_level(part, theirs, denominator)
 
@@ -96,11 +93,11 @@ class Probe:
         """log q of the sampled tokens, f32[B, T]; asked for once more where the objective has no use for it."""
         if batch.teacher.sampled_log_prob is not None:
             return batch.teacher.sampled_log_prob
-        updater = self.session.updater
-        with self.session.accelerator.autocast():
-            scores = self.collector.teacher.score(
-                batch.rollout, batch.loss_mask, Request(sampled=True), updater.temperature, updater.micro_batch
-            )
+        teacher = self.collector.teachers.get(batch.term.name)
+        if teacher is None:
+            raise UserError("probe_every: the probe compares with the teacher, and the objective has none")
+        with self.session.policy.accelerator.autocast():
+            scores = teacher.score(batch.rollout, batch.loss_mask, Request(sampled=True))
         assert scores.sampled_log_prob is not None
         return scores.sampled_log_prob
 
@@ -121,11 +118,10 @@ class Probe:
         """f64[layers, size], of g_seq = sum_t (sum_{t' >= t} r_t') s_t under the run's aggregation."""
         if not bool(part.loss_mask.any()):
             return self.projection.taken()
-        updater = self.session.updater
-        with self.session.accelerator.autocast():
-            student = updater.scorer(part.rollout, part.loss_mask, Request(sampled=True), updater.temperature)
+        student = self.session.policy.score(part.rollout, part.loss_mask, Request(sampled=True))
+        assert student.sampled_log_prob is not None
         log_pi = only(student.sampled_log_prob, part.loss_mask)
         cost = reward_to_go(log_pi.detach() - only(teacher_log_prob, part.loss_mask), 1.0)
-        weights = updater.aggregation.weights(part.loss_mask, denominator)
+        weights = part.term.aggregation.weights(part.loss_mask, denominator)
         (score_function(log_pi, -cost) * weights).sum().backward()
         return self.projection.taken()

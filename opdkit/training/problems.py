@@ -38,7 +38,7 @@ class EpochSampler:
         self.cursor += 1
         return int(self._order[place])
 
-    def from_the_start(self) -> EpochSampler:
+    def restarted(self) -> EpochSampler:
         """The same walk, at its beginning."""
         return EpochSampler(self.count, self._seed)
 
@@ -60,13 +60,13 @@ class ProblemStream:
     def __init__(
         self, problems: Sequence[Problem], render: Callable[[Problem], list[int]], limit: int, seed: int
     ) -> None:
-        self.walk = EpochSampler(len(problems), seed)
+        self.sampler = EpochSampler(len(problems), seed)
         self._problems = problems
         self._render = render
         self._limit = limit
         self._seed = seed
 
-    def from_the_start(self) -> ProblemStream:
+    def restarted(self) -> ProblemStream:
         """A walk of its own over the same problems in the same order, which begins at the first."""
         return ProblemStream(self._problems, self._render, self._limit, self._seed)
 
@@ -80,13 +80,13 @@ class ProblemStream:
         taken: list[tuple[Problem, list[int]]] = []
         passed = 0
         while len(taken) < count:
-            problem = self._problems[self.walk.next()]
+            problem = self._problems[self.sampler.next()]
             ids = self._render(problem)
             if len(ids) <= self._limit:
                 taken.append((problem, ids))
                 passed = 0
                 continue
-            self.walk.dropped += 1
+            self.sampler.dropped += 1
             passed += 1
             if passed >= len(self._problems):
                 raise UserError(

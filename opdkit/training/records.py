@@ -10,30 +10,33 @@ from typing import Any
 
 from opdkit.console.terminal import Reporter
 from opdkit.data.table import Table
-from opdkit.experiment import Experiment
+from opdkit.evaluation import Asking, evaluate_on
+from opdkit.generation import Engine, EngineSpec
 from opdkit.loggers import MetricLogger
 from opdkit.models import LanguageModel
+from opdkit.runs.card import model_card
 from opdkit.runs.folder import RunFolder
 from opdkit.stopwatch import METRICS
-from opdkit.training.answers import ask
 from opdkit.training.collect import StepData
-from opdkit.training.observe import Observer
-from opdkit.training.parts import TaskRun
+from opdkit.training.observe import StepObserver
 from opdkit.training.probe import Probe
+from opdkit.training.record_settings import RecordSettings
 from opdkit.training.session import Session
 from opdkit.training.steps import Overhead, namespaced
+from opdkit.training.tasks import TaskRun
 
 
 @dataclass(frozen=True)
 class Records:
-    """Joins the loop with the run folder, the loggers and the terminal."""
+    """Joins the loop with the run folder, the loggers and the terminal. results: summaries by label, for the card."""
 
-    experiment: Experiment
+    settings: RecordSettings
     session: Session
     folder: RunFolder
     reporter: Reporter
     loggers: MetricLogger
     overhead: Overhead = field(default_factory=Overhead)
+    results: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def benchmark_student(self, step: int, label: str) -> dict[str, Any]:
         """The student's summary after `step` steps, of each task where there are several (see `by_task`).
@@ -41,72 +44,89 @@ class Records:
         `after` goes to evals/, anything else to a folder below it.
         """
         folder = self.folder.evals if label == "after" else self.folder.evals / label
-        found = {name: self._ask(part, self.session.student, folder, label) for name, part in self._parts.items()}
+        student = self.session.policy.model
+        summaries: dict[str, dict[str, Any]] = {}
+        for name, task in self.session.tasks.items():
+            spec: EngineSpec = task.settings.rollout
+            summaries[name] = self._evaluate(task, (spec.open(student), student), folder, label)
         if label in ("before", "after"):
-            self.loggers.log(step, _named(found.values()))
-        return by_task(found)
+            self.loggers.log(step, _named(summaries.values()))
+        self.results[label] = by_task(summaries)
+        return self.results[label]
 
-    def benchmark_teachers(self) -> dict[str, Any]:
-        """The summary of each task's teacher on the task's benchmark."""
+    def benchmark_teachers(self) -> dict[str, Any] | None:
+        """The summary of each task's teacher on the task's benchmark. None where a task's teacher writes nothing."""
         folder = self.folder.evals / "teacher"
-        parts = self._parts.items()
-        return by_task({name: self._ask(part, part.teacher.model, folder, "teacher") for name, part in parts})
+        summaries: dict[str, dict[str, Any]] = {}
+        for name, task in self.session.tasks.items():
+            writer = None if task.teacher is None else task.teacher.writer(task.settings.rollout)
+            if writer is None:
+                return None
+            summaries[name] = self._evaluate(task, writer, folder, "teacher")
+        return by_task(summaries)
 
     def evaluate(self, step: int) -> dict[str, float]:
-        """Metrics of the student after `step` steps."""
-        found = self.benchmark_student(step, f"step-{step:06d}")
-        return _named(found["tasks"].values() if "tasks" in found else [found])
+        """See `opdkit.training.loop.Observer`."""
+        summary = self.benchmark_student(step, f"step-{step:06d}")
+        del self.results[f"step-{step:06d}"]
+        return _named(summary["tasks"].values() if "tasks" in summary else [summary])
 
-    def log(self, step: int, metrics: dict[str, float], collected: Sequence[StepData]) -> None:
+    def card(self, step: int) -> str:
+        """See `opdkit.training.loop.Observer`."""
+        return model_card(self.settings.card, step, self.results)
+
+    def log(self, step: int, metrics: dict[str, float], data: Sequence[StepData]) -> None:
         """Keep and show the metrics of one step, what its diagnostics find, and a few of its rollouts."""
-        cadence = self.experiment.cadence
+        settings = self.settings
         with METRICS:
-            metrics, tables = self._diagnosed(step, metrics, collected)
-            samples = [self._observer.samples(part, cadence.log_samples) for part in collected if cadence.log_samples]
+            metrics, tables = self._diagnosed(step, metrics, data)
+            samples = [self._observer.samples(part, settings.log_samples) for part in data if settings.log_samples]
         metrics = metrics | {"time/metrics_s": METRICS.taken()}
         self.overhead.add(metrics)
-        if cadence.probes(step - 1):
+        if _due(step - 1, settings.probe_every):
             for name, probe in self._probes.items():
-                found = probe.measure(step)
-                metrics, tables = namespaced(name, found.scalars, metrics), (*tables, *_renamed(name, found.tables))
+                finding = probe.measure(step)
+                metrics = namespaced(name, finding.scalars, metrics)
+                tables = (*tables, *_renamed(name, finding.tables))
         self.loggers.log(step, metrics)
         if tables:
             self.loggers.tables(step, tables)
         for rows in samples:
             self.loggers.samples(step, rows)
-        self.reporter.step(step, self.experiment.steps, metrics)
+        self.reporter.step(step, settings.steps, metrics)
 
     def _diagnosed(
-        self, step: int, metrics: dict[str, float], collected: Sequence[StepData]
+        self, step: int, metrics: dict[str, float], data: Sequence[StepData]
     ) -> tuple[dict[str, float], tuple[Table, ...]]:
         """The metrics with what the diagnostics add to them, and their tables; as they are where none are due."""
         tables: tuple[Table, ...] = ()
-        if self.experiment.cadence.diagnoses(step - 1) and self.experiment.diagnostics:
-            for part in collected:
-                found = self._observer.diagnose(part)
-                metrics = namespaced(part.name, found.scalars, metrics)
-                tables += _renamed(part.name, found.tables)
+        if _due(step - 1, self.settings.diagnostics_every) and self.settings.diagnostics:
+            for part in data:
+                finding = self._observer.diagnose(part)
+                metrics = namespaced(part.name, finding.scalars, metrics)
+                tables += _renamed(part.name, finding.tables)
         return metrics, tables
 
-    @property
-    def _parts(self) -> Mapping[str, TaskRun]:
-        return self.session.parts
-
-    def _ask(self, part: TaskRun, model: LanguageModel, folder: Path, label: str) -> dict[str, Any]:
-        benchmark = part.experiment.benchmark
+    def _evaluate(
+        self, task: TaskRun, writer: tuple[Engine, LanguageModel], folder: Path, label: str
+    ) -> dict[str, Any]:
+        benchmark, spec = task.settings.benchmark, task.settings.rollout
         self.reporter.stage(f"evaluating {label} on {benchmark.name}")
-        return ask(
-            model, benchmark, part.experiment.rollout, self.session.accelerator, self.experiment.seed, folder,
-            self.reporter,
-        )  # fmt: skip
+        asking = Asking(*writer, spec.max_prompt_tokens, self.settings.seed, folder, self.reporter.stage)
+        return evaluate_on(asking, benchmark)
 
     @cached_property
-    def _observer(self) -> Observer:
-        return Observer(self.session.student, self.experiment.diagnostics)
+    def _observer(self) -> StepObserver:
+        return StepObserver(self.session.policy.model, self.settings.diagnostics)
 
     @cached_property
     def _probes(self) -> dict[str, Probe]:
-        return {name: Probe.of(part, self.session) for name, part in self._parts.items()}
+        tasks = self.session.tasks.items()
+        return {name: Probe.of(self.settings.probe, task, self.session, self.settings.seed) for name, task in tasks}
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
 
 
 def by_task(summaries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

@@ -11,40 +11,41 @@ _FROM_TEACHER = ("teacher", "union", "intersection")
 
 
 def before_request(needs: Needs, old: bool) -> Request | None:
-    """Of the student that wrote the rollout, without gradient: its best ids, and with `old` its log-probs."""
+    """Of the student before the first update, without gradient: its best ids, and with `old` its log-probs."""
     top_k = needs.k if needs.support in _FROM_STUDENT else 0
     return Request(sampled=old, top_k=top_k) if top_k or old else None
 
 
-def teacher_request(needs: Needs, before: Scores | None, observed: int) -> Request:
-    """Of the teacher: the support joins its own best ids with those of the student as it wrote.
+def teacher_request(needs: Needs, before: Scores | None, stats_k: int) -> Request:
+    """Of the teacher: the support joins its own best ids with those of the student before the first update.
 
-    observed: how many of its best ids it tells this step for the metrics' sake, 0 for none.
+    stats_k: how many of its best ids it tells this step for the metrics, 0 for none.
     """
+    assert needs.teacher is not None
     given = before if needs.support in _FROM_STUDENT else None
     top_k = needs.k if needs.support in _FROM_TEACHER else 0
-    if needs.support is None and observed:
-        top_k = observed
+    if needs.support is None and stats_k:
+        top_k = stats_k
     return Request(
-        sampled=needs.sampled,
+        sampled=needs.teacher.sampled,
         top_k=top_k,
         support_ids=None if given is None else given.support_ids,
         support_mask=None if given is None else given.support_mask,
         combine="intersection" if needs.support == "intersection" else "union",
         include_sampled=needs.include_sampled,
-        normaliser=needs.logsumexp,
-        vocabulary=needs.vocabulary,
-        stats_k=observed,
+        normaliser=needs.teacher.logsumexp,
+        vocabulary=needs.teacher.vocabulary,
+        stats_k=stats_k,
     )
 
 
-def student_request(needs: Needs, teacher: Scores, observed: int) -> Request:
+def student_request(needs: Needs, teacher: Scores, stats_k: int) -> Request:
     """Of the student in an update, with gradient: the ids that the teacher scored."""
     return Request(
-        sampled=needs.sampled,
+        sampled=needs.student.sampled,
         support_ids=teacher.support_ids,
         support_mask=teacher.support_mask,
-        normaliser=needs.logsumexp,
-        vocabulary=needs.vocabulary,
-        stats_k=observed,
+        normaliser=needs.student.logsumexp,
+        vocabulary=needs.student.vocabulary,
+        stats_k=stats_k,
     )

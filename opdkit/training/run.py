@@ -5,42 +5,48 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 
 from opdkit.console.terminal import Reporter
 from opdkit.diagnostics import environment
-from opdkit.doctor.run import warnings_at_start
 from opdkit.errors import UserError
-from opdkit.experiment import Evaluation, Experiment
+from opdkit.evaluation import Asking, evaluate_on
 from opdkit.files import write_whole
 from opdkit.generation import HFRollout
 from opdkit.loggers import open_loggers
 from opdkit.models import load
 from opdkit.runs import checkpoint
-from opdkit.runs.card import model_card
 from opdkit.runs.folder import RunFolder
-from opdkit.teachers import LoadedTeacher
-from opdkit.training.answers import ask
+from opdkit.teachers import OpenLocalTeacher
+from opdkit.training.experiment import Evaluation, Experiment
 from opdkit.training.loop import Loop, Progress
 from opdkit.training.records import Records
-from opdkit.training.session import Session, close_session, open_session, save_student
+from opdkit.training.session import Session, close_session, open_session
 from opdkit.training.signals import graceful_stop
 
 Summary = dict[str, Any]
 
 
 def train(
-    experiment: Experiment, run_dir: Path, reporter: Reporter, command: str = "", in_sweep: bool = False
+    experiment: Experiment,
+    run_dir: Path,
+    reporter: Reporter,
+    command: str = "",
+    in_sweep: bool = False,
+    warnings: Callable[[Experiment, Session], Sequence[str]] = lambda experiment, session: (),
 ) -> Summary:
     """Run `experiment` in `run_dir` and return its summary: before, after, teacher, and where things are.
 
     command: what was typed, for env.json. in_sweep: resume=true was said to a whole sweep, so that a job which ended
-    before its first checkpoint begins again; said to one run, that is refused.
+    before its first checkpoint begins again; said to one run, that is refused. warnings: what is told before the first
+    step.
 
     Raises UserError before anything is written where the input is wrong, RunError where the run can't go on,
     Interrupted after a signal (the run has saved itself).
@@ -52,7 +58,7 @@ def train(
             if experiment.resume and folder.summary.exists():
                 return json.loads(folder.summary.read_text(encoding="utf-8"))
             about = {"command": command, **environment(experiment.seed)}
-            return _train(experiment, folder, reporter, found, about)
+            return _train(experiment, folder, reporter, found, about, warnings)
     finally:
         close_session()
 
@@ -86,45 +92,36 @@ def _train(
     reporter: Reporter,
     found: checkpoint.Found | None,
     about: Mapping[str, object],
+    warnings: Callable[[Experiment, Session], Sequence[str]],
 ) -> Summary:
     started = time.perf_counter()
     reporter.stage("loading models and data")
-    session = open_session(experiment, found)
+    session = open_session(experiment, found, folder.path)
     with ExitStack() as stack:
         stack.callback(session.close)
         if found is None:
             folder.start(experiment.resolved, {**about, "attention": _attention(session)})
         first = int(found.state["step"]) if found else 0
         loggers = stack.enter_context(open_loggers(experiment.loggers, folder.path, experiment.resolved, first))
-        records = Records(experiment, session, folder, reporter, loggers)
-        for warning in getattr(experiment.objective, "warnings", ()):
-            reporter.note(f"warning: {warning}")
-        for warning in warnings_at_start(experiment, session) if found is None else ():
+        records = Records(experiment.recording(), session, folder, reporter, loggers)
+        for warning in warnings(experiment, session) if found is None else ():
             reporter.note(f"warning: {warning}")
         stop = stack.enter_context(graceful_stop())
-        results = {"before": records.benchmark_student(0, "before")}
+        before = records.benchmark_student(0, "before")
         teacher = records.benchmark_teachers()
         progress = Progress(first)
         if found:
             progress = Progress(first, found.state["bad_in_a_row"], found.state["skipped_updates"])
-        loop = Loop(
-            experiment,
-            session,
-            folder,
-            evaluate=records.evaluate,
-            log=records.log,
-            card=lambda step: model_card(experiment, step, results),
-            stop=stop,
-            progress=progress,
-        )
+        loop = Loop(experiment.looping(), session, folder.checkpoints, records, stop, progress)
         reporter.stage("training")
         loop.run()
-        results["after"] = records.benchmark_student(experiment.steps, "after")
-        _finish(experiment, session, folder, results)
+        after = records.benchmark_student(experiment.steps, "after")
+        _finish(session, folder, records.card(experiment.steps))
     summary = {
-        "benchmark": " and ".join(task.benchmark.name for task in experiment.by_task().values()),
-        **results,
-        "teacher": teacher,
+        "benchmark": " and ".join(task.benchmark.name for task in experiment.tasks().values()),
+        "before": before,
+        "after": after,
+        **({} if teacher is None else {"teacher": teacher}),
         "steps": experiment.steps,
         "seconds": round(time.perf_counter() - started, 1),
         "metrics_share": records.overhead.share,
@@ -137,19 +134,19 @@ def _train(
 def _attention(session: Session) -> dict[str, str]:
     """The attention implementation of each model in memory, for env.json."""
     teachers = {
-        f"teacher of {name}" if name else "teacher": part.teacher.model.attention
-        for name, part in session.parts.items()
-        if isinstance(part.teacher, LoadedTeacher)
+        f"teacher of {name}" if name else "teacher": task.teacher.attention
+        for name, task in session.tasks.items()
+        if isinstance(task.teacher, OpenLocalTeacher)
     }
-    return {"model": session.student.attention, **teachers}
+    return {"model": session.policy.model.attention, **teachers}
 
 
-def _finish(experiment: Experiment, session: Session, folder: RunFolder, results: Mapping[str, Any]) -> None:
+def _finish(session: Session, folder: RunFolder, card: str) -> None:
     """Write the student into final/, beside first."""
     beside = folder.path / ".writing-final"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
-    save_student(session, beside, model_card(experiment, experiment.steps, results))
+    session.save(beside, card)
     shutil.rmtree(folder.final, ignore_errors=True)
     beside.rename(folder.final)
 
@@ -162,14 +159,11 @@ def evaluate(evaluation: Evaluation, run_dir: Path, reporter: Reporter) -> Summa
             evaluation.benchmark.problems()  # a wrong path is told before the model is read
             reporter.stage("loading the model")
             accelerator = Accelerator(mixed_precision="bf16" if evaluation.precision == "bfloat16" else "no")
-            model = load(evaluation.model, accelerator.device, "model")
-            rollout = HFRollout(
-                evaluation.benchmark.max_new_tokens,
-                evaluation.max_prompt_tokens,
-                evaluation.batch_size,
-                cache_gib=evaluation.cache_gib,
-            )
-            benchmark, seed = evaluation.benchmark, evaluation.seed
-            return ask(model, benchmark, rollout, accelerator, seed, folder.evals, reporter, baselines=True)
+            autocast = torch.bfloat16 if evaluation.precision == "bfloat16" else None
+            model = replace(load(evaluation.model, accelerator.device, "model"), autocast=autocast)
+            limits = (evaluation.benchmark.max_new_tokens, evaluation.max_prompt_tokens, evaluation.batch_size)
+            engine = HFRollout(*limits, cache_gib=evaluation.cache_gib).open(model)
+            asking = Asking(engine, model, evaluation.max_prompt_tokens, evaluation.seed, folder.evals, reporter.stage)
+            return evaluate_on(asking, evaluation.benchmark, getattr(evaluation.benchmark, "baselines", ()))
     finally:
         close_session()

@@ -1,4 +1,4 @@
-"""What a run holds in memory: the models, the optimiser, and each task's walk over its problems."""
+"""What a run holds in memory: the models, the optimiser, and each task's order of problems."""
 
 from __future__ import annotations
 
@@ -7,74 +7,109 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 
+from opdkit.data.loss import Needs
 from opdkit.diagnostics import named_subset
 from opdkit.errors import UserError
-from opdkit.experiment import Experiment
-from opdkit.models import LanguageModel, Scorer, load, require_same
+from opdkit.models import LanguageModel, load
+from opdkit.rewards import RewardContext
 from opdkit.runs.checkpoint import Found, restore_optimizer
 from opdkit.seeding import derive_seed
-from opdkit.teachers import LoadedTeacher, OffloadedTeacher, hold_teachers
+from opdkit.teachers import OpenTeacher, Teacher, TeacherContext, open_teachers
 from opdkit.training.collect import StepData
-from opdkit.training.parts import Models, TaskRun, open_part, read_data
+from opdkit.training.experiment import Experiment
+from opdkit.training.policy import Policy
+from opdkit.training.tasks import TaskRun, open_task, read_data
 from opdkit.training.update import Updater
+from opdkit.training.world import World
 
 
 @dataclass(frozen=True)
 class Session:
-    """Everything that has been loaded for a run. parts: its tasks, one under "" where there is only one."""
+    """Everything that has been loaded for a run. tasks: by name, one under "" where there is only one."""
 
-    experiment: Experiment
-    accelerator: Accelerator
-    student: LanguageModel
-    parts: Mapping[str, TaskRun]
+    policy: Policy
+    tasks: Mapping[str, TaskRun]
+    schedule: Any
     updater: Updater
 
     def collect(self, step: int) -> list[StepData]:
-        """What step `step` (from 0) is made of: the batch of the task whose turn it is, or one batch for each task."""
-        task = self.experiment.task
-        alternating = getattr(task, "schedule", "") == "alternating"
-        turn = [self.parts[task.turn(step)]] if alternating else self.parts.values()
-        return [part.collector.collect(step) for part in turn]
+        """What step `step` (from 0) is made of: the task whose turn it is, or all of them."""
+        turn = [self.tasks[self.schedule.turn(step)]] if self.schedule is not None else self.tasks.values()
+        return [data for task in turn for data in task.collector.collect(step)]
 
-    def walks(self) -> dict[str, dict[str, int]]:
-        """Where each task's walk over its problems stands, for a checkpoint."""
-        return {name: part.collector.writer.walk.state() for name, part in self.parts.items()}
+    def samplers(self) -> dict[str, dict[str, int]]:
+        """Where each task's order of problems stands, for a checkpoint."""
+        return {name: task.collector.source.sampler.state() for name, task in self.tasks.items()}
 
-    def teachers_mebibytes(self) -> float:
-        """What the teachers take in memory now."""
-        return sum(teacher.mebibytes for teacher in {id(p.teacher): p.teacher for p in self.parts.values()}.values())
+    def open_teachers(self) -> list[OpenTeacher]:
+        """Each teacher once."""
+        held = [teacher for task in self.tasks.values() for teacher in task.collector.teachers.values()]
+        return list({id(teacher): teacher for teacher in held}.values())
+
+    def teacher_bytes(self) -> int:
+        """Memory that the teachers take now."""
+        return sum(teacher.bytes() for teacher in self.open_teachers())
+
+    def after_update(self, step: int) -> None:
+        """Called when the updates of step `step` (from 0) are made."""
+        for teacher in self.open_teachers():
+            teacher.after_update(step)
+
+    def save(self, folder: Path, card: str) -> None:
+        """Write the student as a Hugging Face folder."""
+        self.policy.save(folder, card)
 
     def close(self) -> None:
-        """End the processes of games."""
-        for part in self.parts.values():
-            part.collector.writer.close()
+        """End the processes of games, teachers and rewards."""
+        for task in self.tasks.values():
+            task.collector.source.close()
+            for reward in task.collector.rewards.values():
+                reward.close()
+        for teacher in self.open_teachers():
+            teacher.close()
 
 
-def open_session(experiment: Experiment, found: Found | None) -> Session:
-    """Load data, then models; take up `found` where a run goes on.
+def open_session(experiment: Experiment, found: Found | None, folder: Path | None = None) -> Session:
+    """Load data, then models; take up `found` where a run goes on. `folder`: of the run, for what rewards record.
 
     Data come first: a wrong path is told before gigabytes are read.
     """
     torch.manual_seed(derive_seed(experiment.seed, "torch"))
-    tasks = experiment.by_task()
-    data = {name: read_data(name, task) for name, task in tasks.items()}
+    tasks = experiment.tasks()
+    data = {name: read_data(task) for name, task in tasks.items()}
     accelerator = Accelerator(mixed_precision="bf16" if experiment.precision == "bfloat16" else "no")
-    student, teachers = _models(experiment, found, accelerator.device)
-    parts = {
-        name: open_part(name, task, data[name], Models(accelerator, student, teachers[name]))
+    student = _student(experiment, found, accelerator)
+    teachers = _teachers(experiment, student, accelerator)
+    vocabulary = min([student.vocabulary, *(teacher.vocabulary for teacher in teachers.values())])
+    _check_support(experiment, vocabulary)
+    restricted = {id(teacher): teacher.restricted(vocabulary) for teacher in teachers.values()}
+    policy = Policy.of(student.restricted(vocabulary), experiment.optimizer, accelerator, experiment.temperature)
+    runs = {
+        name: open_task(
+            task,
+            data[name],
+            policy,
+            {t.name: restricted[id(teachers[name, t.name])] for t in task.terms if t.teacher is not None},
+            experiment.collecting(),
+            RewardContext(getattr(task.source, "grade", None), folder, experiment.seed),
+        )
         for name, task in tasks.items()
     }
-    updater = _updater(experiment, accelerator, student)
+    updater = Updater(
+        policy, World.current(), experiment.optimizer.clip_norm, experiment.batch.micro_batch,
+        tuple(_watched(experiment, student)),
+    )  # fmt: skip
     if found:
-        restore_optimizer(found, updater.optimizer)
-        for name, part in parts.items():
-            part.collector.writer.walk.restore(found.state["walks"][name])
-    return Session(experiment, accelerator, student, parts, updater)
+        restore_optimizer(found, policy.optimizer)
+        for name, run in runs.items():
+            run.collector.source.sampler.restore(found.state["walks"][name])
+    return Session(policy, runs, experiment.alternation(), updater)
 
 
 def close_session() -> None:
@@ -86,48 +121,45 @@ def close_session() -> None:
         torch.cuda.empty_cache()
 
 
-def save_student(session: Session, folder: Path, card: str) -> None:
-    """Write the student as a Hugging Face folder, with its tokenizer and a model card."""
-    module = session.student.module
-    module.save_pretrained(folder)
-    session.student.tokenizer.save_pretrained(folder)
-    (folder / "README.md").write_text(card, encoding="utf-8")
-
-
-def _models(
-    experiment: Experiment, found: Found | None, device: torch.device
-) -> tuple[LanguageModel, dict[str, LoadedTeacher | OffloadedTeacher]]:
+def _student(experiment: Experiment, found: Found | None, accelerator: Accelerator) -> LanguageModel:
     spec = experiment.model
     if found:
         spec = replace(spec, path=str(found.folder), revision=None)
-    student = load(spec, device, "model", trains=True)
-    specs = {name: task.teacher for name, task in experiment.by_task().items()}
-    teachers = hold_teachers(specs, device, swap=getattr(experiment.task, "teachers", "keep") == "swap")
-    vocabulary = student.vocabulary
-    for teacher in teachers.values():
-        require_same(student.tokenizer, teacher.model.tokenizer, (experiment.model.path, teacher.model.name))
-        vocabulary = min(vocabulary, teacher.model.vocabulary)
-    if experiment.objective.needs.k > vocabulary:
-        raise UserError(f"objective.k={experiment.objective.needs.k}: more than the vocabulary of {vocabulary}")
-    restricted = {id(teacher): teacher.restricted(vocabulary) for teacher in teachers.values()}  # one may serve several
-    return student.restricted(vocabulary), {name: restricted[id(teacher)] for name, teacher in teachers.items()}
-
-
-def _updater(experiment: Experiment, accelerator: Accelerator, student: LanguageModel) -> Updater:
-    scorer = Scorer(student)
-    optimizer = experiment.optimizer.build(p for p in student.module.parameters() if p.requires_grad)
-    scorer, optimizer = accelerator.prepare(scorer, optimizer)
-    return Updater(
-        accelerator,
-        scorer,
-        optimizer,
-        experiment.optimizer,
-        experiment.objective,
-        experiment.aggregation,
-        experiment.temperature,
-        experiment.batch.micro_batch,
-        tuple(_watched(experiment, student)),
+    return replace(
+        load(spec, accelerator.device, "model", trains=True), name=experiment.model.path, autocast=_autocast(experiment)
     )
+
+
+def _autocast(experiment: Experiment) -> torch.dtype | None:
+    return torch.bfloat16 if experiment.precision == "bfloat16" else None
+
+
+def _teachers(
+    experiment: Experiment, student: LanguageModel, accelerator: Accelerator
+) -> dict[tuple[str, str], OpenTeacher]:
+    """The open teacher of each (task, term) that has one."""
+    wanted: dict[tuple[str, str], Teacher] = {
+        (name, term.name): term.teacher
+        for name, task in experiment.tasks().items()
+        for term in task.terms
+        if term.teacher is not None
+    }
+    context = TeacherContext(
+        accelerator.device, student, experiment.temperature, experiment.batch.micro_batch, experiment.seed,
+        _autocast(experiment),
+    )  # fmt: skip
+    teachers = open_teachers(wanted, context, offload=experiment.offloads_teachers)
+    for teacher in teachers.values():
+        teacher.check(student)
+    return teachers
+
+
+def _check_support(experiment: Experiment, vocabulary: int) -> None:
+    for task in experiment.tasks().values():
+        for term in task.terms:
+            needs: Needs = term.objective.needs
+            if needs.k > vocabulary:
+                raise UserError(f"objective.k={needs.k}: more than the vocabulary of {vocabulary}")
 
 
 def _watched(experiment: Experiment, student: LanguageModel) -> list[torch.nn.Parameter]:

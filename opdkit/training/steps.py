@@ -31,41 +31,49 @@ class Overhead:
         return self.metrics_s / self.step_s if self.step_s > 0 else None
 
 
-def step_metrics(collected: Sequence[StepData], updates: Mapping[str, float]) -> dict[str, float]:
-    """What writing and scoring a step told, and where tasks have names, the same again under `<task>/`.
+def step_metrics(data: Sequence[StepData], updates: Mapping[str, float]) -> dict[str, float]:
+    """What writing and scoring a step told.
 
-    updates: the numbers of the step's updates; they are those of a task where it had the step for itself. What all
-    tasks of a mixed step tell is averaged over them by their rollouts; times are added.
+    Numbers of rollouts that the student did not write stand under `<author>/`. Where tasks have names, each task's
+    numbers stand again under `<task>/`. What all tasks of a mixed step tell is averaged over them by their rollouts;
+    times are added.
+
+    Args:
+        data: of each term of each task.
+        updates: the numbers of the step's updates; they are those of a task that had the step for itself.
     """
-    found = _averaged(collected)
-    for part in collected:
-        alone = {k: v for k, v in updates.items() if k.startswith(_OF_THE_STEP)} if len(collected) == 1 else {}
-        found = namespaced(part.name, {**(alone if part.name else {}), **part.written.metrics}, found)
-    return found | {
-        "time/rollout_s": sum(part.rollout_seconds for part in collected),
-        "time/teacher_s": sum(part.teacher_seconds for part in collected),
+    batches = {(part.name, part.batch.rollout.author): part for part in data}
+    own = [part for (_, author), part in batches.items() if author == "student"]
+    metrics = _averaged(own) if own else {}
+    for (name, author), part in batches.items():
+        alone = {k: v for k, v in updates.items() if k.startswith(_OF_THE_STEP)} if len(batches) == 1 and name else {}
+        place = "/".join(word for word in (name, "" if author == "student" else author) if word)
+        metrics = namespaced(place, {**alone, **part.rollouts.metrics}, metrics)
+    return metrics | {
+        "time/rollout_s": sum(part.rollout_seconds for part in data),
+        "time/teacher_s": sum(part.teacher_seconds for part in data),
     }
 
 
-def namespaced(task: str, numbers: Mapping[str, float], found: Mapping[str, float]) -> dict[str, float]:
-    """`found` and the numbers of a task under `<task>/` (as they are, where it is the only one); times are added."""
-    joined = dict(found)
+def namespaced(place: str, numbers: Mapping[str, float], metrics: Mapping[str, float]) -> dict[str, float]:
+    """`metrics` and `numbers` under `<place>/` (as they are, where the place is empty); times are added."""
+    joined = dict(metrics)
     for name, value in numbers.items():
         if name.startswith(_TIME):
             joined[name] = joined.get(name, 0.0) + value
         else:
-            joined[f"{task}/{name}" if task else name] = value
+            joined[f"{place}/{name}" if place else name] = value
     return joined
 
 
 def _averaged(collected: Sequence[StepData]) -> dict[str, float]:
-    first, *others = [part.written.metrics for part in collected]
+    first, *others = [part.rollouts.metrics for part in collected]
     shared = [name for name in first if not name.startswith(_TIME) and all(name in other for other in others)]
     if not others:
         return {name: first[name] for name in shared}
-    weights = [len(part.written.sizes) for part in collected]
+    weights = [len(part.rollouts.sizes) for part in collected]
     return {
-        name: sum(part.written.metrics[name] * weight for part, weight in zip(collected, weights, strict=True))
+        name: sum(part.rollouts.metrics[name] * weight for part, weight in zip(collected, weights, strict=True))
         / sum(weights)
         for name in shared
     }

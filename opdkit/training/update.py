@@ -3,72 +3,83 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from typing import cast
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
-from opdkit.data.loss import Aggregation, Objective, TokenBatch, TokenLoss
+from opdkit.data.loss import TokenBatch, TokenLoss
 from opdkit.data.rollout import Rollout
+from opdkit.data.rows import crop, rollout_rows, scores_rows
 from opdkit.data.scores import Scores
 from opdkit.diagnostics import GradientVariance, TokenMeans, token_metrics
-from opdkit.functional.layout import rows
 from opdkit.stopwatch import METRICS
 from opdkit.training.finite import first_not_finite
-from opdkit.training.optimizer import AdamW
+from opdkit.training.policy import Policy
 from opdkit.training.requests import student_request
+from opdkit.training.term import BoundTerm
+from opdkit.training.world import World
 
 
 @dataclass(frozen=True)
 class ScoredBatch:
-    """A rollout batch with all that is fixed before the first update on it.
+    """The rows of one term with everything that is fixed before the first update on them.
 
-    counted bool[B, T]; teacher, Scores of [B, T]; old_log_prob f32[B, T] or None; reward f32[B] or None;
-    advantage f32[B, T], where the objective looks at the whole step for it, or None;
-    observed: the step's diagnostics look at the whole vocabulary of the student, too.
+    Attributes:
+        term: whose loss they have.
+        weight: of the term in the step's loss.
+        rollout: B rows.
+        loss_mask: bool[B, T], the tokens that count.
+        teacher: Scores of [B, T], empty where the term has no teacher.
+        old_log_prob: f32[B, T] or None, see `TokenBatch`.
+        reward: f32[B] or None.
+        advantage: f32[B, T] where the objective looks at the whole step for it, else None.
+        stats_k: how many of its best ids the student tells for the metrics, 0 for none.
     """
 
+    term: BoundTerm
+    weight: float
     rollout: Rollout
     loss_mask: Tensor
     teacher: Scores
     old_log_prob: Tensor | None
     reward: Tensor | None
     advantage: Tensor | None
-    observed: int
+    stats_k: int
 
-    def cut(self, start: int, stop: int) -> ScoredBatch:
+    def rows(self, start: int, stop: int) -> ScoredBatch:
         """Rows [start, stop), cropped to the response positions that they use."""
-        part = rows(self.rollout, start, stop)
+        part = rollout_rows(self.rollout, start, stop)
         width = part.tokens.shape[1]
-
-        def crop(values: Tensor | None) -> Tensor | None:
-            return None if values is None else values[start:stop, :width]
-
-        teacher = replace(self.teacher, **{name: crop(getattr(self.teacher, name)) for name in Scores.tensors()})
-        reward = None if self.reward is None else self.reward[start:stop]
-        old, advantage = crop(self.old_log_prob), crop(self.advantage)
-        return ScoredBatch(part, self.loss_mask[start:stop, :width], teacher, old, reward, advantage, self.observed)
+        return replace(
+            self,
+            rollout=part,
+            loss_mask=self.loss_mask[start:stop, :width],
+            teacher=scores_rows(self.teacher, start, stop, width),
+            old_log_prob=crop(self.old_log_prob, start, stop, width),
+            reward=None if self.reward is None else self.reward[start:stop],
+            advantage=crop(self.advantage, start, stop, width),
+        )
 
 
 @dataclass(frozen=True)
 class Updater:
-    """Holds what an update needs and what does not change from one to the next.
+    """Makes the optimiser steps of a run.
 
-    watched: the parameters whose gradient variance is measured. micro_batch: rows a backward pass.
-    not_finite: row (of a task's part of the mini-batch) and position of the student's scores that were no numbers.
+    Attributes:
+        policy: the student.
+        world: the processes of the run.
+        clip_norm: gradients are scaled down to this global norm, None for never.
+        micro_batch: rows of a backward pass.
+        watched: the parameters whose gradient variance is measured.
+        not_finite: row (of a part of the mini-batch) and position of student scores that were no numbers.
     """
 
-    accelerator: Accelerator
-    scorer: nn.Module
-    optimizer: torch.optim.Optimizer
-    spec: AdamW
-    objective: Objective
-    aggregation: Aggregation
-    temperature: float
+    policy: Policy
+    world: World
+    clip_norm: float | None
     micro_batch: int
     watched: tuple[nn.Parameter, ...]
     not_finite: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
@@ -76,61 +87,48 @@ class Updater:
     def step(self, batches: Sequence[ScoredBatch], lr: float, means: TokenMeans) -> dict[str, float]:
         """Backward over all micro-batches, then one optimiser step.
 
-        batches: the mini-batch, one part for each task that is in it; a micro-batch never holds two tasks. The loss
-        of every micro-batch is weighed under the denominator of the whole mini-batch, so their gradients add up to
-        that of the mini-batch in one piece. Where the loss or a gradient is not finite the weights and the optimiser
-        stay as they are. Returns loss, grad_norm, grad_variance, grad_snr, lr and `skipped` (0 or 1).
+        Where the loss or a gradient is not finite the weights and the optimiser stay as they are.
+
+        Args:
+            batches: the mini-batch, one part for each term of each task in it. The loss of every micro-batch is
+                weighed under its term's denominator over the whole mini-batch, so the gradients add up to that of the
+                mini-batch in one piece.
+            lr: the learning rate.
+            means: collects the metrics of the tokens.
+
+        Returns:
+            loss, grad_norm, grad_variance, grad_snr, lr and `skipped` (0 or 1).
         """
-        own = torch.stack([self.aggregation.denominator(batch.loss_mask) for batch in batches]).sum()
-        denominator = cast("Tensor", self.accelerator.reduce(own, reduction="sum"))
+        denominators = self.denominators(batches)
         places = [(batch, start) for batch in batches for start in range(0, len(batch.loss_mask), self.micro_batch)]
         variance = GradientVariance(self.watched)
+        optimizer = self.policy.optimizer
         loss = 0.0
-        self.optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         with variance:
             for number, (batch, start) in enumerate(places, start=1):
-                part = batch.cut(start, start + self.micro_batch)
-                added = self._backward(part, denominator, means, last=number == len(places))
+                part = batch.rows(start, start + self.micro_batch)
+                added = self._backward(part, denominators[part.term.name], means, last=number == len(places))
                 loss += added
                 if not math.isfinite(added):
-                    self._look_closer(part, start)
+                    self._locate_not_finite(part, start)
                 variance.closed()
         numbers = {"loss": loss, "lr": lr, **variance.result()}
         numbers["grad_norm"] = self._clip()
         finite = math.isfinite(loss) and math.isfinite(numbers["grad_norm"])
         if finite:
-            for group in self.optimizer.param_groups:
+            for group in optimizer.param_groups:
                 group["lr"] = lr
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+            optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
         return numbers | {"skipped": 0.0 if finite else 1.0}
 
-    def _score(self, part: ScoredBatch) -> Scores:
-        request = student_request(self.objective.needs, part.teacher, part.observed)
-        with self.accelerator.autocast():
-            return self.scorer(part.rollout, part.loss_mask, request, self.temperature)
-
-    @torch.no_grad()
-    def _look_closer(self, part: ScoredBatch, start: int) -> None:
-        """Note where the student's scores are no numbers; a pass of its own, since a good step pays nothing for it."""
-        student = self._score(part)
-        found = first_not_finite(student, part.loss_mask)
-        if found is not None:
-            self.not_finite.append((start + found[0], found[1]))
-
-    def _backward(self, part: ScoredBatch, denominator: Tensor, means: TokenMeans, last: bool) -> float:
-        if not bool(part.loss_mask.any()):
-            return 0.0
-        with ExitStack() as stack:
-            if not last:
-                stack.enter_context(self.accelerator.no_sync(self.scorer))
-            student, token_loss = self.weighted_loss(part, denominator)
-            loss = token_loss.value.sum()
-            self.accelerator.backward(loss)
-        with METRICS:
-            means.add(token_metrics(part.rollout, student, part.teacher), part.loss_mask)
-        means.add(dict(token_loss.metrics), part.loss_mask)
-        return float(loss.detach())
+    def denominators(self, batches: Sequence[ScoredBatch]) -> dict[str, Tensor]:
+        """Of each term, over all its parts and processes, by the term's name."""
+        own: dict[str, list[Tensor]] = {}
+        for batch in batches:
+            own.setdefault(batch.term.name, []).append(batch.term.aggregation.denominator(batch.loss_mask))
+        return {name: self.world.sum(torch.stack(parts).sum()) for name, parts in own.items()}
 
     def weighted_loss(self, part: ScoredBatch, denominator: Tensor) -> tuple[Scores, TokenLoss]:
         """The student's scores and the objective's answer, its value weighed so that the sum over rows is the loss."""
@@ -139,12 +137,41 @@ class Updater:
         token_batch = TokenBatch(
             part.loss_mask, part.old_log_prob, part.reward, rollout.tokens, rollout.entropy, part.advantage
         )
-        token_loss = self.objective(student, part.teacher, token_batch)
-        weights = self.aggregation.weights(part.loss_mask, denominator)
+        token_loss = part.term.objective(student, part.teacher, token_batch)
+        weights = part.term.aggregation.weights(part.loss_mask, denominator)
+        if part.weight != 1.0:
+            weights = weights * part.weight
         return student, replace(token_loss, value=token_loss.value * weights)
+
+    def _score(self, part: ScoredBatch) -> Scores:
+        request = student_request(part.term.objective.needs, part.teacher, part.stats_k)
+        return self.policy.score(part.rollout, part.loss_mask, request)
+
+    @torch.no_grad()
+    def _locate_not_finite(self, part: ScoredBatch, start: int) -> None:
+        """Note where the student's scores are no numbers; a pass of its own, since a good step pays nothing for it."""
+        place = first_not_finite(self._score(part), part.loss_mask)
+        if place is not None:
+            self.not_finite.append((start + place[0], place[1]))
+
+    def _backward(self, part: ScoredBatch, denominator: Tensor, means: TokenMeans, last: bool) -> float:
+        if self.world.size == 1 and not bool(part.loss_mask.any()):
+            return 0.0
+        accelerator = self.policy.accelerator
+        with ExitStack() as stack:
+            if not last:
+                stack.enter_context(accelerator.no_sync(self.policy.scorer))
+            student, token_loss = self.weighted_loss(part, denominator)
+            loss = token_loss.value.sum()
+            accelerator.backward(loss)
+        metrics: Mapping[str, Tensor] = token_loss.metrics
+        with METRICS:
+            means.add(token_metrics(part.rollout, student, part.teacher), part.loss_mask)
+        means.add(dict(metrics), part.loss_mask)
+        return float(loss.detach())
 
     def _clip(self) -> float:
         """The global gradient norm, before clipping."""
-        limit = math.inf if self.spec.clip_norm is None else self.spec.clip_norm
-        norm = self.accelerator.clip_grad_norm_(self.scorer.parameters(), limit)
+        limit = math.inf if self.clip_norm is None else self.clip_norm
+        norm = self.policy.accelerator.clip_grad_norm_(self.policy.scorer.parameters(), limit)
         return 0.0 if norm is None else float(norm)

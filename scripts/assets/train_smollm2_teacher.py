@@ -25,7 +25,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from opdkit.data.problem import Problem
-from opdkit.generation import HFRollout
+from opdkit.generation import Ask, HFEngine, Sampling
 from opdkit.models import LanguageModel, ModelSpec, load
 from opdkit.samplers import Greedy
 from opdkit.tasks import ReasoningGym
@@ -180,10 +180,12 @@ def accuracy(model: LanguageModel, settings: Settings) -> float:
     """The share of held-out problems whose greedy answer the task's grader accepts."""
     tests = source("test", settings.seed + 2, settings.problems)
     problems = tests.load()
-    rendered = [(problem, model.render(problem.messages)) for problem in problems]
-    greedy = HFRollout(max_new_tokens=settings.max_new_tokens, batch_size=64)
-    rollout = greedy.generate(model, rendered, Greedy(), 1.0, list(range(len(rendered))))
-    texts = [model.decode(row[kept].tolist()) for row, kept in zip(rollout.tokens, rollout.sampled_mask, strict=True)]
+    asks = [
+        Ask(tuple(model.render(problem.messages)), seed, settings.max_new_tokens)
+        for seed, problem in enumerate(problems)
+    ]
+    completions = HFEngine(model, 64).generate(asks, Sampling(1.0, Greedy()))
+    texts = [model.decode(completion.ids) for completion in completions]
     for text in texts[:3]:
         print(repr(text), flush=True)
     references = [problem.reference for problem in problems]

@@ -16,17 +16,15 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from accelerate import Accelerator
 
 from opdkit.config.build import Origin, build_evaluation
 from opdkit.config.compose import Source, compose
 from opdkit.data.problem import Problem
-from opdkit.evaluation import Answer, run_benchmark
-from opdkit.experiment import Evaluation
-from opdkit.generation import HFRollout
+from opdkit.evaluation import Answer, Asking, BenchmarkGenerator, run_benchmark
+from opdkit.generation import HFRollout, Sampling
 from opdkit.grading.grade import grade_mathematics
 from opdkit.models import LanguageModel, load
-from opdkit.training.answers import BenchmarkGenerator
+from opdkit.training.experiment import Evaluation
 
 PEER_BATCH = 8
 HOSTILE = (
@@ -57,7 +55,8 @@ def ours(given: Evaluation, model: LanguageModel) -> list[str]:
     """Every answer, through the benchmark with its grading and files."""
     benchmark = given.benchmark
     rollout = HFRollout(benchmark.max_new_tokens, given.max_prompt_tokens, given.batch_size, cache_gib=given.cache_gib)
-    writer = BenchmarkGenerator(model, rollout, benchmark.sampler, benchmark.temperature, Accelerator())
+    asking = Asking(rollout.open(model), model, given.max_prompt_tokens, given.seed, Path(), print)
+    writer = BenchmarkGenerator(asking, Sampling(benchmark.temperature, benchmark.sampler), benchmark.max_new_tokens)
     texts: list[str] = []
 
     def kept(problems: Sequence[Problem], seeds: Sequence[int]) -> Sequence[Answer]:

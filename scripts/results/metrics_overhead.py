@@ -37,8 +37,8 @@ def opened(overrides: list[str], stack: ExitStack) -> tuple[Loop, Records]:
     session = open_session(experiment, None)
     folder = RunFolder(Path(stack.enter_context(tempfile.TemporaryDirectory())))
     loggers = stack.enter_context(open_loggers(experiment.loggers, folder.path, experiment.resolved, 0))
-    records = Records(experiment, session, folder, PlainReporter(io.StringIO()), loggers)
-    return Loop(experiment, session, folder, records.evaluate, records.log, lambda step: "", StopRequest()), records
+    records = Records(experiment.recording(), session, folder, PlainReporter(io.StringIO()), loggers)
+    return Loop(experiment.looping(), session, folder.checkpoints, records, StopRequest()), records
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from opdkit.errors import Interrupted, RunError
-from opdkit.experiment import Experiment
+from opdkit.training.experiment import Experiment
 from tests.cli.conftest import Opdkit
 
 RESULT = {"pass@1": 0.5, "ci95": [0.4, 0.6], "n_problems": 9, "truncated_fraction": 0.0}

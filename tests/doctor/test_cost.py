@@ -19,7 +19,7 @@ from opdkit.doctor.cost import (
     estimated,
     too_large,
 )
-from opdkit.experiment import Batch
+from opdkit.training.experiment import Batch
 
 MIB = 2**20
 BATCH = Batch(prompts=64, rollouts_per_prompt=1, mini_batch=16, micro_batch=8, epochs=2)

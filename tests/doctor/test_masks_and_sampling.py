@@ -11,8 +11,10 @@ from opdkit.doctor.sampling import Setting, means, sampling
 from opdkit.generation import HFRollout
 from opdkit.masking import FirstOccurrence, NoMask, Vocabularies
 from opdkit.samplers import Ancestral, TopP
+from opdkit.teachers import OpenLocalTeacher
 from tests.doctor.tokenizers import WHOLE_WORD, bpe, told
 from tests.tiny import rendered, tiny_model, tiny_problems
+from tests.tiny import written as answers
 
 
 def test_masks_count_what_is_left_out() -> None:
@@ -31,17 +33,21 @@ def test_masks_count_what_is_left_out() -> None:
     assert told(nothing)[0][0] == "warning"
 
 
+def scoring(model: object) -> OpenLocalTeacher:
+    return OpenLocalTeacher(model, 0.7, 8)  # pyright: ignore[reportArgumentType]
+
+
 @pytest.fixture(scope="module")
 def written() -> tuple[object, object, Rollout]:
     student, teacher = tiny_model(0), tiny_model(1)
     prompts = rendered(student, tiny_problems(3))
-    return student, teacher, HFRollout(9, 64).generate(student, prompts, Ancestral(), 0.7, [1, 2, 3])
+    return student, teacher, answers(HFRollout(9, 64), student, prompts, Ancestral(), 0.7, [1, 2, 3])
 
 
 @pytest.mark.parametrize("sampler", [TopP(0.5), Ancestral()])
 def test_means_are_those_of_whole_softmaxes(written: tuple[object, object, Rollout], sampler: object) -> None:
     student, teacher, rollout = written
-    found = means(student, teacher, rollout, Setting(sampler, 0.7, 4))  # pyright: ignore[reportArgumentType]
+    found = means(scoring(student), scoring(teacher), rollout, Setting(sampler, 0.7, 4))  # pyright: ignore[reportArgumentType]
     wanted: dict[str, list[torch.Tensor]] = {}
     for row in range(3):
         prompt = rollout.prompts.ids[row][rollout.prompts.attention_mask[row]]
@@ -72,8 +78,8 @@ def test_means_are_those_of_whole_softmaxes(written: tuple[object, object, Rollo
 
 def test_a_far_teacher_and_a_small_support_are_warnings(written: tuple[object, object, Rollout]) -> None:
     student, teacher, rollout = written
-    section = sampling(student, teacher, rollout, Setting(TopP(0.1), 0.7, 2))  # pyright: ignore[reportArgumentType]
+    section = sampling(scoring(student), scoring(teacher), rollout, Setting(TopP(0.1), 0.7, 2))  # pyright: ignore[reportArgumentType]
     assert [note.level for note in section.notes] == ["warning", "warning"]
     assert section.notes[1].advice == "a larger k="
-    same = sampling(student, student, rollout, Setting(Ancestral(), 0.7, 260))  # pyright: ignore[reportArgumentType]
+    same = sampling(scoring(student), scoring(student), rollout, Setting(Ancestral(), 0.7, 260))  # pyright: ignore[reportArgumentType]
     assert [note.level for note in same.notes] == ["ok"]

@@ -41,13 +41,13 @@ def test_memory_of_a_real_step_is_within_a_quarter(tmp_path: Path) -> None:
     experiment = build_experiment(compose(Source("train"), typed), Origin(typed, {}, []))
     try:
         session = open_session(experiment, None)
-        before = {name: p.detach().clone() for name, p in session.student.module.named_parameters()}
-        (part,) = session.parts.values()
-        costing = StepProfile(session, part)
+        before = {name: p.detach().clone() for name, p in session.policy.model.module.named_parameters()}
+        (task,) = session.tasks.values()
+        costing = StepProfile(session, task, experiment)
         section, guess = costing.estimated()
         assert guess is not None
-        assert all(torch.equal(p, before[n]) for n, p in session.student.module.named_parameters())
-        assert part.collector.writer.walk.cursor == 0
+        assert all(torch.equal(p, before[n]) for n, p in session.policy.model.module.named_parameters())
+        assert task.collector.source.sampler.cursor == 0
         measured = costing.measured(guess)
     finally:
         close_session()

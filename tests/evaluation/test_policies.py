@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
+from opdkit.data.episode import Trajectory
 from opdkit.environments import EnvironmentPool, Episode, Observation
 from opdkit.errors import UserError
-from opdkit.evaluation.policies import GoldPolicy, RandomPolicy, play_policy
+from opdkit.evaluation.policies import GoldPolicy, RandomPolicy
+from opdkit.generation import Policy, play
 from tests.environments.fake import FakeEnvironment, FakeGame
 
 
@@ -16,6 +18,10 @@ from tests.environments.fake import FakeEnvironment, FakeGame
 def games() -> Iterator[EnvironmentPool]:
     with EnvironmentPool(FakeGame(doors=4), 3) as pool:
         yield pool
+
+
+def play_policy(policy: Policy, games: EnvironmentPool, episodes: Sequence[tuple[Episode, int]]) -> list[Trajectory]:
+    return [state.trajectory() for state in play(policy, games, episodes)]
 
 
 def asked(count: int) -> list[tuple[Episode, int]]:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from opdkit.data.problem import Problem
 from opdkit.data.rollout import Prompts, Rollout
-from opdkit.functional.layout import align_left, rows
+from opdkit.data.rows import rollout_rows
+from opdkit.functional.layout import align_left
 
 PAD = 99
 
@@ -56,7 +57,7 @@ def test_tokens_that_were_given_are_read_and_stand_where_they_stood(lengths, res
     one, two = align_left(plain, PAD), align_left(split, PAD)
     assert torch.equal(one.ids, two.ids)
     assert torch.equal(one.predictor, two.predictor)
-    part = rows(split, 0, 1)
+    part = rollout_rows(split, 0, 1)
     assert part.environment_mask is not None
     assert part.attention_mask.sum() == lengths[0][1] == part.tokens.shape[1]
 
@@ -65,7 +66,7 @@ def test_tokens_that_were_given_are_read_and_stand_where_they_stood(lengths, res
 def test_a_cut_keeps_the_rows_and_drops_the_padding(lengths, data) -> None:
     start = data.draw(st.integers(0, len(lengths) - 1))
     stop = data.draw(st.integers(start + 1, len(lengths)))
-    part = rows(make(lengths, 2, 2), start, stop)
+    part = rollout_rows(make(lengths, 2, 2), start, stop)
     chosen = lengths[start:stop]
     assert part.prompts.ids.shape[1] == max(p for p, _ in chosen)
     assert part.tokens.shape[1] == max(r for _, r in chosen)

@@ -8,8 +8,9 @@ import torch
 from opdkit.data.problem import Message, Problem
 from opdkit.data.rollout import Rollout
 from opdkit.errors import UserError
-from opdkit.generation import Chat, EpisodeRollout, pack
+from opdkit.generation import Ask, Chat, EpisodeRollout, Sampling, Turn, pack
 from opdkit.models import LanguageModel, Request, Scorer
+from opdkit.samplers import Ancestral
 from tests.tiny import tiny_model, tiny_tokenizer
 
 # Pairs of letters that have an id of their own: a random model often writes the two letters apart.
@@ -30,14 +31,15 @@ def written(form: str, turns: int = 4, limit: int = 400, count: int = 3) -> tupl
     """`count` chats of `turns` answers, played side by side, and their rows."""
     model = tiny_model(0, tokenizer=tiny_tokenizer(MERGES), vocab_size=324)
     settings = EpisodeRollout(max_new_tokens=12, max_prompt_tokens=limit, batch_size=2, form=form)  # pyright: ignore
-    chats = [settings.open(model, OPENING) for _ in range(count)]
+    chats = [Chat(model, OPENING, settings.max_prompt_tokens) for _ in range(count)]
     for turn in range(turns):
         prompts = [chat.prompt() for chat in chats]
         assert all(prompt is not None for prompt in prompts)
         seeds = [100 * turn + index for index in range(count)]
-        answers = settings.answer(model, prompts, letters, 1.0, seeds)  # pyright: ignore[reportArgumentType]
-        for index, (chat, answer) in enumerate(zip(chats, answers, strict=True)):
-            chat.answer(answer)
+        asks = [Ask(ids or (), seed, settings.max_new_tokens) for ids, seed in zip(prompts, seeds, strict=True)]
+        answers = settings.open(model).generate(asks, Sampling(1.0, letters))
+        for index, (chat, ask, answer) in enumerate(zip(chats, asks, answers, strict=True)):
+            chat.answer(Turn(ask.prompt_ids, answer))
             chat.reply(Message("user", f"Turn {turn}: nothing{' at all' * index} happens."))
     rows = [row for chat in chats for row in settings.rows(chat.turns)]
     problems = [Problem(str(index), OPENING, "") for index in range(len(rows))]
@@ -47,7 +49,7 @@ def written(form: str, turns: int = 4, limit: int = 400, count: int = 3) -> tupl
 @pytest.mark.parametrize("form", ["turns", "episode"])
 def test_the_sampled_tokens_are_trained_where_tokenising_their_text_again_gives_others(form: str) -> None:
     model, chats, rollout = written(form)
-    sampled = [turn.tokens for chat in chats for turn in chat.turns]
+    sampled = [turn.completion.ids for chat in chats for turn in chat.turns]
     again = [model.tokenizer.encode(model.decode(tokens), add_special_tokens=False) for tokens in sampled]
     differing = sum(list(tokens[: len(ids)]) != ids for tokens, ids in zip(sampled, again, strict=True))
     assert differing > len(sampled) / 2
@@ -55,7 +57,10 @@ def test_the_sampled_tokens_are_trained_where_tokenising_their_text_again_gives_
     assert trained == [token for tokens in sampled for token in tokens]
     for chat in chats:  # and a later turn reads the very same ids
         for before, after in zip(chat.turns, chat.turns[1:], strict=False):
-            assert after.prompt[: len(before.prompt) + len(before.tokens)] == before.prompt + before.tokens
+            assert (
+                after.prompt_ids[: len(before.prompt_ids) + len(before.completion.ids)]
+                == before.prompt_ids + before.completion.ids
+            )
 
 
 @pytest.mark.parametrize(("form", "limit"), [("turns", 400), ("episode", 400), ("turns", 130), ("episode", 130)])
@@ -79,8 +84,8 @@ def test_turns_are_rows_of_their_own_and_an_episode_is_one() -> None:
     assert int(joined.sampled_mask.sum()) == int(apart.sampled_mask.sum())
     for chat, tokens, real, mask in zip(chats, joined.tokens, joined.attention_mask, joined.sampled_mask, strict=True):
         last = chat.turns[-1]
-        assert (*chat.turns[0].prompt, *tokens[real].tolist()) == last.prompt + last.tokens
-        assert int(mask.sum()) == sum(len(turn.tokens) for turn in chat.turns)
+        assert (*chat.turns[0].prompt_ids, *tokens[real].tolist()) == last.prompt_ids + last.completion.ids
+        assert int(mask.sum()) == sum(len(turn.completion.ids) for turn in chat.turns)
         said = model.tokenizer.decode(tokens[real & ~mask])
         assert "Turn 0: nothing" in said
         assert "Turn 2: nothing" in said
@@ -90,7 +95,7 @@ def test_turns_are_rows_of_their_own_and_an_episode_is_one() -> None:
 def test_what_an_answer_says_does_not_depend_on_its_neighbours() -> None:
     _, many, _ = written("turns", count=3)
     _, one, _ = written("turns", count=1)
-    assert [turn.tokens for turn in many[0].turns] == [turn.tokens for turn in one[0].turns]
+    assert [turn.completion.ids for turn in many[0].turns] == [turn.completion.ids for turn in one[0].turns]
 
 
 def test_a_chat_that_is_too_long_loses_its_oldest_turns_and_begins_a_new_row() -> None:
@@ -100,8 +105,8 @@ def test_a_chat_that_is_too_long_loses_its_oldest_turns_and_begins_a_new_row() -
     assert all(chat.left_out == 0 for chat in whole)
     for chat in chats:
         assert chat.left_out > 0
-        assert all(len(turn.prompt) <= 130 for turn in chat.turns)
-        said = [model.tokenizer.decode(turn.prompt) for turn in chat.turns]
+        assert all(len(turn.prompt_ids) <= 130 for turn in chat.turns)
+        said = [model.tokenizer.decode(turn.prompt_ids) for turn in chat.turns]
         assert all(text.startswith("<user>You are in a room.") for text in said)
         assert "Turn 0" not in said[-1]
         assert "Turn 3" in said[-1]
@@ -114,8 +119,10 @@ def test_a_chat_whose_newest_turn_does_not_fit_has_no_prompt() -> None:
     model = tiny_model(0)
     assert Chat(model, OPENING, 10).prompt() is None
     settings = EpisodeRollout(4, 60, 2)
-    chat = settings.open(model, OPENING)
-    chat.answer(settings.answer(model, [chat.prompt()], lambda x: x == x, 1.0, [1])[0])  # pyright: ignore
+    chat = Chat(model, OPENING, settings.max_prompt_tokens)
+    ask = Ask(chat.prompt() or (), 1, settings.max_new_tokens)
+    (answer,) = settings.open(model).generate([ask], Sampling(1.0, Ancestral()))
+    chat.answer(Turn(ask.prompt_ids, answer))
     chat.reply(Message("user", "x" * 60))
     assert chat.prompt() is None
 

@@ -7,8 +7,8 @@ import torch
 
 from opdkit.data.rollout import Rollout
 from opdkit.errors import UserError
-from opdkit.generation import HFRollout
-from tests.tiny import rendered, tiny_model, tiny_problems
+from opdkit.generation import Ask, HFRollout
+from tests.tiny import rendered, tiny_model, tiny_problems, written
 
 
 def everything(logits: torch.Tensor) -> torch.Tensor:
@@ -24,7 +24,7 @@ def write(
 ) -> Rollout:
     model = tiny_model(0)
     problems = rendered(model, tiny_problems(count))
-    return HFRollout(limit, 256, batch_size).generate(model, problems, sampler, temperature, list(range(count)))
+    return written(HFRollout(limit, 256, batch_size), model, problems, sampler, temperature, list(range(count)))
 
 
 def rows_of(rollout: Rollout) -> list[list[int]]:
@@ -47,12 +47,14 @@ def test_a_small_cache_makes_small_batches_and_the_same_rows() -> None:
     assert model.cache_bytes == token
     room = 2 * (longest + 24) * token / 2**30
     settings = HFRollout(24, 256, 64, cache_gib=room)
-    assert [settings.rows_at_once(model, prompt) for prompt in (longest, longest // 2, 10_000)] == [
+    engine = settings.open(model)
+    asks = [Ask((0,) * length, 0, 24) for length in (longest, longest // 2, 10_000)]
+    assert [engine.rows_at_once(ask) for ask in asks] == [
         2,
         2 * (longest + 24) // (longest // 2 + 24),
         1,
     ]
-    assert rows_of(settings.generate(model, problems, everything, 1.0, list(range(6)))) == rows_of(write())
+    assert rows_of(written(settings, model, problems, everything, 1.0, list(range(6)))) == rows_of(write())
 
 
 def test_the_order_of_the_problems_is_kept() -> None:

@@ -17,11 +17,12 @@ from opdkit.diagnostics import ProbeSettings
 from opdkit.diagnostics.probe import Probed, position_limits, report
 from opdkit.diagnostics.projection import Projection, names_of
 from opdkit.errors import UserError
-from opdkit.experiment import Experiment
 from opdkit.training import probe as module
 from opdkit.training.collect import RolloutCollector
+from opdkit.training.experiment import Experiment
 from opdkit.training.probe import Probe
 from opdkit.training.session import Session, close_session, open_session
+from opdkit.training.sources import StepSize
 from tests.invariants.conftest import merged, metrics, weights
 
 SMALL = ("probe.prompts=3", "probe.rollouts=2", "probe.positions=2", "probe.projection=64")
@@ -46,14 +47,14 @@ def opened(pair: list[str]) -> Iterator[Callable[..., tuple[Experiment, Session]
 
 
 def afresh(probe: Probe) -> RolloutCollector:
-    own = probe.collector.experiment
-    return replace(probe.collector, writer=probe.collector.writer.from_the_start(own, own.seed))
+    size = StepSize(probe.settings.prompts, probe.settings.rollouts)
+    return replace(probe.collector, source=probe.collector.source.restarted(size, probe.collector.settings.seed))
 
 
 def probed(experiment: Experiment, session: Session, monkeypatch: pytest.MonkeyPatch) -> tuple[Probe, Probed]:
     seen: list[Probed] = []
     monkeypatch.setattr(module, "report", lambda found: seen.append(found) or report(found))
-    probe = Probe.of(session.parts[""], session)
+    probe = Probe.of(experiment.probe, session.tasks[""], session, experiment.seed)
     probe.measure(5)
     return probe, seen[0]
 
@@ -66,9 +67,9 @@ def test_rollouts_and_positions_add_up_to_the_whole_gradient(
     """One ordinary backward pass over the probe's rollouts, through the same signs."""
     experiment, session = opened(f"objective={objective}", f"aggregation={aggregation}")
     probe, found = probed(experiment, session, monkeypatch)
-    batch = afresh(probe).collect(5).batch
-    student = session.student.module
-    projection = Projection(names_of(student, student.parameters()), 64, probe.collector.experiment.seed)
+    batch = afresh(probe).collect(5)[0].batch
+    student = session.policy.model.module
+    projection = Projection(names_of(student, student.parameters()), 64, probe.collector.settings.seed)
     denominator = experiment.aggregation.denominator(batch.loss_mask)
     with projection:
         session.updater.weighted_loss(batch, denominator)[1].value.sum().backward()
@@ -91,13 +92,13 @@ def test_the_sequence_level_objective_has_no_bias(opened, monkeypatch: pytest.Mo
 
 
 def test_prompts_are_fixed_and_rollouts_are_not(opened) -> None:
-    _, session = opened()
-    probe = Probe.of(session.parts[""], session)
-    first, second = (afresh(probe).collect(step).batch.rollout for step in (1, 2))
+    experiment, session = opened()
+    probe = Probe.of(experiment.probe, session.tasks[""], session, experiment.seed)
+    first, second = (afresh(probe).collect(step)[0].batch.rollout for step in (1, 2))
     assert [p.identifier for p in first.prompts.problems] == [p.identifier for p in second.prompts.problems]
     assert len({p.identifier for p in first.prompts.problems}) == 3
     assert first.tokens.shape != second.tokens.shape or (first.tokens != second.tokens).any()
-    assert session.parts[""].collector.writer.walk.cursor == 0
+    assert session.tasks[""].collector.source.sampler.cursor == 0
 
 
 def test_a_probe_leaves_no_trace(train: Callable[..., Path]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from opdkit.errors import UserError
-from opdkit.generation.prompts import pad_prompts
+from opdkit.generation import pad_prompts
 from opdkit.models import Decoder
 from opdkit.models import cache as cache_module
 from opdkit.models.checks import prove_decoding

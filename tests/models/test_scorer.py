@@ -10,7 +10,7 @@ import torch
 from opdkit.data.rollout import Prompts, Rollout
 from opdkit.generation import HFRollout
 from opdkit.models import Request, Scorer
-from tests.tiny import rendered, tiny_model, tiny_problems
+from tests.tiny import rendered, tiny_model, tiny_problems, written
 
 TEMPERATURE = 0.8
 
@@ -18,8 +18,8 @@ TEMPERATURE = 0.8
 def rollout_of(count: int = 4) -> Rollout:
     model = tiny_model(0)
     problems = rendered(model, tiny_problems(count))
-    return HFRollout(12, 256, 64).generate(
-        model, problems, lambda z: torch.ones_like(z, dtype=torch.bool), 1.0, list(range(count))
+    return written(
+        HFRollout(12, 256, 64), model, problems, lambda z: torch.ones_like(z, dtype=torch.bool), 1.0, list(range(count))
     )
 
 

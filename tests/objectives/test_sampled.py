@@ -6,13 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from opdkit.data.loss import Needs, TokenBatch
+from opdkit.data.loss import ModelNeeds, Needs, TokenBatch
 from opdkit.data.scores import Scores
 from opdkit.errors import UserError
 from opdkit.functional.surrogates import Clipped, Score
 from tests.objectives.presets import sampled_token
 
 MASK = torch.tensor([[True, True, False, True], [True, False, False, False]])
+
+SAMPLED = ModelNeeds(sampled=True)
 
 
 def _run(objective, student, teacher, mask=MASK, old=None, reward=None):
@@ -41,8 +43,8 @@ def test_refuses_what_is_out_of_range(key, value):
 
 
 def test_needs_follow_the_choices():
-    assert sampled_token().needs == Needs(sampled=True, old_log_prob=True)
-    assert sampled_token(surrogate=Score()).needs == Needs(sampled=True, single_update=True)
+    assert sampled_token().needs == Needs(SAMPLED, SAMPLED, old_log_prob=True)
+    assert sampled_token(surrogate=Score()).needs == Needs(SAMPLED, SAMPLED, single_update=True)
     assert sampled_token(reward_weight=0.5).needs.reward
 
 

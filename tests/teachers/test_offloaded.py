@@ -12,8 +12,9 @@ import torch
 from opdkit.data.rollout import Rollout
 from opdkit.generation import HFRollout
 from opdkit.models import Request
-from opdkit.teachers import LocalTeacher, hold_teachers
-from tests.tiny import rendered, tiny_model, tiny_problems
+from opdkit.samplers import Ancestral
+from opdkit.teachers import LocalTeacher, OpenTeacher, TeacherContext, open_teachers
+from tests.tiny import rendered, tiny_model, tiny_problems, written
 
 
 @pytest.fixture(scope="module")
@@ -30,24 +31,23 @@ def _spec(path: Path) -> LocalTeacher:
     return LocalTeacher(str(path))
 
 
+def held(specs: dict[str, LocalTeacher], offload: bool) -> dict[str, OpenTeacher]:
+    return open_teachers(specs, TeacherContext("cpu", tiny_model(0), 1.0, 2), offload=offload)
+
+
 def rollout() -> Rollout:
     model = tiny_model(0)
-    return HFRollout(8, 64).generate(
-        model, rendered(model, tiny_problems(2)), lambda x: torch.ones_like(x, dtype=torch.bool), 1.0, [1, 2]
-    )
+    return written(HFRollout(8, 64), model, rendered(model, tiny_problems(2)), Ancestral(), 1.0, [1, 2])
 
 
 def test_swapped_teachers_say_what_kept_ones_say(specs: dict[str, LocalTeacher]) -> None:
-    written = rollout()
-    kept, swapped = hold_teachers(specs, "cpu", swap=False), hold_teachers(specs, "cpu", swap=True)
+    batch = rollout()
+    kept, swapped = held(specs, False), held(specs, True)
     said: dict[str, torch.Tensor] = {}
     for name in ("a", "b", "a", "c"):
         ours, theirs = (
-            held[name]
-            .restricted(258)
-            .score(written, written.sampled_mask, Request(sampled=True), 1.0, 2)
-            .sampled_log_prob
-            for held in (kept, swapped)
+            teachers[name].restricted(258).score(batch, batch.sampled_mask, Request(sampled=True)).sampled_log_prob
+            for teachers in (kept, swapped)
         )
         assert ours is not None
         assert theirs is not None
@@ -57,13 +57,18 @@ def test_swapped_teachers_say_what_kept_ones_say(specs: dict[str, LocalTeacher])
 
 
 def test_only_one_is_in_memory_and_teachers_that_are_alike_are_one(specs: dict[str, LocalTeacher]) -> None:
-    swapped = hold_teachers(specs, "cpu", swap=True)
-    first = weakref.ref(swapped["a"].model.module)
+    swapped = held(specs, True)
+    engine = swapped["a"].writer(HFRollout(8, 64))
+    assert engine is not None
+    first = weakref.ref(engine[1].module)
+    del engine
     assert swapped["c"] is swapped["a"]
     assert first() is not None
-    _ = swapped["b"].model
+    assert swapped["a"].bytes() > 0
+    assert swapped["b"].vocabulary > 0
+    assert swapped["a"].bytes() == 0
     gc.collect()
     assert first() is None
-    kept = hold_teachers(specs, "cpu", swap=False)
+    kept = held(specs, False)
     assert kept["c"] is kept["a"]
     assert kept["b"] is not kept["a"]

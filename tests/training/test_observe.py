@@ -16,7 +16,7 @@ from opdkit.data.rollout import Prompts, Rollout
 from opdkit.data.scores import Scores
 from opdkit.data.table import Table
 from opdkit.diagnostics import Finding, Observation
-from opdkit.training.observe import Observer
+from opdkit.training.observe import StepObserver
 from tests.tiny import tiny_model
 
 TEXT = "é = 4"  # six bytes, six tokens
@@ -44,7 +44,7 @@ def collected(student: Any, teacher: Scores, **changes: Any) -> Any:
 
 def test_a_sample_has_text_ratio_and_mask_of_each_token(student: Any) -> None:
     teacher = Scores(sampled_log_prob=torch.full((2, 7), -1.25))
-    first, second = Observer(student, {}).samples(collected(student, teacher), 5)
+    first, second = StepObserver(student, {}).samples(collected(student, teacher), 5)
     assert first["token_texts"] == ["", "é", " ", "=", " ", "4", "<eos>"]
     assert first["log_ratio"] == [0.75, 0.75, None, 0.75, 0.75, 0.75, 0.75]
     assert first["counted"] == [True, True, False, True, True, True, True]
@@ -57,7 +57,7 @@ def test_tokens_of_an_environment_are_shown_and_not_counted(student: Any) -> Non
     step = collected(student, Scores(sampled_log_prob=torch.full((2, 7), -1.25)), environment_mask=given)
     mask = step.batch.rollout.sampled_mask & ~given
     step = collected(student, step.batch.teacher, environment_mask=given, sampled_mask=mask)
-    (first,) = Observer(student, {}).samples(step, 1)
+    (first,) = StepObserver(student, {}).samples(step, 1)
     assert len(first["token_texts"]) == 7
     assert first["tokens"] == 5
     assert first["log_ratio"][3:5] == [None, None]
@@ -65,8 +65,8 @@ def test_tokens_of_an_environment_are_shown_and_not_counted(student: Any) -> Non
 
 def test_without_the_teacher_there_is_no_ratio_and_no_finding(student: Any) -> None:
     step = collected(student, Scores())
-    assert Observer(student, {}).samples(step, 1)[0]["log_ratio"] == [None] * 7
-    assert Observer(student, {"never": pytest.fail}).diagnose(step).scalars.keys() == {"time/diagnostics_s"}
+    assert StepObserver(student, {}).samples(step, 1)[0]["log_ratio"] == [None] * 7
+    assert StepObserver(student, {"never": pytest.fail}).diagnose(step).scalars.keys() == {"time/diagnostics_s"}
 
 
 def test_a_diagnostic_sees_the_step_and_its_words_are_kept(student: Any) -> None:
@@ -78,7 +78,7 @@ def test_a_diagnostic_sees_the_step_and_its_words_are_kept(student: Any) -> None
         return Finding({"x": 2.0}, (Table("t", ("a",), ((1,),)),))
 
     teacher = Scores(sampled_log_prob=torch.full((2, 7), -1.25))
-    found = Observer(student, {"look": look}).diagnose(collected(student, teacher))
+    found = StepObserver(student, {"look": look}).diagnose(collected(student, teacher))
     assert found.scalars["failure/x"] == 2.0
     assert [table.name for table in found.tables] == ["t"]
 
@@ -89,6 +89,6 @@ def test_a_long_response_is_cut(student: Any) -> None:
     mask = tokens > 0
     long = Rollout(step.batch.rollout.prompts, tokens, mask, tokens.float(), tokens.float(), ("length",))
     step.batch = SimpleNamespace(rollout=long, loss_mask=mask, teacher=Scores())
-    (first,) = Observer(student, {}).samples(step, 1)
+    (first,) = StepObserver(student, {}).samples(step, 1)
     assert len(first["token_texts"]) == len(first["log_ratio"]) == len(first["counted"]) == 20_000
     assert first["tokens"] == 20_010

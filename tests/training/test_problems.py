@@ -31,14 +31,14 @@ def test_a_walk_is_taken_up_at_its_cursor() -> None:
     whole = stream()
     expected = names(whole.take(7)) and names(whole.take(9))
     again = stream()
-    again.walk.cursor = 7
+    again.sampler.cursor = 7
     assert names(again.take(9)) == expected
 
 
 def test_long_prompts_are_passed_over_and_counted() -> None:
     walk = stream(limit=10, longest=4)
     assert set(names(walk.take(12))) == {"4", "5", "6", "7", "8", "9"}
-    assert walk.walk.dropped >= 4
+    assert walk.sampler.dropped >= 4
 
 
 def test_only_long_prompts_is_an_error_and_so_is_an_empty_task() -> None:

@@ -2,47 +2,62 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
-from accelerate import Accelerator
 
-from opdkit.generation import EpisodeRollout
-from opdkit.training.play import Played, Player, play
+from opdkit.data.episode import Trajectory
+from opdkit.data.problem import Message
+from opdkit.generation import HFRollout, ModelPolicy, Sampling, Turn, play
+from opdkit.models import LanguageModel
 from tests.games import GamesHere, LetterSource
 from tests.tiny import tiny_model
 
 
-def player(limit: int = 600, **changes: Any) -> Player:
-    fields: dict[str, Any] = {"max_new_tokens": 8, "max_prompt_tokens": limit, "batch_size": 4}
-    settings = EpisodeRollout(**fields | changes)
-    return Player(tiny_model(0), settings, lambda logits: torch.ones_like(logits, dtype=torch.bool), 1.0, Accelerator())
+@dataclass(frozen=True)
+class Played:
+    trajectory: Trajectory
+    turns: tuple[Turn, ...]
+    seen: tuple[Message, ...]
 
 
-def played(places: int = 4, limit: int = 600, who: Player | None = None, **source: Any) -> list[Played]:
+def everything(logits: torch.Tensor) -> torch.Tensor:
+    return torch.ones_like(logits, dtype=torch.bool)
+
+
+def policy(games: GamesHere, limit: int = 600, model: LanguageModel | None = None) -> ModelPolicy:
+    model = model or tiny_model(0)
+    engine = HFRollout(8, limit, 4).open(model)
+    return ModelPolicy(engine, model, games.source, Sampling(1.0, everything), 8, limit)
+
+
+def played(places: int = 4, limit: int = 600, model: LanguageModel | None = None, **source: Any) -> list[Played]:
     games = GamesHere(LetterSource(**source), places)
     episodes = [(episode, 7 * index) for index, episode in enumerate(games.source.episodes())]
-    return play(who or player(limit), games, episodes)
+    who = policy(games, limit, model)
+    states = play(who, games, episodes)
+    return [Played(state.trajectory(), who.turns(state), tuple(state.messages)) for state in states]
 
 
 def test_what_an_episode_is_does_not_depend_on_those_beside_it() -> None:
     many, few, one = played(places=8), played(places=3), played(places=1)
     assert [p.trajectory for p in many] == [p.trajectory for p in few] == [p.trajectory for p in one]
-    assert [[t.tokens for t in p.turns] for p in many] == [[t.tokens for t in p.turns] for p in one]
+    assert [[t.completion.ids for t in p.turns] for p in many] == [[t.completion.ids for t in p.turns] for p in one]
     assert len({p.trajectory.transitions for p in many}) == 8
 
 
 def test_a_place_that_is_free_takes_the_next_episode_at_once() -> None:
     games = GamesHere(LetterSource(count=12), 4)
-    found = play(player(), games, [(episode, index) for index, episode in enumerate(games.source.episodes())])
-    turns = sum(len(p.trajectory.transitions) for p in found)
-    assert [p.trajectory.identifier for p in found] == [f"letters/{n}" for n in range(12)]
+    found = play(policy(games), games, [(episode, index) for index, episode in enumerate(games.source.episodes())])
+    turns = sum(len(state.transitions) for state in found)
+    assert [state.episode.identifier for state in found] == [f"letters/{n}" for n in range(12)]
     assert sum(games.asked) == turns
     assert set(games.asked[:-5]) == {4}
 
 
-def test_a_transcript_says_what_happened() -> None:
+def test_a_trajectory_says_what_happened() -> None:
     found = played(count=24)
     endings = {p.trajectory.ending for p in found}
     assert endings == {"done", "turns"}
@@ -54,17 +69,17 @@ def test_a_transcript_says_what_happened() -> None:
         assert [e.observation for e in trajectory.transitions] == [m.content for m in p.seen[: len(p.turns)]]
         assert trajectory.transitions[0].observation.startswith("Guess the letter")
         for transition, turn in zip(trajectory.transitions, p.turns, strict=True):
-            assert transition.tokens == len(turn.tokens)
-            assert transition.truncated == (turn.stop_reason == "length")
+            assert transition.tokens == len(turn.completion.ids)
+            assert transition.truncated == (turn.completion.stop_reason == "length")
             assert transition.valid == any(letter.isalpha() for letter in transition.action)
             invalid += not transition.valid
     assert invalid > 0
 
 
 def test_the_system_turn_opens_the_chat() -> None:
-    who = player()
-    found = played(who=who, system="Be brief.", count=1)
-    assert who.model.tokenizer.decode(found[0].turns[0].prompt).startswith("<user>Be brief.<user>Guess the letter")
+    model = tiny_model(0)
+    found = played(model=model, system="Be brief.", count=1)
+    assert model.tokenizer.decode(found[0].turns[0].prompt_ids).startswith("<user>Be brief.<user>Guess the letter")
 
 
 def test_a_crash_ends_its_episode_and_no_other() -> None:
@@ -91,7 +106,6 @@ def test_the_chat_outgrows_the_context() -> None:
 
 @pytest.mark.parametrize("text", ["\ufffd\ud800x", "<eos><user>", "a" * 1_000_000])
 def test_no_response_is_too_odd(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    who = player()
-    monkeypatch.setattr(type(who.model), "decode", lambda self, ids: text)
-    found = played(who=who, count=2, limit=2000)
+    monkeypatch.setattr(LanguageModel, "decode", lambda self, ids: text)
+    found = played(count=2, limit=2000)
     assert all(len(p.trajectory.transitions) >= 1 for p in found)

@@ -1,0 +1,88 @@
+"""The protocol of a rollout engine: plain lists in, plain lists out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from opdkit.data.rollout import StopReason
+from opdkit.models import LanguageModel
+from opdkit.samplers import Sampler
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request for a response.
+
+    Attributes:
+        prompt_ids: what the model reads.
+        seed: of the response's randomness. A response depends on its own ask and on nothing beside it.
+        max_new_tokens: the longest response.
+    """
+
+    prompt_ids: tuple[int, ...]
+    seed: int
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One response.
+
+    Attributes:
+        ids: the n sampled ids, the stop token included.
+        log_prob: f32[n] on the CPU, log-prob of each id at the sampling temperature and before the filter. None
+            where the engine does not give it.
+        entropy: f32[n] on the CPU, of the same distributions, nats. None where the engine does not give it.
+        stop_reason: "stop" where a stop token was sampled, "length" where the limit cut the response.
+    """
+
+    ids: tuple[int, ...]
+    log_prob: Tensor | None
+    entropy: Tensor | None
+    stop_reason: StopReason
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a token is drawn: logits are divided by `temperature`, then `filter` names the ids that may be drawn."""
+
+    temperature: float
+    filter: Sampler
+
+
+class Engine(Protocol):
+    """Writes responses with one model."""
+
+    def generate(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+        """One completion an ask, in order."""
+        ...
+
+    def refresh(self, model: LanguageModel, version: int) -> None:
+        """Take over the weights of `model`, which has made `version` updates."""
+        ...
+
+    def close(self) -> None:
+        """Release what the engine holds."""
+        ...
+
+
+class EngineSpec(Protocol):
+    """An engine as it is configured. Errors name the keys of `rollout`."""
+
+    @property
+    def max_new_tokens(self) -> int:
+        """The longest response, in tokens."""
+        ...
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        """A longer prompt is not asked."""
+        ...
+
+    def open(self, model: LanguageModel) -> Engine:
+        """An engine that writes with `model`."""
+        ...

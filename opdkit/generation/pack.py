@@ -1,0 +1,96 @@
+"""From completions to a rollout: the only code that pads. A single answer is an episode of one turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from opdkit.data.problem import Problem
+from opdkit.data.rollout import Author, Prompts, Rollout, StopReason
+from opdkit.generation.base import Completion
+from opdkit.models import LanguageModel
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One completion and the whole prompt that the model read for it, as token ids."""
+
+    prompt_ids: tuple[int, ...]
+    completion: Completion
+
+
+def pad_prompts(model: LanguageModel, rendered: Sequence[Sequence[int]], problems: Sequence[Problem] = ()) -> Prompts:
+    """Pad token ids on the left to Prompts of [B, P] on the model's device. `rendered` has B rows."""
+    longest = max((len(row) for row in rendered), default=1)
+    ids = torch.full((len(rendered), longest), model.pad_id, dtype=torch.long)
+    mask = torch.zeros((len(rendered), longest), dtype=torch.bool)
+    for index, row in enumerate(rendered):
+        if row:
+            ids[index, longest - len(row) :] = torch.tensor(row, dtype=torch.long)
+            mask[index, longest - len(row) :] = True
+    return Prompts(ids.to(model.device), mask.to(model.device), tuple(problems))
+
+
+def pack(
+    model: LanguageModel, rows: Sequence[Sequence[Turn]], problems: Sequence[Problem], author: Author = "student"
+) -> Rollout:
+    """B rows of turns as a Rollout.
+
+    Args:
+        model: whose padding id and device are used.
+        rows: B of them. In a row each turn's prompt begins with all of the turn before it, and what stands between
+            two turns was written by an environment.
+        problems: one for each row.
+        author: who sampled the tokens.
+    """
+    spread = [_spread(row) for row in rows]
+    width = max(1, *(len(tokens) for tokens, _ in spread))
+    shape = (len(rows), width)
+    tokens = torch.full(shape, model.pad_id, dtype=torch.long)
+    sampled = torch.zeros(shape, dtype=torch.bool)
+    attended = torch.zeros(shape, dtype=torch.bool)
+    log_prob, entropy = torch.zeros(shape), torch.zeros(shape)
+    for index, (row, (ids, flags)) in enumerate(zip(rows, spread, strict=True)):
+        tokens[index, : len(ids)] = torch.tensor(ids, dtype=torch.long)
+        sampled[index, : len(ids)] = torch.tensor(flags, dtype=torch.bool)
+        attended[index, : len(ids)] = True
+        log_prob[index, sampled[index]] = _joined([turn.completion.log_prob for turn in row], len(flags))
+        entropy[index, sampled[index]] = _joined([turn.completion.entropy for turn in row], len(flags))
+    environment = attended & ~sampled
+    device = model.device
+    return Rollout(
+        pad_prompts(model, [row[0].prompt_ids for row in rows], problems),
+        tokens.to(device),
+        sampled.to(device),
+        log_prob.to(device),
+        entropy.to(device),
+        tuple(_stop_reason(row) for row in rows),
+        environment.to(device) if bool(environment.any()) else None,
+        author,
+        scored=all(turn.completion.log_prob is not None for row in rows for turn in row),
+    )
+
+
+def _joined(values: Sequence[Tensor | None], length: int) -> Tensor:
+    """The turns' values one after another. Zeros stand for what the engine did not give."""
+    known = [value for value in values if value is not None]
+    return torch.cat(known) if len(known) == len(values) else torch.zeros(length)
+
+
+def _spread(row: Sequence[Turn]) -> tuple[list[int], list[bool]]:
+    """The ids of a row's response, and which of them were sampled."""
+    ids: list[int] = []
+    sampled: list[bool] = []
+    for turn in row:
+        between = turn.prompt_ids[len(row[0].prompt_ids) + len(ids) :]
+        ids += [*between, *turn.completion.ids]
+        sampled += [False] * len(between) + [True] * len(turn.completion.ids)
+    return ids, sampled
+
+
+def _stop_reason(row: Sequence[Turn]) -> StopReason:
+    """A row counts as cut where one of its answers was."""
+    return "length" if any(turn.completion.stop_reason == "length" for turn in row) else "stop"

@@ -1,0 +1,150 @@
+"""The protocol of a teacher: what it can give, how it is opened, how it scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from opdkit.data.loss import Needs
+from opdkit.data.rollout import Rollout
+from opdkit.data.scores import Scores
+from opdkit.errors import UserError
+from opdkit.generation import Engine, EngineSpec
+from opdkit.models import LanguageModel, Request
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a teacher can give.
+
+    Attributes:
+        sampled: the log-prob of the sampled token.
+        own_top_k: its own best ids with their logits.
+        given_ids: logits of any ids, and the logsumexp.
+        vocabulary: hidden states and lm_head, for the whole vocabulary.
+        text: responses of its own.
+    """
+
+    sampled: bool = True
+    own_top_k: bool = True
+    given_ids: bool = True
+    vocabulary: bool = True
+    text: bool = True
+
+    def require(self, needs: Needs, name: str) -> None:
+        """Raise UserError, naming the teacher, where `needs` asks for more."""
+        if needs.teacher is None:
+            return
+        asked = {
+            "sampled": needs.teacher.sampled,
+            "own_top_k": needs.support in ("teacher", "union", "intersection"),
+            "given_ids": needs.support in ("student", "union", "intersection")
+            or (needs.support is not None and needs.include_sampled)
+            or needs.teacher.logsumexp,
+            "vocabulary": needs.teacher.vocabulary,
+        }
+        missing = [capability for capability, wanted in asked.items() if wanted and not getattr(self, capability)]
+        if missing:
+            raise UserError(f"teacher={name} can't give what the objective needs: {', '.join(missing)}")
+
+
+@dataclass(frozen=True)
+class TeacherContext:
+    """What a teacher may use when it is opened.
+
+    Attributes:
+        device: where weights go.
+        student: the run's student. A teacher that is the student scores with it.
+        temperature: divides every logit that the teacher gives.
+        batch: rollouts that are scored at a time.
+        seed: of the run.
+        autocast: what the models compute in, None for the dtype of their weights.
+    """
+
+    device: torch.device | str
+    student: LanguageModel
+    temperature: float
+    batch: int
+    seed: int = 0
+    autocast: torch.dtype | None = None
+
+
+class OpenTeacher(Protocol):
+    """A teacher that scores rollouts. No gradient ever flows through it."""
+
+    @property
+    def name(self) -> str:
+        """What the user typed."""
+        ...
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer whose ids it scores."""
+        ...
+
+    @property
+    def vocabulary(self) -> int:
+        """How many ids it knows."""
+        ...
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """The ids that end its own responses."""
+        ...
+
+    def check(self, student: LanguageModel) -> None:
+        """Raise UserError where the student's ids can't be scored."""
+        ...
+
+    def restricted(self, vocabulary: int) -> OpenTeacher:
+        """The same teacher over the first `vocabulary` ids alone."""
+        ...
+
+    def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
+        """Scores of the tokens in loss_mask bool[B, T]."""
+        ...
+
+    def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
+        """An engine that writes with this teacher, and its renderer. None where it can't write."""
+        ...
+
+    def bytes(self) -> int:
+        """Memory that the teacher takes in this process now."""
+        ...
+
+    def after_update(self, step: int) -> None:
+        """Called when the student has made the updates of step `step` (from 0)."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and numbers that a checkpoint must keep, by name. Empty where the teacher never changes."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        ...
+
+    def close(self) -> None:
+        """Release what was opened."""
+        ...
+
+
+class Teacher(Protocol):
+    """A teacher as it is configured: nothing is loaded yet."""
+
+    @property
+    def path(self) -> str:
+        """What the user typed, for messages."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can give, known before it is loaded."""
+        ...
+
+    def open(self, context: TeacherContext) -> OpenTeacher:
+        """Load it. Raises UserError for what can't be read."""
+        ...

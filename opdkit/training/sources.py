@@ -1,0 +1,179 @@
+"""Where a step's rollouts come from: answers to problems, worked solutions of a data set, or episodes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from opdkit.data.grade import Grade
+from opdkit.data.problem import Problem
+from opdkit.data.rollout import Author, Rollout
+from opdkit.generation import Ask, Completion, Engine, Sampling, Turn, pack
+from opdkit.models import LanguageModel
+from opdkit.rewards import Group
+from opdkit.seeding import derive_seed
+from opdkit.training.problems import EpochSampler, ProblemStream
+
+
+@dataclass(frozen=True)
+class RolloutBatch:
+    """The B rows of a step, before they are rewarded.
+
+    Attributes:
+        rollout: B rows.
+        responses: what each row says.
+        groups: the rollouts of each prompt, as text, for the reward.
+        group: i64[B], the group of each row.
+        sizes: how many rows each rollout has, in order. An episode may have many, and they stay together.
+        metrics: name -> number, of the step.
+        row_grades: what is known of each row by itself, None where a row is a whole rollout.
+    """
+
+    rollout: Rollout
+    responses: tuple[str, ...]
+    groups: tuple[Group, ...]
+    group: Tensor
+    sizes: tuple[int, ...]
+    metrics: Mapping[str, float]
+    row_grades: tuple[Grade, ...] | None = None
+
+
+@dataclass(frozen=True)
+class StepSize:
+    """How many rollouts a step has."""
+
+    prompts: int
+    rollouts_per_prompt: int
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who writes a step's responses: an engine, and the name of the policy behind it."""
+
+    author: Author
+    engine: Engine | None
+
+
+class RolloutSource(Protocol):
+    """Where a step's rows come from. `sampler` is all that it remembers from one step to the next."""
+
+    @property
+    def sampler(self) -> EpochSampler: ...
+
+    def take(self, step: int, writers: Sequence[Writer]) -> dict[Author, RolloutBatch]:
+        """The rows of step `step` (from 0), one batch for each writer, on the same prompts."""
+        ...
+
+    def restarted(self, size: StepSize, seed: int) -> RolloutSource:
+        """A source of its own over the same prompts in the same order, from the first, with another size and seed."""
+        ...
+
+    def close(self) -> None:
+        """End whatever was started."""
+        ...
+
+
+@dataclass(frozen=True)
+class AnswerSource:
+    """One answer to each prompt of a stream of problems, `rollouts_per_prompt` times.
+
+    Attributes:
+        size: of a step.
+        seed: of the sampling.
+        student: whose tokenizer and chat template are used, whoever writes.
+        stream: the problems.
+        sampling: of every answer.
+        max_new_tokens: the longest answer.
+    """
+
+    size: StepSize
+    seed: int
+    student: LanguageModel
+    stream: ProblemStream
+    sampling: Sampling
+    max_new_tokens: int
+
+    @property
+    def sampler(self) -> EpochSampler:
+        """See `RolloutSource`."""
+        return self.stream.sampler
+
+    def take(self, step: int, writers: Sequence[Writer]) -> dict[Author, RolloutBatch]:
+        """See `RolloutSource`."""
+        copies = self.size.rollouts_per_prompt
+        asked = [pair for pair in self.stream.take(self.size.prompts) for _ in range(copies)]
+        return {writer.author: self._batch(step, asked, writer) for writer in writers}
+
+    def _batch(self, step: int, asked: Sequence[tuple[Problem, list[int]]], writer: Writer) -> RolloutBatch:
+        copies = self.size.rollouts_per_prompt
+        asks = [
+            Ask(tuple(ids), derive_seed(self.seed, "rollout", step, row), self.max_new_tokens)
+            for row, (_, ids) in enumerate(asked)
+        ]
+        rows = [(Turn(a.prompt_ids, c),) for a, c in zip(asks, self._write(writer, asks, asked), strict=True)]
+        rollout = pack(self.student, rows, [problem for problem, _ in asked], writer.author)
+        responses = texts(self.student, rollout)
+        groups = tuple(Group(asked[i][0], responses[i : i + copies]) for i in range(0, len(asked), copies))
+        group = torch.arange(len(asked), device=rollout.tokens.device) // copies
+        metrics = row_metrics(rollout) | {"rollout/dropped_prompts": float(self.sampler.dropped)}
+        return RolloutBatch(rollout, responses, groups, group, (1,) * len(asked), metrics)
+
+    def _write(
+        self, writer: Writer, asks: Sequence[Ask], asked: Sequence[tuple[Problem, list[int]]]
+    ) -> list[Completion]:
+        if writer.author == "data":
+            return [_solution(self.student, problem, self.max_new_tokens) for problem, _ in asked]
+        assert writer.engine is not None
+        return writer.engine.generate(asks, self.sampling)
+
+    def restarted(self, size: StepSize, seed: int) -> AnswerSource:
+        """See `RolloutSource`."""
+        return replace(self, size=size, seed=seed, stream=self.stream.restarted())
+
+    def close(self) -> None:
+        """See `RolloutSource`."""
+
+
+def _solution(model: LanguageModel, problem: Problem, limit: int) -> Completion:
+    """The problem's worked solution, else its reference, as the ids of a response that ends with a stop token."""
+    text = problem.context.get("solution", problem.reference)
+    ids: list[int] = model.tokenizer.encode(text, add_special_tokens=False)
+    whole = [*ids, min(model.stop_ids)] if model.stop_ids else ids
+    cut = len(whole) > limit
+    return Completion(tuple(whole[:limit]), None, None, "length" if cut else "stop")
+
+
+def texts(model: LanguageModel, rollout: Rollout) -> tuple[str, ...]:
+    """What each row says, an environment's tokens included."""
+    lengths = rollout.attention_mask.sum(dim=1).tolist()
+    return tuple(model.decode(row[:n]) for row, n in zip(rollout.tokens.tolist(), lengths, strict=True))
+
+
+def row_metrics(rollout: Rollout) -> dict[str, float]:
+    """How long the rows are, in sampled tokens, and how many of them a limit cut."""
+    return {
+        "rollout/length_mean": float(rollout.sampled_mask.sum(dim=1).double().mean()),
+        "rollout/truncated_fraction": mean([reason == "length" for reason in rollout.stop_reason]),
+    }
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean; nan of nothing."""
+    return sum(values) / len(values) if values else float("nan")
+
+
+def mini_batches(sizes: Sequence[int], count: int) -> list[tuple[int, int]]:
+    """Rows [start, stop) of each of `count` mini-batches: whole rollouts, in order, nearly equally many in each.
+
+    sizes: the rows of each rollout. With one row a rollout and a count that divides them, all are alike.
+    """
+    ends = [0]
+    for size in sizes:
+        ends.append(ends[-1] + size)
+    cuts = [ends[len(sizes) * part // count] for part in range(count + 1)]
+    return list(itertools.pairwise(cuts))

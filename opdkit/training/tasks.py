@@ -1,0 +1,151 @@
+"""A task of a run with what belongs to it: its data, its teacher, and how its rollouts are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from opdkit.data.problem import Message, Problem
+from opdkit.data.rollout import Author
+from opdkit.environments import EnvironmentPool, EnvironmentSource
+from opdkit.errors import UserError, error_prefix
+from opdkit.generation import EngineSpec, EpisodeRollout, Sampling
+from opdkit.models import ChatFrame, LanguageModel
+from opdkit.rewards import OpenReward, RewardContext
+from opdkit.seeding import derive_seed
+from opdkit.teachers import OpenTeacher, Teacher
+from opdkit.training.collect import CollectSettings, RolloutCollector
+from opdkit.training.episodes import EpisodeSource
+from opdkit.training.policy import Policy
+from opdkit.training.problems import EpochSampler, ProblemStream
+from opdkit.training.sources import AnswerSource, RolloutSource, StepSize, Writer
+from opdkit.training.term import BoundTerm
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """One task of a run as it is configured.
+
+    Attributes:
+        name: before its metrics, empty where the run has one task only.
+        source: problems, or an environment.
+        teacher: None for no teacher.
+        rollout: the engine that writes, with its limits.
+        benchmark: what the models are evaluated on.
+        size: of a step.
+        terms: of the method, with the task's teacher.
+        sampling: of the rollouts.
+        seed: of the order and the sampling.
+    """
+
+    name: str
+    source: Any
+    teacher: Teacher | None
+    rollout: Any
+    benchmark: Any
+    size: StepSize
+    terms: tuple[BoundTerm, ...]
+    sampling: Sampling
+    seed: int
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    """A task whose models are loaded. `teacher` is None where no term needs one."""
+
+    settings: TaskSettings
+    teacher: OpenTeacher | None
+    collector: RolloutCollector
+
+
+def read_data(task: TaskSettings) -> Sequence[Any]:
+    """The task's problems or episodes. Its benchmark is looked at, too. Raises UserError for what can't be read."""
+    with error_prefix(f"task.parts.{task.name}.source." if task.name else "task."):
+        data: Sequence[Any] = task.source.episodes() if is_environment(task.source) else task.source.load()
+    task.benchmark.problems()
+    return data
+
+
+def is_environment(source: Any) -> bool:
+    """Whether a task is played in turns, rather than answered once."""
+    return isinstance(source, EnvironmentSource)
+
+
+def open_task(
+    task: TaskSettings,
+    data: Sequence[Any],
+    policy: Policy,
+    teachers: Mapping[str, OpenTeacher],
+    collect: CollectSettings,
+    rewards: RewardContext,
+) -> TaskRun:
+    """Join a task's data with the models. `teachers` holds the teacher of each term that has one."""
+    student = policy.model
+    source = _episodes(task, data, student) if is_environment(task.source) else _answers(task, data, student)
+    writers = _writers(task, student, teachers)
+    opened = _open_rewards(task.terms, rewards)
+    collector = RolloutCollector(task.name, collect, policy, source, writers, task.terms, teachers, opened)
+    return TaskRun(task, next(iter(teachers.values()), None), collector)
+
+
+def _writers(task: TaskSettings, student: LanguageModel, teachers: Mapping[str, OpenTeacher]) -> dict[Author, Writer]:
+    """An engine for each author that the terms name."""
+    spec: EngineSpec = task.rollout
+    writers: dict[Author, Writer] = {}
+    for term in task.terms:
+        if term.author == "teacher" and term.author not in writers:
+            written = teachers[term.name].writer(spec)
+            assert written is not None  # bind_terms has checked the capability
+            writers["teacher"] = Writer("teacher", written[0])
+        elif term.author not in writers:
+            writers[term.author] = Writer(term.author, spec.open(student) if term.author == "student" else None)
+    return writers
+
+
+def _open_rewards(terms: Sequence[BoundTerm], context: RewardContext) -> dict[str, OpenReward]:
+    """The open reward of each term. Terms with equal rewards share one."""
+    opened: list[tuple[Any, OpenReward]] = []
+    by_term: dict[str, OpenReward] = {}
+    for term in terms:
+        shared = next((found for reward, found in opened if reward == term.reward), None)
+        if shared is None:
+            shared = term.reward.open(context)
+            opened.append((term.reward, shared))
+        by_term[term.name] = shared
+    return by_term
+
+
+def _answers(task: TaskSettings, problems: Sequence[Problem], student: LanguageModel) -> RolloutSource:
+    def render(problem: Problem) -> list[int]:
+        return student.render(problem.messages)
+
+    stream = ProblemStream(problems, render, task.rollout.max_prompt_tokens, task.seed)
+    stream.require_one()
+    return AnswerSource(task.size, task.seed, student, stream, task.sampling, task.rollout.max_new_tokens)
+
+
+def _episodes(task: TaskSettings, episodes: Sequence[Any], student: LanguageModel) -> RolloutSource:
+    rollout: EpisodeRollout = task.rollout
+    system = [] if task.source.system is None else [Message("system", task.source.system)]
+    ChatFrame(student, [*system, Message("user", "You are in a room.")])  # refuses an unfit template now
+    _check_positions(student, rollout)
+    games = EnvironmentPool(task.source, min(rollout.side_by_side, task.size.prompts * task.size.rollouts_per_prompt))
+    sampler = EpochSampler(len(episodes), task.seed)
+    return EpisodeSource(task.size, task.seed, student, rollout, task.sampling, games, episodes, sampler)
+
+
+def _check_positions(student: LanguageModel, rollout: EpisodeRollout) -> None:
+    """A chat must not outgrow the positions that the model knows: its words would mean little from there on."""
+    known = getattr(student.module.config, "max_position_embeddings", None)
+    asked = rollout.max_prompt_tokens + rollout.max_new_tokens
+    if known is not None and asked > known:
+        raise UserError(
+            f"rollout.max_prompt_tokens={rollout.max_prompt_tokens} and rollout.max_new_tokens="
+            f"{rollout.max_new_tokens}: together more than the {known} positions of {student.name}"
+        )
+
+
+def task_seed(name: str, seed: int) -> int:
+    """The seed of a task's order and sampling: the run's, or one of its own where the run has several tasks."""
+    return derive_seed(seed, "task", name) if name else seed

@@ -1,0 +1,134 @@
+"""A method is a list of terms; each adds its own loss under its own denominator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from opdkit.data.loss import Aggregation, Objective
+from opdkit.data.rollout import Author
+from opdkit.errors import UserError
+from opdkit.masking import Masking
+from opdkit.rewards import Reward
+from opdkit.seeding import derive_seed
+from opdkit.teachers import Teacher
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand of a step's loss. A choice that is None is the run's own.
+
+    Attributes:
+        objective: the loss of every token.
+        author: who writes the responses: the student, the teacher, or the data (the problem's worked solution, else
+            its reference).
+        teacher: who scores them.
+        reward: what a response is worth.
+        masking: which tokens count.
+        aggregation: how token losses become one number.
+        weight: of this term in the step's loss.
+        every: steps from one use of the term to the next.
+    """
+
+    objective: Any = None
+    author: Author = "student"
+    teacher: Any = None
+    reward: Any = None
+    masking: Any = None
+    aggregation: Any = None
+    weight: float = 1.0
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.author not in get_args(Author):
+            raise UserError(f"author={self.author!r} is not one of {', '.join(get_args(Author))}")
+        if not 0 <= self.weight < float("inf"):
+            raise UserError(f"weight={self.weight} must be at least 0, and finite")
+        if self.every < 1:
+            raise UserError(f"every={self.every} must be at least 1")
+
+
+@dataclass(frozen=True)
+class Method:
+    """The terms of a run, by name.
+
+    Attributes:
+        terms: a step adds up all that are due.
+        share: None, or for two terms: a step has the first one with this probability, else the second, and the loss
+            is that term's alone (GKD's lambda).
+    """
+
+    terms: Mapping[str, Term]
+    share: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.terms:
+            raise UserError("terms={} has no term: a method needs at least one")
+        if self.share is not None and len(self.terms) != 2:
+            raise UserError(f"share={self.share} chooses between two terms, and there are {len(self.terms)}")
+        if self.share is not None and not 0 <= self.share <= 1:
+            raise UserError(f"share={self.share} must be between 0 and 1")
+
+
+@dataclass(frozen=True)
+class BoundTerm:
+    """A term whose choices are all made. `teacher` is None where its objective needs none and it writes nothing."""
+
+    name: str
+    objective: Objective
+    author: Author
+    teacher: Teacher | None
+    reward: Reward
+    masking: Masking
+    aggregation: Aggregation
+    weight: float
+    every: int
+
+
+@dataclass(frozen=True)
+class RunChoices:
+    """The run's own choices, for terms that leave them open."""
+
+    objective: Objective
+    teacher: Teacher | None
+    reward: Reward
+    masking: Masking
+    aggregation: Aggregation
+
+
+def bind_terms(method: Method, run: RunChoices) -> tuple[BoundTerm, ...]:
+    """The terms with the run's choices filled in. Raises UserError for a teacher that is missing or unfit."""
+    return tuple(_bound(name, term, run) for name, term in method.terms.items())
+
+
+def _bound(name: str, term: Term, run: RunChoices) -> BoundTerm:
+    objective: Objective = term.objective or run.objective
+    teacher: Teacher | None = term.teacher or run.teacher
+    needed = objective.needs.teacher is not None or term.author == "teacher"
+    if needed and teacher is None:
+        why = "its objective needs one" if objective.needs.teacher is not None else "the teacher is its author"
+        raise UserError(f"method.terms.{name}: {why}, and teacher=null")
+    if needed and teacher is not None:
+        teacher.capabilities.require(objective.needs, teacher.path)
+        if term.author == "teacher" and not teacher.capabilities.text:
+            raise UserError(f"method.terms.{name}.author=teacher: {teacher.path} writes no responses")
+    return BoundTerm(
+        name=name,
+        objective=objective,
+        author=term.author,
+        teacher=teacher if needed else None,
+        reward=term.reward or run.reward,
+        masking=term.masking or run.masking,
+        aggregation=term.aggregation or run.aggregation,
+        weight=term.weight,
+        every=term.every,
+    )
+
+
+def due_terms(terms: tuple[BoundTerm, ...], share: float | None, seed: int, step: int) -> list[tuple[BoundTerm, float]]:
+    """The terms of step `step` (from 0) with their weights."""
+    if share is None:
+        return [(term, term.weight) for term in terms if step % term.every == 0]
+    drawn = derive_seed(seed, "writer", step) / 2**63
+    return [(terms[0] if drawn < share else terms[1], 1.0)]
