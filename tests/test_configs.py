@@ -6,14 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from opdkit.cli.check import check_one, choices, placeholders
 from opdkit.config import location, schema
-from opdkit.config.binding import bind, locate
 from opdkit.config.compose import Source, compose
 from opdkit.extras import PackageMissingError
-from opdkit.text import SumsScript
 
 CHOICES = list(choices(None))
 CONF = location.conf_dir()
@@ -30,29 +27,9 @@ def test_composes_and_builds(root: str, choice: list[str]) -> None:
     assert problem is None
 
 
-# Groups that no root has yet; each of their options is bound and built alone.
-APART = {"text", "reward"}
-
-
 def test_every_group_file_is_among_the_choices() -> None:
     tried = {text for _, choice in CHOICES for text in choice}
-    files = [file for file in FILES if file.parent.name not in APART]
-    assert {f"{file.parent.relative_to(CONF).as_posix()}={file.stem}" for file in files} <= tried
-
-
-@pytest.mark.parametrize(
-    "file", [f for f in FILES if f.parent.name in APART], ids=lambda f: f"{f.parent.name}/{f.stem}"
-)
-def test_an_option_of_no_root_binds_and_builds(file: Path) -> None:
-    roots = (*schema.TRAIN_GROUPS, *schema.EVAL_GROUPS, *schema.STUDY_GROUPS)
-    assert file.parent.name not in roots, "remove it from APART"
-    values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    script = {"_target_": "opdkit.text.SumsScript"}
-    left_open = {"???": "somewhere", "${text}": script}
-    filled = {key: left_open.get(value, value) if isinstance(value, str) else value for key, value in values.items()}
-    bind(file.parent.name, filled)
-    made = {key: SumsScript() if value == script else value for key, value in filled.items()}
-    locate(file.parent.name, made.pop("_target_"))(**made)
+    assert {f"{file.parent.relative_to(CONF).as_posix()}={file.stem}" for file in FILES} <= tried
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f"{f.parent.name}/{f.stem}")

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from opdkit.config.near import near_miss
+from opdkit.config.schema import OPTIONAL_GROUPS
 from opdkit.errors import UserError
 
+_NULLS = {f"{group}=null": f"{group}=none" for group in OPTIONAL_GROUPS}
 _FLAGS = ("--help", "--hydra-help", "--cfg", "--resolve", "--package", "--multirun", "--config-dir", "--info")
 
 
@@ -49,7 +51,7 @@ def read(root: str, arguments: Sequence[str]) -> Request:
         raise UserError(f"--{modes[1].replace('_', '-')}: cannot be combined with --{modes[0].replace('_', '-')}")
     return Request(
         root=root,
-        overrides=tuple(known.overrides),
+        overrides=tuple(_NULLS.get(text, text) for text in known.overrides),
         flags=tuple(_flags(known)),
         config_dir=known.config_dir,
         multirun=known.multirun and not modes,

@@ -51,14 +51,20 @@ def run(arguments: Sequence[str]) -> int:
 
 
 # An option that does nothing alone is tried beside one that it acts on.
-_BESIDE = {"objective/surrogate": ["objective=sampled", "batch.mini_batch=64", "batch.epochs=1"]}
+_BESIDE = {
+    "objective/surrogate": ["objective=sampled", "batch.mini_batch=64", "batch.epochs=1"],
+    "teacher=none": ["objective=grpo"],
+    "reward=judge": ["text=sums_script"],
+    "reward=rubric": ["text=sums_script"],
+    "text": ["reward=judge"],
+}
 
 
 def choices(own: str | None) -> Iterator[tuple[str, list[str]]]:
     """Each root as it is, then with each option of each of its groups."""
     folders = Source("train", own).folders
     roots: dict[str, tuple[str, ...]] = {
-        "train": (*schema.TRAIN_GROUPS, "logger", "diagnostics", "paths", *schema.RECIPES["train"]),
+        "train": (*schema.TRAIN_GROUPS, "text", "logger", "diagnostics", "paths", *schema.RECIPES["train"]),
         "eval": (*schema.EVAL_GROUPS, "paths", *schema.RECIPES["eval"]),
         "study": (*schema.STUDY_GROUPS, "paths"),
     }
@@ -66,8 +72,9 @@ def choices(own: str | None) -> Iterator[tuple[str, list[str]]]:
         yield root, []
         for group in groups(folders):
             if group.split("/")[0] in names:
-                beside = _BESIDE.get(group, [])
-                yield from ((root, [*beside, f"{group}={option}"]) for option in options(group, folders))
+                for option in options(group, folders):
+                    beside = _BESIDE.get(group, []) + _BESIDE.get(f"{group}={option}", [])
+                    yield root, [*beside, f"{group}={option}"]
 
 
 def placeholders(choice: Sequence[str], folders: Sequence[Path]) -> list[str]:

@@ -33,7 +33,7 @@ RECIPES = {"train": ("protocol", "experiment", "hparams_search", "debug"), "eval
 """Root -> groups that change other groups and the root's scalars; they leave no key of their own."""
 
 OPTIONAL_GROUPS = ("teacher",)
-"""Groups that may be null."""
+"""Groups that may be null. Their option `none` is what null stands for, since Hydra takes no null for a choice."""
 
 SHORTHANDS = ("k", "n_samples", "student_share")
 """Root keys that some option of a group reads through `${oc.select:<name>,<default>}`."""
@@ -65,6 +65,7 @@ class TrainConfig:
     model: Group = field(default_factory=Group)
     teacher: Group = field(default_factory=Group)
     reward: Group = field(default_factory=Group)
+    text: Group | None = None
     rollout: Group = field(default_factory=Group)
     task: Group = field(default_factory=Group)
     benchmark: Group = field(default_factory=Group)

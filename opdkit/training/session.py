@@ -97,7 +97,7 @@ def open_session(experiment: Experiment, found: Found | None, folder: Path | Non
             policy,
             {t.name: restricted[id(teachers[name, t.name])] for t in task.terms if t.teacher is not None},
             experiment.collecting(),
-            RewardContext(getattr(task.source, "grade", None), folder, experiment.seed),
+            RewardContext(getattr(task.source, "grade", None), _reward_folder(folder, name), experiment.seed),
         )
         for name, task in tasks.items()
     }
@@ -152,6 +152,11 @@ def _teachers(
     for teacher in teachers.values():
         teacher.check(student)
     return teachers
+
+
+def _reward_folder(folder: Path | None, task: str) -> Path | None:
+    """Where the reward of a task keeps its exchanges."""
+    return None if folder is None else folder / "reward" / task
 
 
 def _check_support(experiment: Experiment, vocabulary: int) -> None:

@@ -45,8 +45,8 @@ differences. *gradient variance*: over micro-batches, `train/grad_variance`, geo
 scales with the loss, so objectives with losses of another size are not to be compared by it alone. *overlap*: of the
 two models' best ids, and *mass*: the student's on the support, both at the last step. *cut*: evaluated responses that
 reached the length limit. *s a step*: median, without evaluations, one thread of a machine that did other work at the
-same time. The learning rate was chosen with top-K ([how](embedded.md)); [each objective at its own](learning_rates.md) is a page of
-its own.
+same time. The learning rate was chosen with top-K ([how](embedded.md)); a page of its own has
+[each objective at its own](learning_rates.md).
 
 **Verdicts** follow rules that were fixed before the results were looked at (`scripts/results/paper_ablations.py`; what
 was known then stands there). *Not run*: fewer than {least} shared seeds.

@@ -125,7 +125,7 @@ OWN = """
 from dataclasses import dataclass
 
 from opdkit.errors import UserError
-from opdkit.data.loss import Needs
+from opdkit.data.loss import ModelNeeds, Needs
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Mine:
 
     @property
     def needs(self):
-        return Needs(sampled=True)
+        return Needs(ModelNeeds(sampled=True), ModelNeeds(sampled=True))
 """
 
 

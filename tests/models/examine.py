@@ -14,7 +14,7 @@ from opdkit.models import LanguageModel, ModelSpec, Request, Scorer, load
 from opdkit.models.cache import new_cache
 from opdkit.samplers import Greedy
 from tests.models.tiny_architectures import Architecture
-from tests.tiny import rendered, tiny_problems
+from tests.tiny import rendered, tiny_problems, written
 
 TOKENS = 8
 CACHES = {
@@ -50,7 +50,7 @@ def examine(architecture: Architecture, folder: Path) -> Finding:
     architecture.save(folder)
     model = load(ModelSpec(str(folder)), trains=True)
     pairs = rendered(model, tiny_problems(3))
-    rollout = HFRollout(TOKENS, 256, 64).generate(model, pairs, Greedy(), 1.0, [0, 1, 2])
+    rollout = written(HFRollout(TOKENS, 256, 64), model, pairs, Greedy(), 1.0, [0, 1, 2])
     ours, theirs = scores_of(model, rollout), dense(model, rollout)
     error = float((ours - theirs).abs().max().detach())
     slope, wanted = gradients(model, ours), gradients(model, theirs)

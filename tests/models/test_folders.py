@@ -17,7 +17,7 @@ from opdkit.errors import UserError
 from opdkit.generation import HFRollout
 from opdkit.models import LanguageModel, ModelSpec, load, load_skeleton
 from opdkit.samplers import Greedy
-from tests.tiny import rendered, tiny_model, tiny_problems
+from tests.tiny import rendered, tiny_model, tiny_problems, written
 
 # Saving an adapter, peft asks transformers by a name that is going to leave, and looks for the base.
 pytestmark = [
@@ -164,7 +164,8 @@ def test_quantised_weights_are_no_student_and_a_missing_package_is_named(tmp_pat
 
 def answers(folder: Path, count: int = 12) -> list[list[int]]:
     model = load(ModelSpec(str(folder)))
-    rollout = HFRollout(count, 256, 64).generate(model, rendered(model, tiny_problems(3)), Greedy(), 1.0, [0, 1, 2])
+    settings, pairs = HFRollout(count, 256, 64), rendered(model, tiny_problems(3))
+    rollout = written(settings, model, pairs, Greedy(), 1.0, [0, 1, 2])
     return [row[mask].tolist() for row, mask in zip(rollout.tokens, rollout.sampled_mask, strict=True)]
 
 

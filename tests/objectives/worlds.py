@@ -64,7 +64,8 @@ def ask(objective: Objective, world: World) -> TokenLoss:
     with torch.no_grad():
         wanted = before_request(needs, needs.old_log_prob or needs.advantage)
         before = None if wanted is None else score(world.old, world, wanted)
-        teacher = score(world.teacher, world, teacher_request(needs, before, 0))
+        asked = needs.teacher is not None
+        teacher = score(world.teacher, world, teacher_request(needs, before, 0)) if asked else Scores()
         old = None if before is None else before.sampled_log_prob
         step = StepBatch(world.mask, old, teacher.sampled_log_prob, world.reward, torch.tensor([0, 0, 1]))
         advantage = objective.advantage(step) if needs.advantage else None  # type: ignore[attr-defined]

@@ -69,7 +69,7 @@ def test_runs_find_their_cases_wherever_they_were_made(scripts: Mapping[str, Mod
     runs = [run(settings("k=32"), seed, 0.8) for seed in range(3)] + [run(settings("k=2"), 0, 0.5)]
     _, found, _ = cases(scripts, runs, "k")
     assert {name: len(one.runs) for name, one in found.items()} == {
-        "K = 32": 3, "K = 16": 0, "K = 8": 0, "K = 4": 0, "K = 2": 1,
+        "K = 32": 3, "K = 48": 0, "K = 16": 0, "K = 8": 0, "K = 4": 0, "K = 2": 1,
     }  # fmt: skip
     _, found, _ = cases(scripts, runs, "renormalisation")
     assert len(found["topk"].runs) == 3
@@ -96,12 +96,12 @@ def test_better(scripts: Mapping[str, ModuleType], small: tuple[float, ...], ver
 
 
 @pytest.mark.parametrize(
-    ("sixteen", "verdict"),
+    ("forty_eight", "verdict"),
     [((0.8, 0.82, 0.81), "reproduced"), ((0.6, 0.61, 0.625), "not reproduced"), ((0.6, 0.9, 0.8), "not testable")],
 )
-def test_alike(scripts: Mapping[str, ModuleType], sixteen: tuple[float, ...], verdict: str) -> None:
+def test_alike(scripts: Mapping[str, ModuleType], forty_eight: tuple[float, ...], verdict: str) -> None:
     runs = [run(settings("k=32"), seed, 0.8 + seed / 100) for seed in range(3)]
-    runs += [run(settings("k=16"), seed, value) for seed, value in enumerate(sixteen)]
+    runs += [run(settings("k=48"), seed, value) for seed, value in enumerate(forty_eight)]
     ablation, found, told = cases(scripts, runs, "k")
     claim = next(one for one in ablation.claims if one.rule == "alike")
     assert scripts["paper_numbers"].judge(claim, found, told).verdict == verdict
@@ -154,7 +154,10 @@ def test_a_page_of_partial_results_names_what_is_missing(
     monkeypatch.setattr(page, "_ROOT", tmp_path)
     page.main(["somewhere"])
     text = (tmp_path / "paper.md").read_text(encoding="utf-8")
-    assert "K = 16 (0 of 5 seeds), K = 8 (0 of 5 seeds), K = 4 (0 of 5 seeds), K = 2 (1 of 5 seeds)" in text
+    assert (
+        "K = 48 (0 of 5 seeds), K = 16 (0 of 5 seeds), K = 8 (0 of 5 seeds), K = 4 (0 of 5 seeds), K = 2 (1 of 5 seeds)"
+        in text
+    )
     assert (tmp_path / "paper" / "k.png").stat().st_size > 5000
     assert not (tmp_path / "paper" / "top_p.png").exists()
 
