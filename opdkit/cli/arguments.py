@@ -51,7 +51,7 @@ def read(root: str, arguments: Sequence[str]) -> Request:
         raise UserError(f"--{modes[1].replace('_', '-')}: cannot be combined with --{modes[0].replace('_', '-')}")
     return Request(
         root=root,
-        overrides=tuple(_NULLS.get(text, text) for text in known.overrides),
+        overrides=tuple(_NULLS.get(text, text) for text in map(str, known.overrides)),
         flags=tuple(_flags(known)),
         config_dir=known.config_dir,
         multirun=known.multirun and not modes,

@@ -85,7 +85,9 @@ def placeholders(choice: Sequence[str], folders: Sequence[Path]) -> list[str]:
         file = options(group, folders).get(option)
         if file is None:  # a key beside the options
             continue
-        found += [f"{group}.{key}=somewhere" for key in _left_open(yaml.safe_load(file.read_text(encoding="utf-8")))]
+        found += [
+            f"{group}.{key}=somewhere" for key in _left_open(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+        ]
     return found
 
 
