@@ -28,9 +28,10 @@ test: install  ## the fast tests (at most ten minutes on 2 cores)
 test-all: install  ## every test, the slow ones too
 	$(BIN)/python -m pytest -q -m "not peer"
 
-lint: install  ## ruff: rules and format
+lint: install  ## ruff: rules and format; the order of the layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 type: install  ## pyright
 	$(BIN)/pyright --pythonpath $(BIN)/python

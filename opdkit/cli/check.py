@@ -54,6 +54,8 @@ def run(arguments: Sequence[str]) -> int:
 _BESIDE = {
     "objective/surrogate": ["objective=sampled", "batch.mini_batch=64", "batch.epochs=1"],
     "teacher=none": ["objective=grpo"],
+    "method=minillm": ["batch.epochs=2"],
+    "method=ropd": ["text=sums_script"],
     "reward=judge": ["text=sums_script"],
     "reward=rubric": ["text=sums_script"],
     "text": ["reward=judge"],

@@ -12,8 +12,8 @@ from opdkit.cli.arguments import make_importable, read
 from opdkit.config.build import Origin, build_experiment
 from opdkit.config.compose import Source, compose
 from opdkit.config.overrides import check, parse
-from opdkit.console.doctor import ExaminationView
 from opdkit.doctor.report import verdict
+from opdkit.doctor.view import ExaminationView
 from opdkit.errors import UserError
 
 if TYPE_CHECKING:

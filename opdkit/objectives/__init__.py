@@ -2,6 +2,14 @@
 
 from opdkit.objectives.aggregation import SequenceMean, SequenceSum, TokenMean
 from opdkit.objectives.grpo import GroupRelativePolicy
+from opdkit.objectives.likelihood import NegativeLogLikelihood
 from opdkit.objectives.token_divergence import TokenDivergence
 
-__all__ = ["GroupRelativePolicy", "SequenceMean", "SequenceSum", "TokenDivergence", "TokenMean"]
+__all__ = [
+    "GroupRelativePolicy",
+    "NegativeLogLikelihood",
+    "SequenceMean",
+    "SequenceSum",
+    "TokenDivergence",
+    "TokenMean",
+]

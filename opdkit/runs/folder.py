@@ -15,6 +15,7 @@ import yaml
 
 from opdkit.errors import UserError
 from opdkit.files import write_whole
+from opdkit.runs.moved import as_written_today
 
 # Keys that may differ between a run and its resumption: they do not change what is computed.
 _FREE_KEYS = (
@@ -68,7 +69,7 @@ class RunFolder:
             raise UserError(f"run_dir={str(self.path)!r}: config.yaml can't be read: {error}") from error
         ours = json.loads(json.dumps(resolved))
         changed = [
-            f"{key}: {old!r} -> {new!r}" for key, old, new in _differences(before or {}, ours)
+            f"{key}: {old!r} -> {new!r}" for key, old, new in _differences(as_written_today(before or {}, ours), ours)
             if key.split(".")[0] not in _FREE_KEYS
         ]  # fmt: skip
         if changed:

@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from opdkit.console.doctor import ExaminationView
 from opdkit.doctor.report import Grid, Note, Section
+from opdkit.doctor.view import ExaminationView
 
 HOSTILE = "a [red]b[/red] [/] \x1b[31mc\x07"
 SHOWN = "a [red]b[/red] [/] \\x1b[31mc\\x07"

@@ -1,0 +1,1 @@
+"""The run folder: its paths, checkpoints and model card."""

@@ -1,0 +1,76 @@
+"""A configuration that an earlier version wrote, as this version writes it, so that its run can go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_TARGETS = {
+    "opdkit.rollout.": "opdkit.generation.",
+    "opdkit.tasks.environments.": "opdkit.environments.",
+}
+"""Beginning of a `_target_` as it was -> as it is."""
+
+_SINCE: dict[str, tuple[object, ...]] = {
+    "model.template_kwargs": ({"enable_thinking": None}, {}),
+    "teacher.template_kwargs": ({"enable_thinking": None}, {}),
+    "teacher.cpu_offload": (False,),
+    "reward": ({"_target_": "opdkit.rewards.TaskReward"},),
+    "text": (None,),
+}
+"""Key that came later -> its values that say what was computed before it came."""
+
+
+def as_written_today(before: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """`before` under today's names. Keys that came later take `ours` where that changes nothing that is computed.
+
+    Args:
+        before: the configuration in the run folder.
+        ours: the configuration that is asked for now.
+    """
+    config: dict[str, Any] = _renamed(dict(before))
+    for key, neutral in _SINCE.items():
+        *path, name = key.split(".")
+        old, new = _at(config, path), _at(ours, path)
+        if old is not None and new is not None and name not in old and new.get(name) in neutral:
+            old[name] = new.get(name)
+    for group in ("model", "teacher"):
+        old, new = _at(config, [group]), _at(ours, [group])
+        # `auto` takes sdpa wherever an architecture has it; where it has not, sdpa could not be loaded.
+        if old and new and (old.get("attention"), new.get("attention")) == ("sdpa", "auto"):
+            old["attention"] = "auto"
+    _method(config, ours)
+    return config
+
+
+def _method(config: dict[str, Any], ours: Mapping[str, Any]) -> None:
+    """`student_share` of the root became `method=gkd student_share=`."""
+    if "method" in config or "method" not in ours:
+        return
+    share = config.pop("student_share", 1.0)
+    new = ours["method"].get("share")
+    if (share == 1.0 and new is None and list(ours["method"]["terms"]) == ["student"]) or share == new:
+        config["method"] = ours["method"]
+        if "student_share" in ours:
+            config["student_share"] = ours["student_share"]
+    else:
+        config["student_share"] = share
+
+
+def _renamed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _renamed(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_renamed(inner) for inner in value]
+    if isinstance(value, str):
+        for old, new in _TARGETS.items():
+            if value.startswith(old):
+                return new + value.removeprefix(old)
+    return value
+
+
+def _at(config: Mapping[str, Any], path: list[str]) -> Any:
+    node: Any = config
+    for name in path:
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return node

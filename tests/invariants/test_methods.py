@@ -1,0 +1,54 @@
+"""Methods of several terms through the real command line: their gradients add up, and authors are told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from opdkit.cli.main import main
+from tests.invariants.conftest import merged, metrics, weights
+
+Train = Callable[..., Path]
+
+
+def test_terms_of_micro_batches_equal_the_full_batch(train: Train) -> None:
+    asked = ("method=minillm", "steps=2", "batch.epochs=1")
+    whole, parts = train("whole", *asked, "batch.micro_batch=8"), train("parts", *asked, "batch.micro_batch=2")
+    for name in ("train/loss", "train/grad_norm"):
+        assert metrics(whole)[1][name] == pytest.approx(metrics(parts)[1][name], rel=2e-4)
+
+
+def test_a_term_of_weight_zero_changes_nothing(train: Train) -> None:
+    plain = train("plain", "objective=minillm", "steps=2")
+    weightless = train("weightless", "method=minillm", "method.terms.data.weight=0", "steps=2")
+    assert metrics(weightless)[1]["train/grad_norm"] == pytest.approx(metrics(plain)[1]["train/grad_norm"], rel=1e-5)
+    moved = train("moved", "method=minillm", "steps=2")
+    assert metrics(moved)[1]["train/grad_norm"] != pytest.approx(metrics(plain)[1]["train/grad_norm"], rel=1e-2)
+
+
+def test_what_the_teacher_wrote_is_told_apart(train: Train) -> None:
+    """With rollouts of the teacher alone: lengths under its name, entropies and masks by the student's own."""
+    own = metrics(train("own", "objective=gkd_forward", "steps=1"))[1]
+    theirs = metrics(train("theirs", "objective=gkd_forward", "method=gkd", "student_share=0", "steps=1"))[1]
+    assert "rollout/length_mean" in own
+    assert "teacher/rollout/length_mean" not in own
+    assert "rollout/length_mean" not in theirs
+    assert "teacher/rollout/length_mean" in theirs
+    assert theirs["opd/student_entropy"] > 0
+    masked = train("masked", "objective=gkd_forward", "method=gkd", "student_share=0", "steps=1", "masking=entropy")
+    assert metrics(masked)[1]["opd/student_entropy"] > theirs["opd/student_entropy"]
+
+
+def test_rubrics_grade_groups_and_a_resumed_run_asks_nothing_twice(
+    train: Train, pair: list[str], tmp_path: Path
+) -> None:
+    asked = ("method=ropd", "text=sums_script", "steps=2", "checkpoint_every=1")
+    whole = train("whole", *asked)
+    row = metrics(whole)[-1]
+    assert 4 <= row["reward/criteria"] <= 12
+    lines = (whole / "reward" / "judge.jsonl").read_text().splitlines()
+    assert main(["train", *merged(*pair, *asked, f"run_dir={whole}", "resume=true")]) == 0
+    assert (whole / "reward" / "judge.jsonl").read_text().splitlines() == lines
+    assert weights(train("again", *asked)) == weights(whole)
