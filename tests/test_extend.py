@@ -119,7 +119,8 @@ OPTIONS = {
     "task/mine": "# eight numbers\n_target_: mine.Source\n",
     "benchmark/mine": (
         "# the same, greedy\ndefaults:\n  - /sampler@sampler: greedy\n  - _self_\n"
-        "_target_: opdkit.evaluation.Benchmark\nname: mine\nsource: {_target_: mine.Source}\nmax_new_tokens: 8\nlimit: 4\n"
+        "_target_: opdkit.evaluation.Benchmark\nname: mine\nsource: {_target_: mine.Source}\n"
+        "max_new_tokens: 8\nlimit: 4\n"
     ),
     "method/two": (
         "# the student's rollouts and the data\n_target_: opdkit.training.term.Method\nterms:\n"

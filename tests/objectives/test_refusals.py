@@ -63,8 +63,10 @@ def test_every_other_product_is_allowed_and_says_what_it_needs():
         allowed += 1
         needs = objective.needs
         assert needs.k == (k or 0)
-        assert (needs.support is not None) + needs.vocabulary + (needs.support is None and needs.sampled) == 1
-        assert needs.logsumexp == (tail not in (None, "renormalise"))
+        model = needs.student
+        assert needs.teacher == model
+        assert (needs.support is not None) + model.vocabulary + (needs.support is None and model.sampled) == 1
+        assert model.logsumexp == (tail not in (None, "renormalise"))
     assert all(line.startswith("objective.") and "\n" not in line for line in refused)
     # sampled: score, k1, k2, k3; full: exact; 4 supports: renormalise at k = 4, and with k = 1 and 4
     # drop (exact, score), bucket, sampled, sampled_detached (exact, score).
