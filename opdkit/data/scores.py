@@ -21,6 +21,7 @@ class Scores:
     logsumexp f32[B, T], of all logits; entropy f32[B, T], in nats;
     top_ids i64[B, T, k], the model's own best ids, best first, for diagnostics;
     hidden f[B, T, D], the state before lm_head, and head, that lm_head: the whole vocabulary, for whoever streams it;
+    scored bool[B, T], the tokens asked for that have scores, None where all have: the others do not count;
     temperature: what every logit was divided by, and what the logits of hidden and head are yet to be divided by.
     A field that was not asked for is None. Positions that do not count hold zeros.
     """
@@ -33,6 +34,7 @@ class Scores:
     entropy: Tensor | None = None
     top_ids: Tensor | None = None
     hidden: Tensor | None = None
+    scored: Tensor | None = None
     head: Head | None = None
     temperature: float = 1.0
 

@@ -97,7 +97,7 @@ def _table(side: Side) -> TokenBytes:
     stops = side.stop_ids
     if stops is None:
         stops = frozenset() if side.tokenizer.eos_token_id is None else frozenset({int(side.tokenizer.eos_token_id)})
-    return token_bytes(side.tokenizer, side.name).with_stops(stops)
+    return token_bytes(side.tokenizer, side.name).with_stops(sorted(stops))
 
 
 def _rows(side: Side, table: TokenBytes) -> int:
@@ -112,7 +112,7 @@ def _of_tokens(found: Coverage) -> Note:
     return Note(
         "ok" if found.share >= _FEW else "warning",
         told,
-        "" if found.share >= _FEW else "teacher.mode=byte_prefix scores the others, too",
+        "" if found.share >= _FEW else "teacher.mode=byte_filter scores the others, too",
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from opdkit.data.problem import Message
 from opdkit.data.rollout import Rollout
+from opdkit.doctor.alignment import alignment
 from opdkit.doctor.masks import masks
 from opdkit.doctor.report import Section, verdict
 from opdkit.doctor.sampling import Setting, sampling
@@ -20,6 +21,7 @@ from opdkit.doctor.vocabulary import vocabulary
 from opdkit.errors import UserError
 from opdkit.masking import EntropySelected, FirstOccurrence, Masking, NoMask, SpecialSpans, Vocabularies
 from opdkit.models import ModelSpec, load_skeleton
+from opdkit.teachers import OpenRetokenizedTeacher, RetokenizedTeacher
 from opdkit.training.experiment import Experiment
 from opdkit.training.session import Session, open_session
 from opdkit.training.sources import AnswerSource, StepSize, Writer
@@ -54,7 +56,9 @@ class DoctorRun:
             raise UserError("doctor looks at one task of problems at a time: choose another task=")
         messages = self.experiment.task.load()[0].messages
         pair = self._pair()
-        found = list(first_look(pair, messages, self.experiment.masking))
+        retokenized = isinstance(self.experiment.teacher, RetokenizedTeacher)
+        # A retokenized teacher has ids, special tokens and a template of its own: none of them need agree.
+        found = [] if retokenized else list(first_look(pair, messages, self.experiment.masking))
         yield from found
         if verdict(found) == "stop":
             return
@@ -64,6 +68,17 @@ class DoctorRun:
         rollout = self._samples(session)
         self.stage("looking at them")
         responses = [tokens[mask].tolist() for tokens, mask in zip(rollout.tokens, rollout.sampled_mask, strict=True)]
+        task = _task(session)
+        if isinstance(task.teacher, OpenRetokenizedTeacher):
+            yield alignment(pair, responses, task.teacher.shared_mass(rollout))
+        else:
+            yield from self._compared(session, pair, rollout, responses)
+        yield from self._costs(StepProfile(session, task, self.experiment))
+
+    def _compared(
+        self, session: Session, pair: Pair, rollout: Rollout, responses: Sequence[Sequence[int]]
+    ) -> Iterator[Section]:
+        """The checks of a teacher with the student's ids."""
         yield splits(pair, responses, strings_of(self.experiment.masking))
         vocabularies = Vocabularies(pair.student.tokenizer, pair.teacher.tokenizer)
         yield masks(rollout, vocabularies, {**_RULES, self.masking: self.experiment.masking}, self.masking)
@@ -71,7 +86,6 @@ class DoctorRun:
         task = _task(session)
         if task.teacher is not None:
             yield sampling(session.policy, task.teacher, rollout, setting)
-        yield from self._costs(StepProfile(session, task, self.experiment))
 
     def _costs(self, costing: StepProfile) -> Iterator[Section]:
         self.stage("timing a few rollouts")
@@ -83,6 +97,7 @@ class DoctorRun:
 
     def _pair(self) -> Pair:
         teacher = self.experiment.teacher
+        teacher = teacher.inner if isinstance(teacher, RetokenizedTeacher) else teacher
         spec = teacher if isinstance(teacher, ModelSpec) else self.experiment.model
         return Pair(Side.of(load_skeleton(self.experiment.model, "model")), Side.of(load_skeleton(spec, "teacher")))
 

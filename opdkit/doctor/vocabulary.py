@@ -18,7 +18,7 @@ def vocabulary(pair: Pair) -> Section:
     grids: tuple[Grid, ...] = ()
     if found.conflicts:
         told = f"{len(found.conflicts):,} ids mean different tokens; {shared:,} mean the same"
-        notes.append(Note("stop", told, "choose a teacher with the student's vocabulary"))
+        notes.append(Note("stop", told, "choose a teacher with the student's vocabulary, or teacher=retokenized"))
         rows = tuple((str(i), ours, theirs) for i, ours, theirs in found.conflicts[:_SHOWN])
         grids = (Grid(("id", "student", "teacher"), rows),)
     elif shared < max(1, known // 2):

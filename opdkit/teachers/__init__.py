@@ -3,14 +3,17 @@
 from opdkit.teachers.base import Capabilities, OpenTeacher, Teacher, TeacherContext
 from opdkit.teachers.local import LocalTeacher, OpenLocalTeacher, score_in_batches
 from opdkit.teachers.offloaded import OffloadedTeacher, ResidentSlot, open_teachers
+from opdkit.teachers.retokenized import OpenRetokenizedTeacher, RetokenizedTeacher
 
 __all__ = [
     "Capabilities",
     "LocalTeacher",
     "OffloadedTeacher",
     "OpenLocalTeacher",
+    "OpenRetokenizedTeacher",
     "OpenTeacher",
     "ResidentSlot",
+    "RetokenizedTeacher",
     "Teacher",
     "TeacherContext",
     "open_teachers",

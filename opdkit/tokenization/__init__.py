@@ -1,6 +1,7 @@
 """Two tokenizers on one text: the bytes of their tokens, and what a distribution over one says of the other."""
 
-from opdkit.tokenization.alignment import Alignment, Group, align
+from opdkit.tokenization.alignment import Alignment, Group, Symbols, align
+from opdkit.tokenization.byte_filter import Branch, ByteFilter, Filtered, Spelled
 from opdkit.tokenization.byte_prefix import Begun, BytePrefixMap
 from opdkit.tokenization.bytes import Encoder, TokenBytes, VocabularyLike, token_bytes
 from opdkit.tokenization.losses import gold, merge_spans, share_span_log_ratio, span_log_ratio, span_sums, uld
@@ -12,12 +13,17 @@ from opdkit.tokenization.shared import SharedVocabulary, shared_vocabulary
 __all__ = [
     "Alignment",
     "Begun",
+    "Branch",
+    "ByteFilter",
     "BytePrefixMap",
     "Crossing",
     "Encoder",
+    "Filtered",
     "Group",
     "Placement",
     "SharedVocabulary",
+    "Spelled",
+    "Symbols",
     "TokenBytes",
     "VocabularyLike",
     "align",

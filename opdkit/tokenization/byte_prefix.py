@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -31,6 +33,39 @@ class Begun:
     student_ids: Tensor
 
 
+@dataclass(frozen=True)
+class Way:
+    """What is written behind a boundary of the teacher's.
+
+    Attributes:
+        written: the bytes.
+        token: the student's token with which they end, None where no one says in which tokens they are.
+        before: what was written before that token.
+    """
+
+    written: bytes = b""
+    token: int | None = None
+    before: Way | None = None
+
+    def then(self, index: int, symbols: Sequence[int | str]) -> Way | None:
+        """With one more of the student's tokens; None where that is no text."""
+        text = bytes(symbol for symbol in symbols if isinstance(symbol, int))
+        return Way(self.written + text, index, self) if text else None
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """The teacher's tokens that go on behind a way: those that gave their mass to each of the student's tokens on it.
+
+    Attributes:
+        ids: i64[c].
+        owners: i64[c], who takes the mass of each next, V_student for the residual.
+    """
+
+    ids: npt.NDArray[np.int64]
+    owners: npt.NDArray[np.int64]
+
+
 class BytePrefixMap:
     """Gives the mass of each of the teacher's tokens to the longest of the student's whose bytes it begins with.
 
@@ -48,8 +83,10 @@ class BytePrefixMap:
             if string and index not in teacher.roles
         )
         self._strings, self._ids = [string for string, _ in plain], [index for _, index in plain]
-        by_role = {role: index for index, role in sorted(student.roles.items(), reverse=True) if index < sizes[0]}
+        by_role = {role: index for role, index in student.id_of_role.items() if index < sizes[0]}
+        self._roles = {index: role for index, role in teacher.roles.items() if index < sizes[1]}
         self._whole = self._at_boundary({index: by_role.get(role) for index, role in teacher.roles.items()})
+        self._ways = lru_cache(maxsize=_KEPT)(self._under_way)
         self._continuing = lru_cache(maxsize=_KEPT)(self._inside)
 
     def owner(self, string: bytes) -> int:
@@ -63,6 +100,26 @@ class BytePrefixMap:
     def begun(self, written: bytes) -> Begun:
         """The teacher's tokens that begin with `written` and go on; all of them for b""."""
         return self._continuing(written) if written else self._whole
+
+    def under_way(self, way: Way) -> UnderWay:
+        """The teacher's tokens that are possible behind `way`; all of them where nothing is written."""
+        return self._ways(way)
+
+    def ending(self, way: Way, index: int, symbols: Sequence[int | str]) -> list[int]:
+        """The teacher's tokens that are possible behind `way` and end with the student's token `index`."""
+        behind = way.then(index, symbols)
+        if behind is None:
+            return [] if way.written else [own for own, role in self._roles.items() if role in symbols]
+        possible = self.under_way(way)
+        return [own for own in self.spelling(behind.written) if index in possible.owners[possible.ids == own]]
+
+    def beginning(self, string: bytes) -> list[int]:
+        """The teacher's ids that begin with `string`, itself included."""
+        return self._ids[bisect_left(self._strings, string) : self._behind(string)]
+
+    def spelling(self, string: bytes) -> list[int]:
+        """The teacher's ids that write exactly `string`."""
+        return self._ids[bisect_left(self._strings, string) : bisect_right(self._strings, string)]
 
     def marginal(self, log_prob: Tensor, written: Sequence[bytes]) -> Tensor:
         """log mass f[N, V_student + 1] of the student's tokens and, last, of the residual; -inf where there is none.
@@ -82,7 +139,7 @@ class BytePrefixMap:
 
     def begins_with(self, log_prob: Tensor, string: bytes) -> Tensor:
         """log mass f[...] of the teacher's tokens that begin with `string`, itself included. log_prob f[..., V]."""
-        ids = self._ids[bisect_left(self._strings, string) : self._behind(string)]
+        ids = self.beginning(string)
         return log_prob[..., torch.tensor(ids, device=log_prob.device, dtype=torch.long)].logsumexp(-1)
 
     def _at_boundary(self, roles: dict[int, int | None]) -> Begun:
@@ -99,6 +156,15 @@ class BytePrefixMap:
         first, behind = bisect_right(self._strings, written), self._behind(written)
         owners = [self.owner(string[len(written) :]) for string in self._strings[first:behind]]
         return Begun(torch.tensor(self._ids[first:behind], dtype=torch.long), torch.tensor(owners, dtype=torch.long))
+
+    def _under_way(self, way: Way) -> UnderWay:
+        begun = self.begun(way.written)
+        ids, owners = begun.teacher_ids.numpy(), begun.student_ids.numpy()
+        if way.before is not None:
+            possible = self.under_way(way.before)
+            kept = np.isin(ids, possible.ids[possible.owners == way.token])
+            ids, owners = ids[kept], owners[kept]
+        return UnderWay(ids, owners)
 
     def _behind(self, prefix: bytes) -> int:
         """Index of the first string, in order, behind all that begin with `prefix`."""

@@ -61,9 +61,13 @@ class TokenBytes:
         """From a tokenizer that tells the bytes of one id, as tiktoken's and Mistral's do."""
         return cls(tuple(None if i in special else decode(i) for i in range(size)), dict(special))
 
-    def with_stops(self, ids: Sequence[int] | frozenset[int]) -> TokenBytes:
-        """The same, where `ids` end a response."""
-        return replace(self, roles={**self.roles, **dict.fromkeys(ids, STOP)})
+    def with_stops(self, ids: Sequence[int]) -> TokenBytes:
+        """The same, where `ids` end a response. The first of them stands for the role."""
+        return self.with_roles(dict.fromkeys(ids, STOP))
+
+    def with_roles(self, roles: Mapping[int, str]) -> TokenBytes:
+        """The same, where these ids have these roles. Of several with one role the first stands for it."""
+        return replace(self, roles={**self.roles, **roles})
 
     def of(self, index: int) -> bytes:
         """The bytes of one id; a special one's are those of its text, an unused one has none."""
@@ -80,6 +84,11 @@ class TokenBytes:
         """The id of each byte string. Where two ids write the same bytes the later one is meant: byte-fallback pieces
         come before the others in a vocabulary, and added tokens, which are matched first, behind them."""
         return {string: index for index, string in enumerate(self.strings) if string and index not in self.roles}
+
+    @cached_property
+    def id_of_role(self) -> Mapping[str, int]:
+        """The id that stands for each role."""
+        return {role: index for index, role in reversed(list(self.roles.items()))}
 
     @cached_property
     def ambiguous(self) -> frozenset[bytes]:

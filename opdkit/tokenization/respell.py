@@ -13,7 +13,7 @@ def respell(ids: Sequence[int], student: TokenBytes, teacher: TokenBytes, tokeni
 
     An id with a role becomes the teacher's id of that role; a special id without one is spelled as its text is.
     """
-    of_role = {role: index for index, role in sorted(teacher.roles.items(), reverse=True)}
+    of_role = teacher.id_of_role
     written: list[int] = []
     for role, run in groupby(ids, key=student.roles.get):
         if role is None:

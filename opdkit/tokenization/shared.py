@@ -37,7 +37,8 @@ class SharedVocabulary:
 def shared_vocabulary(student: TokenBytes, teacher: TokenBytes, sizes: tuple[int, int]) -> SharedVocabulary:
     """Tokens of the same bytes, neither special nor ambiguous in either vocabulary, and one pair for each common role.
 
-    sizes: V_student and V_teacher, ids beyond which a head has no row. Of several ids with one role the lowest counts.
+    sizes: V_student and V_teacher, ids beyond which a head has no row. Of several
+    ids with one role the first stands for it.
     """
     theirs = {string: index for string, index in teacher.ids.items() if string not in teacher.ambiguous}
     pairs = [
@@ -45,14 +46,10 @@ def shared_vocabulary(student: TokenBytes, teacher: TokenBytes, sizes: tuple[int
         for string, index in student.ids.items()
         if string in theirs and string not in student.ambiguous
     ]
-    ours_by_role, theirs_by_role = _by_role(student), _by_role(teacher)
+    ours_by_role, theirs_by_role = student.id_of_role, teacher.id_of_role
     pairs += [(ours_by_role[role], theirs_by_role[role]) for role in ours_by_role.keys() & theirs_by_role.keys()]
     pairs = sorted((a, b) for a, b in pairs if a < sizes[0] and b < sizes[1])
     ids = torch.tensor(pairs, dtype=torch.long).reshape(-1, 2)
     to_teacher = torch.full((sizes[0],), -1).index_put((ids[:, 0],), ids[:, 1])
     to_student = torch.full((sizes[1],), -1).index_put((ids[:, 1],), ids[:, 0])
     return SharedVocabulary(ids[:, 0].contiguous(), ids[:, 1].contiguous(), to_teacher, to_student)
-
-
-def _by_role(table: TokenBytes) -> dict[str, int]:
-    return {role: index for index, role in sorted(table.roles.items(), reverse=True)}

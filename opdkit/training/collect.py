@@ -139,6 +139,7 @@ class RolloutCollector:
         scores = Scores()
         if teacher is not None and needs.teacher is not None:
             scores = teacher.score(rollout, loss_mask, teacher_request(needs, before, stats_k))
+            loss_mask = loss_mask if scores.scored is None else loss_mask & scores.scored
             require_finite(scores, loss_mask, f"the teacher's ({teacher.name})", step)
         old = None if before is None else before.sampled_log_prob
         reward, known = _reward_of(grades, loss_mask)

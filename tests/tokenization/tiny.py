@@ -60,3 +60,8 @@ def pieces(words: Sequence[str] = ("\u2581to", "to"), **settings: Any) -> Any:
     core.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
     core.add_special_tokens(["<s>", "</s>"])
     return PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
+def strings_of(length: int) -> list[bytes]:
+    """All strings of `a` and `b` of one length."""
+    return [bin(code)[3:].translate({48: "a", 49: "b"}).encode() for code in range(2**length, 2 ** (length + 1))]

@@ -1,0 +1,144 @@
+"""From what a teacher says of its own tokens to scores of the student's: one class for each way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from opdkit.data.rollout import Rollout
+from opdkit.data.scores import Scores
+from opdkit.heads import Head, logsumexp
+from opdkit.models import Request
+from opdkit.models.scorer import score_hidden
+from opdkit.teachers.base import OpenTeacher
+from opdkit.teachers.retelling import Bridge, Retold
+from opdkit.tokenization import (
+    align,
+    share_span_log_ratio,
+)
+
+
+class MappedScores(Protocol):
+    """Scores of the student's tokens from an inner teacher's, without gradient."""
+
+    def __init__(self, inner: OpenTeacher, bridge: Bridge, temperature: float) -> None: ...
+
+    def __call__(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
+        """`scored` is True on those tokens of loss_mask bool[B, T] that have scores."""
+        ...
+
+
+class StrictScores:
+    """Tokens that stand one against one, over the shared ids: the support is of shared ids alone, and log-probs,
+    logsumexp and entropy are over the teacher's whole vocabulary."""
+
+    def __init__(self, inner: OpenTeacher, bridge: Bridge, temperature: float) -> None:
+        self._inner = inner
+        self._bridge = bridge
+        self._temperature = temperature
+        self._shared_head: tuple[Tensor, Head] | None = None
+
+    def __call__(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
+        """See `MappedScores`."""
+        hidden, head, at = self._states(rollout, loss_mask)
+        to_teacher = self._bridge.shared.to_teacher.to(loss_mask.device)
+        whole = Request(sampled=request.sampled, normaliser=request.normaliser, stats_k=int(request.stats_k > 0))
+        found = score_hidden(hidden, head, to_teacher[rollout.tokens].clamp(min=0), at, whole, self._temperature)
+        support = self._support(hidden, head, rollout.tokens, at, request)
+        scored = torch.zeros_like(loss_mask).index_put(at, torch.ones_like(at[0]).bool())
+        return replace(support, sampled_log_prob=found.sampled_log_prob, logsumexp=found.logsumexp,
+                       entropy=found.entropy, scored=scored)  # fmt: skip
+
+    def shared_mass(self, rollout: Rollout) -> float | None:
+        """Probability of the shared ids in the teacher's distribution, a mean over the strict tokens; None where there
+        are none."""
+        hidden, head, _ = self._states(rollout, rollout.sampled_mask)
+        if not len(hidden):
+            return None
+        inside, whole = (logsumexp(hidden, one, self._temperature) for one in (self._head(head), head))
+        return (inside - whole).exp().mean().item()
+
+    def _states(self, rollout: Rollout, loss_mask: Tensor) -> tuple[Tensor, Head, tuple[Tensor, Tensor]]:
+        """hidden f[N, D] of the teacher, its lm_head, and rows and positions i64[N] of the student's strict tokens."""
+        told = self._bridge.retell(rollout)
+        rows, ours, theirs = self._pairs(told, loss_mask).unbind(1)
+        mask = torch.zeros_like(told.rollout.sampled_mask).index_put((rows, theirs), torch.ones_like(rows).bool())
+        states = self._inner.score(told.rollout, mask, Request(vocabulary=True))
+        assert states.hidden is not None
+        assert states.head is not None
+        return states.hidden[rows, theirs], states.head, (rows, ours)
+
+    def _pairs(self, told: Retold, loss_mask: Tensor) -> Tensor:
+        """i64[N, 3]: row, the student's token and the teacher's, in the order of the student's."""
+        to_teacher = self._bridge.shared.to_teacher
+        counted = loss_mask.tolist()
+        pairs: list[tuple[int, int, int]] = []
+        for row, (ours, theirs) in enumerate(zip(told.student_ids, told.teacher_ids, strict=True)):
+            for i, j in align(*self._bridge.symbols(ours, theirs)).strict:
+                if counted[row][i] and int(to_teacher[ours[i]]) == theirs[j]:
+                    pairs.append((row, i, j))
+        return torch.tensor(pairs, dtype=torch.long, device=loss_mask.device).reshape(-1, 3)
+
+    def _support(
+        self, hidden: Tensor, head: Head, tokens: Tensor, at: tuple[Tensor, Tensor], request: Request
+    ) -> Scores:
+        """Supports in the student's ids: scored under a head that has the shared rows alone, in their order."""
+        shared = self._bridge.shared
+        device = tokens.device
+        names = shared.student_ids.to(device)
+        index = torch.full((len(shared.to_teacher),), -1, device=device).index_put(
+            (names,), torch.arange(len(names), device=device)
+        )
+        given, mask = request.support_ids, request.support_mask
+        if given is not None:
+            known = index[given]
+            mask = (known >= 0) if mask is None else mask & (known >= 0)
+            mask = None if bool(mask.all()) else mask
+            given = known.clamp(min=0)
+        wanted = replace(
+            request, sampled=False, normaliser=False, vocabulary=False, top_k=min(request.top_k, len(names)),
+            support_ids=given, support_mask=mask, stats_k=min(request.stats_k, len(names)),
+        )  # fmt: skip
+        found = score_hidden(hidden, self._head(head), index[tokens].clamp(min=0), at, wanted, self._temperature)
+        return replace(
+            found,
+            support_ids=None if found.support_ids is None else names[found.support_ids],
+            top_ids=None if found.top_ids is None else names[found.top_ids],
+        )
+
+    def _head(self, head: Head) -> Head:
+        """The rows of the shared ids, kept for as long as the weight is the same tensor."""
+        ids = self._bridge.shared.teacher_ids.to(head.weight.device)
+        if len(ids) == head.vocabulary and torch.equal(ids, torch.arange(len(ids), device=ids.device)):
+            return head
+        if self._shared_head is None or self._shared_head[0] is not head.weight:
+            bias = None if head.bias is None else head.bias[ids]
+            rows = replace(head, weight=head.weight[ids], bias=bias, vocabulary=len(ids), tied=False)
+            self._shared_head = (head.weight, rows)
+        return self._shared_head[1]
+
+
+class SpanScores:
+    """The sampled token alone: an equal share of each span's log-ratio, against the log-probs of the policy that
+    wrote the rollout."""
+
+    def __init__(self, inner: OpenTeacher, bridge: Bridge, temperature: float) -> None:
+        self._inner = inner
+        self._bridge = bridge
+
+    def __call__(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
+        """See `MappedScores`."""
+        told = self._bridge.retell(rollout)
+        own = self._inner.score(told.rollout, told.rollout.sampled_mask, Request(sampled=True)).sampled_log_prob
+        assert own is not None
+        log_prob, scored = torch.zeros_like(rollout.behaviour_log_prob), torch.zeros_like(loss_mask)
+        for row, (ours, theirs) in enumerate(zip(told.student_ids, told.teacher_ids, strict=True)):
+            found = align(*self._bridge.symbols(ours, theirs))
+            if found.groups:
+                shared = share_span_log_ratio(rollout.behaviour_log_prob[row], own[row], found)
+                log_prob[row, : len(shared)] = shared
+                scored[row, : len(shared)] = True
+        return Scores(sampled_log_prob=log_prob.masked_fill(~loss_mask, 0.0), scored=scored & loss_mask)

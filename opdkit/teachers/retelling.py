@@ -1,0 +1,134 @@
+"""A rollout of the student's as the teacher would have been given it, and would have written it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from opdkit.data.problem import Message
+from opdkit.data.rollout import Prompts, Rollout, StopReason
+from opdkit.errors import UserError
+from opdkit.models import LanguageModel
+from opdkit.models.template import chat_text
+from opdkit.teachers.base import OpenTeacher
+from opdkit.tokenization import SharedVocabulary, Symbols, TokenBytes, respell, shared_vocabulary, token_bytes
+
+
+@dataclass(frozen=True)
+class Retold:
+    """The same responses on both sides.
+
+    Attributes:
+        rollout: the teacher's, its prompts by the teacher's own template. A response that its tokenizer can't write
+            has no token there.
+        student_ids: of each row, the sampled ids.
+        teacher_ids: of each row.
+    """
+
+    rollout: Rollout
+    student_ids: list[list[int]]
+    teacher_ids: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """Two tokenizers, and the teacher's way of putting a prompt.
+
+    Attributes:
+        student: the bytes of its tokens; its stop tokens have a role.
+        teacher: the same of the teacher's.
+        shared: the ids that mean the same in both.
+        same: whether the two are one tokenizer. Then ids stay as they were sampled.
+    """
+
+    student: TokenBytes
+    teacher: TokenBytes
+    shared: SharedVocabulary
+    same: bool
+    _tokenizer: Any
+    _name: str
+    _template_kwargs: Mapping[str, object]
+
+    @classmethod
+    def between(cls, student: LanguageModel, teacher: OpenTeacher, template_kwargs: Mapping[str, object]) -> Bridge:
+        """template_kwargs: of the teacher's chat template.
+
+        Raises UserError for a tokenizer that can't be aligned, and for two that have no token in common.
+        """
+        ours, theirs = token_bytes(student.tokenizer, student.name), token_bytes(teacher.tokenizer, teacher.name)
+        same = ours == theirs and student.vocabulary == teacher.vocabulary
+        if same:
+            ours = theirs = ours.with_roles(ours.special)
+        else:
+            ours = ours.with_stops(_one_first(student.stop_ids, student.tokenizer))
+            theirs = theirs.with_stops(_one_first(teacher.stop_ids, teacher.tokenizer))
+        shared = shared_vocabulary(ours, theirs, (student.vocabulary, teacher.vocabulary))
+        if not len(shared):
+            raise UserError(f"model={student.name} and teacher={teacher.name} have no token in common")
+        return cls(ours, theirs, shared, same, teacher.tokenizer, teacher.name, template_kwargs)
+
+    def retell(self, rollout: Rollout) -> Retold:
+        """Raises UserError for episodes: what an environment wrote between the answers is not retold."""
+        if rollout.environment_mask is not None:
+            raise UserError("teacher=retokenized scores answers to one prompt; games need one of the same tokens")
+        ours = [row[mask].tolist() for row, mask in zip(rollout.tokens, rollout.sampled_mask, strict=True)]
+        theirs = [row if self.same else self._respelled(row) for row in ours]
+        prompts = [self._prompt(problem.messages) for problem in rollout.prompts.problems]
+        ids, mask = _padded(prompts, self._pad, rollout.tokens.device, left=True)
+        given = Prompts(ids, mask, rollout.prompts.problems)
+        return Retold(self._rollout(given, theirs, rollout.stop_reason), ours, theirs)
+
+    def rows(self, told: Retold, rows: Sequence[int], responses: Sequence[Sequence[int]]) -> Rollout:
+        """Other responses to the prompts of some rows, in the teacher's ids."""
+        prompts, which = told.rollout.prompts, list(rows)
+        given = Prompts(prompts.ids[which], prompts.attention_mask[which], tuple(prompts.problems[r] for r in rows))
+        return self._rollout(given, responses, tuple(told.rollout.stop_reason[row] for row in rows))
+
+    def _rollout(
+        self, prompts: Prompts, responses: Sequence[Sequence[int]], reasons: tuple[StopReason, ...]
+    ) -> Rollout:
+        tokens, sampled = _padded(responses, self._pad, prompts.ids.device)
+        zeros = torch.zeros(tokens.shape, device=tokens.device)
+        return Rollout(prompts, tokens, sampled, zeros, zeros, reasons)
+
+    def symbols(self, student_ids: Sequence[int], teacher_ids: Sequence[int]) -> tuple[list[Symbols], list[Symbols]]:
+        """What the tokens of a row put into the stream that both sides have in common."""
+        return self.student.symbols(student_ids), self.teacher.symbols(teacher_ids)
+
+    def _respelled(self, ids: Sequence[int]) -> list[int]:
+        return respell(ids, self.student, self.teacher, self._tokenizer) or []
+
+    def _prompt(self, messages: Sequence[Message]) -> list[int]:
+        if self._tokenizer.chat_template is None:
+            return self._tokenizer.encode("\n".join(message.content for message in messages))
+        text = chat_text(self._tokenizer, messages, self._name, self._template_kwargs)
+        return self._tokenizer.encode(text, add_special_tokens=False)
+
+    @property
+    def _pad(self) -> int:
+        known = (self._tokenizer.pad_token_id, self._tokenizer.eos_token_id)
+        return next((int(index) for index in known if index is not None), 0)
+
+
+def _one_first(stops: frozenset[int], tokenizer: Any) -> list[int]:
+    """The stop ids, the tokenizer's own end of sequence first: it stands for all of them in the other vocabulary."""
+    own = tokenizer.eos_token_id
+    return sorted(stops, key=lambda index: (index != own, index))
+
+
+def _padded(
+    rows: Sequence[Sequence[int]], pad: int, device: torch.device, *, left: bool = False
+) -> tuple[Tensor, Tensor]:
+    """ids i64[B, T] and mask bool[B, T], padded on the right, or on the left."""
+    width = max(1, *(len(row) for row in rows))
+    ids = torch.full((len(rows), width), pad)
+    mask = torch.zeros((len(rows), width), dtype=torch.bool)
+    for index, row in enumerate(rows):
+        place = slice(width - len(row), width) if left else slice(0, len(row))
+        ids[index, place] = torch.tensor(row, dtype=torch.long)
+        mask[index, place] = True
+    return ids.to(device), mask.to(device)

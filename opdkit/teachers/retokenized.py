@@ -1,0 +1,156 @@
+"""A teacher with another tokenizer, scored on the same text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from opdkit.data.rollout import Rollout
+from opdkit.data.scores import Scores
+from opdkit.errors import UserError
+from opdkit.generation import Engine, EngineSpec
+from opdkit.models import LanguageModel, ModelSpec, Request
+from opdkit.teachers.base import Capabilities, OpenTeacher, Teacher, TeacherContext
+from opdkit.teachers.byte_scores import ByteFilterScores, BytePrefixScores
+from opdkit.teachers.local import score_in_batches
+from opdkit.teachers.mapped_scores import MappedScores, SpanScores, StrictScores
+from opdkit.teachers.retelling import Bridge
+
+Mode = Literal["strict", "byte_prefix", "byte_filter", "span"]
+
+
+@dataclass(frozen=True)
+class RetokenizedTeacher:
+    """A teacher of another family: it reads the prompt by its own chat template and the response in its own tokens.
+
+    Attributes:
+        inner: the teacher. It must give its hidden states and lm_head, or for `span` the log-prob of its own tokens.
+        mode: strict: the tokens that stand one against one with the same text are scored, over the ids that both
+            vocabularies have. byte_prefix: all tokens, by the teacher's distribution over the student's vocabulary in
+            bytes, in one pass. byte_filter: the same without a look at what the response says next; it costs further
+            passes where the teacher's tokens are longer than the student's. span: all tokens, by the log-probs of
+            both sides summed over the text between common boundaries; for objectives on the sampled token.
+    """
+
+    inner: Any
+    mode: Mode = "strict"
+
+    def __post_init__(self) -> None:
+        if self.mode not in get_args(Mode):
+            raise UserError(f"teacher.mode={self.mode!r} is not one of {', '.join(get_args(Mode))}")
+        if isinstance(self.inner, RetokenizedTeacher):
+            raise UserError("teacher.inner is a retokenized teacher itself; give it the teacher that this one has")
+
+    @property
+    def path(self) -> str:
+        """See `Teacher`."""
+        return self.inner.path
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """No whole vocabulary, since the student's is another one, and no responses in the student's tokens."""
+        support = self.mode != "span"
+        return Capabilities(own_top_k=support, given_ids=support, vocabulary=False, text=False)
+
+    def open(self, context: TeacherContext) -> OpenTeacher:
+        """See `Teacher`. Raises UserError for two tokenizers that can't be aligned."""
+        inner: Teacher = self.inner
+        known = inner.capabilities
+        if not (known.sampled if self.mode == "span" else known.vocabulary):
+            wanted = "the log-prob of its own tokens" if self.mode == "span" else "its hidden states and lm_head"
+            raise UserError(f"teacher.mode={self.mode} needs {wanted}, which {inner.path} can't give")
+        opened = inner.open(context)
+        template_kwargs = inner.template_kwargs if isinstance(inner, ModelSpec) else {}
+        bridge = Bridge.between(context.student, opened, template_kwargs)
+        # One tokenizer for both: all tokens stand one against one, and each mode gives the inner teacher's numbers.
+        way = StrictScores if bridge.same and self.mode != "span" else _MODES[self.mode]
+        return OpenRetokenizedTeacher(opened, bridge, way(opened, bridge, context.temperature), context)
+
+
+_MODES: Mapping[Mode, type[MappedScores]] = {
+    "strict": StrictScores,
+    "byte_prefix": BytePrefixScores,
+    "byte_filter": ByteFilterScores,
+    "span": SpanScores,
+}
+
+
+class OpenRetokenizedTeacher:
+    """Retells each rollout to the inner teacher and maps its answer back to the student's tokens."""
+
+    def __init__(self, inner: OpenTeacher, bridge: Bridge, mapped: MappedScores, context: TeacherContext) -> None:
+        self._inner = inner
+        self._student = context.student
+        self._batch = context.batch
+        self._mapped = mapped
+        self._strict = StrictScores(inner, bridge, context.temperature)
+
+    @property
+    def name(self) -> str:
+        """See `OpenTeacher`."""
+        return self._inner.name
+
+    @property
+    def tokenizer(self) -> Any:
+        """The student's: those are the ids that it scores."""
+        return self._student.tokenizer
+
+    @property
+    def vocabulary(self) -> int:
+        """The student's."""
+        return self._student.vocabulary
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """The student's."""
+        return self._student.stop_ids
+
+    def check(self, student: LanguageModel) -> None:
+        """Nothing more than what was checked when it was opened."""
+
+    def restricted(self, vocabulary: int) -> OpenTeacher:
+        """Itself. Raises UserError where another teacher holds the student to fewer ids than it has."""
+        if vocabulary < self.vocabulary:
+            raise UserError(
+                f"teacher={self.name} is retokenized for all of the student's {self.vocabulary} ids, and another "
+                f"teacher of the run has {vocabulary}"
+            )
+        return self
+
+    @torch.no_grad()
+    def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
+        """See `OpenTeacher`. `scored` tells the tokens of loss_mask for which it could."""
+        return score_in_batches(self._mapped, rollout, loss_mask, request, self._batch)
+
+    @torch.no_grad()
+    def shared_mass(self, rollout: Rollout) -> float | None:
+        """See `StrictScores`."""
+        return self._strict.shared_mass(rollout)
+
+    def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
+        """None: it would write in tokens of its own."""
+        return None
+
+    def bytes(self) -> int:
+        """See `OpenTeacher`."""
+        return self._inner.bytes()
+
+    def after_update(self, step: int) -> None:
+        """See `OpenTeacher`."""
+        self._inner.after_update(step)
+
+    def state(self) -> dict[str, Any]:
+        """See `OpenTeacher`."""
+        return self._inner.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """See `OpenTeacher`."""
+        self._inner.restore(state)
+
+    def close(self) -> None:
+        """See `OpenTeacher`."""
+        self._inner.close()
