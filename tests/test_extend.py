@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from opdkit.cli.main import main
+from tests.lamp import LAMP
 from tests.tiny import save_pair
 
 MODULE = """
@@ -106,7 +107,45 @@ class Source:
 
     def grade(self, pairs):
         return [Grade.of(reference in response, None) for response, reference in pairs]
+
+
+class Losses:
+    def __init__(self, file):
+        self.file = file
+
+    def log(self, step, metrics):
+        if "train/loss" in metrics:
+            with open(self.file, "a") as file:
+                print(step, file=file)
+
+    def samples(self, step, rows):
+        pass
+
+    def tables(self, step, tables):
+        pass
+
+    def close(self, *, failed=False):
+        pass
+
+
+@dataclass(frozen=True)
+class Logger:
+    name: str
+
+    def open(self, folder, resolved, done):
+        return Losses(folder / self.name)
 """
+
+LAMP_YAML = """_target_: opdkit.environments.Custom
+_recursive_: false
+environment: {_target_: own_environment.Lamp, size: 2}
+name: lamp
+start: START
+count: 4
+max_turns: 2
+first_template: "{observation}"
+"""
+
 
 OPTIONS = {
     "objective/squared": "# the squared log-ratio\n_target_: mine.Squared\nweight: 0.5\n",
@@ -121,6 +160,16 @@ OPTIONS = {
         "# the same, greedy\ndefaults:\n  - /sampler@sampler: greedy\n  - _self_\n"
         "_target_: opdkit.evaluation.Benchmark\nname: mine\nsource: {_target_: mine.Source}\n"
         "max_new_tokens: 8\nlimit: 4\n"
+    ),
+    "logger/losses": "# the steps in a file\nlosses:\n  _target_: mine.Logger\n  name: losses.txt\n",
+    "task/lamp": (
+        "# a lamp to be switched on\ndefaults:\n  - override /rollout@_global_.rollout: episodes\n  - _self_\n"
+        + LAMP_YAML.replace("START", "0")
+    ),
+    "benchmark/lamp": (
+        "# other lamps, greedy\ndefaults:\n  - /sampler@sampler: greedy\n  - _self_\n"
+        "_target_: opdkit.evaluation.EpisodeBenchmark\nname: lamp\nmax_new_tokens: 4\nlimit: 2\nsource:\n"
+        + "".join(f"  {line}\n" for line in LAMP_YAML.replace("START", "100").splitlines())
     ),
     "method/two": (
         "# the student's rollouts and the data\n_target_: opdkit.training.term.Method\nterms:\n"
@@ -140,6 +189,7 @@ SHORT = (
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text(MODULE)
+    (tmp_path / "own_environment.py").write_text(LAMP)
     for name, text in OPTIONS.items():
         file = tmp_path / "options" / f"{name}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +197,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     path = list(sys.path)
     yield tmp_path
     sys.path[:] = path
-    sys.modules.pop("mine", None)
+    for name in ("mine", "own_environment"):
+        sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +213,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         ("rollout=mine",),
         ("task=mine", "benchmark=mine"),
         ("method=two",),
+        ("task=lamp", "benchmark=lamp", "rollout.max_new_tokens=4", "rollout.side_by_side=2"),
     ],
     ids=lambda chosen: chosen[0],
 )
@@ -182,3 +234,10 @@ def test_a_teacher_of_ones_own_is_opened(folder: Path, capsys: pytest.CaptureFix
     options = ["--config-dir", "options", "teacher=louder", path]
     assert main(["train", *options, *kept, *SHORT, "run_dir=run"]) == 0
     assert "opening a teacher of mine" in capsys.readouterr().out
+
+
+def test_a_logger_of_ones_own_is_told(folder: Path) -> None:
+    short = [text for text in SHORT if not text.startswith("logger=")]
+    pair = save_pair(folder / "pair")
+    assert main(["train", "--config-dir", "options", *pair, *short, "run_dir=run", "logger=losses"]) == 0
+    assert (folder / "run" / "losses.txt").read_text() == "1\n2\n"

@@ -2,10 +2,11 @@
 
 from opdkit.evaluation.asking import Asking, BenchmarkGenerator, evaluate_on
 from opdkit.evaluation.benchmark import Benchmark
+from opdkit.evaluation.chunked import sample_seed
 from opdkit.evaluation.episode_runner import run_episodes
 from opdkit.evaluation.episodes import EpisodeBenchmark
 from opdkit.evaluation.policies import POLICIES
-from opdkit.evaluation.runner import Answer, run_benchmark, sample_seed
+from opdkit.evaluation.runner import Answer, run_benchmark
 
 __all__ = [
     "POLICIES",

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 from opdkit.data.episode import Trajectory
 from opdkit.environments import Episode
 from opdkit.errors import RunError, UserError
+from opdkit.evaluation.chunked import Asked, Request, collect_rows, requests_of
 from opdkit.evaluation.episodes import EpisodeBenchmark
-from opdkit.evaluation.responses import ResponseFile, Row
-from opdkit.evaluation.runner import sample_seed
+from opdkit.evaluation.responses import Row
 from opdkit.evaluation.statistics import stratified_interval
 from opdkit.files import write_whole
 from opdkit.seeding import derive_seed
@@ -43,26 +44,14 @@ def run_episodes(
     """
     stem = f"{benchmark.name}.{player}" if player else benchmark.name
     episodes = list(benchmark.problems())
-    requests = [
-        (episode, sample, sample_seed(seed, episode.identifier, sample))
-        for episode in episodes
-        for sample in range(benchmark.n_samples)
-    ]
-    if not requests:
+    if not episodes:
         raise UserError(f"benchmark {benchmark.name} has no episodes")
-    folder.mkdir(parents=True, exist_ok=True)
-    file = ResponseFile(folder, stem)
-    rows = file.open(_settings(benchmark, seed, player, episodes))
-    _check_rows(rows, requests, file.path)
-    while len(rows) < len(requests):
-        if progress is not None:
-            progress(f"{stem}: {len(rows)} of {len(requests)} episodes")
-        asked = requests[len(rows) : len(rows) + benchmark.chunk]
-        trajectories = play([(episode, own) for episode, _, own in asked])
-        new = [_row(*request, trajectory) for request, trajectory in zip(asked, trajectories, strict=True)]
-        file.append(new)
-        rows += new
-    summary = {**summarise_episodes(rows, benchmark, seed), "responses": file.path.name}
+    requests = requests_of(episodes, benchmark.n_samples, seed)
+    settings = _settings(benchmark, seed, player, episodes)
+    rows = collect_rows(
+        Asked(stem, "episode", "episodes", settings, requests, benchmark.chunk), partial(_rows, play), folder, progress
+    )
+    summary = {**summarise_episodes(rows, benchmark, seed), "responses": f"{stem}.responses.jsonl"}
     write_whole(folder / f"{stem}.json", json.dumps(summary, indent=2) + "\n")
     if not summary["n_played"]:
         raise RunError(f"{stem}: all {len(rows)} episodes crashed; the first: {rows[0]['detail']}")
@@ -81,22 +70,19 @@ def _settings(benchmark: EpisodeBenchmark, seed: int, player: str, episodes: Seq
     }
 
 
-def _check_rows(rows: Sequence[Row], requests: Sequence[tuple[Episode, int, int]], path: Path) -> None:
-    for number, row in enumerate(rows, start=1):
-        episode, sample, seed = requests[number - 1] if number <= len(requests) else (None, 0, 0)
-        key = (row.get("episode"), row.get("sample"), row.get("seed"))
-        if episode is None or key != (episode.identifier, sample, seed):
-            raise UserError(f"{path}: line {number} is not an episode of this run; choose another folder")
+def _rows(play: Play, requests: Sequence[Request[Episode]]) -> list[Row]:
+    trajectories = play([(request.item, request.seed) for request in requests])
+    return [_row(request, trajectory) for request, trajectory in zip(requests, trajectories, strict=True)]
 
 
-def _row(episode: Episode, sample: int, seed: int, trajectory: Trajectory) -> Row:
+def _row(request: Request[Episode], trajectory: Trajectory) -> Row:
     """One transcript with its numbers. A crashed episode has no success and no score."""
     known = trajectory.ending != "crashed"
     return {
-        "episode": episode.identifier,
-        "game": episode.game,
-        "sample": sample,
-        "seed": seed,
+        "episode": request.item.identifier,
+        "game": request.item.game,
+        "sample": request.sample,
+        "seed": request.seed,
         "success": trajectory.success if known else None,
         "score": trajectory.score if known else None,
         "ending": trajectory.ending,

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import numpy as np
 from opdkit.data.problem import Problem
 from opdkit.errors import UserError
 from opdkit.evaluation.benchmark import Benchmark
-from opdkit.evaluation.responses import ResponseFile, Row
+from opdkit.evaluation.chunked import Asked, Request, collect_rows, requests_of
+from opdkit.evaluation.responses import Row
 from opdkit.evaluation.statistics import bootstrap_interval, majority_correct, pass_at_k, powers_of_two
 from opdkit.files import write_whole
 from opdkit.grading.normal_form import normal_form
@@ -33,18 +35,6 @@ class Answer:
 Generate = Callable[[Sequence[Problem], Sequence[int]], Sequence[Answer]]
 
 
-@dataclass(frozen=True)
-class _Request:
-    problem: Problem
-    sample: int
-    seed: int
-
-
-def sample_seed(seed: int, identifier: str, sample: int) -> int:
-    """The seed of one response: of the run's seed, the problem and the sample's number, and of nothing else."""
-    return derive_seed(seed, "benchmark", identifier, sample)
-
-
 def run_benchmark(
     generate: Generate, benchmark: Benchmark, seed: int, folder: Path, progress: Callable[[str], None] | None = None
 ) -> dict[str, Any]:
@@ -56,23 +46,12 @@ def run_benchmark(
     Raises UserError where the folder holds responses of other settings, RunError where it cannot be written.
     """
     problems = list(benchmark.problems())
-    requests = [
-        _Request(problem, sample, sample_seed(seed, problem.identifier, sample))
-        for problem in problems
-        for sample in range(benchmark.n_samples)
-    ]
-    if not requests:
+    if not problems:
         raise UserError(f"benchmark {benchmark.name} has no problems")
-    folder.mkdir(parents=True, exist_ok=True)
-    file = ResponseFile(folder, benchmark.name)
-    rows = file.open(_settings(benchmark, seed, problems))
-    _check_rows(rows, requests, file.path)
-    while len(rows) < len(requests):
-        if progress is not None:
-            progress(f"{benchmark.name}: {len(rows)} of {len(requests)} responses")
-        new = _answer(generate, benchmark, requests[len(rows) : len(rows) + benchmark.chunk])
-        file.append(new)
-        rows += new
+    requests = requests_of(problems, benchmark.n_samples, seed)
+    settings = _settings(benchmark, seed, problems)
+    asked = Asked(benchmark.name, "problem", "responses", settings, requests, benchmark.chunk)
+    rows = collect_rows(asked, partial(_answer, generate, benchmark), folder, progress)
     summary = summarise(rows, benchmark, seed)
     write_whole(folder / f"{benchmark.name}.json", json.dumps(summary, indent=2) + "\n")
     return summary
@@ -92,27 +71,19 @@ def _settings(benchmark: Benchmark, seed: int, problems: Sequence[Problem]) -> d
     }
 
 
-def _check_rows(rows: Sequence[Row], requests: Sequence[_Request], path: Path) -> None:
-    for number, row in enumerate(rows, start=1):
-        request = requests[number - 1] if number <= len(requests) else None
-        key = (row.get("problem"), row.get("sample"), row.get("seed"))
-        if request is None or key != (request.problem.identifier, request.sample, request.seed):
-            raise UserError(f"{path}: line {number} is not a response of this run; choose another folder")
-
-
-def _answer(generate: Generate, benchmark: Benchmark, requests: Sequence[_Request]) -> list[Row]:
-    answers = generate([request.problem for request in requests], [request.seed for request in requests])
+def _answer(generate: Generate, benchmark: Benchmark, requests: Sequence[Request[Problem]]) -> list[Row]:
+    answers = generate([request.item for request in requests], [request.seed for request in requests])
     if len(answers) != len(requests):
         raise ValueError(f"{len(requests)} answers were asked for and {len(answers)} came")
-    pairs = [(answer.text, request.problem.reference) for answer, request in zip(answers, requests, strict=True)]
+    pairs = [(answer.text, request.item.reference) for answer, request in zip(answers, requests, strict=True)]
     grades = benchmark.chosen_source.grade(pairs)
     return [
         {
-            "problem": request.problem.identifier,
+            "problem": request.item.identifier,
             "sample": request.sample,
             "seed": request.seed,
             "text": answer.text,
-            "reference": request.problem.reference,
+            "reference": request.item.reference,
             "extracted": grade.extracted,
             "correct": grade.correct,
             "status": grade.status,

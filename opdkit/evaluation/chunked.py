@@ -1,0 +1,98 @@
+"""The one loop of an evaluation: what is asked of a benchmark is asked a chunk at a time, and kept before the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from opdkit.errors import UserError
+from opdkit.evaluation.responses import ResponseFile, Row
+from opdkit.seeding import derive_seed
+
+
+class Identified(Protocol):
+    """A problem or an episode."""
+
+    @property
+    def identifier(self) -> str: ...
+
+
+Item = TypeVar("Item", bound=Identified)
+
+
+@dataclass(frozen=True)
+class Request(Generic[Item]):
+    """One answer or one episode that is asked for: its problem, the number of its sample, its seed."""
+
+    item: Item
+    sample: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Asked(Generic[Item]):
+    """All that an evaluation asks for.
+
+    Attributes:
+        stem: of the names of its files.
+        kind: what an item is called in a row: problem or episode.
+        noun: what the rows are called in messages.
+        settings: rows that were written under others are refused.
+        requests: in order, the samples of one item after another.
+        chunk: how many are asked for, and kept, at a time. It changes no row.
+    """
+
+    stem: str
+    kind: str
+    noun: str
+    settings: Mapping[str, object]
+    requests: Sequence[Request[Item]]
+    chunk: int
+
+
+def sample_seed(seed: int, identifier: str, sample: int) -> int:
+    """The seed of one response: of the run's seed, the problem and the sample's number, and of nothing else."""
+    return derive_seed(seed, "benchmark", identifier, sample)
+
+
+def requests_of(items: Sequence[Item], n_samples: int, seed: int) -> list[Request[Item]]:
+    """`n_samples` requests for each item."""
+    return [
+        Request(item, sample, sample_seed(seed, item.identifier, sample))
+        for item in items
+        for sample in range(n_samples)
+    ]
+
+
+def collect_rows(
+    asked: Asked[Item],
+    answer: Callable[[Sequence[Request[Item]]], list[Row]],
+    folder: Path,
+    progress: Callable[[str], None] | None,
+) -> list[Row]:
+    """One row a request, in `folder`/<stem>.responses.jsonl. Called again, it goes on after the last whole row.
+
+    Raises UserError where the folder holds rows of other settings, RunError where it can't be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = ResponseFile(folder, asked.stem)
+    rows = file.open(asked.settings)
+    _check_rows(rows, asked, file.path)
+    while len(rows) < len(asked.requests):
+        if progress is not None:
+            progress(f"{asked.stem}: {len(rows)} of {len(asked.requests)} {asked.noun}")
+        new = answer(asked.requests[len(rows) : len(rows) + asked.chunk])
+        file.append(new)
+        rows += new
+    return rows
+
+
+def _check_rows(rows: Sequence[Row], asked: Asked[Item], path: Path) -> None:
+    one = "an episode" if asked.kind == "episode" else "a response"
+    for number, row in enumerate(rows, start=1):
+        request = asked.requests[number - 1] if number <= len(asked.requests) else None
+        key = (row.get(asked.kind), row.get("sample"), row.get("seed"))
+        if request is None or key != (request.item.identifier, request.sample, request.seed):
+            raise UserError(f"{path}: line {number} is not {one} of this run; choose another folder")
