@@ -20,7 +20,7 @@ NEVER: dict[str, tuple[str, ...]] = {
     "generation": ("opdkit.objectives", "opdkit.teachers", "opdkit.tasks"),
     "teachers": ("opdkit.objectives", "opdkit.tasks"),
     "tasks": ("opdkit.objectives", "opdkit.generation", "opdkit.teachers"),
-    **dict.fromkeys(("charts", "intervals", "report"), ("torch",)),
+    **dict.fromkeys(("charts", "intervals", "jsonl", "tables", "report"), ("torch",)),
     "console": ("torch",),
 }
 ONLY = {"transformers": ("models",), **dict.fromkeys(HYDRA, ("config", "cli"))}
@@ -29,7 +29,7 @@ ONLY = {"transformers": ("models",), **dict.fromkeys(HYDRA, ("config", "cli"))}
 UPSTREAM = (
     "data", "errors", "files", "hub", "functional", "heads", "objectives", "samplers", "masking", "models", "teachers",
     "generation", "text", "rewards", "tasks", "grading", "environments", "evaluation", "loggers", "report", "console",
-    "runs", "intervals", "charts", "tokenization",
+    "runs", "intervals", "charts", "tokenization", "jsonl", "tables", "untrusted", "extras",
 )  # fmt: skip
 DOWNSTREAM = ("opdkit.training", "opdkit.config", "opdkit.cli")
 UNSAFE_CALLS = ("eval", "exec", "compile", "__import__")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from opdkit.console.terminal import Reporter
+from opdkit.jsonl import read_rows
 
 SHOWN = ("first", "right", "wrong")
 """Responses that can be asked for without naming them."""
@@ -20,40 +20,39 @@ def episode_tables(reporter: Reporter, summary: Mapping[str, Any]) -> None:
     """The model beside the baselines; then game by game, where there are several."""
     players: dict[str, Mapping[str, Any]] = {"model": summary}
     baselines: Mapping[str, Any] = summary.get("baselines") or {}
-    players |= {_LABELS.get(name, name): found for name, found in baselines.items()}
-    rows = [[*_cells(label, found), str(found["n_crashed"])] for label, found in players.items()]
+    players |= {_LABELS.get(name, name): results for name, results in baselines.items()}
+    rows = [[*_cells(label, results), str(results["n_crashed"])] for label, results in players.items()]
     reporter.table(str(summary["benchmark"]), _COLUMNS, rows)
     if summary["games"]:
         by_game = [
-            _cells(f"{game}, {label}", found["games"][game])
+            _cells(f"{game}, {label}", results["games"][game])
             for game in summary["games"]
-            for label, found in players.items()
+            for label, results in players.items()
         ]
         reporter.table("game by game", _COLUMNS[:-1], by_game)
 
 
-def show_response(reporter: Reporter, path: Path, wanted: str) -> None:
+def show_response(reporter: Reporter, path: Path, choice: str) -> None:
     """Print one row of a file of responses: the first, the first right or wrong one, or that of a name.
 
     What a model or a game wrote is shown with its control characters as escapes.
     """
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        if _is_wanted(row, wanted):
-            for text in _told(row):
+    for row in read_rows(path)[0]:
+        if _is_wanted(row, choice):
+            for text in _response_lines(row):
                 reporter.note(text)
             return
-    reporter.note(f"show={wanted}: no response is {wanted}")
+    reporter.note(f"show={choice}: no response is {choice}")
 
 
-def _is_wanted(row: Mapping[str, Any], wanted: str) -> bool:
+def _is_wanted(row: Mapping[str, Any], choice: str) -> bool:
     right = row.get("success", row.get("correct"))
-    if wanted in SHOWN:
-        return wanted == "first" or right is (wanted == "right")
-    return wanted == row.get("episode", row.get("problem"))
+    if choice in SHOWN:
+        return choice == "first" or right is (choice == "right")
+    return choice == row.get("episode", row.get("problem"))
 
 
-def _told(row: Mapping[str, Any]) -> list[str]:
+def _response_lines(row: Mapping[str, Any]) -> list[str]:
     if "exchanges" not in row:
         ending = "right" if row["correct"] else "wrong"
         head = f"{row['problem']}: {ending}, read as {row['extracted']}, the answer is {row['reference']}"
@@ -65,12 +64,12 @@ def _told(row: Mapping[str, Any]) -> list[str]:
     for number, transition in enumerate(row["exchanges"], start=1):
         lines += _indented(transition["observation"])
         mark = "" if transition["valid"] else "   (not understood)"
-        lines += _said(transition["response"], transition["action"])
+        lines += _reasoning(transition["response"], transition["action"])
         lines.append(f"{number}> {transition['action']}{mark}")
     return [*lines, *_indented(row["last_observation"])]
 
 
-def _said(response: str, action: str) -> list[str]:
+def _reasoning(response: str, action: str) -> list[str]:
     """The words around an action, where there were any."""
     return [] if response.strip() == action else [f"  | {line}" for line in response.splitlines()]
 
@@ -79,16 +78,16 @@ def _indented(text: str) -> list[str]:
     return [f"    {line}" for line in text.splitlines()]
 
 
-def _cells(label: str, found: Mapping[str, Any]) -> list[str]:
+def _cells(label: str, results: Mapping[str, Any]) -> list[str]:
     return [
         label,
-        _percent(found["success"]),
-        _range(found["ci95"]),
-        _percent(found["score"]),
-        _range(found["score_ci95"]),
-        "" if found["steps_mean"] is None else f"{found['steps_mean']:.1f}",
-        _percent(found["invalid_rate"]),
-        str(found["n_played"]),
+        _percent(results["success"]),
+        _range(results["ci95"]),
+        _percent(results["score"]),
+        _range(results["score_ci95"]),
+        "" if results["steps_mean"] is None else f"{results['steps_mean']:.1f}",
+        _percent(results["invalid_rate"]),
+        str(results["n_played"]),
     ]
 
 

@@ -14,7 +14,7 @@ from opdkit.console.terminal import Reporter
 _COLUMNS = ("", "pass@1", "95 % interval", "truncated", "problems")
 
 
-def close_training(reporter: Reporter, summary: Mapping[str, Any], asked: Sequence[str]) -> None:
+def close_training(reporter: Reporter, summary: Mapping[str, Any], evaluation_arguments: Sequence[str]) -> None:
     """summary: what a run returned: `benchmark`, `steps`, `seconds`, `run_dir`, and the benchmark's results under
     `before`, `after` and `teacher`; asked: the arguments of `opdkit eval` that ask the same of another model."""
     labels = (("before", "student before"), ("after", "student after"), ("teacher", "teacher"))
@@ -25,10 +25,10 @@ def close_training(reporter: Reporter, summary: Mapping[str, Any], asked: Sequen
     if isinstance(share, float):
         reporter.note(f"metrics and diagnostics took {_percent(share)} of the steps' time")
     folder = Path(str(summary["run_dir"]))
-    again = [f"model.path={_typed(str(folder / 'final'))}", *asked]
+    next_arguments = [f"model.path={_quoted(str(folder / 'final'))}", *evaluation_arguments]
     reporter.note(f"student   {folder / 'final'}")
     reporter.note(f"metrics   {folder / 'metrics.jsonl'}, samples.jsonl and evals/ beside it")
-    reporter.note(f"next      opdkit eval {shlex.join(again)}")
+    reporter.note(f"next      opdkit eval {shlex.join(next_arguments)}")
 
 
 def close_evaluation(reporter: Reporter, summary: Mapping[str, Any], folder: Path) -> None:
@@ -47,25 +47,25 @@ def close_study(reporter: Reporter, summary: Mapping[str, Any], folder: Path) ->
     reporter.note(f"page      {folder / 'findings.md'}, figures and tables beside it")
 
 
-def _rows(label: str, found: Mapping[str, Any]) -> list[list[str]]:
+def _rows(label: str, results: Mapping[str, Any]) -> list[list[str]]:
     """One for a run of one task, else one for each of its tasks."""
-    tasks: Mapping[str, Any] | None = found.get("tasks")
-    return [_row(label, found)] if tasks is None else [_row(f"{label}, {name}", tasks[name]) for name in tasks]
+    tasks: Mapping[str, Any] | None = results.get("tasks")
+    return [_row(label, results)] if tasks is None else [_row(f"{label}, {name}", tasks[name]) for name in tasks]
 
 
-def _row(label: str, found: Mapping[str, Any]) -> list[str]:
-    low, high = found.get("ci95") or (None, None)
+def _row(label: str, results: Mapping[str, Any]) -> list[str]:
+    low, high = results.get("ci95") or (None, None)
     interval = "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
     return [
         label,
-        _percent(found.get("pass@1")),
+        _percent(results.get("pass@1")),
         interval,
-        _percent(found.get("truncated_fraction")),
-        str(found.get("n_problems", "")),
+        _percent(results.get("truncated_fraction")),
+        str(results.get("n_problems", "")),
     ]
 
 
-def _typed(value: str) -> str:
+def _quoted(value: str) -> str:
     """A value as an override takes it: in quotes where it has signs of its own."""
     if re.fullmatch(r"[\w./~+:@%-]+", value):
         return value

@@ -70,7 +70,7 @@ def terminal_reporter(stream: TextIO | None = None) -> Iterator[Reporter]:
         yield PlainReporter(target)
 
 
-def numbers(metrics: Mapping[str, float]) -> str:
+def progress_numbers(metrics: Mapping[str, float]) -> str:
     """`loss 0.412  reward 0.52 ...`: those of `SHOWN` that are there."""
     return "  ".join(f"{short} {metrics[name]:.3g}" for name, short in SHOWN.items() if name in metrics)
 
@@ -92,11 +92,11 @@ class PlainReporter:
         now = time.monotonic()
         if now >= self._next or step in (1, total):
             self._next = now + _PLAIN_SECONDS
-            self._say(f"step {step}/{total}  {numbers(metrics)}")
+            self._say(f"step {step}/{total}  {progress_numbers(metrics)}")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         lines = [list(columns), *map(list, rows)]
-        widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+        widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
         self._say("")
         self._say(title)
         for line in lines:
@@ -122,17 +122,17 @@ class LiveReporter:
             BarColumn(bar_width=16),
             TextColumn("{task.fields[count]}", markup=False),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[numbers]}", markup=False, table_column=rest),
+            TextColumn("{task.fields[progress_numbers]}", markup=False, table_column=rest),
             console=console,
             expand=True,
             transient=True,
         )
         self._progress.start()
-        self._task: TaskID = self._progress.add_task("", total=None, count="", numbers="")
+        self._task: TaskID = self._progress.add_task("", total=None, count="", progress_numbers="")
 
     def stage(self, text: str) -> None:
         self._progress.update(
-            self._task, description=escape(printable(text)), completed=0, total=None, count="", numbers=""
+            self._task, description=escape(printable(text)), completed=0, total=None, count="", progress_numbers=""
         )
 
     def step(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
@@ -142,13 +142,13 @@ class LiveReporter:
             completed=step,
             total=total,
             count=f"{step}/{total}",
-            numbers=numbers(metrics),
+            progress_numbers=progress_numbers(metrics),
         )
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         shown = Table(title=escape(printable(title)), title_justify="left", title_style="bold")
-        for place, name in enumerate(columns):
-            shown.add_column(escape(printable(name)), justify="right" if place else "left", no_wrap=not place)
+        for index, name in enumerate(columns):
+            shown.add_column(escape(printable(name)), justify="right" if index else "left", no_wrap=not index)
         for row in rows:
             shown.add_row(*(escape(printable(cell)) for cell in row))
         self._console.print(shown, soft_wrap=False)

@@ -49,9 +49,13 @@ class ExaminationView:
     def close(self, level: Level, warnings: int) -> None:
         """The verdict."""
         sign, colour = _SIGNS[level]
-        told = {"ok": "nothing stands in the way", "warning": f"{warnings} to look at", "stop": "this can't be trained"}
+        conclusions = {
+            "ok": "nothing stands in the way",
+            "warning": f"{warnings} to look at",
+            "stop": "this can't be trained",
+        }
         self._console.print()
-        self._console.print(Text.assemble(("verdict  ", "bold"), (sign, f"bold {colour}"), f"  {told[level]}"))
+        self._console.print(Text.assemble(("verdict  ", "bold"), (sign, f"bold {colour}"), f"  {conclusions[level]}"))
 
     @contextmanager
     def running(self) -> Iterator[ExaminationView]:

@@ -1,16 +1,18 @@
-"""metrics.jsonl, samples.jsonl and diagnostics.jsonl: one JSON object a line, whole at every moment."""
+"""Logs to metrics.jsonl, samples.jsonl and diagnostics.jsonl, one JSON object a line."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from opdkit.errors import RunError
+from opdkit.files import write_whole
+from opdkit.jsonl import parse_rows
 
 if TYPE_CHECKING:
     from opdkit.data.table import Table
@@ -44,7 +46,7 @@ class JsonlLogger:
         """Drops what was written after `step`, and any line that is not whole."""
         for file in (self.metrics_file, self.samples_file, self.diagnostics_file):
             kept = [row for row in _rows(file) if row["step"] <= step]
-            _replace(file, kept)
+            write_whole(file, "".join(map(_line, kept)))
             if file is self.metrics_file:
                 self._last = max((row["step"] for row in kept), default=None)
 
@@ -55,7 +57,7 @@ class JsonlLogger:
             _append(self.metrics_file, [{"step": step, **values}])
             self._last = step
             return
-        rows = list(_rows(self.metrics_file))
+        rows = _rows(self.metrics_file)
         same = next((row for row in rows if row["step"] == step), None)
         if same is None:
             rows = sorted([*rows, {"step": step, **values}], key=lambda row: row["step"])
@@ -63,7 +65,7 @@ class JsonlLogger:
             return
         else:
             same.update(values)
-        _replace(self.metrics_file, rows)
+        write_whole(self.metrics_file, "".join(map(_line, rows)))
 
     def samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """One line a row, `step` first."""
@@ -91,17 +93,10 @@ def _line(row: Mapping[str, Any]) -> str:
     return json.dumps(row, allow_nan=False) + "\n"
 
 
-def _rows(file: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a file; a line without its end, or that is not an object with a step, is passed over."""
-    if not file.exists():
-        return
-    for line in file.read_bytes().split(b"\n")[:-1]:
-        try:
-            row: Any = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict) and isinstance(row.get("step"), int):
-            yield row
+def _rows(file: Path) -> list[dict[str, Any]]:
+    """The whole lines of a file that are objects with a step; a last line without its end does not count."""
+    lines = file.read_bytes().split(b"\n")[:-1] if file.exists() else []
+    return [row for row in parse_rows(lines)[0] if isinstance(row.get("step"), int)]
 
 
 def _append(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -112,16 +107,3 @@ def _append(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             os.fsync(stream.fileno())
     except OSError as error:
         raise RunError(f"{file} could not be written: {error.strerror}") from error
-
-
-def _replace(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The whole file anew, in one step."""
-    beside = file.with_name(f".{file.name}.writing")
-    beside.unlink(missing_ok=True)
-    try:
-        _append(beside, rows)
-        beside.replace(file)
-    except OSError as error:
-        raise RunError(f"{file} could not be written: {error.strerror}") from error
-    finally:
-        beside.unlink(missing_ok=True)

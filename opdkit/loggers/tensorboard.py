@@ -12,6 +12,7 @@ import yaml
 from opdkit.data.table import Table
 from opdkit.extras import need_package
 from opdkit.loggers.service import ServiceLogger, guarded
+from opdkit.tables import markdown_table
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class _Events:
             self._writer.add_scalar(name, value, step)
 
     def table(self, step: int, name: str, table: Table) -> None:
-        rows = [table.columns, ["---"] * len(table.columns), *table.rows]
-        self._writer.add_text(name, "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows), step)
+        rows = [[_cell(value) for value in row] for row in table.rows]
+        self._writer.add_text(name, markdown_table(table.columns, rows), step)
 
     def close(self, *, failed: bool) -> None:
         self._writer.close()

@@ -64,12 +64,12 @@ def _values(folder: Path) -> Mapping[str, Any]:
     """report, the tables and a picture for each PNG."""
     import wandb
 
-    found: dict[str, Any] = {"report": wandb.Html(str(folder / "report.html"), inject=False)}
+    media: dict[str, Any] = {"report": wandb.Html(str(folder / "report.html"), inject=False)}
     for name in TABLES:
         with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as file:
             columns, *rows = csv.reader(file)
         data: list[Any] = rows
-        found[name] = wandb.Table(columns=list(columns), data=data)
+        media[name] = wandb.Table(columns=list(columns), data=data)
     for picture in sorted(folder.glob("*.png")):
-        found[f"pictures/{picture.stem}"] = wandb.Image(str(picture))
-    return found
+        media[f"pictures/{picture.stem}"] = wandb.Image(str(picture))
+    return media

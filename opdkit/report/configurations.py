@@ -37,16 +37,16 @@ def configurations(runs: Sequence[Run], objectives: Objectives = MappingProxyTyp
         flat = flatten(run.config)
         groups.setdefault(json.dumps(flat, sort_keys=True), (flat, []))[1].append(run)
     known = {name: flatten({"objective": values}) for name, values in objectives.items()}
-    told = by_name([flat for flat, _ in groups.values()], known)
-    keys = differing(told)
+    named = by_name([flat for flat, _ in groups.values()], known)
+    keys = differing(named)
     names = short_names(keys)
     members_of = [members for _, members in groups.values()]
-    ordered = sorted(zip(told, members_of, strict=True), key=lambda group: [_order(group[0].get(key)) for key in keys])
-    found: list[Configuration] = []
+    ordered = sorted(zip(named, members_of, strict=True), key=lambda group: [_order(group[0].get(key)) for key in keys])
+    grouped: list[Configuration] = []
     for flat, members in ordered:
         values = {names[key]: _text(key, flat[key]) if key in flat else ABSENT for key in keys}
-        found.append(Configuration(_label(keys, values) or _objective(members[0]), values, members))
-    return found
+        grouped.append(Configuration(_label(keys, values) or _objective(members[0]), values, members))
+    return grouped
 
 
 def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def differing(flats: Sequence[Mapping[str, Any]]) -> list[str]:
     values = {key: {json.dumps(flat[key]) for flat in flats if key in flat} for key in everything}
     partial = {key for key in everything if any(key not in flat for flat in flats)}
 
-    def told_by_class(key: str) -> bool:
+    def implied_by_class(key: str) -> bool:
         parts = key.split(".")
         above = (".".join([*parts[:n], "_target_"]) for n in range(1, len(parts)))
         return any(len(values.get(target, ())) > 1 or target in partial for target in above if target != key)
@@ -82,7 +82,7 @@ def differing(flats: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         key
         for key in everything
-        if len(values[key]) > 1 or (key in partial and not told_by_class(key))
+        if len(values[key]) > 1 or (key in partial and not implied_by_class(key))
     ]  # fmt: skip
 
 
@@ -103,17 +103,17 @@ def _label(keys: Sequence[str], values: Mapping[str, str]) -> str:
     """What is there of a configuration's values, in a few words: a class speaks for itself, a number needs its name."""
     if not keys:
         return ""
-    told = list(zip(keys, values.items(), strict=True))
-    classes = [value for key, (_, value) in told if _speaks(key)]
-    words = [
-        value if _speaks(key) and classes.count(value) == 1 else f"{name}={value}"
-        for key, (name, value) in told
+    items = list(zip(keys, values.items(), strict=True))
+    classes = [value for key, (_, value) in items if _names_itself(key)]
+    parts = [
+        value if _names_itself(key) and classes.count(value) == 1 else f"{name}={value}"
+        for key, (name, value) in items
         if value != ABSENT
     ]
-    return " ".join(words) or "the rest"
+    return " ".join(parts) or "the rest"
 
 
-def _speaks(key: str) -> bool:
+def _names_itself(key: str) -> bool:
     return key.endswith("_target_") or key == "objective"
 
 

@@ -1,14 +1,13 @@
-"""A report's tables as CSV: fractions, not percent; empty where there is no number."""
+"""Formats a report's tables as CSV, with fractions instead of percentages and empty cells for missing numbers."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 
 from opdkit.report.document import Document
 from opdkit.report.text import cell
+from opdkit.tables import csv_table
 
 Value = str | int | float
 
@@ -72,11 +71,7 @@ def runs(document: Document) -> str:
 
 
 def _text(columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([cell(column) for column in columns])
-    writer.writerows([[_cell(value) for value in row] for row in rows])
-    return stream.getvalue()
+    return csv_table([cell(column) for column in columns], [[_cell(value) for value in row] for row in rows])
 
 
 def _cell(value: Value) -> str:

@@ -98,7 +98,7 @@ def sections(groups: Sequence[Configuration], teachers: Mapping[str, float]) -> 
     names = sorted({name for group in groups for run in group.runs for name in run.curves})
     known = {name for _, _, _, metrics in SECTIONS for name in metrics}
     evaluations = [name for name in names if name.startswith("eval/")]
-    found: list[Section] = []
+    page_sections: list[Section] = []
     for key, title, note, metrics in SECTIONS:
         extra = [name for name in evaluations if (key, name.endswith("/truncated_fraction")) in _EVALUATIONS]
         chosen = {**{name: _evaluation(name) for name in extra}, **metrics} if extra else metrics
@@ -106,12 +106,12 @@ def sections(groups: Sequence[Configuration], teachers: Mapping[str, float]) -> 
             chart(groups, name, metric, _reference(name, teachers)) for name, metric in chosen.items() if name in names
         ]
         if charts:
-            found.append(_section(key, title, note, charts))
+            page_sections.append(_section(key, title, note, charts))
     rest = [name for name in names if name not in known and not name.startswith("eval/")]
     if rest:
         charts = [chart(groups, name, _Metric(name, "")) for name in rest]
-        found.append(_section("other", "Everything else that was logged", "", charts))
-    return found
+        page_sections.append(_section("other", "Everything else that was logged", "", charts))
+    return page_sections
 
 
 def _section(name: str, title: str, note: str, charts: Sequence[Chart]) -> Section:
@@ -128,8 +128,8 @@ _EVALUATIONS = (("learning", False), ("truncation", True))
 def _evaluation(name: str) -> _Metric:
     _, _, rest = name.partition("/")
     benchmark, _, what = rest.rpartition("/")
-    told = "Answers cut" if what == "truncated_fraction" else f"Benchmark {what}"
-    return _Metric(f"{told}, {benchmark}", "held-out problems", percent=True)
+    name_of_metric = "Answers cut" if what == "truncated_fraction" else f"Benchmark {what}"
+    return _Metric(f"{name_of_metric}, {benchmark}", "held-out problems", percent=True)
 
 
 def _reference(name: str, teachers: Mapping[str, float]) -> list[tuple[str, float]]:

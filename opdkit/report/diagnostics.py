@@ -56,17 +56,17 @@ def record(row: Mapping[str, Any]) -> Record | None:
     return Record(step, name, [str(column) for column in columns], rows)
 
 
-def last(run: Run) -> dict[str, Record]:
+def last_records(run: Run) -> dict[str, Record]:
     """Diagnostic -> its record at the last step that has it."""
-    found: dict[str, Record] = {}
+    records: dict[str, Record] = {}
     for row in run.diagnostics:
         one = record(row)
-        if one is not None and (one.name not in found or one.step >= found[one.name].step):
-            found[one.name] = one
-    return found
+        if one is not None and (one.name not in records or one.step >= records[one.name].step):
+            records[one.name] = one
+    return records
 
 
-def drawable(one: Record) -> bool:
+def is_function(one: Record) -> bool:
     """Whether it is a function of its first column: numbers alone, the first ascending, in three rows or more."""
     numbers = [[number(value) for value in row] for row in one.rows]
     plain = all(value is None or math.isfinite(x) for row, xs in zip(one.rows, numbers, strict=True)
@@ -79,8 +79,8 @@ def sections(groups: Sequence[Configuration]) -> list[Section]:
     """A section for each diagnostic that can be drawn: a chart a column, runs at their last step, aggregated."""
     shapes: dict[str, Record] = {}
     for run in (run for group in groups for run in group.runs):
-        for name, one in last(run).items():
-            if drawable(one) and (name not in shapes or len(one.rows) > len(shapes[name].rows)):
+        for name, one in last_records(run).items():
+            if is_function(one) and (name not in shapes or len(one.rows) > len(shapes[name].rows)):
                 shapes[name] = one
     return [_section(groups, name, one) for name, one in shapes.items()]
 
@@ -103,7 +103,7 @@ def _upper(one: Record) -> bool:
 def _chart(groups: Sequence[Configuration], name: str, column: str, shape: Record, over: str) -> Chart:
     lines: list[Line] = []
     for index, group in enumerate(groups):
-        curves = [curve for run in group.runs if (curve := _curve(last(run).get(name), column)) is not None]
+        curves = [curve for run in group.runs if (curve := _curve(last_records(run).get(name), column)) is not None]
         if curves:
             lines.append(aggregate(group.label, index, curves))
     firsts = np.array([number(row[0]) for row in shape.rows])
@@ -135,15 +135,15 @@ def _curve(one: Record | None, column: str) -> Curve | None:
 
 def tables(groups: Sequence[Configuration], most: int = 8) -> list[Table]:
     """Every other diagnostic, of the first run of up to `most` configurations."""
-    found: list[Table] = []
+    diagnostic_tables: list[Table] = []
     for index, group in enumerate(groups[:most]):
         run = next((run for run in group.runs if run.diagnostics), None)
-        for name, one in (last(run) if run else {}).items():
-            if not drawable(one):
+        for name, one in (last_records(run) if run else {}).items():
+            if not is_function(one):
                 rows = [[_cell(value) for value in row] for row in one.rows[:_MOST_ROWS]]
                 label, left_out = group.label, len(one.rows) - len(rows)
-                found.append(Table(name, index, label, one.step, one.columns, rows, left_out))
-    return sorted(found, key=lambda table: (table.name, table.index))
+                diagnostic_tables.append(Table(name, index, label, one.step, one.columns, rows, left_out))
+    return sorted(diagnostic_tables, key=lambda table: (table.name, table.index))
 
 
 def _cell(value: object) -> str:

@@ -61,25 +61,17 @@ def collect(arguments: Sequence[str], objectives: Objectives = MappingProxyType(
 
     objectives: option -> its values, so that runs that differ in it are named by it.
     """
-    folders, remarks = runs.find(arguments)
-    found: list[Run] = []
-    for folder in folders:
-        one = runs.read(folder)
-        if isinstance(one, str):
-            remarks.append(one)
-        else:
-            found.append(one)
-            remarks += one.remarks
-    if not found:
+    every_run, remarks = runs.read_all(arguments)
+    if not every_run:
         raise UserError(f"no run to report on: {'; '.join(remarks) or 'nothing was named'}")
-    return assemble(found, remarks, objectives)
+    return assemble(every_run, remarks, objectives)
 
 
 def assemble(
-    found: Sequence[Run], remarks: Sequence[str] = (), objectives: Objectives = MappingProxyType({})
+    every_run: Sequence[Run], remarks: Sequence[str] = (), objectives: Objectives = MappingProxyType({})
 ) -> Document:
     """The report of runs that are read already."""
-    groups = configurations(found, objectives)
+    groups = configurations(every_run, objectives)
     measured = benchmarks(groups)
     teachers = {
         one.name: fmean(values)
@@ -91,7 +83,7 @@ def assemble(
     known = [section for section in over_steps if section not in behind]
     swept = [section for one in measured if (section := _swept(one)) is not None]
     return Document(
-        runs=found,
+        runs=every_run,
         configurations=groups,
         benchmarks=measured,
         sections=[*swept, *known, *diagnostics.sections(groups), *behind],

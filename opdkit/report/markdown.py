@@ -1,4 +1,4 @@
-"""A report as markdown, with its pictures beside it. No text of a model is in it."""
+"""Formats a report as markdown. Text that a model wrote is left out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from opdkit.report.prose import between, commit, environment_remarks, facts, lea
 from opdkit.report.results import Benchmark
 from opdkit.report.text import MINUS, NOTHING, minus
 from opdkit.report.text import markdown as escaped
+from opdkit.tables import markdown_table
 
 
 def text(document: Document, pictures: Sequence[tuple[str, str]]) -> str:
@@ -25,10 +26,9 @@ def text(document: Document, pictures: Sequence[tuple[str, str]]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; the first column is words, the rest numbers. Cells are escaped already."""
-    lines = [list(columns), ["---", *["---:"] * (len(columns) - 1)], *map(list, rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The first column is text, the rest numbers."""
+    return markdown_table(columns, rows, range(1, len(columns)))
 
 
 def _benchmark(benchmark: Benchmark) -> list[str]:
@@ -44,7 +44,7 @@ def _benchmark(benchmark: Benchmark) -> list[str]:
     ]  # fmt: skip
     columns = ["configuration", "seeds", "pass@1 (95 % interval)", "before", "teacher", "cut", "tokens", "minutes"]
     blocks = [
-        f"## Results on {escaped(benchmark.name)}", table(columns, rows),
+        f"## Results on {escaped(benchmark.name)}", _table(columns, rows),
         f"Intervals: bootstrap of the mean over {over}.",
     ]  # fmt: skip
     if benchmark.differences:
@@ -57,7 +57,7 @@ def _benchmark(benchmark: Benchmark) -> list[str]:
         ]  # fmt: skip
         tests = sum(not math.isnan(d.p) for d in benchmark.differences)
         blocks += [
-            table(["paired difference", "pairs", "points (95 % interval)", "p", "p, Holm"], rows),
+            _table(["paired difference", "pairs", "points (95 % interval)", "p", "p, Holm"], rows),
             f"Paired by seed, Student's t; Holm's correction over {tests} comparisons.",
         ]
     return blocks
@@ -74,7 +74,7 @@ def _differing(document: Document) -> str:
         [escaped(one.label), *(escaped(one.values[key]) for key in document.keys), str(len(one.runs))]
         for one in document.configurations
     ]
-    return table(["configuration", *map(escaped, document.keys), "runs"], rows)
+    return _table(["configuration", *map(escaped, document.keys), "runs"], rows)
 
 
 def _runs(document: Document) -> str:
@@ -87,4 +87,4 @@ def _runs(document: Document) -> str:
         for one in document.configurations
         for run in one.runs
     ]  # fmt: skip
-    return table(["run", "configuration", "seed", "pass@1", "commit", "command"], rows)
+    return _table(["run", "configuration", "seed", "pass@1", "commit", "command"], rows)

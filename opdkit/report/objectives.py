@@ -16,8 +16,8 @@ def by_name(flats: Sequence[Mapping[str, Any]], known: Mapping[str, Mapping[str,
     known: option -> its values, flattened as `objective.*`. Values in which one configuration departs from its option
     stay in all that have them. Where one is no option, or all are the same, nothing is changed.
     """
-    found = [nearest({key: value for key, value in flat.items() if key.startswith(_PREFIX)}, known) for flat in flats]
-    options = [one for one in found if one is not None]
+    matches = [nearest({key: value for key, value in flat.items() if key.startswith(_PREFIX)}, known) for flat in flats]
+    options = [one for one in matches if one is not None]
     if len(options) < len(flats) or len({name for name, _ in options}) < 2:
         return list(flats)
     departing = {key for _, keys in options for key in keys}

@@ -24,9 +24,9 @@ def title(document: Document) -> str:
     if count == 1:
         return f"{document.configurations[0].label} on {names}"
     if count <= 3 and document.benchmarks:
-        told = f"{' against '.join(one.label for one in document.configurations)} on {names}"
-        if len(told) <= LONGEST_TITLE:
-            return told
+        text = f"{' against '.join(one.label for one in document.configurations)} on {names}"
+        if len(text) <= LONGEST_TITLE:
+            return text
     return f"{count} configurations on {names}"
 
 
@@ -70,20 +70,20 @@ def _lead(benchmark: Benchmark) -> list[str]:
 def _against(benchmark: Benchmark, best: Result) -> str:
     others = sorted((r for r in benchmark.results if r is not best), key=lambda result: -result.accuracy.mean)
     second = others[0]
-    found = next((d for d in benchmark.differences if d.first is best and d.second is second), None)
-    if found is None:
+    difference = next((d for d in benchmark.differences if d.first is best and d.second is second), None)
+    if difference is None:
         return f"Next is {second.configuration.label} with {percent(second.accuracy.mean)}."
     return (
-        f"Next is {second.configuration.label}, behind by {100 * found.estimate.mean:.1f} points"
-        f"{between(found.estimate)}{_sureness(found)}."
+        f"Next is {second.configuration.label}, behind by {100 * difference.estimate.mean:.1f} points"
+        f"{between(difference.estimate)}{_sureness(difference)}."
     )
 
 
-def _sureness(found: Difference) -> str:
-    if math.isnan(found.adjusted):
-        return ", one seed" if found.pairs == 1 else ""
-    verdict = "" if found.adjusted < 0.05 else ": these seeds do not tell them apart"
-    return f", p = {p_text(found.adjusted)} after Holm's correction{verdict}".replace("= <", "< ")
+def _sureness(difference: Difference) -> str:
+    if math.isnan(difference.adjusted):
+        return ", one seed" if difference.pairs == 1 else ""
+    verdict = "" if difference.adjusted < 0.05 else ": these seeds do not tell them apart"
+    return f", p = {p_text(difference.adjusted)} after Holm's correction{verdict}".replace("= <", "< ")
 
 
 def percent(value: float) -> str:
@@ -105,10 +105,10 @@ def p_text(p: float) -> str:
 
 def commit(run: Run) -> str:
     """The commit that the run was made from, marked where the checkout had changes of its own."""
-    found = run.environment.get("commit")
-    if not isinstance(found, str) or not found:
+    commit_id = run.environment.get("commit")
+    if not isinstance(commit_id, str) or not commit_id:
         return "no commit recorded"
-    return f"commit {visible(found[:10])}{' + changes' if run.environment.get('uncommitted_changes') else ''}"
+    return f"commit {visible(commit_id[:10])}{' + changes' if run.environment.get('uncommitted_changes') else ''}"
 
 
 def environment_remarks(runs: Sequence[Run]) -> list[str]:
@@ -121,7 +121,7 @@ def environment_remarks(runs: Sequence[Run]) -> list[str]:
         remarks.append(
             "From several commits: " + ", ".join(f"{name} ({n})" for name, n in commits.most_common(6)) + "."
         )
-    packages = [found for run in runs if isinstance(found := run.environment.get("packages"), dict)]
+    packages = [versions_of for run in runs if isinstance(versions_of := run.environment.get("packages"), dict)]
     names = sorted({name for one in packages for name in one})
     for name in names:
         versions = Counter(str(one.get(name, "absent")) for one in packages)

@@ -92,16 +92,16 @@ def _result(group: Configuration, index: int, runs: Sequence[Run]) -> Result:
         by_seed=by_seed,
         accuracy=Estimate(fmean(by_seed.values()), estimate.low, estimate.high),
         over_problems=matrix is not None,
-        before=_mean([run.evaluations["before"].accuracy for run in runs if "before" in run.evaluations]),
-        teacher=_mean([run.evaluations["teacher"].accuracy for run in runs if "teacher" in run.evaluations]),
-        truncated=_mean([number(run.evaluations["after"].summary.get("truncated_fraction")) for run in runs]),
-        tokens=_mean([number(run.evaluations["after"].summary.get("response_tokens_mean")) for run in runs]),
-        seconds=_mean([run.seconds for run in runs]),
+        before=finite_mean([run.evaluations["before"].accuracy for run in runs if "before" in run.evaluations]),
+        teacher=finite_mean([run.evaluations["teacher"].accuracy for run in runs if "teacher" in run.evaluations]),
+        truncated=finite_mean([number(run.evaluations["after"].summary.get("truncated_fraction")) for run in runs]),
+        tokens=finite_mean([number(run.evaluations["after"].summary.get("response_tokens_mean")) for run in runs]),
+        seconds=finite_mean([run.seconds for run in runs]),
     )
 
 
-def _mean(values: Sequence[float]) -> float:
-    """Of the finite ones; NaN where there are none."""
+def finite_mean(values: Sequence[float]) -> float:
+    """The mean of the finite values; NaN where there are none."""
     finite = [value for value in values if math.isfinite(value)]
     return fmean(finite) if finite else math.nan
 
@@ -110,11 +110,16 @@ def _matrix(runs: Sequence[Run], seeds: Sequence[str]) -> NDArray[np.float64] | 
     """f64[seeds, problems], the accuracy of each; None unless all runs answered the same problems."""
     answered = [run.evaluations["after"].problems for run in runs]
     problems = list(answered[0])
-    if not problems or any(found.keys() != answered[0].keys() for found in answered):
+    if not problems or any(by_problem.keys() != answered[0].keys() for by_problem in answered):
         return None
     rows = [
         np.mean(
-            [[found[p] for p in problems] for run, found in zip(runs, answered, strict=True) if run.seed == seed], 0
+            [
+                [by_problem[p] for p in problems]
+                for run, by_problem in zip(runs, answered, strict=True)
+                if run.seed == seed
+            ],
+            0,
         )
         for seed in seeds
     ]
@@ -123,18 +128,18 @@ def _matrix(runs: Sequence[Run], seeds: Sequence[str]) -> NDArray[np.float64] | 
 
 def _differences(results: Sequence[Result]) -> tuple[list[Difference], list[tuple[str, str]]]:
     """Every pair of configurations that share a seed, the better first; and the pairs that share none."""
-    found: list[Difference] = []
+    differences: list[Difference] = []
     uncompared: list[tuple[str, str]] = []
     for one, other in combinations(results, 2):
         first, second = (one, other) if one.accuracy.mean >= other.accuracy.mean else (other, one)
         if first.by_seed.keys() & second.by_seed.keys():
-            found.append(_difference(first, second))
+            differences.append(_difference(first, second))
         else:
             uncompared.append((first.configuration.label, second.configuration.label))
-    adjusted = holm([difference.p for difference in found])
+    adjusted = holm([difference.p for difference in differences])
     corrected = [
         Difference(d.first, d.second, d.pairs, d.estimate, d.p, p, d.over_problems)
-        for d, p in zip(found, adjusted, strict=True)
+        for d, p in zip(differences, adjusted, strict=True)
     ]
     return sorted(corrected, key=lambda d: (math.isnan(d.p), d.p, -d.estimate.mean)), uncompared
 

@@ -35,7 +35,7 @@ class Sample:
     correct: bool | None
     cut: bool
     tokens: int
-    told: bool
+    scored: bool
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,16 @@ class Shown:
 
 def shown(groups: Sequence[Configuration], each: int = 2) -> list[Shown]:
     """Of up to twelve configurations, `each` rollouts of the last step and one of the first."""
-    found: list[Shown] = []
+    selected: list[Shown] = []
     for index, group in enumerate(groups):
         run = next((run for run in group.runs if run.samples), None)
-        if run is not None and len(found) < _CONFIGURATIONS:
+        if run is not None and len(selected) < _CONFIGURATIONS:
             steps = [int(number(row.get("step"))) for row in run.samples if math.isfinite(number(row.get("step")))]
             if steps:
                 last = _at(run, max(steps))[:each]
                 first = _at(run, min(steps))[:1] if min(steps) < max(steps) else []
-                found.append(Shown(group, index, run, last, first))
-    return found
+                selected.append(Shown(group, index, run, last, first))
+    return selected
 
 
 def _at(run: Run, step: int) -> list[Sample]:
@@ -69,24 +69,24 @@ def _at(run: Run, step: int) -> list[Sample]:
 
 def sample(row: Mapping[str, Any]) -> Sample:
     """A line of samples.jsonl, whatever of it is there."""
-    tokens, ratios, counted = row.get("token_texts"), row.get("log_ratio"), row.get("counted")
-    told = isinstance(tokens, list) and bool(tokens) and isinstance(ratios, list)
+    tokens, ratios, in_loss = row.get("token_texts"), row.get("log_ratio"), row.get("counted")
+    scored = isinstance(tokens, list) and bool(tokens) and isinstance(ratios, list)
     reward = number(row.get("reward"))
     return Sample(
         step=int(number(row.get("step"))),
-        problem=_word(row.get("problem")),
-        prompt=_word(row.get("prompt")),
-        response=coloured(tokens, ratios, counted) if told else _plain(_word(row.get("response"))),
-        reference=_word(row.get("reference")),
-        extracted=_word(row.get("extracted")),
+        problem=_string(row.get("problem")),
+        prompt=_string(row.get("prompt")),
+        response=coloured(tokens, ratios, in_loss) if scored else _plain(_string(row.get("response"))),
+        reference=_string(row.get("reference")),
+        extracted=_string(row.get("extracted")),
         correct=None if math.isnan(reward) else reward > 0.5,
         cut=row.get("stop_reason") == "length",
         tokens=int(number(row.get("tokens"))) if math.isfinite(number(row.get("tokens"))) else 0,
-        told=told,
+        scored=scored,
     )
 
 
-def _word(value: object) -> str:
+def _string(value: object) -> str:
     return visible(value if isinstance(value, str) else "" if value is None else str(value))
 
 
@@ -96,7 +96,7 @@ def _plain(text: str) -> Markup:
     return Markup("{}{}").format(text[:_MOST_CHARACTERS], more)
 
 
-def coloured(tokens: Any, ratios: Any, counted: Any) -> Markup:
+def coloured(tokens: Any, ratios: Any, in_loss: Any) -> Markup:
     """Each token as an element with its level as class and its log-ratio as title; masked ones are marked so.
 
     tokens: texts; ratios: log pi - log q of each in nats, None where unknown; counted: False where masked.
@@ -104,7 +104,7 @@ def coloured(tokens: Any, ratios: Any, counted: Any) -> Markup:
     parts: list[Markup] = []
     for index, token in enumerate(tokens[:_MOST_TOKENS]):
         ratio = number(ratios[index]) if index < len(ratios) else math.nan
-        masked = isinstance(counted, list) and index < len(counted) and counted[index] is False
+        masked = isinstance(in_loss, list) and index < len(in_loss) and in_loss[index] is False
         classes = " ".join(name for name in (level(ratio), "masked" if masked else "") if name)
         title = ("masked, " if masked else "") + (minus(f"{ratio:+.2f}") if math.isfinite(ratio) else "not scored")
         parts.append(Markup('<i class="{}" title="{}">{}</i>').format(classes, title, _token(str(token))))

@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from opdkit.report import jsonl
+from opdkit.jsonl import read_ends, read_rows
 
 # Responses of an evaluation are read for its verdicts alone: not where that would be slow.
 _LARGEST_RESPONSES = 1 << 24
@@ -96,7 +96,7 @@ def find(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
 
     An argument is a run folder, a folder above run folders, or a glob of either.
     """
-    found: dict[Path, Path] = {}
+    folders: dict[Path, Path] = {}
     remarks: list[str] = []
     for argument in arguments:
         paths = [Path(argument)] if Path(argument).exists() else _matching(argument)
@@ -107,8 +107,8 @@ def find(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
             if not below:
                 remarks.append(f"{path}: {_why_none(path)}")
             for run in below:
-                found.setdefault(run.resolve(), run)
-    return list(found.values()), remarks
+                folders.setdefault(run.resolve(), run)
+    return list(folders.values()), remarks
 
 
 def _matching(pattern: str) -> list[Path]:
@@ -134,6 +134,19 @@ def _runs_below(path: Path, depth: int) -> list[Path]:
     return [run for folder in inner for run in _runs_below(folder, depth - 1)]
 
 
+def read_all(arguments: Sequence[str]) -> tuple[list[Run], list[str]]:
+    """(the runs that `arguments` name, a line for everything that was skipped or is incomplete)."""
+    folders, remarks = find(arguments)
+    runs: list[Run] = []
+    for result in map(read, folders):
+        if isinstance(result, Run):
+            runs.append(result)
+            remarks += result.remarks
+        else:
+            remarks.append(result)
+    return runs, remarks
+
+
 def read(folder: Path) -> Run | str:
     """The run in `folder`, or why there is none."""
     try:
@@ -142,7 +155,7 @@ def read(folder: Path) -> Run | str:
         return f"{folder}: config.yaml can't be read ({' '.join(str(error).split())[:120]})"
     if not isinstance(config, dict) or "objective" not in config:
         return f"{folder}: config.yaml is no training run's"
-    rows, broken = jsonl.whole(folder / "metrics.jsonl")
+    rows, broken = read_rows(folder / "metrics.jsonl")
     curves = _curves(rows)
     summary = _object(folder / "summary.json")
     evaluations = _evaluations(folder, summary)
@@ -158,8 +171,8 @@ def read(folder: Path) -> Run | str:
         config=config,
         environment=_object(folder / "env.json"),
         curves=curves,
-        samples=jsonl.ends(folder / "samples.jsonl"),
-        diagnostics=jsonl.ends(folder / "diagnostics.jsonl"),
+        samples=read_ends(folder / "samples.jsonl"),
+        diagnostics=read_ends(folder / "diagnostics.jsonl"),
         benchmark=summary.get("benchmark") if isinstance(summary.get("benchmark"), str) else None,
         evaluations=evaluations,
         seconds=number(summary.get("seconds")),
@@ -208,20 +221,20 @@ def _curve(steps: Sequence[int], values: Sequence[float]) -> Curve:
 
 def _evaluations(folder: Path, summary: Mapping[str, Any]) -> dict[str, Evaluation]:
     name = summary.get("benchmark")
-    found: dict[str, Evaluation] = {}
+    evaluations: dict[str, Evaluation] = {}
     for when, below in (("before", "before"), ("after", ""), ("teacher", "teacher")):
         result = summary.get(when)
         if isinstance(name, str) and isinstance(result, dict) and math.isfinite(number(result.get("pass@1"))):
             responses = folder / "evals" / below / f"{name}.responses.jsonl"
-            found[when] = Evaluation(result, _problems(responses) if when == "after" else {})
-    return found
+            evaluations[when] = Evaluation(result, _problems(responses) if when == "after" else {})
+    return evaluations
 
 
 def _problems(path: Path) -> dict[str, float]:
     """Problem -> the share of its responses that are right; empty where the file is absent, too large or not whole."""
     if not path.is_file() or path.stat().st_size > _LARGEST_RESPONSES:
         return {}
-    rows, broken = jsonl.whole(path)
+    rows, broken = read_rows(path)
     verdicts: dict[str, list[float]] = {}
     for row in rows:
         problem, correct = row.get("problem"), row.get("correct")

@@ -39,16 +39,16 @@ def write(document: Document, folder: Path) -> Path:
 
 def _pictures(document: Document) -> dict[str, tuple[str, bytes]]:
     """File name -> (title, PNG)."""
-    found: dict[str, tuple[str, bytes]] = {}
+    pictures: dict[str, tuple[str, bytes]] = {}
     for one in document.benchmarks:
-        found[f"results-{_safe(one.name)}.png"] = (f"Results on {one.name}", results_picture(one, document.colours))
+        pictures[f"results-{_safe(one.name)}.png"] = (f"Results on {one.name}", results_picture(one, document.colours))
     for section in document.sections:
         if section.charts and section.name != "other":
-            found[f"{_safe(section.name)}.png"] = (
+            pictures[f"{_safe(section.name)}.png"] = (
                 section.title,
                 section_picture(section, document.colours_of(section)),
             )
-    return found
+    return pictures
 
 
 def _safe(name: str) -> str:

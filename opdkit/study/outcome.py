@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
+
+from matplotlib.figure import Figure
+
+from opdkit.tables import csv_table, markdown_table
 
 Verdict = Literal["reproduced", "partly", "not reproduced", "holds", "fails"]
 Cell = str | int | float
@@ -35,17 +37,11 @@ class Table:
     shown: bool = True
 
     def csv(self) -> str:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows(self.rows)
-        return text.getvalue()
+        return csv_table(self.columns, self.rows)
 
     def markdown(self) -> str:
-        heads = "| " + " | ".join(self.columns) + " |"
-        rule = "|" + "|".join("---" if _is_text(self.rows, i) else "---:" for i in range(len(self.columns))) + "|"
-        lines = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in self.rows]
-        return "\n".join([heads, rule, *lines]) + "\n"
+        numeric = [index for index in range(len(self.columns)) if not _is_text(self.rows, index)]
+        return markdown_table(self.columns, [[_cell(value) for value in row] for row in self.rows], numeric) + "\n"
 
 
 def _is_text(rows: Sequence[Sequence[Cell]], column: int) -> bool:
@@ -60,7 +56,7 @@ def _cell(value: Cell) -> str:
 class Picture:
     """A matplotlib figure and what it shows, in words."""
 
-    figure: Any
+    figure: Figure
     caption: str
 
 

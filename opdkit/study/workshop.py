@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import yaml
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from opdkit.charts.style import image
@@ -51,13 +51,8 @@ class Workshop:
             except (SafetensorError, OSError) as error:
                 raise RunError(f"{file} can't be read ({error}); remove it to have it made again") from error
         made = make()
-        beside = file.with_name(f".{name}.writing")
-        try:
-            file.parent.mkdir(exist_ok=True)
-            save_file({key: value.contiguous() for key, value in made.items()}, beside)
-            beside.replace(file)
-        except OSError as error:
-            raise RunError(f"{file} could not be written: {error.strerror}") from error
+        file.parent.mkdir(exist_ok=True)
+        write_whole(file, save({key: value.contiguous() for key, value in made.items()}))
         return made
 
 

@@ -20,9 +20,8 @@ from opdkit.charts.axes import draw_band
 from opdkit.charts.style import image, panels, series_styles, styled
 from opdkit.files import write_whole
 from opdkit.intervals import Estimate, Paired, bootstrap, holm, paired_t
-from opdkit.report import runs as run_folders
 from opdkit.report.prose import p_text
-from opdkit.report.runs import Run
+from opdkit.report.runs import Run, read_all
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "results" / "multi_task.md"
@@ -71,14 +70,14 @@ def shares(runs: Sequence[Measured], method: str, task: str) -> dict[str, float]
 def compared(runs: Sequence[Measured], methods: Sequence[str], task: str) -> dict[str, tuple[Paired, float]]:
     """Each method minus the first, seed by seed, with Holm's p over them."""
     first = shares(runs, methods[0], task)
-    found: dict[str, Paired] = {}
+    paired_tests: dict[str, Paired] = {}
     for method in methods[1:]:
         other = shares(runs, method, task)
         common = sorted(first.keys() & other.keys())
         if len(common) > 1:
-            found[method] = paired_t(np.array([other[seed] - first[seed] for seed in common]))
-    adjusted = holm([paired.p for paired in found.values()])
-    return {method: (paired, p) for (method, paired), p in zip(found.items(), adjusted, strict=True)}
+            paired_tests[method] = paired_t(np.array([other[seed] - first[seed] for seed in common]))
+    adjusted = holm([paired.p for paired in paired_tests.values()])
+    return {method: (paired, p) for (method, paired), p in zip(paired_tests.items(), adjusted, strict=True)}
 
 
 def interval(estimate: Estimate, sign: str = "") -> str:
@@ -97,10 +96,10 @@ def table(runs: Sequence[Measured], methods: Sequence[str]) -> list[str]:
     for name, values in (("untrained student", before), ("each task's teacher", teacher)):
         cells = " | ".join(f"{value:.1f}" for value in values.values())
         lines.append(f"| {name} |  | {cells} | {np.mean(list(values.values())):.1f} |  |  |")
-    told = compared(runs, methods, "both")
+    differences = compared(runs, methods, "both")
     for method in methods:
         cells = [interval(bootstrap(np.array(list(shares(runs, method, task).values())))) for task in (*TASKS, "both")]
-        paired, p = told.get(method, (None, math.nan))
+        paired, p = differences.get(method, (None, math.nan))
         difference = interval(paired.estimate, "+") if paired else ""
         seeds = len(shares(runs, method, "both"))
         lines.append(f"| {method} | {seeds} | {' | '.join(cells)} | {difference} | {p_text(p) if paired else ''} |")
@@ -129,19 +128,18 @@ def main(arguments: Sequence[str]) -> None:
     """Writes the page and its figure."""
     if not arguments:
         sys.exit(__doc__)
-    folders, remarks = run_folders.find(arguments)
-    found = [run_folders.read(folder) for folder in folders]
-    for remark in [*remarks, *(one for one in found if isinstance(one, str))]:
+    every_run, remarks = read_all(arguments)
+    for remark in remarks:
         print(remark, file=sys.stderr)
-    runs = [measured(one) for one in found if not isinstance(one, str) and one.finished]
+    runs = [measured(run) for run in every_run if run.finished]
     methods = [method for method in ORDER if any(one.method == method for one in runs)]
     figure = PAGE.with_suffix(".png")
     draw(runs, methods, figure)
-    opening, _, closing = NOTES.read_text(encoding="utf-8").partition("<!-- table -->\n")
+    notes_above, _, notes_below = NOTES.read_text(encoding="utf-8").partition("<!-- table -->\n")
     picture = f"![Learning curves: reward of sums, success in games, invalid actions]({figure.name})"
     spent = f"A run took {np.median([one.run.seconds for one in runs]):.0f} s (median of {len(runs)}), on one thread."
-    parts = [opening.rstrip(), *table(runs, methods), "", picture, "", f"Bands are the range over seeds. {spent}"]
-    PAGE.write_text("\n".join([*parts[:1], "", *parts[1:], "", closing.strip(), ""]), encoding="utf-8")
+    parts = [notes_above.rstrip(), *table(runs, methods), "", picture, "", f"Bands are the range over seeds. {spent}"]
+    PAGE.write_text("\n".join([*parts[:1], "", *parts[1:], "", notes_below.strip(), ""]), encoding="utf-8")
     print(f"{PAGE.relative_to(ROOT)}: {len(runs)} finished runs")
 
 

@@ -15,7 +15,7 @@ from paper_ablations import ALIKE, LEAST_SEEDS, ORDER, SMALL, Ablation, Case, Cl
 from opdkit.config.compose import Source, compose, resolve
 from opdkit.intervals import Paired, holm, paired_t
 from opdkit.report.configurations import Configuration, flatten
-from opdkit.report.results import Result, benchmarks
+from opdkit.report.results import Result, benchmarks, finite_mean
 from opdkit.report.runs import Run
 
 _TIMES = ("time/rollout_s", "time/teacher_s", "time/update_s")
@@ -37,17 +37,17 @@ class Found:
 
     def each(self, metric: str) -> dict[str, float]:
         """Seed -> geometric mean over the steps of a positive metric, finished runs alone."""
-        found: dict[str, float] = {}
+        means: dict[str, float] = {}
         for run in self.result.runs if self.result else ():
             curve = run.curves.get(metric)
             if curve is not None and (good := curve.values[curve.values > 0]).size:
-                found[run.seed] = float(np.exp(np.log(good).mean()))
-        return found
+                means[run.seed] = float(np.exp(np.log(good).mean()))
+        return means
 
     def last(self, metric: str) -> float:
         """Mean over runs of a metric's last value."""
         curves = [run.curves.get(metric) for run in (self.result.runs if self.result else ())]
-        return mean([float(curve.values[-1]) for curve in curves if curve is not None])
+        return finite_mean([float(curve.values[-1]) for curve in curves if curve is not None])
 
     @property
     def step_seconds(self) -> float:
@@ -80,21 +80,15 @@ class Verdict:
     measured: str
 
 
-def mean(values: Sequence[float]) -> float:
-    """Of the finite ones; NaN where there are none."""
-    finite = [value for value in values if math.isfinite(value)]
-    return fmean(finite) if finite else math.nan
-
-
 def find(ablation: Ablation, runs: Sequence[Run], flat: Mapping[str, Mapping[str, Any]]) -> list[Found]:
     """Every case with its runs, wherever they were made. flat: run's name -> flattened configuration."""
-    found: list[Found] = []
+    case_runs: list[Found] = []
     for case in ablation.cases:
         wanted = _planned(ablation.experiment, case.overrides)
         mine = [run for run in runs if _same(flat[run.name], wanted)]
         measured = benchmarks([Configuration(case.name, {}, mine)]) if mine else []
-        found.append(Found(case, mine, measured[0].results[0] if measured else None))
-    return found
+        case_runs.append(Found(case, mine, measured[0].results[0] if measured else None))
+    return case_runs
 
 
 @cache
@@ -109,15 +103,15 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 def differences(ablation: Ablation, cases: Mapping[str, Found]) -> list[Told]:
     """Of the ablation's pairs that share a seed."""
-    told: list[tuple[str, str, Paired]] = []
+    pairs: list[tuple[str, str, Paired]] = []
     for first, second in ablation.pairs:
         ours, theirs = cases[first].seeds, cases[second].seeds
         shared = [seed for seed in ours if seed in theirs]
         if shared:
             points = np.array([100 * (ours[seed] - theirs[seed]) for seed in shared])
-            told.append((first, second, paired_t(points)))
-    adjusted = holm([paired.p for _, _, paired in told])
-    return [Told(first, second, paired, p) for (first, second, paired), p in zip(told, adjusted, strict=True)]
+            pairs.append((first, second, paired_t(points)))
+    adjusted = holm([paired.p for _, _, paired in pairs])
+    return [Told(first, second, paired, p) for (first, second, paired), p in zip(pairs, adjusted, strict=True)]
 
 
 def judge(claim: Claim, cases: Mapping[str, Found], told: Sequence[Told]) -> Verdict:

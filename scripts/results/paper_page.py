@@ -18,13 +18,13 @@ import numpy as np
 import paper_figures
 import yaml
 from paper_ablations import ABLATIONS, LEAST_SEEDS, RULES, Ablation
-from paper_numbers import Found, Told, Verdict, differences, find, judge, mean, points, reward_at
+from paper_numbers import Found, Told, Verdict, differences, find, judge, points, reward_at
 
 from opdkit.intervals import Estimate, bootstrap, paired_t
-from opdkit.report import runs as run_folders
 from opdkit.report.configurations import flatten
 from opdkit.report.prose import p_text
-from opdkit.report.runs import Run
+from opdkit.report.results import finite_mean
+from opdkit.report.runs import read_all
 from opdkit.report.text import NOTHING
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,9 @@ def main(arguments: Sequence[str]) -> None:
     """Writes the page and its figures anew."""
     if not arguments:
         sys.exit(__doc__)
-    runs = _read(arguments)
+    runs, remarks = read_all(arguments)
+    for remark in remarks:
+        print(remark, file=sys.stderr)
     flat = {run.name: flatten(run.config) for run in runs}
     notes: dict[str, str] = yaml.safe_load(NOTES.read_text(encoding="utf-8")) if NOTES.is_file() else {}
     figures = PAGE.with_suffix("")
@@ -71,27 +73,19 @@ def main(arguments: Sequence[str]) -> None:
     for ablation in ABLATIONS:
         cases = find(ablation, runs, flat)
         everything += cases
-        told = differences(ablation, {one.case.name: one for one in cases})
-        verdicts = [judge(claim, {one.case.name: one for one in cases}, told) for claim in ablation.claims]
+        comparisons = differences(ablation, {one.case.name: one for one in cases})
+        verdicts = [judge(claim, {one.case.name: one for one in cases}, comparisons) for claim in ablation.claims]
         rows += [_row(ablation, verdict) for verdict in verdicts]
-        sections.append(_section(ablation, cases, told, verdicts, notes.get(ablation.name, ""), figures))
+        sections.append(_section(ablation, cases, comparisons, verdicts, notes.get(ablation.name, ""), figures))
     PAGE.write_text("\n".join([_opening(everything), _overview(rows), *sections, _made(everything)]), encoding="utf-8")
     print(f"{PAGE.relative_to(_ROOT)}: {len(runs)} runs read, {sum(run.finished for run in runs)} finished")
-
-
-def _read(arguments: Sequence[str]) -> list[Run]:
-    folders, remarks = run_folders.find(arguments)
-    found = [run_folders.read(folder) for folder in folders]
-    for remark in [*remarks, *(one for one in found if isinstance(one, str))]:
-        print(remark, file=sys.stderr)
-    return [one for one in found if not isinstance(one, str)]
 
 
 def _opening(cases: Sequence[Found]) -> str:
     results = [one.result for one in cases if one.result is not None]
     return OPENING.format(
-        before=_percent(mean([one.before for one in results])),
-        teacher=_percent(mean([one.teacher for one in results])),
+        before=_percent(finite_mean([one.before for one in results])),
+        teacher=_percent(finite_mean([one.teacher for one in results])),
         least=LEAST_SEEDS,
         rules="\n".join(f"- {rule}" for rule in RULES.values()),
     )
@@ -112,13 +106,13 @@ def _anchor(title: str) -> str:
 
 
 def _section(
-    ablation: Ablation, cases: Sequence[Found], told: Sequence[Told], verdicts: Sequence[Verdict], note: str,
+    ablation: Ablation, cases: Sequence[Found], comparisons: Sequence[Told], verdicts: Sequence[Verdict], note: str,
     figures: Path,
 ) -> str:  # fmt: skip
     parts = [f"## {ablation.title}\n", _commands(ablation), ""]
     done = [one for one in cases if one.result is not None]
     if len(done) > 1:
-        parts += [_table(done, told), ""]
+        parts += [_table(done, comparisons), ""]
         picture = figures / f"{ablation.name}.png"
         paper_figures.draw(cases, picture)
         alt = f"{ablation.title}: accuracy, reward and gradient variance"
@@ -138,7 +132,7 @@ def _commands(ablation: Ablation) -> str:
     return "\n".join(f"    {line}" for line in (ablation.before, sweep) if line)
 
 
-def _table(done: Sequence[Found], told: Sequence[Told]) -> str:
+def _table(done: Sequence[Found], comparisons: Sequence[Told]) -> str:
     lines = [
         "| configuration | seeds | pass@1, % | difference, points | p | gradient variance | overlap | mass | cut "
         "| s a step |",
@@ -147,8 +141,8 @@ def _table(done: Sequence[Found], told: Sequence[Told]) -> str:
     for one in done:
         result = one.result
         assert result is not None
-        own = [t for t in told if t.first == one.case.name]
-        compared = "<br>".join(_difference(t, plain=len({x.second for x in told}) == 1) for t in own)
+        own = [t for t in comparisons if t.first == one.case.name]
+        compared = "<br>".join(_difference(t, plain=len({x.second for x in comparisons}) == 1) for t in own)
         variance = list(one.each("train/grad_variance").values())
         cells = (
             one.case.name,
@@ -156,7 +150,7 @@ def _table(done: Sequence[Found], told: Sequence[Told]) -> str:
             _interval(result.accuracy, 100.0),
             compared,
             "<br>".join(p_text(t.adjusted) for t in own),
-            _short(math.exp(mean([math.log(value) for value in variance]))) if variance else NOTHING,
+            _short(math.exp(finite_mean([math.log(value) for value in variance]))) if variance else NOTHING,
             _short(one.last("opd/overlap")),
             _short(one.last("opd/student_mass")),
             _percent(result.truncated),
@@ -166,10 +160,10 @@ def _table(done: Sequence[Found], told: Sequence[Told]) -> str:
     return "\n".join(lines)
 
 
-def _difference(told: Told, plain: bool) -> str:
-    value = told.paired.estimate
+def _difference(comparisons: Told, plain: bool) -> str:
+    value = comparisons.paired.estimate
     spread = f" ({points(value.low)} to {points(value.high)})" if math.isfinite(value.low) else " (no interval)"
-    return f"{points(value.mean)}{spread}" + ("" if plain else f" to {told.second}")
+    return f"{points(value.mean)}{spread}" + ("" if plain else f" to {comparisons.second}")
 
 
 def _interval(value: Estimate, factor: float) -> str:

@@ -54,7 +54,7 @@ def write(folder: Path, configuration: int, seed: int, steps: int) -> None:
     config = {"objective": {"_target_": "opdkit.objectives.TopK", "k": 2 + configuration}, "seed": seed, "steps": steps}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     (folder / "env.json").write_text(json.dumps({"commit": "0" * 40, "command": f"opdkit train k={configuration}"}))
-    lines(
+    write_rows(
         folder / "metrics.jsonl", [{"step": n + 1, **{name: random.random() for name in METRICS}} for n in range(steps)]
     )
     texts = ["word "] * TOKENS
@@ -66,19 +66,19 @@ def write(folder: Path, configuration: int, seed: int, steps: int) -> None:
         "counted": [True] * TOKENS,
     }
     ratios = [round(random.gauss(0, 1), 4) for _ in range(TOKENS)]
-    lines(
+    write_rows(
         folder / "samples.jsonl",
         [{"step": n // SAMPLES + 1, **sample, "log_ratio": ratios} for n in range(steps * SAMPLES)],
     )
     verdicts = [random.random() < 0.5 for _ in range(PROBLEMS)]
     rows = [{"problem": str(n), "correct": right, "text": "word " * TOKENS} for n, right in enumerate(verdicts)]
-    lines(folder / "evals" / "sums.responses.jsonl", rows)
+    write_rows(folder / "evals" / "sums.responses.jsonl", rows)
     result = {"pass@1": sum(verdicts) / PROBLEMS, "truncated_fraction": 0.0, "response_tokens_mean": 1.0 * TOKENS}
     summary = {"benchmark": "sums", "before": result, "after": result, "teacher": result, "seconds": 60.0}
     (folder / "summary.json").write_text(json.dumps(summary))
 
 
-def lines(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """One object a line."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 

@@ -45,16 +45,16 @@ def main(folders: Sequence[str]) -> None:
     runs = sorted((read(Path(folder)) for folder in folders), key=lambda run: run[:2])
     print("| objective | seed | before | after (95 % interval over problems) | teacher | cut | minutes |")
     print("|---|---:|---:|---:|---:|---:|---:|")
-    for objective, seed, found in runs:
-        low, high = found["after"]["ci95"]
-        cells = [100 * found[name]["pass@1"] for name in ("before", "after", "teacher")]
-        cut, minutes = 100 * found["after"]["truncated_fraction"], found["seconds"] / 60
+    for objective, seed, summary in runs:
+        low, high = summary["after"]["ci95"]
+        cells = [100 * summary[name]["pass@1"] for name in ("before", "after", "teacher")]
+        cut, minutes = 100 * summary["after"]["truncated_fraction"], summary["seconds"] / 60
         print(
             f"| {objective} | {seed} | {cells[0]:.1f} | {cells[1]:.1f} ({100 * low:.1f} to {100 * high:.1f}) "
             f"| {cells[2]:.1f} | {cut:.1f} | {minutes:.1f} |"
         )
     for objective in sorted({name for name, _, _ in runs}):
-        after = [found["after"]["pass@1"] for name, _, found in runs if name == objective]
+        after = [summary["after"]["pass@1"] for name, _, summary in runs if name == objective]
         print(f"| **{objective}** | {len(after)} seeds | | **{interval(after)}** (t-interval over seeds) | | | |")
 
 

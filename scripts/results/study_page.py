@@ -49,11 +49,11 @@ def overview(arguments: Sequence[str]) -> str:
             line for line in (folder / "findings.md").read_text("utf-8").splitlines() if line.startswith("`")
         )
         claims = json.loads((folder / "summary.json").read_text("utf-8"))["claims"]
-        found = [
+        by_verdict = [
             "; ".join(claim["claim"].split(": ")[0] for claim in claims if claim["verdict"] == verdict)
             for verdict in ("reproduced", "partly", "not reproduced")
         ]
-        lines.append("| " + " | ".join([command, *found]) + " |")
+        lines.append("| " + " | ".join([command, *by_verdict]) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from opdkit.report.jsonl import ends
+from opdkit.jsonl import read_ends
 from opdkit.report.runs import Run, find, read
 from tests.report.folders import config, write_lines, write_run
 
@@ -88,13 +88,13 @@ def test_a_large_file_is_read_at_its_ends(tmp_path: Path) -> None:
     write_lines(file, [{"step": step, "text": "x" * 900} for step in range(2000)])
     with file.open("a") as stream:
         stream.write('{"step": 2000, "te')
-    found = [row["step"] for row in ends(file)]
+    found = [row["step"] for row in read_ends(file)]
     assert found[0] == 0
     assert found[-1] == 1999
     assert len(found) < 1000
     wide = tmp_path / "wide.jsonl"
     write_lines(wide, [{"step": step, "text": "x" * 700_000} for step in range(4)])
-    assert {0, 3} <= {row["step"] for row in ends(wide)}
+    assert {0, 3} <= {row["step"] for row in read_ends(wide)}
 
 
 def test_bytes_that_are_no_text_do_no_harm(tmp_path: Path) -> None:

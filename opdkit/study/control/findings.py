@@ -41,9 +41,9 @@ class Results:
         """log10 of every gamma's variance on the gamma = 0 student's rollouts, f64[measured, gammas, seeds]."""
         return self.numbers["same_policy"][task :: len(TASKS)].log10()
 
-    def gap(self, found: Tensor, gamma: float) -> list[float]:
+    def gap(self, values: Tensor, gamma: float) -> list[float]:
         """log10 Var g_gamma - log10 Var g_0, the mean over the second half of training, one a seed."""
-        late = found[len(found) // 2 :]
+        late = values[len(values) // 2 :]
         return (late[:, self.column(gamma)] - late[:, self.column(0.0)]).mean(0).tolist()
 
     def distance(self, who: str) -> Tensor:
@@ -89,17 +89,17 @@ def _teachers(results: Results) -> Claim:
 def _variance(results: Results) -> Claim:
     wanted = [gamma for gamma in HIGH_GAMMAS if gamma in results.gammas]
     gaps = {
-        (task.name, gamma): t_interval(results.gap(results.variance(place), gamma))
-        for place, task in enumerate(TASKS)
+        (task.name, gamma): t_interval(results.gap(results.variance(index), gamma))
+        for index, task in enumerate(TASKS)
         for gamma in wanted
     }
     met = [gap.mean >= ONE_ORDER and gap.low > 0.0 for gap in gaps.values()]
-    told = "; ".join(f"{name}, γ = {gamma:g}: {gap.text()}" for (name, gamma), gap in gaps.items())
+    measured = "; ".join(f"{name}, γ = {gamma:g}: {gap.text()}" for (name, gamma), gap in gaps.items())
     return Claim(
         "gradient variance at γ = 0.75 and 1 stays one to several orders of magnitude above γ = 0",
         f"log10 of the ratio, mean over the second half of training, at least {ONE_ORDER:g} and its 95 % interval "
         "above 0, on both tasks and at both γ (partly: at some)",
-        told,
+        measured,
         _graded(met),
     )
 
@@ -110,12 +110,12 @@ def _graded(met: Sequence[bool]) -> Verdict:
 
 def _reaches(results: Results) -> Claim:
     success = results.success("student")[:, results.column(0.0)]
-    found = {task.name: t_interval(success[place].tolist()) for place, task in enumerate(TASKS)}
+    values = {task.name: t_interval(success[index].tolist()) for index, task in enumerate(TASKS)}
     return Claim(
         "γ = 0 reaches both goals",
         f"mean success over seeds at least {REACHES:.0%} on each task (partly: on one)",
-        "; ".join(f"{name}: {_percent(value)}" for name, value in found.items()),
-        _graded([value.mean >= REACHES for value in found.values()]),
+        "; ".join(f"{name}: {_percent(value)}" for name, value in values.items()),
+        _graded([value.mean >= REACHES for value in values.values()]),
     )
 
 
@@ -139,13 +139,13 @@ def _drifts(results: Results) -> Claim:
 
 
 def _same_policy(results: Results) -> Claim:
-    gaps = [t_interval(results.gap(results.same_policy(place), 1.0)) for place in range(len(TASKS))]
-    told = "; ".join(f"{task.name}: {gap.text()}" for task, gap in zip(TASKS, gaps, strict=True))
+    gaps = [t_interval(results.gap(results.same_policy(index), 1.0)) for index in range(len(TASKS))]
+    measured = "; ".join(f"{task.name}: {gap.text()}" for task, gap in zip(TASKS, gaps, strict=True))
     return Claim(
         "added here: the excess is the estimator's own, not only the policy's that it leads to",
         "log10 of Var g_1 over Var g_0 on the same rollouts of the γ = 0 student, mean over the second half of "
         "training: its 95 % interval above 0 on both tasks",
-        told,
+        measured,
         "holds" if all(gap.low > 0.0 for gap in gaps) else "fails",
     )
 
@@ -164,14 +164,14 @@ def _success(results: Results) -> Table:
     rows: list[list[Cell]] = []
     success, distance = results.success("student"), results.distance("student").mean(3)
     for column, gamma in enumerate(results.gammas):
-        for place, task in enumerate(TASKS):
-            by_seed = success[place, column].tolist()
-            found = t_interval(by_seed)
+        for index, task in enumerate(TASKS):
+            by_seed = success[index, column].tolist()
+            values = t_interval(by_seed)
             shown = ", ".join(f"{value:.2f}" for value in by_seed)
             skipped = int(results.numbers["skipped"][column].sum())
             rows.append([
-                gamma, task.name, shown, found.clipped(0.0, 1.0).text(),
-                t_interval(distance[place, column].tolist()).text(), skipped,
+                gamma, task.name, shown, values.clipped(0.0, 1.0).text(),
+                t_interval(distance[index, column].tolist()).text(), skipped,
             ])  # fmt: skip
     seeds = ", ".join(map(str, results.seeds))
     columns = (
@@ -197,9 +197,9 @@ def _speed(results: Results) -> Table:
 
 def _ratios(results: Results) -> Table:
     rows: list[list[Cell]] = []
-    for place, task in enumerate(TASKS):
+    for index, task in enumerate(TASKS):
         for gamma in results.gammas:
-            own, same = results.variance(place), results.same_policy(place)
+            own, same = results.variance(index), results.same_policy(index)
             rows.append([
                 task.name,
                 gamma,
@@ -212,10 +212,10 @@ def _ratios(results: Results) -> Table:
 
 def _by_iteration(results: Results) -> Table:
     rows: list[list[Cell]] = []
-    for place, task in enumerate(TASKS):
-        found = results.numbers["variance"][place :: len(TASKS)]
-        for step, by_gamma in enumerate(found.tolist()):
-            iteration = 1 + place + step * len(TASKS)
+    for index, task in enumerate(TASKS):
+        values = results.numbers["variance"][index :: len(TASKS)]
+        for step, by_gamma in enumerate(values.tolist()):
+            iteration = 1 + index + step * len(TASKS)
             for gamma, by_seed in zip(results.gammas, by_gamma, strict=True):
                 rows += [[iteration, task.name, gamma, seed, v] for seed, v in zip(results.seeds, by_seed, strict=True)]
     columns = ("iteration", "task", "γ", "seed", "variance (nats²)")

@@ -18,7 +18,7 @@ SAME_POLICY_EVERY = 10
 EVALUATE_EVERY = 50
 """Iterations between looks at where the students' episodes end."""
 
-Told = Callable[[int, int], None]
+OnStep = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Distillation:
     episode: Episode
     learning: Learning
 
-    def run(self, told: Told) -> tuple[Policies, dict[str, Tensor]]:
+    def run(self, on_step: OnStep) -> tuple[Policies, dict[str, Tensor]]:
         """The students, and by name: variance f64[iterations, gammas, seeds], each student's own;
         same_policy f64[measured, gammas, seeds], of every gamma on the gamma = 0 student's rollouts;
         ends f32[evaluations, tasks, gammas, seeds, B], where episodes end after every 50 iterations;
@@ -59,7 +59,7 @@ class Distillation:
             update.step()
             if iteration % EVALUATE_EVERY == 0:
                 ends.append(self._ends(students))
-            told(iteration, self.learning.iterations)
+            on_step(iteration, self.learning.iterations)
         shape = (-1, len(self.gammas), len(self.seeds))
         return students, {
             "variance": torch.stack(variance).view(shape),
@@ -70,12 +70,12 @@ class Distillation:
 
     def _ends(self, students: Policies) -> Tensor:
         """f32[tasks, gammas, seeds, B], with the same noise at every look."""
-        found = []
+        parts = []
         for task in TASKS:
             noise = normal_noise(self.seeds, f"look {task.name}", 0, self.episode.trajectories, self.episode.steps)
             walked = walk(students, [task] * len(students.biases[0]), noise.repeat(len(self.gammas), 1, 1))
-            found.append(walked.position[..., -1].unflatten(0, (len(self.gammas), len(self.seeds))))
-        return torch.stack(found)
+            parts.append(walked.position[..., -1].unflatten(0, (len(self.gammas), len(self.seeds))))
+        return torch.stack(parts)
 
     def _batch(self, students: Policies, task: Task, iteration: int) -> Batch:
         """Rollouts of every student and what both models say of them."""
@@ -100,8 +100,8 @@ class Distillation:
         """Variance of each gamma's estimator where only gamma differs, f64[gammas x seeds]."""
         first = self.gammas.index(0.0) * len(self.seeds)
         own = batch.of(slice(first, first + len(self.seeds)))
-        found = [own.output_gradient(reward_to_go(own.ratio, gamma)) for gamma in self.gammas]
-        return torch.cat([micro_batch_variance(gradient, self.episode.micro_batches) for gradient in found])
+        parts = [own.output_gradient(reward_to_go(own.ratio, gamma)) for gamma in self.gammas]
+        return torch.cat([micro_batch_variance(gradient, self.episode.micro_batches) for gradient in parts])
 
 
 @dataclass(frozen=True)

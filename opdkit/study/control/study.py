@@ -79,8 +79,8 @@ class ControlStudy:
         workshop.reporter.stage(f"teachers: {len(TASKS)} tasks x {len(self.seeds)} seeds")
         teachers = unpack(self.body, workshop.piece("teachers", lambda: self._teachers(workshop)))
         workshop.reporter.stage(f"students: {len(self.gammas)} gammas x {len(self.seeds)} seeds")
-        found = workshop.piece("students", lambda: self._students(teachers, workshop))
-        results = Results(self.gammas, self.seeds, self.success_radius, found)
+        numbers = workshop.piece("students", lambda: self._students(teachers, workshop))
+        results = Results(self.gammas, self.seeds, self.success_radius, numbers)
         return Outcome(
             "1-D control: the variance of g_γ, and what it does to a student",
             self._opening(),
@@ -93,18 +93,18 @@ class ControlStudy:
     def _teachers(self, workshop: Workshop) -> Piece:
         learning = Learning(self.teacher_iterations, self.teacher_optimizer, self.teacher_lr)
 
-        def told(step: int, total: int) -> None:
+        def report_step(step: int, total: int) -> None:
             workshop.reporter.step(step, total, {})
 
-        return train_teachers(self.body, self.seeds, self.episode, learning, self.effort, told).pack()
+        return train_teachers(self.body, self.seeds, self.episode, learning, self.effort, report_step).pack()
 
     def _students(self, teachers: Policies, workshop: Workshop) -> Piece:
         learning = Learning(self.iterations, self.optimizer, self.lr)
 
-        def told(step: int, total: int) -> None:
+        def report_step(step: int, total: int) -> None:
             workshop.reporter.step(step, total, {})
 
-        students, numbers = Distillation(teachers, self.seeds, self.gammas, self.episode, learning).run(told)
+        students, numbers = Distillation(teachers, self.seeds, self.gammas, self.episode, learning).run(report_step)
         return numbers | {
             "student_positions": self._walks(students, len(self.gammas)),
             "teacher_positions": self._teacher_walks(teachers),
@@ -112,12 +112,12 @@ class ControlStudy:
 
     def _walks(self, policies: Policies, copies: int) -> Tensor:
         """Evaluation walks of every student on both tasks, f32[tasks, gammas, seeds, N, steps + 1]."""
-        found = []
+        positions = []
         for task in TASKS:
             noise = normal_noise(self.seeds, f"evaluation {task.name}", 0, self.evaluation_trajectories, self.steps)
             position = walk(policies, [task] * copies * len(self.seeds), noise.repeat(copies, 1, 1)).position
-            found.append(position.unflatten(0, (copies, len(self.seeds))))
-        return torch.stack(found)
+            positions.append(position.unflatten(0, (copies, len(self.seeds))))
+        return torch.stack(positions)
 
     def _teacher_walks(self, teachers: Policies) -> Tensor:
         """The same of each teacher on its own task, f32[tasks, 1, seeds, N, steps + 1]."""

@@ -11,11 +11,11 @@ from opdkit.functional.estimators import reward_to_go, score_function
 from opdkit.study.control.policy import Policies, Walk, initial, normal_noise, optimizer, walk
 from opdkit.study.control.settings import TASKS, Body, Episode, Learning, Task
 
-Told = Callable[[int, int], None]
+OnStep = Callable[[int, int], None]
 
 
 def train_teachers(
-    body: Body, seeds: Sequence[int], episode: Episode, learning: Learning, effort: float, told: Told
+    body: Body, seeds: Sequence[int], episode: Episode, learning: Learning, effort: float, on_step: OnStep
 ) -> Policies:
     """R = tasks x seeds policies: all seeds of the left task, then all of the right.
 
@@ -44,7 +44,7 @@ def train_teachers(
         update.zero_grad()
         loss.backward()
         update.step()
-        told(iteration, learning.iterations)
+        on_step(iteration, learning.iterations)
     return policies
 
 

@@ -38,13 +38,13 @@ class Results:
         """Places of the horizons that growth is fitted over: from `fit_from`, or the upper half of the enumerated."""
         horizons = self.horizons(part)
         least = self.fit_from if part == LONG else max(horizons) // 2
-        return [place for place, horizon in enumerate(horizons) if horizon >= least]
+        return [index for index, horizon in enumerate(horizons) if horizon >= least]
 
     def exponents(self, part: str, gamma: float) -> list[float]:
         """The growth exponent of the variance in each world: the slope of log Var on log T, by least squares."""
-        column, places = list(self.grid.gammas).index(gamma), self.fitted(part)
-        log_horizons = np.log([self.horizons(part)[place] for place in places])
-        log_variances = [world.variance[places, column].log().numpy() for world in self.part(part)]
+        column, indices = list(self.grid.gammas).index(gamma), self.fitted(part)
+        log_horizons = np.log([self.horizons(part)[index] for index in indices])
+        log_variances = [world.variance[indices, column].log().numpy() for world in self.part(part)]
         return [float(np.polyfit(log_horizons, log_variance, 1)[0]) for log_variance in log_variances]
 
 
@@ -76,11 +76,11 @@ def _largest_share(results: Results, gamma: float, exponent: int | None) -> floa
     """The largest Var / bound over worlds, parts and T; exponent None: the martingale bound, else the paper's."""
     column = list(results.grid.gammas).index(gamma)
     return max(
-        float(world.variance[place, column])
+        float(world.variance[index, column])
         / (world.bounds.martingale(horizon, gamma) if exponent is None else world.bounds.paper(horizon, exponent))
         for part in (*PARTS, LONG)
         for world in results.part(part)
-        for place, horizon in enumerate(results.horizons(part))
+        for index, horizon in enumerate(results.horizons(part))
     )
 
 
@@ -123,7 +123,7 @@ def _faster(results: Results) -> Claim:
 def _bias(results: Results) -> Claim:
     """Both ends in every world; between them the mean over worlds must fall with gamma."""
     relative = _relative_bias(results, LONG)
-    longer = [place for place, horizon in enumerate(results.grid.long_horizons) if horizon >= 2]
+    longer = [index for index, horizon in enumerate(results.grid.long_horizons) if horizon >= 2]
     token, sequence = _ends(results)
     least = float(relative[:, longer, token].min())
     most = float(relative[:, longer, sequence].max())
@@ -173,7 +173,7 @@ def tables(results: Results) -> dict[str, Table]:
 def _exponents(results: Results) -> Table:
     rows: list[list[Cell]] = []
     for part in (LONG, *PARTS):
-        horizons = [results.horizons(part)[place] for place in results.fitted(part)]
+        horizons = [results.horizons(part)[index] for index in results.fitted(part)]
         span = f"{horizons[0]} to {horizons[-1]}"
         rows += [
             [part, span, gamma, t_interval(results.exponents(part, gamma)).text()] for gamma in results.grid.gammas
@@ -185,8 +185,8 @@ def _exponents(results: Results) -> Table:
 def _least_error(results: Results) -> Table:
     """The gamma whose mini-batch mean is nearest to grad KL, in the mean over worlds of its relative square error."""
     rows: list[list[Cell]] = []
-    for place, horizon in enumerate(results.grid.long_horizons):
-        errors = [relative_error(results, place, batch) for batch in BATCHES]
+    for index, horizon in enumerate(results.grid.long_horizons):
+        errors = [relative_error(results, index, batch) for batch in BATCHES]
         rows.append([horizon, *(results.grid.gammas[int(error.argmin())] for error in errors)])
     columns = ("T (tokens)", *(f"batch {batch}" for batch in BATCHES))
     return Table(
@@ -194,11 +194,11 @@ def _least_error(results: Results) -> Table:
     )
 
 
-def relative_error(results: Results, place: int, batch: int) -> Tensor:
+def relative_error(results: Results, index: int, batch: int) -> Tensor:
     """(|bias|^2 + Var / batch) / |grad KL|^2 by gamma, the mean over worlds; place: of a long horizon. f64[gammas]."""
     worlds = results.part(LONG)
     errors = [
-        (world.bias[place].square() + world.variance[place] / batch) / world.gradient[place].square()
+        (world.bias[index].square() + world.variance[index] / batch) / world.gradient[index].square()
         for world in worlds
     ]
     return torch.stack(errors).mean(0)
@@ -209,10 +209,10 @@ def _by_horizon(results: Results) -> Table:
     for part in (LONG, *PARTS):
         relative = _relative_bias(results, part)
         variance = torch.stack([world.variance for world in results.part(part)])
-        for place, horizon in enumerate(results.horizons(part)):
+        for index, horizon in enumerate(results.horizons(part)):
             for column, gamma in enumerate(results.grid.gammas):
-                spread = variance[:, place, column]
-                bias = t_interval(relative[:, place, column].tolist())
+                spread = variance[:, index, column]
+                bias = t_interval(relative[:, index, column].tolist())
                 geometric = float(spread.log().mean().exp())
                 rows.append([part, horizon, gamma, bias.mean, bias.low, bias.high, geometric])
     columns = ("how, parameters", "T (tokens)", "γ", "|bias| / |∇KL|", "low 95 %", "high 95 %",
@@ -224,9 +224,9 @@ def _worlds(results: Results) -> Table:
     rows: list[list[Cell]] = []
     for part in (LONG, *PARTS):
         for seed, world in zip(results.seeds, results.part(part), strict=True):
-            for place, horizon in enumerate(results.horizons(part)):
+            for index, horizon in enumerate(results.horizons(part)):
                 for column, gamma in enumerate(results.grid.gammas):
-                    bias, variance = float(world.bias[place, column]), float(world.variance[place, column])
-                    rows.append([seed, part, horizon, gamma, float(world.gradient[place]), bias, variance])
+                    bias, variance = float(world.bias[index, column]), float(world.variance[index, column])
+                    rows.append([seed, part, horizon, gamma, float(world.gradient[index]), bias, variance])
     columns = ("seed", "how, parameters", "T (tokens)", "γ", "|∇KL| (nats)", "|bias| (nats)", "Var g_γ (nats²)")
     return Table("Every world", columns, rows, shown=False)

@@ -53,7 +53,7 @@ def measure(seed: int, grid: Grid) -> dict[str, Tensor]:
     `check/finite_difference`: the largest |E g_1 - central difference of the sequence KL| at T <= 4;
     `check/recursion`: the largest relative difference of a variance by enumeration and by recursion.
     """
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     errors = [0.0]
     variances: dict[tuple[int, float], float] = {}
     for part, sharing in PARTS.items():
@@ -71,19 +71,19 @@ def measure(seed: int, grid: Grid) -> dict[str, Tensor]:
             if sharing == "shared":
                 pairs = zip(grid.gammas, by_horizon[-1], strict=True)
                 variances |= {(horizon, gamma): moments.variance for gamma, moments in pairs}
-        found |= _packed(part, by_horizon, gradients, Bounds.of(whole))
+        tensors |= _packed(part, by_horizon, gradients, Bounds.of(whole))
     world = _world(seed, grid, "shared")
     wanted = sorted({*grid.long_horizons, *grid.horizons})
     recursions = [by_recursion(world, wanted, gamma) for gamma in grid.gammas]
     long = [[moments[horizon] for moments in recursions] for horizon in grid.long_horizons]
     gradient = kl_gradient_by_recursion(world, grid.long_horizons)
-    found |= _packed(LONG, long, [gradient[horizon] for horizon in grid.long_horizons], Bounds.of(world))
+    tensors |= _packed(LONG, long, [gradient[horizon] for horizon in grid.long_horizons], Bounds.of(world))
     differences = [
         abs(moments[horizon].variance / variances[horizon, gamma] - 1.0)
         for gamma, moments in zip(grid.gammas, recursions, strict=True)
         for horizon in grid.horizons
     ]
-    return found | {
+    return tensors | {
         "check/finite_difference": torch.tensor(max(errors), dtype=torch.float64),
         "check/recursion": torch.tensor(max(differences), dtype=torch.float64),
     }

@@ -49,15 +49,15 @@ def by_recursion(world: World, horizons: Iterable[int], gamma: float) -> dict[in
     R = r + gamma R', G = R s + G'. E R, E R^2, E G, E[R G] and E|G|^2 with n steps left follow from those with n - 1.
     """
     wanted = set(horizons)
-    found: dict[int, Moments] = {}
+    moments: dict[int, Moments] = {}
     step = _Step.of(world, gamma)
     state = _State.empty(world)
     for left in range(1, max(wanted) + 1):
         state = step.back(state)
         if left in wanted:
             mean = state.gradient[0].view_as(world.student)
-            found[left] = Moments(mean, float(state.square[0] - mean.square().sum()))
-    return found
+            moments[left] = Moments(mean, float(state.square[0] - mean.square().sum()))
+    return moments
 
 
 @dataclass(frozen=True)
@@ -122,12 +122,12 @@ def kl_gradient_by_recursion(world: World, horizons: Iterable[int]) -> dict[int,
     ratio = log_pi - world.teacher.log_softmax(1)
     wanted = set(horizons)
     left = torch.zeros(len(student), dtype=torch.float64)
-    found: dict[int, Tensor] = {}
+    gradients: dict[int, Tensor] = {}
     for steps in range(1, max(wanted) + 1):
         left = (log_pi.exp() * (ratio + left[1:])).sum(1)
         if steps in wanted:
-            (found[steps],) = torch.autograd.grad(left[0], student, retain_graph=True)
-    return found
+            (gradients[steps],) = torch.autograd.grad(left[0], student, retain_graph=True)
+    return gradients
 
 
 @dataclass(frozen=True)

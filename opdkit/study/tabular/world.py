@@ -80,9 +80,9 @@ def sequence_kl(student: Tensor, teacher: Tensor, every: Responses) -> Tensor:
 def finite_difference(world: World, every: Responses, step: float = 1e-5) -> Tensor:
     """The gradient of the sequence KL by central differences, f64[rows, V]; error of order step^2."""
     gradient = torch.zeros_like(world.student)
-    for place in itertools.product(*(range(size) for size in world.student.shape)):
+    for entry in itertools.product(*(range(size) for size in world.student.shape)):
         for sign in (1.0, -1.0):
             moved = world.student.clone()
-            moved[place] += sign * step
-            gradient[place] += sign * sequence_kl(moved, world.teacher, every) / (2.0 * step)
+            moved[entry] += sign * step
+            gradient[entry] += sign * sequence_kl(moved, world.teacher, every) / (2.0 * step)
     return gradient

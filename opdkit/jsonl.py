@@ -1,8 +1,9 @@
-"""JSON lines of a run that may still be writing: what is whole is read, what is not is counted."""
+"""Reads JSON Lines files that may still be written: whole lines are kept, broken ones are counted."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,12 @@ _CHUNK = 1 << 17
 _MOST = 1 << 23
 
 
-def whole(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """(the objects of a file in order, how many of its lines are no whole object). An absent file has none."""
-    if not path.exists():
-        return [], 0
-    return _parse(path.read_bytes().split(b"\n"))
+def read_rows(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """(the objects of a file in order, the number of lines that hold no object). An absent file has none."""
+    return parse_rows(path.read_bytes().split(b"\n")) if path.exists() else ([], 0)
 
 
-def ends(path: Path) -> list[dict[str, Any]]:
+def read_ends(path: Path) -> list[dict[str, Any]]:
     """Objects at the beginning and at the end of a file that may be too large to read.
 
     At least the first and the last whole line, as far as 8 MiB from either end hold one.
@@ -27,22 +26,23 @@ def ends(path: Path) -> list[dict[str, Any]]:
     size = path.stat().st_size
     with path.open("rb") as stream:
         if size <= 2 * _CHUNK:
-            return _parse(stream.read().split(b"\n"))[0]
-        found: list[dict[str, Any]] = []
+            return parse_rows(stream.read().split(b"\n"))[0]
+        rows: list[dict[str, Any]] = []
         for from_end in (False, True):
             length = _CHUNK
             while True:
                 stream.seek(max(0, size - length) if from_end else 0)
                 lines = stream.read(length).split(b"\n")
-                part = _parse(lines[1:] if from_end and length < size else lines[:-1])[0]
+                part = parse_rows(lines[1:] if from_end and length < size else lines[:-1])[0]
                 if part or length >= min(size, _MOST):
                     break
                 length *= 2
-            found += part
-    return found
+            rows += part
+    return rows
 
 
-def _parse(lines: list[bytes]) -> tuple[list[dict[str, Any]], int]:
+def parse_rows(lines: Sequence[bytes]) -> tuple[list[dict[str, Any]], int]:
+    """`read_rows` of lines; blank ones do not count."""
     rows: list[dict[str, Any]] = []
     broken = 0
     for line in lines:
@@ -51,8 +51,7 @@ def _parse(lines: list[bytes]) -> tuple[list[dict[str, Any]], int]:
         try:
             row: Any = json.loads(line)
         except (ValueError, RecursionError):
-            broken += 1
-            continue
+            row = None
         if isinstance(row, dict):
             rows.append(row)
         else:
