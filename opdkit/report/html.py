@@ -58,7 +58,7 @@ def page(document: Document) -> str:
         "folded": FOLDED,
         "most_differences": MOST_DIFFERENCES,
         "p_text": p_text,
-        "any_told": any(sample.told for one in document.samples for sample in (*one.last, *one.first)),
+        "any_scored": any(sample.scored for one in document.samples for sample in (*one.last, *one.first)),
         "indexed_runs": _indexed(document),
         "commit": commit,
         "environment_remarks": environment_remarks(document.runs),

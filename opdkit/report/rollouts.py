@@ -24,7 +24,7 @@ _CONFIGURATIONS = 12
 
 @dataclass(frozen=True)
 class Sample:
-    """One rollout, ready for the page. `told`: whether its tokens are coloured."""
+    """One rollout, ready for the page. `scored`: whether its tokens are coloured."""
 
     step: int
     problem: str

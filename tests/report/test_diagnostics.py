@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from opdkit.report.configurations import configurations
-from opdkit.report.diagnostics import drawable, record, sections, tables
+from opdkit.report.diagnostics import is_function, record, sections, tables
 from opdkit.report.runs import Run, read
 from tests.report.folders import config, write_lines, write_run
 
@@ -49,7 +49,7 @@ def test_only_a_function_of_its_first_column_is_drawn() -> None:
     def drawn(rows: list[list[object]]) -> bool:
         one = record({"step": 1, "diagnostic": "d", "columns": ["x", "y"], "rows": rows})
         assert one is not None
-        return drawable(one)
+        return is_function(one)
 
     assert drawn([[0.01, 1], [0.5, None], [0.99, -2.5]])
     assert not drawn([[3, 1], [1, 2], [2, 3]])

@@ -61,10 +61,10 @@ def test_a_row_without_tokens_is_shown_plain_and_a_long_one_is_cut() -> None:
     shown = sample({"step": 3, "response": HOSTILE + "x" * 5000, "reward": 1.0, "stop_reason": "length"})
     assert "<script" not in str(shown.response)
     assert "more characters" in str(shown.response)
-    assert (shown.correct, shown.cut, shown.told, shown.extracted) == (True, True, False, "")
+    assert (shown.correct, shown.cut, shown.scored, shown.extracted) == (True, True, False, "")
 
 
 def test_a_row_of_nonsense_does_no_harm() -> None:
     shown = sample({"step": 1, "token_texts": [1, None], "log_ratio": ["x"], "counted": "no", "reward": "high"})
-    assert shown.told
+    assert shown.scored
     assert shown.correct is None

@@ -149,7 +149,7 @@ def test_a_page_of_partial_results_names_what_is_missing(
 ) -> None:
     page = scripts["paper_page"]
     runs = [run(settings("k=32"), seed, 0.8) for seed in range(5)] + [run(settings("k=2"), 1, 0.5)]
-    monkeypatch.setattr(page, "_read", lambda _: runs)
+    monkeypatch.setattr(page, "read_all", lambda _: (runs, []))
     monkeypatch.setattr(page, "PAGE", tmp_path / "paper.md")
     monkeypatch.setattr(page, "_ROOT", tmp_path)
     page.main(["somewhere"])
