@@ -20,7 +20,7 @@ NEVER: dict[str, tuple[str, ...]] = {
     "generation": ("opdkit.objectives", "opdkit.teachers", "opdkit.tasks"),
     "teachers": ("opdkit.objectives", "opdkit.tasks"),
     "tasks": ("opdkit.objectives", "opdkit.generation", "opdkit.teachers"),
-    **dict.fromkeys(("charts", "intervals", "jsonl", "tables", "report"), ("torch",)),
+    **dict.fromkeys(("charts", "intervals", "jsonl", "tables", "reports"), ("torch",)),
     "console": ("torch",),
 }
 ONLY = {"transformers": ("models",), **dict.fromkeys(HYDRA, ("config", "cli"))}
@@ -28,7 +28,7 @@ ONLY = {"transformers": ("models",), **dict.fromkeys(HYDRA, ("config", "cli"))}
 
 UPSTREAM = (
     "data", "errors", "files", "hub", "functional", "heads", "objectives", "samplers", "masking", "models", "teachers",
-    "generation", "text", "rewards", "tasks", "grading", "environments", "evaluation", "loggers", "report", "console",
+    "generation", "text", "rewards", "tasks", "grading", "environments", "evaluation", "loggers", "reports", "console",
     "runs", "intervals", "charts", "tokenization", "jsonl", "tables", "untrusted", "extras",
 )  # fmt: skip
 DOWNSTREAM = ("opdkit.training", "opdkit.config", "opdkit.cli")

@@ -31,9 +31,9 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     from opdkit.config.catalogue import objectives
-    from opdkit.report.document import collect
-    from opdkit.report.text import line
-    from opdkit.report.writing import write
+    from opdkit.reports.document import collect
+    from opdkit.reports.text import line
+    from opdkit.reports.writing import write
 
     def note(text: str) -> None:
         print(f"opdkit: {line(text)}", file=sys.stderr)
@@ -45,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     print(f"{len(document.runs)} runs, {len(document.configurations)} configurations: {page}")
     if given.wandb:
         from opdkit.loggers.wandb_report import publish
-        from opdkit.report.prose import title
+        from opdkit.reports.prose import title
 
         publish(page.parent, title(document), note)
     return 0

@@ -1,4 +1,4 @@
-"""What a check gives. Plain values: it is shown by `opdkit.report`, which needs no torch."""
+"""What a check gives. Plain values: it is shown by `opdkit.reports`, which needs no torch."""
 
 from __future__ import annotations
 

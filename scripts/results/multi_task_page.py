@@ -20,8 +20,8 @@ from opdkit.charts.axes import draw_band
 from opdkit.charts.style import image, panels, series_styles, styled
 from opdkit.files import write_whole
 from opdkit.intervals import Estimate, Paired, bootstrap, holm, paired_t
-from opdkit.report.prose import p_text
-from opdkit.report.runs import Run, read_all
+from opdkit.reports.prose import p_text
+from opdkit.reports.runs import Run, read_all
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "results" / "multi_task.md"

@@ -14,9 +14,9 @@ from paper_ablations import ALIKE, LEAST_SEEDS, ORDER, SMALL, Ablation, Case, Cl
 
 from opdkit.config.compose import Source, compose, resolve
 from opdkit.intervals import Paired, holm, paired_t
-from opdkit.report.configurations import Configuration, flatten
-from opdkit.report.results import Result, benchmarks, finite_mean
-from opdkit.report.runs import Run
+from opdkit.reports.configurations import Configuration, flatten
+from opdkit.reports.results import Result, benchmarks, finite_mean
+from opdkit.reports.runs import Run
 
 _TIMES = ("time/rollout_s", "time/teacher_s", "time/update_s")
 _LAST = 5

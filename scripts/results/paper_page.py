@@ -21,11 +21,11 @@ from paper_ablations import ABLATIONS, LEAST_SEEDS, RULES, Ablation
 from paper_numbers import Found, Told, Verdict, differences, find, judge, points, reward_at
 
 from opdkit.intervals import Estimate, bootstrap, paired_t
-from opdkit.report.configurations import flatten
-from opdkit.report.prose import p_text
-from opdkit.report.results import finite_mean
-from opdkit.report.runs import read_all
-from opdkit.report.text import NOTHING
+from opdkit.reports.configurations import flatten
+from opdkit.reports.prose import p_text
+from opdkit.reports.results import finite_mean
+from opdkit.reports.runs import read_all
+from opdkit.reports.text import NOTHING
 
 _ROOT = Path(__file__).resolve().parents[2]
 PAGE = _ROOT / "docs" / "results" / "paper.md"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Opdkit
-from tests.report.folders import SAMPLED, TOPK, config, write_run
+from tests.reports.folders import SAMPLED, TOPK, config, write_run
 
 HOSTILE = "</script><script>alert(1)</script>\u202e\x1b[31m"
 

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from opdkit.config.compose import Source, compose, resolve
-from opdkit.report.configurations import flatten
-from opdkit.report.runs import Curve, Evaluation, Run
+from opdkit.reports.configurations import flatten
+from opdkit.reports.runs import Curve, Evaluation, Run
 
 ROOT = Path(__file__).parents[2]
 COUNTER = count()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from opdkit.jsonl import read_ends
-from opdkit.report.runs import Run, find, read
-from tests.report.folders import config, write_lines, write_run
+from opdkit.reports.runs import Run, find, read
+from tests.reports.folders import config, write_lines, write_run
 
 
 def test_folders_folders_above_and_globs_are_found_once(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ import numpy as np
 
 from opdkit.charts.chart import Chart, Line, Section
 from opdkit.errors import UserError
-from opdkit.report import curves, diagnostics, rollouts, runs
-from opdkit.report.configurations import Configuration, Objectives, configurations
-from opdkit.report.diagnostics import Table
-from opdkit.report.results import Benchmark, benchmarks
-from opdkit.report.rollouts import Shown
-from opdkit.report.runs import Run
+from opdkit.reports import curves, diagnostics, rollouts, runs
+from opdkit.reports.configurations import Configuration, Objectives, configurations
+from opdkit.reports.diagnostics import Table
+from opdkit.reports.results import Benchmark, benchmarks
+from opdkit.reports.rollouts import Shown
+from opdkit.reports.runs import Run
 
 COLOURS = 8
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from opdkit.errors import UserError
 from opdkit.files import write_whole
-from opdkit.report import csv_tables, html, markdown
-from opdkit.report.document import Document
-from opdkit.report.pictures import results_picture, section_picture
+from opdkit.reports import csv_tables, html, markdown
+from opdkit.reports.document import Document
+from opdkit.reports.pictures import results_picture, section_picture
 
 
 def write(document: Document, folder: Path) -> Path:

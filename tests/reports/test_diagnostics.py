@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from opdkit.report.configurations import configurations
-from opdkit.report.diagnostics import is_function, record, sections, tables
-from opdkit.report.runs import Run, read
-from tests.report.folders import config, write_lines, write_run
+from opdkit.reports.configurations import configurations
+from opdkit.reports.diagnostics import is_function, record, sections, tables
+from opdkit.reports.runs import Run, read
+from tests.reports.folders import config, write_lines, write_run
 
 POSITIONS = ["bucket_start", "bucket_stop", "mean", "p1"]
 

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from opdkit.charts.axes import draw_chart
 from opdkit.charts.chart import Section
 from opdkit.charts.style import SOFT, image, panels, styled
-from opdkit.report.interval_plot import Span, difference_span, draw_difference, draw_result, result_span
-from opdkit.report.results import Benchmark
-from opdkit.report.text import MINUS
+from opdkit.reports.interval_plot import Span, difference_span, draw_difference, draw_result, result_span
+from opdkit.reports.results import Benchmark
+from opdkit.reports.text import MINUS
 from opdkit.untrusted import visible
 
 _COLUMNS = 3

@@ -10,10 +10,10 @@ import pytest
 from opdkit.config.catalogue import objectives
 from opdkit.config.compose import Source, compose, resolve
 from opdkit.config.location import conf_dir, options
-from opdkit.report.configurations import configurations, flatten
-from opdkit.report.objectives import by_name, nearest
-from opdkit.report.runs import Run, read
-from tests.report.folders import write_run
+from opdkit.reports.configurations import configurations, flatten
+from opdkit.reports.objectives import by_name, nearest
+from opdkit.reports.runs import Run, read
+from tests.reports.folders import write_run
 
 KNOWN = {name: flatten({"objective": values}) for name, values in objectives().items()}
 

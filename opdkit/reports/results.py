@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opdkit.intervals import Estimate, bootstrap, crossed_bootstrap, holm, paired_t
-from opdkit.report.configurations import Configuration
-from opdkit.report.runs import Run, number
+from opdkit.reports.configurations import Configuration
+from opdkit.reports.runs import Run, number
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from opdkit.charts.axes import draw_interval, draw_mark, scale_axis
 from opdkit.charts.style import styled
 from opdkit.charts.svg import figure_markup
-from opdkit.report.results import Difference, Result
+from opdkit.reports.results import Difference, Result
 
 WIDTH, HEIGHT, _SCALE_HEIGHT = 240, 26, 14
 _MARGIN = 7

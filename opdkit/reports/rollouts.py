@@ -9,9 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from opdkit.report.configurations import Configuration
-from opdkit.report.runs import Run, number
-from opdkit.report.text import html, minus
+from opdkit.reports.configurations import Configuration
+from opdkit.reports.runs import Run, number
+from opdkit.reports.text import html, minus
 from opdkit.untrusted import visible
 
 THRESHOLDS = (0.1, 0.5, 2.0, 5.0)

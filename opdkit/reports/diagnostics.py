@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from opdkit.charts.chart import Chart, Line, Section, Values
-from opdkit.report.configurations import Configuration
-from opdkit.report.curves import line as aggregate
-from opdkit.report.runs import Curve, Run, number
-from opdkit.report.text import minus
+from opdkit.reports.configurations import Configuration
+from opdkit.reports.curves import line as aggregate
+from opdkit.reports.runs import Curve, Run, number
+from opdkit.reports.text import minus
 
 _MOST_ROWS = 20
 _COUNTS = ("tokens", "count", "rows")

@@ -12,8 +12,8 @@ from opdkit.charts.axes import scale_axis
 from opdkit.charts.chart import Chart
 from opdkit.charts.style import styled
 from opdkit.charts.svg import chart_svg, marker_path
-from opdkit.report.curves import POINTS, line
-from opdkit.report.runs import Curve
+from opdkit.reports.curves import POINTS, line
+from opdkit.reports.runs import Curve
 
 
 def curve(values: list[float], first: int = 1) -> Curve:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from opdkit.report.configurations import ABSENT, configurations, flatten, short_names
-from opdkit.report.runs import Run, read
-from tests.report.folders import SAMPLED, TOPK, config, write_run
+from opdkit.reports.configurations import ABSENT, configurations, flatten, short_names
+from opdkit.reports.runs import Run, read
+from tests.reports.folders import SAMPLED, TOPK, config, write_run
 
 
 def run(folder: Path, settings: dict[str, object]) -> Run:

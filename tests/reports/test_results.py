@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from opdkit.report.configurations import configurations
-from opdkit.report.results import Benchmark, benchmarks
-from opdkit.report.runs import Run, read
-from tests.report.folders import SAMPLED, TOPK, config, write_run
+from opdkit.reports.configurations import configurations
+from opdkit.reports.results import Benchmark, benchmarks
+from opdkit.reports.runs import Run, read
+from tests.reports.folders import SAMPLED, TOPK, config, write_run
 
 Verdicts = dict[int, list[bool]]
 

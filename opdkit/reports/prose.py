@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from opdkit.intervals import Estimate
-from opdkit.report.document import Document
-from opdkit.report.results import Benchmark, Difference, Result
-from opdkit.report.runs import Run
-from opdkit.report.text import NOTHING, minus
+from opdkit.reports.document import Document
+from opdkit.reports.results import Benchmark, Difference, Result
+from opdkit.reports.runs import Run
+from opdkit.reports.text import NOTHING, minus
 from opdkit.untrusted import visible
 
 LONGEST_TITLE = 64

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from opdkit.report.objectives import by_name
-from opdkit.report.runs import Run
-from opdkit.report.text import NOTHING
+from opdkit.reports.objectives import by_name
+from opdkit.reports.runs import Run
+from opdkit.reports.text import NOTHING
 
 # What may differ between runs of one configuration: which seed, and where and how much is written.
 IGNORED = (

@@ -15,13 +15,13 @@ from markupsafe import Markup
 from opdkit import __version__
 from opdkit.charts.svg import chart_svg, marker_path
 from opdkit.intervals import RESAMPLES
-from opdkit.report import interval_plot
-from opdkit.report.curves import POINTS
-from opdkit.report.document import Document
-from opdkit.report.prose import commit, environment_remarks, facts, lead, p_text, title
-from opdkit.report.results import Benchmark
-from opdkit.report.rollouts import Sample
-from opdkit.report.runs import Run
+from opdkit.reports import interval_plot
+from opdkit.reports.curves import POINTS
+from opdkit.reports.document import Document
+from opdkit.reports.prose import commit, environment_remarks, facts, lead, p_text, title
+from opdkit.reports.results import Benchmark
+from opdkit.reports.rollouts import Sample
+from opdkit.reports.runs import Run
 from opdkit.untrusted import visible
 
 MOST_DIFFERENCES = 15

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from opdkit.report.rollouts import coloured, level, sample
-from opdkit.report.text import cell, html, markdown
+from opdkit.reports.rollouts import coloured, level, sample
+from opdkit.reports.text import cell, html, markdown
 from opdkit.untrusted import visible
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror='alert(2)'> \"quoted\" 'single' & {{ 7 * 7 }}"

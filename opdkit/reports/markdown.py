@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from opdkit.report.document import Document
-from opdkit.report.prose import between, commit, environment_remarks, facts, lead, p_text, percent, title
-from opdkit.report.results import Benchmark
-from opdkit.report.text import MINUS, NOTHING, minus
-from opdkit.report.text import markdown as escaped
+from opdkit.reports.document import Document
+from opdkit.reports.prose import between, commit, environment_remarks, facts, lead, p_text, percent, title
+from opdkit.reports.results import Benchmark
+from opdkit.reports.text import MINUS, NOTHING, minus
+from opdkit.reports.text import markdown as escaped
 from opdkit.tables import markdown_table
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from opdkit.charts.chart import Chart, Line, Section, Values
 from opdkit.intervals import LEVEL, resampling_weights
-from opdkit.report.configurations import Configuration
-from opdkit.report.runs import Curve
+from opdkit.reports.configurations import Configuration
+from opdkit.reports.runs import Curve
 
 POINTS = 120
 _RESAMPLES = 400

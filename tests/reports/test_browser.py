@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from opdkit.report.document import collect
-from opdkit.report.html import page
-from tests.report.folders import SAMPLED, TOPK, config, write_run
+from opdkit.reports.document import collect
+from opdkit.reports.html import page
+from tests.reports.folders import SAMPLED, TOPK, config, write_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from opdkit.report.document import Document
-from opdkit.report.text import cell
+from opdkit.reports.document import Document
+from opdkit.reports.text import cell
 from opdkit.tables import csv_table
 
 Value = str | int | float
