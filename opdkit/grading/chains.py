@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from itertools import pairwise
@@ -11,7 +12,7 @@ from opdkit.grading.expression import FUNCTIONS
 from opdkit.grading.normal_form import compact, read_number
 from opdkit.grading.shapes import NAME, members_of, without_names
 from opdkit.grading.trees import symbols_of
-from opdkit.grading.values import number_value, read_or_none
+from opdkit.grading.values import double, number_value, read_or_none
 
 _LABEL = re.compile(
     r"\\(?:text|mathrm|mbox|angle|triangle|overline|lim|sum|int|prod|frac\s*\{\s*d)(?![A-Za-z]).*"
@@ -36,6 +37,12 @@ def compare_equations(ours: str, gold: str, judges: Judges) -> Outcome | None:
     if not values or not gold_values:
         return Outcome.NO
     return some([judges.part(value, theirs) for value in values for theirs in gold_values[-1:]])
+
+
+def stated_values(text: str) -> list[str]:
+    """The values that an answer gives, its last side the last; none of a false equation or one to be solved."""
+    members = members_of(text)
+    return [] if _false(members, text) else _values(members, _is_name)
 
 
 def _names(members: list[str]) -> set[str]:
@@ -68,21 +75,41 @@ def _names_a_value(member: str) -> bool:
 
 def _value(member: str) -> complex | None:
     number = read_number(member)
-    return complex(float(number.value)) if number is not None and not number.bare else number_value(member)
+    if number is None or number.bare:
+        return number_value(member)
+    return complex(double(number.value / 100 if number.percent else number.value))
 
 
 def _false(members: list[str], text: str) -> bool:
     """Whether two sides are different numbers: `3 = 7`. A rounded decimal may stand beside the exact value."""
-    known = [(value, _decimals(member)) for member in members if (value := _value(member)) is not None]
+    exact = [read_number(member) for member in members]
     loose = "\\approx" in text
+    whole = {
+        number.value
+        for number in exact
+        if number is not None and not (number.decimals or number.percent or number.bare)
+    }
+    if not loose and len(whole) > 1:
+        return True
+    known = [(value, _decimals(member)) for member in members if (value := _value(member)) is not None]
     for (one, places), (other, more) in pairwise(known):
-        decimals = [count for count in (places, more) if count or loose]
-        slack = max([10.0**-count for count in decimals], default=0.0) * (_ROUNDED if loose else 1.0)
-        if abs(one - other) > max(slack, 1e-9 * max(1.0, abs(one))):
+        slack = max(_slack(other, places, loose), _slack(one, more, loose), 1e-9 * max(1.0, abs(one)))
+        if abs(one - other) > slack:
             return True
     return False
 
 
+def _slack(exact: complex, decimals: int, loose: bool) -> float:
+    """What a number with some decimals may miss a value by: nothing where it could have been written out."""
+    if loose:
+        return _ROUNDED * 10.0**-decimals
+    scaled = exact.real * 10.0**decimals
+    rounds = decimals > 0 and math.isfinite(scaled) and abs(scaled - round(scaled)) > 1e-6
+    return 10.0**-decimals if rounds else 0.0
+
+
 def _decimals(member: str) -> int:
     number = read_number(member)
-    return number.decimals if number is not None else 0
+    if number is None:
+        return 0
+    return number.decimals + 2 if number.percent and number.decimals else number.decimals

@@ -101,11 +101,13 @@ def read_quantities(tidied: str) -> Quantities | None:
     text, place = flat(tidied), 0
     values: list[Fraction] = []
     words: list[list[str]] = []
-    sides = False
+    sides, joined, worded = False, True, "\\" in tidied
     while match := _TOKEN.match(text, place):
         place = match.end()
         number, word, sign = match.groups()
         if number is not None:
+            if number.startswith("-") and not joined:
+                return None  # a difference
             top, _, bottom = number.replace(",", "").replace(" ", "").partition("/")
             if bottom and int(bottom) == 0:
                 return None
@@ -114,9 +116,10 @@ def read_quantities(tidied: str) -> Quantities | None:
         elif (sign or word) in _SIDES:
             sides = True
         elif (sign or word.lower()) not in _JOINS:
-            if sign or not values:
-                return None
+            if sign or not values or (len(word) == 1 and not worded):
+                return None  # a bare letter is a variable
             words[-1].append(word)
+        joined = number is None and (sign or word.lower()) in _JOINS | _SIDES
     if text[place:].strip() or len(values) < 2:
         return None
     units = tuple(_unit(" ".join(group)) for group in words)

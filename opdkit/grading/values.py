@@ -85,6 +85,14 @@ class Doubles:
 DOUBLES = Doubles()
 
 
+def double(value: Fraction) -> float:
+    """The nearest double, infinite where the number is beyond the largest."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 @lru_cache(maxsize=4096)
 def read_or_none(text: str) -> Node | None:
     """The tree of a tidied expression, None where it can't be read by hand."""

@@ -11,11 +11,18 @@ from typing import Any
 from opdkit.data.grade import Grade
 from opdkit.data.problem import Problem
 from opdkit.errors import UserError, error_prefix
+from opdkit.grading.extraction import extract_answer
 from opdkit.grading.grade import grade_mathematics
+from opdkit.grading.normal_form import tidy
+from opdkit.grading.shapes import items_of
+from opdkit.grading.tolerance import read_tolerances, split_tolerances, with_tolerances, within
+from opdkit.tasks.columns import as_text, look_up
 from opdkit.tasks.files import SUFFIXES, Place, Row, read_file
 from opdkit.tasks.hub import read_hub
 from opdkit.tasks.templates import check_template, render, template_fields
 
+_BOXED = "boxed"
+_OPTIONAL = ("id", "unit", "tolerance")
 _COLUMNS = {"question": "question", "answer": "answer"}
 
 
@@ -25,10 +32,13 @@ class Records:
 
     path: a hub name (`openai/gsm8k`) or a local json, jsonl, csv or parquet file; subset and split: of the hub's set.
     columns: field -> column, or columns of which a row must have one; `question` and `answer` are needed, `id`
-    names the problem (its number in the file where there is none), any other may be used in the template. A column
-    that holds a list, as of several answers, is joined by commas.
+    names the problem (its number in the file where there is none), any other may be used in the template. A path
+    leads into nested columns: `reward_model.ground_truth`, `prompt.0.content`. A column that holds a list, as of
+    several answers, is joined by commas; of a chat the last user's turn is taken. Optional: `unit`, the unit of the
+    answer, and `tolerance`, what a number may miss it by (several, joined by commas: one for each of its numbers).
     drop: a regular expression removed from the question, for instructions that a set carries in its prompts.
-    answer_pattern: a regular expression whose first group, at its last match, is the gold answer.
+    answer_pattern: a regular expression whose first group, at its last match, is the gold answer; `boxed` takes what
+    the last box holds, or all where there is none.
     template: the user's turn; {question} and the other fields are filled in. system: the system's turn.
     limit: the first rows only. Raises UserError, naming the file and line, for anything a file can get wrong.
     """
@@ -53,8 +63,8 @@ class Records:
             raise UserError(f"limit={self.limit}; allowed: 1 or more")
         for key in ("drop", "answer_pattern"):
             _compile(key, getattr(self, key))
-        if self.answer_pattern is not None and re.compile(self.answer_pattern).groups != 1:
-            raise UserError(f"answer_pattern={self.answer_pattern!r}; allowed: a pattern with one group")
+        if self.answer_pattern not in (None, _BOXED) and re.compile(self.answer_pattern).groups != 1:
+            raise UserError(f"answer_pattern={self.answer_pattern!r}; allowed: a pattern with one group, or {_BOXED}")
 
     def load(self) -> Sequence[Problem]:
         """All problems, in the order of the rows."""
@@ -78,7 +88,14 @@ class Records:
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Grade]:
         """Verdicts on (response, reference) pairs; see `grade_mathematics`."""
-        return grade_mathematics(pairs)
+        split = [split_tolerances(reference) for _, reference in pairs]
+        answers = [(response, bare) for (response, _), (bare, _) in zip(pairs, split, strict=True)]
+        grades = grade_mathematics(answers)
+        for place, (bare, tolerances) in enumerate(split):
+            extracted = grades[place].extracted
+            if tolerances and extracted and not grades[place].correct and within(extracted, bare, tolerances):
+                grades[place] = Grade.of(True, extracted)
+        return grades
 
     def _rows(self) -> Iterator[tuple[Place, Row]]:
         path = Path(self.path).expanduser()
@@ -97,19 +114,19 @@ class Records:
         return Problem(
             identifier=f"{self.name}/{given or place.number}",
             messages=render(self.template, fields, self.system),
-            reference=self._answer(place, fields["answer"]),
+            reference=self._reference(place, row, self._answer(place, fields["answer"])),
         )
 
     def _value(self, place: Place, row: Row, name: str) -> str:
         wanted = self.columns[name]
         choices = [wanted] if isinstance(wanted, str) else list(wanted)
         for column in choices:
-            value = row.get(column)
+            _, value = look_up(row, column)
             if value is not None:
-                return _as_text(value)
-        if name == "id":
+                return as_text(value)
+        if name in _OPTIONAL:
             return ""
-        empty = [column for column in choices if column in row]
+        empty = [column for column in choices if look_up(row, column)[0]]
         if empty:
             raise UserError(f"{place}: column {empty[0]!r} is null, so there is no {name}")
         raise UserError(
@@ -117,21 +134,34 @@ class Records:
             f"it has {', '.join(sorted(map(str, row))) or 'none'} (set columns.{name})"
         )
 
+    def _reference(self, place: Place, row: Row, answer: str) -> str:
+        """The gold answer with its unit and its tolerance, where columns tell them."""
+        unit, tolerance = [
+            self._value(place, row, name).strip().strip("$").strip() if self.columns.get(name) else ""
+            for name in ("unit", "tolerance")
+        ]
+        if unit and len(items_of(tidy(answer))) == 1:
+            bare = answer.strip("$").strip()
+            answer = f"{bare} {unit}" if "\\" in unit else f"{bare}\\text{{ {unit}}}"
+        if not tolerance:
+            return answer
+        try:
+            return with_tolerances(answer, read_tolerances(tolerance))
+        except ValueError:
+            raise UserError(
+                f"{place}: tolerance (column {self.columns['tolerance']!r}) is {tolerance!r}; "
+                "allowed: a number of 0 or more, or one for each number of the answer, joined by commas"
+            ) from None
+
     def _answer(self, place: Place, text: str) -> str:
         if self.answer_pattern is None:
             return text.strip()
+        if self.answer_pattern == _BOXED:
+            return (extract_answer(text) if "\\boxed" in text else text.strip()) or text.strip()
         found = re.findall(self.answer_pattern, text)
         if not found or not found[-1].strip():
             raise UserError(f"{place}: no answer: answer_pattern={self.answer_pattern!r} is not in {_short(text)}")
         return found[-1].strip()
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, list):
-        return ", ".join(_as_text(part) for part in value)
-    return str(value)
 
 
 def _short(text: str) -> str:
