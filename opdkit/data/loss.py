@@ -24,6 +24,7 @@ class StepBatch:
         reward: f32[B], 0 where it is not known.
         group: i64[B], equal for rollouts of one prompt.
         reward_known: bool[B], False where the reward failed, so that nothing is learnt from it. None: all are known.
+        step: the number of the step, from 0.
     """
 
     loss_mask: Tensor
@@ -32,6 +33,7 @@ class StepBatch:
     reward: Tensor | None = None
     group: Tensor | None = None
     reward_known: Tensor | None = None
+    step: int = 0
 
 
 @dataclass(frozen=True)

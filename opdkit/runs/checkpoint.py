@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from opdkit.errors import RunError
 
 _MANIFEST = "manifest.json"
 _OPTIMIZER = "optimizer.safetensors"
+_TEACHERS = "teachers.safetensors"
 _STATE = "state.json"
 
 
@@ -32,13 +33,13 @@ class Found:
 
 def write(
     folder: Path, step: int, save_student: Callable[[Path], None], optimizer: torch.optim.Optimizer,
-    state: Mapping[str, Any], keep: int,
+    state: Mapping[str, Any], keep: int, teachers: Sequence[Mapping[str, Any]] = (),
 ) -> Path:  # fmt: skip
     """Write `folder/step-NNNNNN` and drop all but the newest `keep`.
 
-    save_student writes a Hugging Face folder. The files are synced to disk under another name and renamed
-    at the end, so a checkpoint that has its name is whole. Raises RunError where the disk refuses; the
-    checkpoints before it stay as they are.
+    save_student writes a Hugging Face folder. teachers: the state of each, tensors and numbers by name. The files are
+    synced to disk under another name and renamed at the end, so a checkpoint that has its name is whole. Raises
+    RunError where the disk refuses; the checkpoints before it stay as they are.
     """
     target = folder / f"step-{step:06d}"
     beside = folder / f".writing-step-{step:06d}"
@@ -48,7 +49,10 @@ def write(
         save_student(beside)
         tensors, plain = _pack(optimizer)
         save_file(tensors, beside / _OPTIMIZER)
-        content = {"step": step, "optimizer": plain, **state}
+        weights, numbers = _pack_states(teachers)
+        if weights:
+            save_file(weights, beside / _TEACHERS)
+        content = {"step": step, "optimizer": plain, "teachers": numbers, **state}
         (beside / _STATE).write_text(json.dumps(content, indent=1), encoding="utf-8")
         names = sorted(path.name for path in beside.iterdir() if path.is_file())
         manifest = {name: {"bytes": (beside / name).stat().st_size, "sha256": _digest(beside / name)} for name in names}
@@ -88,6 +92,28 @@ def restore_optimizer(found: Found, optimizer: torch.optim.Optimizer) -> None:
         index, _, field = name.partition(".")
         state.setdefault(int(index), {})[field] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": plain["param_groups"]})
+
+
+def teacher_states(found: Found) -> list[dict[str, Any]]:
+    """The state of each teacher, in the order in which they were written; none of a checkpoint without them."""
+    states: list[dict[str, Any]] = [dict(numbers) for numbers in found.state.get("teachers", [])]
+    if (found.folder / _TEACHERS).is_file():
+        for name, tensor in load_file(found.folder / _TEACHERS).items():
+            index, _, field = name.partition(".")
+            states[int(index)][field] = tensor
+    return states
+
+
+def _pack_states(states: Sequence[Mapping[str, Any]]) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+    """Flat tensors, and what JSON holds."""
+    tensors = {
+        f"{index}.{field}": value.detach().cpu().contiguous().clone()
+        for index, state in enumerate(states)
+        for field, value in state.items()
+        if isinstance(value, torch.Tensor)
+    }
+    numbers = [{k: v for k, v in state.items() if not isinstance(v, torch.Tensor)} for state in states]
+    return tensors, numbers
 
 
 def _pack(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

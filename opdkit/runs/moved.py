@@ -17,6 +17,8 @@ _SINCE: dict[str, tuple[object, ...]] = {
     "teacher.cpu_offload": (False,),
     "reward": ({"_target_": "opdkit.rewards.TaskReward"},),
     "text": (None,),
+    "task.columns.solution": ("answer",),
+    "objective.clip_range_high": (None,),
 }
 """Key that came later -> its values that say what was computed before it came."""
 

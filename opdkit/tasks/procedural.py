@@ -167,6 +167,7 @@ class _Problems(Sequence[Problem]):
             identifier=f"{source.dataset}/{source.split}/{source.seed}/{index}",
             messages=render(source.template, fields, source.system),
             reference=gold if answer is None or source.scorer == "dataset" else answer,
+            context={"answer": answer or ""},
         )
 
 

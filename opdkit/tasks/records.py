@@ -24,6 +24,7 @@ from opdkit.tasks.templates import check_template, render, template_fields
 _BOXED = "boxed"
 _OPTIONAL = ("id", "unit", "tolerance")
 _COLUMNS = {"question": "question", "answer": "answer"}
+_OWN = ("question", "answer", *_OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,10 @@ class Records:
 
     path: a hub name (`openai/gsm8k`) or a local json, jsonl, csv or parquet file; subset and split: of the hub's set.
     columns: field -> column, or columns of which a row must have one; `question` and `answer` are needed, `id`
-    names the problem (its number in the file where there is none), any other may be used in the template. A path
-    leads into nested columns: `reward_model.ground_truth`, `prompt.0.content`. A column that holds a list, as of
-    several answers, is joined by commas; of a chat the last user's turn is taken. Optional: `unit`, the unit of the
+    names the problem (its number in the file where there is none), any other may be used in the template, and stands
+    in the problem's context for teachers. A path leads into nested columns: `reward_model.ground_truth`,
+    `prompt.0.content`. A column that holds a list, as of several answers, is joined by commas; of a chat the last
+    user's turn is taken. Optional: `unit`, the unit of the
     answer, and `tolerance`, what a number may miss it by (several, joined by commas: one for each of its numbers).
     drop: a regular expression removed from the question, for instructions that a set carries in its prompts.
     answer_pattern: a regular expression whose first group, at its last match, is the gold answer; `boxed` takes what
@@ -111,11 +113,24 @@ class Records:
             if not value.strip():
                 raise UserError(f"{place}: {name} (column {self.columns[name]!r}) is empty")
         given = self._value(place, row, "id") if self.columns.get("id") else ""
+        answer = self._answer(place, fields["answer"])
+        reference = self._reference(place, row, answer)
         return Problem(
             identifier=f"{self.name}/{given or place.number}",
             messages=render(self.template, fields, self.system),
-            reference=self._reference(place, row, self._answer(place, fields["answer"])),
+            reference=reference,
+            context=self._context(row) | ({} if reference == answer else {"answer": answer}),
         )
+
+    def _context(self, row: Row) -> dict[str, str]:
+        """What a row says beside its question and answer, by the names of `columns`."""
+        told: dict[str, str] = {}
+        for name, wanted in self.columns.items():
+            choices = [wanted] if isinstance(wanted, str) else list(wanted or [])
+            values = [value for column in choices if (value := look_up(row, column)[1]) is not None]
+            if name not in _OWN and values:
+                told[name] = as_text(values[0])
+        return told
 
     def _value(self, place: Place, row: Row, name: str) -> str:
         wanted = self.columns[name]

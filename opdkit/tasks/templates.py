@@ -1,20 +1,15 @@
-"""Prompt templates: `{field}` is replaced, every other brace stays as it is (so `\\boxed{}` needs no doubling)."""
+"""Prompt templates of tasks: which fields they may have, and the chat that they make of a problem."""
 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 
 from opdkit.data.problem import Message
+from opdkit.data.template import fill, template_fields
 from opdkit.errors import UserError
 
-_FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
-
-
-def template_fields(template: str) -> set[str]:
-    """The names a template asks for."""
-    return set(_FIELD.findall(template))
+__all__ = ["check_template", "render", "template_fields"]
 
 
 def check_template(template: str, available: Iterable[str]) -> None:
@@ -40,6 +35,5 @@ def check_template(template: str, available: Iterable[str]) -> None:
 
 def render(template: str, fields: Mapping[str, object], system: str | None = None) -> tuple[Message, ...]:
     """The chat turns of one problem: an optional system turn, then the filled template as the user's."""
-    content = _FIELD.sub(lambda match: str(fields[match.group(1)]), template)
-    user = Message(role="user", content=content)
+    user = Message(role="user", content=fill(template, fields))
     return (Message(role="system", content=system), user) if system else (user,)

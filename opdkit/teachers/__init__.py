@@ -1,8 +1,10 @@
 """Who scores: teachers in this process, the student itself, other tokenizers, servers."""
 
 from opdkit.teachers.base import Capabilities, OpenTeacher, Teacher, TeacherContext
+from opdkit.teachers.live import OpenSelfTeacher, SelfTeacher
 from opdkit.teachers.local import LocalTeacher, OpenLocalTeacher, score_in_batches
 from opdkit.teachers.offloaded import OffloadedTeacher, ResidentSlot, open_teachers
+from opdkit.teachers.privileged import OpenPrivilegedTeacher, PrivilegedTeacher
 from opdkit.teachers.retokenized import OpenRetokenizedTeacher, RetokenizedTeacher
 
 __all__ = [
@@ -10,10 +12,14 @@ __all__ = [
     "LocalTeacher",
     "OffloadedTeacher",
     "OpenLocalTeacher",
+    "OpenPrivilegedTeacher",
     "OpenRetokenizedTeacher",
+    "OpenSelfTeacher",
     "OpenTeacher",
+    "PrivilegedTeacher",
     "ResidentSlot",
     "RetokenizedTeacher",
+    "SelfTeacher",
     "Teacher",
     "TeacherContext",
     "open_teachers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,6 +27,9 @@ class Capabilities:
         given_ids: logits of any ids, and the logsumexp.
         vocabulary: hidden states and lm_head, for the whole vocabulary.
         text: responses of its own.
+        reads: what it must be told of a problem beside its chat, by the names of `Problem.text`; `sibling` is another
+            response of the same group that is right.
+        changes: whether it changes while the student trains, so that it can't be read from disk again.
     """
 
     sampled: bool = True
@@ -33,6 +37,8 @@ class Capabilities:
     given_ids: bool = True
     vocabulary: bool = True
     text: bool = True
+    reads: frozenset[str] = frozenset()
+    changes: bool = False
 
     def require(self, needs: Needs, name: str) -> None:
         """Raise UserError, naming the teacher, where `needs` asks for more."""
@@ -104,11 +110,15 @@ class OpenTeacher(Protocol):
         ...
 
     def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
-        """Scores of the tokens in loss_mask bool[B, T]."""
+        """Scores of the tokens in loss_mask bool[B, T]. Where it can't score them all, `scored` says which it did."""
         ...
 
     def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
         """An engine that writes with this teacher, and its renderer. None where it can't write."""
+        ...
+
+    def metrics(self) -> Mapping[str, float]:
+        """Numbers of the last `score` call, by name below `teacher/`."""
         ...
 
     def bytes(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -95,6 +95,10 @@ class OpenLocalTeacher:
     def attention(self) -> str:
         """The attention implementation of the model."""
         return self._model.attention
+
+    def metrics(self) -> Mapping[str, float]:
+        """See `OpenTeacher`."""
+        return {}
 
     def bytes(self) -> int:
         """See `OpenTeacher`."""

@@ -86,6 +86,11 @@ class OffloadedTeacher:
         """See `OpenTeacher`. The engine writes with the weights that are in memory now."""
         return self._open().writer(spec)
 
+    def metrics(self) -> Mapping[str, float]:
+        """See `OpenTeacher`."""
+        resident = self.slot.resident if self.slot.owner is self else None
+        return {} if resident is None else resident.metrics()
+
     def bytes(self) -> int:
         """See `OpenTeacher`."""
         resident = self.slot.resident if self.slot.owner is self else None
@@ -121,7 +126,10 @@ Name = TypeVar("Name", bound=Hashable)
 def open_teachers(
     teachers: Mapping[Name, Teacher], context: TeacherContext, *, offload: bool
 ) -> dict[Name, OpenTeacher]:
-    """An open teacher for each name. Equal ones are opened once. With `offload` one at a time is in memory."""
+    """An open teacher for each name. Equal ones are opened once.
+
+    With `offload` one at a time is in memory, beside those that change.
+    """
     slot = ResidentSlot()
     opened: dict[Name, OpenTeacher] = {}
     for name, teacher in teachers.items():
@@ -129,5 +137,6 @@ def open_teachers(
         if equal is not None:
             opened[name] = opened[equal]
         else:
-            opened[name] = OffloadedTeacher(teacher, context, slot) if offload else teacher.open(context)
+            swaps = offload and not teacher.capabilities.changes
+            opened[name] = OffloadedTeacher(teacher, context, slot) if swaps else teacher.open(context)
     return opened

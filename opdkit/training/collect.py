@@ -20,6 +20,7 @@ from opdkit.teachers import OpenTeacher, score_in_batches
 from opdkit.training.finite import require_finite
 from opdkit.training.policy import Policy
 from opdkit.training.requests import before_request, teacher_request
+from opdkit.training.siblings import with_siblings
 from opdkit.training.sources import RolloutBatch, RolloutSource, Writer, mean
 from opdkit.training.term import BoundTerm, due_terms
 from opdkit.training.update import ScoredBatch
@@ -121,6 +122,7 @@ class RolloutCollector:
             key = (term.author, id(self.rewards[term.name]))
             began = time.perf_counter()
             batch = self._score(step, term, weight, graded[key], grades[key])
+            graded[key] = _with_teacher_metrics(graded[key], self.teachers.get(term.name))
             shared = seconds if not data else 0.0
             data.append(StepData(self.name, batch, graded[key], grades[key], shared, time.perf_counter() - began))
         return data
@@ -130,6 +132,8 @@ class RolloutCollector:
         self, step: int, term: BoundTerm, weight: float, rollouts: RolloutBatch, grades: Sequence[Grade]
     ) -> ScoredBatch:
         rollout, needs = self._seen_by_student(rollouts.rollout), term.objective.needs
+        if term.teacher is not None and "sibling" in term.teacher.capabilities.reads:
+            rollout = with_siblings(rollout, rollouts, grades)
         teacher = self.teachers.get(term.name)
         tokenizer = self.policy.model.tokenizer
         vocabularies = Vocabularies(tokenizer, tokenizer if teacher is None else teacher.tokenizer)
@@ -145,7 +149,7 @@ class RolloutCollector:
         reward, known = _reward_of(grades, loss_mask)
         advantage = None
         if needs.advantage:
-            whole = StepBatch(loss_mask, old, scores.sampled_log_prob, reward, rollouts.group, known)
+            whole = StepBatch(loss_mask, old, scores.sampled_log_prob, reward, rollouts.group, known, step)
             advantage = term.objective.advantage(whole)  # type: ignore[attr-defined]
         kept = old if self.settings.updates > 1 else None
         return ScoredBatch(term, weight, rollout, loss_mask, scores, kept, reward, advantage, stats_k)
@@ -190,6 +194,11 @@ def _rewarded(batch: RolloutBatch, reward: OpenReward, step: int) -> tuple[Rollo
         pairs = zip(rows, batch.row_grades, strict=True)
         rows = [replace(grade, extracted=own.extracted, status=own.status) for grade, own in pairs]
     return replace(batch, metrics=metrics), tuple(rows)
+
+
+def _with_teacher_metrics(batch: RolloutBatch, teacher: OpenTeacher | None) -> RolloutBatch:
+    found = {} if teacher is None else teacher.metrics()
+    return replace(batch, metrics={**batch.metrics, **{f"teacher/{name}": value for name, value in found.items()}})
 
 
 def _reward_of(grades: Sequence[Grade], like: Tensor) -> tuple[Tensor, Tensor]:

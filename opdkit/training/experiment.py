@@ -19,7 +19,7 @@ from opdkit.training.loop_settings import LoopSettings
 from opdkit.training.optimizer import AdamW
 from opdkit.training.record_settings import RecordSettings
 from opdkit.training.sources import StepSize
-from opdkit.training.tasks import TaskSettings, task_seed
+from opdkit.training.tasks import TaskSettings, task_seed, teacher_names
 from opdkit.training.term import Method, RunChoices, bind_terms
 
 Precision = Literal["float32", "bfloat16"]
@@ -161,7 +161,7 @@ class Experiment:
     def recording(self) -> RecordSettings:
         """What is recorded, and what the model card says."""
         tasks = tuple(
-            CardTask(name, task.source.name, "none" if task.teacher is None else task.teacher.path, task.benchmark.name)
+            CardTask(name, task.source.name, teacher_names(task), task.benchmark.name)
             for name, task in self.tasks().items()
         )
         further = {"rollouts a step": self.batch.rollouts, "seed": self.seed, "precision": self.precision}

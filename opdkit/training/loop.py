@@ -117,6 +117,7 @@ class Loop:
             self.session.policy.optimizer,
             state,
             self.settings.keep_checkpoints,
+            [teacher.state() for teacher in self.session.open_teachers()],
         )
 
     def _update(self, step: int, data: Sequence[StepData]) -> Metrics:

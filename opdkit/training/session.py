@@ -18,7 +18,7 @@ from opdkit.diagnostics import named_subset
 from opdkit.errors import UserError
 from opdkit.models import LanguageModel, load
 from opdkit.rewards import RewardContext
-from opdkit.runs.checkpoint import Found, restore_optimizer
+from opdkit.runs.checkpoint import Found, restore_optimizer, teacher_states
 from opdkit.seeding import derive_seed
 from opdkit.teachers import OpenTeacher, Teacher, TeacherContext, open_teachers
 from opdkit.training.collect import StepData
@@ -109,7 +109,10 @@ def open_session(experiment: Experiment, found: Found | None, folder: Path | Non
         restore_optimizer(found, policy.optimizer)
         for name, run in runs.items():
             run.collector.source.sampler.restore(found.state["walks"][name])
-    return Session(policy, runs, experiment.alternation(), updater)
+    session = Session(policy, runs, experiment.alternation(), updater)
+    for teacher, state in zip(session.open_teachers(), teacher_states(found) if found else (), strict=False):
+        teacher.restore(state)
+    return session
 
 
 def close_session() -> None:

@@ -141,7 +141,7 @@ class AnswerSource:
 
 def _solution(model: LanguageModel, problem: Problem, limit: int) -> Completion:
     """The problem's worked solution, else its reference, as the ids of a response that ends with a stop token."""
-    text = problem.context.get("solution", problem.reference)
+    text = problem.text("solution") or problem.reference
     ids: list[int] = model.tokenizer.encode(text, add_special_tokens=False)
     whole = [*ids, min(model.stop_ids)] if model.stop_ids else ids
     cut = len(whole) > limit

@@ -63,8 +63,36 @@ def read_data(task: TaskSettings) -> Sequence[Any]:
     """The task's problems or episodes. Its benchmark is looked at, too. Raises UserError for what can't be read."""
     with error_prefix(f"task.parts.{task.name}.source." if task.name else "task."):
         data: Sequence[Any] = task.source.episodes() if is_environment(task.source) else task.source.load()
+    for term in task.terms:
+        _require_told(term, task, data)
     task.benchmark.problems()
     return data
+
+
+def teacher_names(task: TaskSettings) -> str:
+    """What the user typed for the teachers of the task's terms, each once."""
+    names = dict.fromkeys(term.teacher.path for term in task.terms if term.teacher is not None)
+    return ", ".join(names) or "none"
+
+
+def _require_told(term: BoundTerm, task: TaskSettings, data: Sequence[Any]) -> None:
+    """Raise UserError where the task can't say what the term's teacher is to be told. Looks at the first problem."""
+    reads = frozenset() if term.teacher is None else term.teacher.capabilities.reads
+    if term.teacher is None or not reads:
+        return
+    told = f"method.terms.{term.name}: teacher={term.teacher.path}"
+    if is_environment(task.source):
+        raise UserError(f"{told} writes a prompt of its own, and {task.source.name} is played in turns")
+    if "sibling" in reads and task.size.rollouts_per_prompt < 2:
+        raise UserError(f"{told} is shown a {{sibling}}; batch.rollouts_per_prompt=1 must be at least 2")
+    first: Problem = data[0]
+    for name in sorted(reads - {"sibling"}):
+        if first.text(name) is None:
+            has = sorted({"question", "answer", *first.context} - {"answer" if first.text("answer") is None else ""})
+            raise UserError(
+                f"{told} asks for {{{name}}}, and problem {first.identifier} of {task.source.name} has none; "
+                f"allowed: {', '.join('{' + key + '}' for key in [*has, 'sibling'])}"
+            )
 
 
 def is_environment(source: Any) -> bool:

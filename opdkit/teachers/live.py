@@ -1,0 +1,119 @@
+"""A teacher made of the student: as it was at the start, as it stands, refreshed, or averaged over its updates."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from opdkit.data.rollout import Rollout
+from opdkit.data.scores import Scores
+from opdkit.errors import UserError
+from opdkit.heads import Head
+from opdkit.models import LanguageModel, Request
+from opdkit.teachers.base import Capabilities, OpenTeacher, TeacherContext
+from opdkit.teachers.local import OpenLocalTeacher
+
+Kind = Literal["start", "live", "refreshed", "ema"]
+
+
+@dataclass(frozen=True)
+class SelfTeacher:
+    """The run's own student as its teacher.
+
+    Attributes:
+        kind: which weights score. start: those that the run began with. live: the student's as they stand, without a
+            copy. refreshed: a copy that is made again every `every` steps. ema: a copy that moves towards the student
+            by the share `rate` after each step.
+        every: steps between two copies of kind refreshed.
+        rate: of kind ema.
+    """
+
+    kind: Kind = "live"
+    every: int = 10
+    rate: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise UserError(f"teacher.kind={self.kind!r} is not one of {', '.join(get_args(Kind))}")
+        if self.every < 1:
+            raise UserError(f"teacher.every={self.every}: must be at least 1")
+        if not 0.0 < self.rate <= 1.0:
+            raise UserError(f"teacher.rate={self.rate}: must be above 0 and at most 1")
+
+    @property
+    def path(self) -> str:
+        """See `Teacher`."""
+        return f"self ({self.kind})"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Everything."""
+        return Capabilities(changes=True)
+
+    def open(self, context: TeacherContext) -> OpenTeacher:
+        """See `Teacher`. Nothing is read: the student is in memory already."""
+        student = replace(context.student, name=self.path, autocast=context.autocast)
+        model = student
+        if self.kind != "live":
+            model = replace(student, module=copy.deepcopy(student.module).requires_grad_(False))
+        return OpenSelfTeacher(self, student.module, model, context)
+
+
+class OpenSelfTeacher(OpenLocalTeacher):
+    """Scores with `model`, which is the student itself or a copy that follows it."""
+
+    def __init__(self, spec: SelfTeacher, student: nn.Module, model: LanguageModel, context: TeacherContext) -> None:
+        super().__init__(model, context.temperature, context.batch)
+        self._spec = spec
+        self._student = student
+        self._context = context
+
+    def restricted(self, vocabulary: int) -> OpenTeacher:
+        """See `OpenTeacher`."""
+        return OpenSelfTeacher(self._spec, self._student, self._model.restricted(vocabulary), self._context)
+
+    @torch.no_grad()
+    def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
+        """See `OpenTeacher`. In the student's precision, so that a live teacher agrees with it."""
+        autocast = self._model.autocast
+        with torch.autocast(self._model.device.type, autocast, enabled=autocast is not None):
+            scores = super().score(rollout, loss_mask, request)
+        if scores.head is None or self._spec.kind != "live":
+            return scores
+        return replace(scores, head=_as_it_stands(scores.head))
+
+    def bytes(self) -> int:
+        """See `OpenTeacher`. A live teacher takes none of its own."""
+        return 0 if self._spec.kind == "live" else super().bytes()
+
+    @torch.no_grad()
+    def after_update(self, step: int) -> None:
+        """See `OpenTeacher`."""
+        refreshes = self._spec.kind == "refreshed" and (step + 1) % self._spec.every == 0
+        if not refreshes and self._spec.kind != "ema":
+            return
+        rate = self._spec.rate if self._spec.kind == "ema" else 1.0
+        for own, student in zip(self._model.module.parameters(), self._student.parameters(), strict=True):
+            own.copy_(student) if rate == 1.0 else own.lerp_(student, rate)
+
+    def state(self) -> dict[str, Any]:
+        """See `OpenTeacher`. The copy's weights; shared ones once."""
+        return {} if self._spec.kind == "live" else dict(self._model.module.named_parameters())
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """See `OpenTeacher`."""
+        if self._spec.kind != "live":
+            for name, own in self._model.module.named_parameters():
+                own.copy_(state[name])
+
+
+def _as_it_stands(head: Head) -> Head:
+    """A copy of lm_head: a later update of the step must not move what the teacher said before the first."""
+    bias = None if head.bias is None else head.bias.detach().clone()
+    return replace(head, weight=head.weight.detach().clone(), bias=bias)

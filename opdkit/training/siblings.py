@@ -1,0 +1,34 @@
+"""What a rollout's siblings say, for a teacher that is shown one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from opdkit.data.grade import Grade
+from opdkit.data.rollout import Rollout
+from opdkit.training.sources import RolloutBatch
+
+
+def with_siblings(rollout: Rollout, batch: RolloutBatch, grades: Sequence[Grade]) -> Rollout:
+    """The rollout with `sibling` in the context of each problem that has one.
+
+    It is the first response of the row's group that is right, the row's own left out. The student's prompt stays as
+    it is.
+
+    Args:
+        rollout: B rows.
+        batch: with their groups and their text.
+        grades: one a row.
+    """
+    groups = batch.group.tolist()
+    right: dict[int, list[int]] = {}
+    for row, grade in enumerate(grades):
+        if grade.counts and grade.correct:
+            right.setdefault(groups[row], []).append(row)
+    problems = []
+    for row, problem in enumerate(rollout.prompts.problems):
+        chosen = next((other for other in right.get(groups[row], []) if other != row), None)
+        told = {} if chosen is None else {"sibling": batch.responses[chosen]}
+        problems.append(replace(problem, context={**problem.context, **told}))
+    return replace(rollout, prompts=replace(rollout.prompts, problems=tuple(problems)))
