@@ -135,6 +135,10 @@ class OpenRetokenizedTeacher:
         """None: it would write in tokens of its own."""
         return None
 
+    def metrics(self) -> Mapping[str, float]:
+        """See `OpenTeacher`."""
+        return self._inner.metrics()
+
     def bytes(self) -> int:
         """See `OpenTeacher`."""
         return self._inner.bytes()
