@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,30 @@ def test_a_forbidden_import_would_be_found() -> None:
     assert package(file) == "functional"
     assert named(imports(file, text), HYDRA) == ["hydra", "hydra.utils"]
     assert named(imports(file, text), ("opdkit.config",)) == ["opdkit.config", "opdkit.config.build"]
+
+
+def module(file: Path) -> str:
+    name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
+def circle(texts: dict[str, set[str]]) -> list[str]:
+    """One circle of modules that import each other, inside functions and for types as well; [] for none."""
+    graph = {name: {m for m in found if m in texts and m != name} for name, found in texts.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    graph = {module(file): imports(file) for file in FILES}
+    for name, found in graph.items():
+        # `from package import module` needs the package's face for its name alone.
+        graph[name] = {m for m in found if not any(other.startswith(f"{m}.") for other in found if other in graph)}
+    assert circle(graph) == []
+
+
+def test_a_circle_would_be_found() -> None:
+    assert set(circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": set()})) == {"a", "b", "c"}

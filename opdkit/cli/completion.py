@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from opdkit.cli.main import COMMANDS
+from opdkit.cli.commands import COMMANDS
 from opdkit.config.location import groups, search_folders
 
 _ROOTS = {"train": "train", "sweep": "train", "eval": "eval", "study": "study"}

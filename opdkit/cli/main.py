@@ -8,19 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from opdkit import __version__
+from opdkit.cli.commands import COMMANDS
 from opdkit.config.near import refusal
 from opdkit.errors import Interrupted, RunError, UserError
 
-COMMANDS = {
-    "train": "train a student on its own rollouts under a teacher",
-    "sweep": "train once for each combination of several values (train --multirun)",
-    "eval": "one model on one benchmark",
-    "doctor": "what a run would trip over: models, teacher and task looked at together",
-    "study": "a question about the method, worked out: figures, a table, what was reproduced",
-    "report": "runs compared on one page: `opdkit report runs/`",
-    "ls": "what can be chosen: `opdkit ls`, `opdkit ls objective`",
-    "check": "compose and bind every experiment and option, without loading a weight",
-}
 HELP = """opdkit <command> [key=value ...]
 
 {commands}

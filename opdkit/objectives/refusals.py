@@ -3,19 +3,49 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, get_args
+from typing import Protocol, get_args
 
 from opdkit.errors import UserError
-from opdkit.functional.divergences import ReverseKL
-from opdkit.functional.surrogates import Ratio
+from opdkit.functional.divergences import Divergence, ReverseKL
+from opdkit.functional.surrogates import Ratio, Surrogate
 from opdkit.functional.tails import Tail
 from opdkit.objectives.choices import Estimator, Support
 
-if TYPE_CHECKING:
-    from opdkit.objectives.token_divergence import TokenDivergence
+
+class Choices(Protocol):
+    """What is checked of a `TokenDivergence`, whose docstring says what each is."""
+
+    @property
+    def divergence(self) -> Divergence: ...
+    @property
+    def support(self) -> Support: ...
+    @property
+    def k(self) -> int | None: ...
+    @property
+    def include_sampled(self) -> bool: ...
+    @property
+    def tail(self) -> Tail | None: ...
+    @property
+    def estimator(self) -> Estimator: ...
+    @property
+    def discount(self) -> float: ...
+    @property
+    def normalise_returns(self) -> bool: ...
+    @property
+    def whiten(self) -> bool: ...
+    @property
+    def reward_weight(self) -> float: ...
+    @property
+    def clip_log_ratio(self) -> float | None: ...
+    @property
+    def surrogate(self) -> Surrogate: ...
+    @property
+    def has_advantage(self) -> bool: ...
+    @property
+    def estimates_by_policy(self) -> bool: ...
 
 
-def check(objective: TokenDivergence) -> None:
+def check(objective: Choices) -> None:
     """Raises UserError, one line that names the key, its value, and why."""
     _ranges(objective)
     _support(objective)
@@ -23,7 +53,7 @@ def check(objective: TokenDivergence) -> None:
     _advantage(objective)
 
 
-def warnings(objective: TokenDivergence) -> tuple[str, ...]:
+def warnings(objective: Choices) -> tuple[str, ...]:
     """What is allowed and should be known, a line each."""
     found: list[str] = []
     if objective.tail == "drop" and objective.estimator == "exact" and isinstance(objective.divergence, ReverseKL):
@@ -44,7 +74,7 @@ def warnings(objective: TokenDivergence) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _ranges(objective: TokenDivergence) -> None:
+def _ranges(objective: Choices) -> None:
     _one_of("support", objective.support, get_args(Support))
     _one_of("estimator", objective.estimator, get_args(Estimator))
     if objective.tail is not None:
@@ -55,7 +85,7 @@ def _ranges(objective: TokenDivergence) -> None:
     _require(bound is None or bound > 0.0, "clip_log_ratio", bound, "above 0, or null")
 
 
-def _support(objective: TokenDivergence) -> None:
+def _support(objective: Choices) -> None:
     support, k, tail = objective.support, objective.k, objective.tail
     if support in ("sampled", "full"):
         _require(k is None, "k", k, f"null with support={support}, which has no k")
@@ -73,7 +103,7 @@ def _support(objective: TokenDivergence) -> None:
         raise UserError(f"objective.tail={tail}: with include_sampled=true the sampled token is never in the tail")
 
 
-def _estimator(objective: TokenDivergence) -> None:
+def _estimator(objective: Choices) -> None:
     estimator, support, tail = objective.estimator, objective.support, objective.tail
     name = f"objective.estimator={estimator}"
     if support == "sampled":
@@ -90,7 +120,7 @@ def _estimator(objective: TokenDivergence) -> None:
         raise UserError(f"{name}: with {what} it {reason}; choose exact")
 
 
-def _advantage(objective: TokenDivergence) -> None:
+def _advantage(objective: Choices) -> None:
     if objective.clip_log_ratio is not None and not (objective.estimates_by_policy or objective.discount > 0):
         raise UserError(
             f"objective.clip_log_ratio={objective.clip_log_ratio}: bounds an advantage, and without discount "

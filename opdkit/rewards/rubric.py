@@ -16,7 +16,7 @@ from opdkit.rewards.base import Group, OpenReward, RewardContext
 from opdkit.rewards.judge import check_asking, open_text
 from opdkit.rewards.measures import agreement, signal, task_verdicts
 from opdkit.rewards.panel import TeacherAnswers, UsageMeter
-from opdkit.rewards.rubric_cases import Case, Examiner
+from opdkit.rewards.rubric_cases import Asking, Case, Examiner
 from opdkit.rewards.rubric_records import RubricLog, criteria_metrics
 from opdkit.text.base import TextSpec
 
@@ -61,6 +61,16 @@ class RubricReward:
         temperatures = (self.rubric_temperature, self.verify_temperature, self.teacher_temperature)
         check_asking(self.text, temperatures, self.attempts, self.characters)
 
+    def asking(self) -> Asking:
+        """What the examiner needs of these settings."""
+        return Asking(
+            rubric_temperature=self.rubric_temperature,
+            verify_temperature=self.verify_temperature,
+            attempts=self.attempts,
+            characters=self.characters,
+            blind=self.blind,
+        )
+
     def open(self, context: RewardContext) -> OpenReward:
         """See `Reward`."""
         return OpenRubric(self, context)
@@ -84,7 +94,7 @@ class OpenRubric:
         verifier = open_text(spec.verifier, context, "verifier") if spec.verifier is not None else rubricator
         writer = open_text(spec.teacher, context, "teacher") if spec.teacher is not None else None
         self._teacher = TeacherAnswers(spec.teacher_answers, writer, context, spec.teacher_temperature)
-        self._examiner = Examiner(rubricator, verifier, spec)
+        self._examiner = Examiner(rubricator, verifier, spec.asking())
         self._models = [rubricator, *([verifier] if spec.verifier else []), *([writer] if writer else [])]
         self._usage = UsageMeter(self._models)
         self._log = RubricLog(None if context.folder is None else context.folder / "rubrics.jsonl")

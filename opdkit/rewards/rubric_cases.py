@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from opdkit.rewards.base import Group
 from opdkit.rewards.judgements import Criterion, read_rubric, read_verdicts
@@ -15,8 +14,24 @@ from opdkit.rewards.prompts import rubricator_chat, verifier_chat
 from opdkit.seeding import derive_seed
 from opdkit.text.base import TextModel
 
-if TYPE_CHECKING:
-    from opdkit.rewards.rubric import RubricReward
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """How rubrics and verdicts are asked for.
+
+    Attributes:
+        rubric_temperature: of the rubricator's sampling.
+        verify_temperature: of the verifier's.
+        attempts: how often a model is asked whose answer can't be read.
+        characters: of each text that is shown, at most.
+        blind: whether the verifier is kept from knowing which answers are the teacher's.
+    """
+
+    rubric_temperature: float
+    verify_temperature: float
+    attempts: int
+    characters: int
+    blind: bool
 
 
 @dataclass
@@ -52,13 +67,13 @@ class Examiner:
     Args:
         rubricator: writes rubrics.
         verifier: decides criteria.
-        spec: temperatures, attempts, limits.
+        asking: temperatures, attempts, limits.
     """
 
-    def __init__(self, rubricator: TextModel, verifier: TextModel, spec: RubricReward) -> None:
+    def __init__(self, rubricator: TextModel, verifier: TextModel, asking: Asking) -> None:
         self._rubricator = rubricator
         self._verifier = verifier
-        self._spec = spec
+        self._asking = asking
 
     def examine(self, cases: Sequence[Case], root: tuple[int, int]) -> Counter[str]:
         """Fill in rubrics and booleans; returns why answers could not be used, counted.
@@ -72,14 +87,14 @@ class Examiner:
         if left := len(cases) - len(written):
             failures["no_teacher"] += left
         rubrics = ask(
-            self._rubricator, [self._rubric_question(c, root) for c in written], self._spec.attempts, failures
+            self._rubricator, [self._rubric_question(c, root) for c in written], self._asking.attempts, failures
         )
         for case, rubric in zip(written, rubrics, strict=True):
             case.rubric = rubric
         with_rubric = [case for case in written if case.rubric is not None]
         pools = [Pool.shuffled(c.answers, c.responses(), _seed(c, root, "pool")) for c in with_rubric]
         questions = [self._verdict_question(c, pool, root) for c, pool in zip(with_rubric, pools, strict=True)]
-        verdicts = ask(self._verifier, questions, self._spec.attempts, failures)
+        verdicts = ask(self._verifier, questions, self._asking.attempts, failures)
         for case, pool, found in zip(with_rubric, pools, verdicts, strict=True):
             if found is not None:
                 case.teachers, case.students = pool.apart(found)
@@ -87,15 +102,15 @@ class Examiner:
 
     def _rubric_question(self, case: Case, root: tuple[int, int]) -> Question[tuple[Criterion, ...]]:
         seed = _seed(case, root, "rubric")
-        chat = rubricator_chat(case.group.problem, case.answers, case.responses(), seed, self._spec.characters)
-        return Question(replace(chat, temperature=self._spec.rubric_temperature), read_rubric)
+        chat = rubricator_chat(case.group.problem, case.answers, case.responses(), seed, self._asking.characters)
+        return Question(replace(chat, temperature=self._asking.rubric_temperature), read_rubric)
 
     def _verdict_question(self, case: Case, pool: Pool, root: tuple[int, int]) -> Question[list[list[bool]]]:
-        rubric, note = case.rubric or (), "" if self._spec.blind else pool.identities()
+        rubric, note = case.rubric or (), "" if self._asking.blind else pool.identities()
         seed = _seed(case, root, "verdicts")
-        chat = verifier_chat(case.group.problem, rubric, pool.texts, seed, self._spec.characters, note)
+        chat = verifier_chat(case.group.problem, rubric, pool.texts, seed, self._asking.characters, note)
         read = partial(read_verdicts, responses=len(pool.texts), criteria=len(rubric))
-        return Question(replace(chat, temperature=self._spec.verify_temperature), read)
+        return Question(replace(chat, temperature=self._asking.verify_temperature), read)
 
 
 def _seed(case: Case, root: tuple[int, int], purpose: str) -> int:

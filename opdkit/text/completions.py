@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import openai
 from tenacity import (
@@ -24,11 +24,9 @@ from tenacity import (
 from opdkit.errors import RunError, UserError
 from opdkit.text.base import Chat
 from opdkit.text.budget import Budget
+from opdkit.text.endpoint import Endpoint
 from opdkit.text.exchanges import Reply
 from opdkit.text.retrying import LastingError, PassingError, Wait, retry_after
-
-if TYPE_CHECKING:
-    from opdkit.text.openai import OpenAIModel
 
 _LONGEST_BODY = 8 * 2**20
 _FAILURES_IN_A_ROW = 16
@@ -36,7 +34,7 @@ _AGAIN = (408, 409, 425, 429)
 
 
 class Completions:
-    """The endpoint of an `OpenAIModel` as a backend.
+    """An `Endpoint` as a backend.
 
     An answer that does not come after all attempts is a failed reply. The run ends where nothing answers at the
     address, the key or the model is refused, the budget is spent, or many answers in a row fail.
@@ -47,7 +45,7 @@ class Completions:
         budget: counts requests and tokens.
     """
 
-    def __init__(self, spec: OpenAIModel, key: str | None, budget: Budget) -> None:
+    def __init__(self, spec: Endpoint, key: str | None, budget: Budget) -> None:
         self._spec = spec
         self._key = key
         self._budget = budget

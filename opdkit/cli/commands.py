@@ -1,0 +1,14 @@
+"""The names of the commands, each with a line for `opdkit --help`. Command x is `run` of `opdkit.cli.x`."""
+
+from __future__ import annotations
+
+COMMANDS = {
+    "train": "train a student on its own rollouts under a teacher",
+    "sweep": "train once for each combination of several values (train --multirun)",
+    "eval": "one model on one benchmark",
+    "doctor": "what a run would trip over: models, teacher and task looked at together",
+    "study": "a question about the method, worked out: figures, a table, what was reproduced",
+    "report": "runs compared on one page: `opdkit report runs/`",
+    "ls": "what can be chosen: `opdkit ls`, `opdkit ls objective`",
+    "check": "compose and bind every experiment and option, without loading a weight",
+}
