@@ -53,6 +53,7 @@ def run(arguments: Sequence[str]) -> int:
 # An option that does nothing alone is tried beside one that it acts on.
 _BESIDE = {
     "objective/surrogate": ["objective=sampled", "batch.mini_batch=64", "batch.epochs=1"],
+    "objective/baseline": ["objective=sampled"],
     "teacher=none": ["objective=grpo"],
     "method=minillm": ["batch.epochs=2"],
     "method=ropd": ["text=sums_script"],

@@ -5,7 +5,7 @@ terms(log_p, log_q): what is summed, differentiable in log_p; 0 where p = q.
 slope: d terms / d log p up to c p, c a constant, so that over a whole distribution dD / dz_v = slope_v - p_v sum slope.
 cost: slope / p, the weight of s = grad log p when ids are drawn from p: grad D = E_p[cost s]; 0 where p = q.
 All take and return f[...] of one shape, in nats. The log-probs are finite; an id that must not count has both at 0.
-Every terms is an f-divergence's: scaling p and q by c scales it by c.
+Every terms but that of `DensityPower` is an f-divergence's: scaling p and q by c scales it by c.
 """
 
 from __future__ import annotations
@@ -186,6 +186,61 @@ class SquaredLogRatio:
     def cost(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         ratio = log_p - log_q
         return 0.5 * ratio.square() + ratio
+
+
+@dataclass(frozen=True)
+class Alpha:
+    """(1 - sum q^alpha p^(1 - alpha)) / (alpha (1 - alpha)), 0 < alpha < 1: the reverse KL as alpha -> 0, the forward
+    KL as alpha -> 1.
+
+    cost = (1 - (q / p)^alpha) / alpha: at the sampled token a log-ratio that is bounded from below by -1 / alpha.
+    Amari, *Differential-Geometrical Methods in Statistics*, 1985; as a reward after PowerOPD (arXiv 2606.17199).
+    Raises UserError for alpha outside (0, 1).
+    """
+
+    alpha: float = 0.5
+
+    def __post_init__(self) -> None:
+        _require_inside("alpha", self.alpha, "0 is the limit of reverse_kl, 1 that of forward_kl: choose those")
+
+    def terms(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        mixed = (self.alpha * log_q + (1 - self.alpha) * log_p).exp()
+        weighed = (1 - self.alpha) * log_p.exp() + self.alpha * log_q.exp()
+        return (weighed - mixed) / (self.alpha * (1 - self.alpha))
+
+    def slope(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return (log_p.exp() - (self.alpha * log_q + (1 - self.alpha) * log_p).exp()) / self.alpha
+
+    def cost(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return (1.0 - _bounded_exp(self.alpha * (log_q - log_p))) / self.alpha
+
+
+@dataclass(frozen=True)
+class DensityPower:
+    """sum (p^(1 + a) - (1 + a) p q^a + a q^(1 + a)) / (1 + a), a > 0: the density power divergence, bounded.
+
+    cost = p^a - q^a, so at the sampled token the reward q^a - p^a of PowerOPD (arXiv 2606.17199), between -1 and 1;
+    divided by a it tends to the log-ratio, and the divergence to the reverse KL, as a -> 0. It is no f-divergence.
+    Basu et al., *Robust and efficient estimation by minimising a density power divergence*, Biometrika 85, 1998.
+    Raises UserError for a power that is not above 0.
+    """
+
+    power: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.power < math.inf:
+            raise UserError(f"objective.divergence.power={self.power}: must be above 0, and finite")
+
+    def terms(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        a = self.power
+        own, cross = ((1 + a) * log_p).exp(), (log_p + a * log_q).exp()
+        return (own - (1 + a) * cross + a * ((1 + a) * log_q).exp()) / (1 + a)
+
+    def slope(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return log_p.exp() * self.cost(log_p, log_q)
+
+    def cost(self, log_p: Tensor, log_q: Tensor) -> Tensor:
+        return (self.power * log_p).exp() - (self.power * log_q).exp()
 
 
 def _log_mixture(log_p: Tensor, log_q: Tensor, share: float) -> Tensor:

@@ -6,3 +6,5 @@ from typing import Literal
 
 Support = Literal["sampled", "teacher", "student", "union", "intersection", "full"]
 Estimator = Literal["exact", "score", "k1", "k2", "k3"]
+RewardForm = Literal["raw", "group", "group_scaled"]
+"""raw: R. group: R minus the mean of its group, the rollouts of one prompt. group_scaled: that over the deviation."""

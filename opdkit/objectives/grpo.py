@@ -12,6 +12,7 @@ from opdkit.data.loss import ModelNeeds, Needs, StepBatch, TokenBatch, TokenLoss
 from opdkit.data.scores import Scores
 from opdkit.errors import UserError
 from opdkit.functional.estimators import importance_ratio, ppo_surrogate, sampled_kl
+from opdkit.functional.groups import group_advantage
 from opdkit.functional.masked import only
 
 
@@ -48,19 +49,7 @@ class GroupRelativePolicy:
         """A f32[B, T], zero where a token does not count."""
         assert step.reward is not None
         assert step.group is not None
-        reward = step.reward.double()
-        groups, place = step.group.unique(return_inverse=True)
-        count = torch.zeros(len(groups), dtype=reward.dtype, device=reward.device).index_add_(
-            0, place, torch.ones_like(reward)
-        )
-        mean = torch.zeros_like(count).index_add_(0, place, reward) / count
-        centred = reward - mean[place]
-        if self.scale_by_deviation:
-            variance = torch.zeros_like(count).index_add_(0, place, centred.square()) / count
-            centred = centred / (variance.sqrt()[place] + 1e-6)
-        if step.reward_known is not None:
-            unknown = torch.zeros_like(count).index_add_(0, place, (~step.reward_known).double())
-            centred = torch.where(unknown[place] > 0, 0.0, centred)
+        centred = group_advantage(step.reward, step.group, step.reward_known, scale=self.scale_by_deviation)
         return torch.where(step.loss_mask, centred.to(step.reward.dtype).unsqueeze(1), 0.0)
 
     def __call__(self, student: Scores, teacher: Scores, batch: TokenBatch) -> TokenLoss:

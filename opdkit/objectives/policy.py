@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor
 from opdkit.data.loss import StepBatch
 from opdkit.functional.divergences import Divergence, at_sample
 from opdkit.functional.estimators import future, remaining, whiten
+from opdkit.functional.groups import group_advantage
 from opdkit.functional.masked import only
+from opdkit.objectives.choices import RewardForm
 
 
 class PolicyTerm(Protocol):
@@ -35,11 +38,19 @@ class PolicyTerm(Protocol):
     def reward_weight(self) -> float: ...
 
     @property
+    def reward_form(self) -> RewardForm: ...
+
+    @property
     def clip_log_ratio(self) -> float | None: ...
+
+    @property
+    def floor(self) -> float | None: ...
 
 
 def advantages(choices: PolicyTerm, step: StepBatch) -> Tensor:
     """A_t = -cost_t - sum_{t' > t} discount^(t' - t) h_t' + reward_weight R, f32[B, T], zero where masked.
+
+    R is the reward, or what it is worth in its group, by `reward_form`.
 
     h = terms / p, the divergence's value at a sampled token; for the reverse KL cost and h are both log p - log q, and
     A_t is minus the discounted reward-to-go. cost_t is there only where the local term is estimated by this gradient.
@@ -50,17 +61,29 @@ def advantages(choices: PolicyTerm, step: StepBatch) -> Tensor:
     log_p, log_q = only(step.old_log_prob, step.loss_mask), only(step.teacher_log_prob, step.loss_mask)
     advantage = torch.zeros_like(log_p)
     if choices.estimates_by_policy:
-        advantage = advantage - _bounded(choices.divergence.cost(log_p, log_q), choices.clip_log_ratio)
+        advantage = advantage - _bounded(choices.divergence.cost(log_p, log_q), choices)
     if choices.discount > 0.0:
         later = only(at_sample(choices.divergence, log_p, log_q), step.loss_mask)
-        total = future(_bounded(later, choices.clip_log_ratio), choices.discount)
+        total = future(_bounded(later, choices), choices.discount)
         advantage = advantage - (total / remaining(step.loss_mask) if choices.normalise_returns else total)
     if choices.reward_weight != 0.0:
-        assert step.reward is not None
-        advantage = advantage + choices.reward_weight * step.reward.to(advantage.dtype).unsqueeze(1)
+        worth = _worth(choices, step).to(advantage.dtype)
+        advantage = advantage + choices.reward_weight * worth.unsqueeze(1)
     advantage = only(advantage, step.loss_mask).detach()
     return whiten(advantage, step.loss_mask) if choices.whiten else advantage
 
 
-def _bounded(values: Tensor, limit: float | None) -> Tensor:
-    return values if limit is None else values.clamp(-limit, limit)
+def _worth(choices: PolicyTerm, step: StepBatch) -> Tensor:
+    """What each response's reward adds, f[B]."""
+    assert step.reward is not None
+    if choices.reward_form == "raw":
+        return step.reward
+    assert step.group is not None
+    return group_advantage(step.reward, step.group, step.reward_known, scale=choices.reward_form == "group_scaled")
+
+
+def _bounded(costs: Tensor, choices: PolicyTerm) -> Tensor:
+    """The costs within +-clip_log_ratio, and at most log((1 - floor) / floor)."""
+    limit, floor = choices.clip_log_ratio, choices.floor
+    costs = costs if limit is None else costs.clamp(-limit, limit)
+    return costs if floor is None else costs.clamp(max=math.log((1.0 - floor) / floor))

@@ -6,10 +6,11 @@ import math
 from typing import Protocol, get_args
 
 from opdkit.errors import UserError
-from opdkit.functional.divergences import Divergence, ReverseKL
+from opdkit.functional.baselines import Baseline
+from opdkit.functional.divergences import DensityPower, Divergence, ReverseKL
 from opdkit.functional.surrogates import Ratio, Surrogate
 from opdkit.functional.tails import Tail
-from opdkit.objectives.choices import Estimator, Support
+from opdkit.objectives.choices import Estimator, RewardForm, Support
 
 
 class Choices(Protocol):
@@ -36,7 +37,13 @@ class Choices(Protocol):
     @property
     def reward_weight(self) -> float: ...
     @property
+    def reward_form(self) -> RewardForm: ...
+    @property
     def clip_log_ratio(self) -> float | None: ...
+    @property
+    def floor(self) -> float | None: ...
+    @property
+    def baseline(self) -> Baseline | None: ...
     @property
     def surrogate(self) -> Surrogate: ...
     @property
@@ -51,6 +58,7 @@ def check(objective: Choices) -> None:
     _support(objective)
     _estimator(objective)
     _advantage(objective)
+    _bounds(objective)
 
 
 def warnings(objective: Choices) -> tuple[str, ...]:
@@ -126,6 +134,13 @@ def _advantage(objective: Choices) -> None:
             f"objective.clip_log_ratio={objective.clip_log_ratio}: bounds an advantage, and without discount "
             f"estimator={objective.estimator} on support={objective.support} has none"
         )
+    if isinstance(objective.divergence, DensityPower) and (
+        objective.discount > 0 or "sampled" in (objective.tail or "")
+    ):
+        raise UserError(
+            "objective.divergence=density_power: what one sampled id sees of it is unbounded; choose discount=0 and a "
+            "tail without the sampled token"
+        )
     if objective.normalise_returns and objective.discount == 0.0:
         raise UserError("objective.normalise_returns=true: there are no returns at discount=0")
     if not objective.has_advantage and (objective.whiten or objective.surrogate != Ratio()):
@@ -134,6 +149,22 @@ def _advantage(objective: Choices) -> None:
             f"objective.{name}: acts on an advantage, and there is none "
             "(estimator=score on support=sampled, discount or reward_weight make one)"
         )
+
+
+def _bounds(objective: Choices) -> None:
+    form, floor = objective.reward_form, objective.floor
+    _one_of("reward_form", form, get_args(RewardForm))
+    if form != "raw" and objective.reward_weight == 0.0:
+        raise UserError(f"objective.reward_form={form}: says what the reward is worth, and reward_weight=0")
+    _require(floor is None or 0.0 < floor < 1.0, "floor", floor, "between 0 and 1, both excluded, or null")
+    if floor is not None and not (objective.has_advantage and isinstance(objective.divergence, ReverseKL)):
+        raise UserError(f"objective.floor={floor}: bounds the log-ratio of an advantage, and there is none")
+    if objective.baseline is None:
+        return
+    if not objective.estimates_by_policy:
+        raise UserError("objective.baseline: measures a sampled token's cost; choose support=sampled, estimator=score")
+    if objective.whiten:
+        raise UserError("objective.baseline: whiten=true measures the advantage from its own mean; choose one")
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

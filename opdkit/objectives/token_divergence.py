@@ -8,6 +8,7 @@ from torch import Tensor
 
 from opdkit.data.loss import ModelNeeds, Needs, StepBatch, TokenBatch, TokenLoss
 from opdkit.data.scores import Scores
+from opdkit.functional.baselines import Baseline
 from opdkit.functional.divergences import Divergence, ReverseKL
 from opdkit.functional.estimators import importance_ratio, sampled_kl
 from opdkit.functional.masked import only
@@ -15,7 +16,8 @@ from opdkit.functional.surrogates import Ratio, Surrogate
 from opdkit.functional.tails import Tail
 from opdkit.functional.weighting import Weighting
 from opdkit.objectives import refusals
-from opdkit.objectives.choices import Estimator, Support
+from opdkit.objectives.choices import Estimator, RewardForm, Support
+from opdkit.objectives.expectations import SupportSums
 from opdkit.objectives.local import detached_head, exact_sum, over_vocabulary
 from opdkit.objectives.policy import advantages
 
@@ -36,8 +38,10 @@ class TokenDivergence:
     estimator: exact, the sum over S by autograd; score, its weights p times the detached cost, or on the sampled token
     the policy gradient with A_t's own cost_t; k1, k2, k3 on the sampled token (`functional.estimators.sampled_kl`).
     discount: of the later tokens' h, 0 to 1; normalise_returns: the later sum over its number of tokens; whiten: A to
-    mean 0 and deviation 1 over the step. reward_weight: of the task's verdict in A. clip_log_ratio: a bound on |cost|
-    and |h| in A. surrogate: `functional.surrogates`.
+    mean 0 and deviation 1 over the step. reward_weight: of the task's verdict in A, as it is or by its group
+    (reward_form). clip_log_ratio: a bound on |cost| and |h| in A; floor: no log-ratio -cost is below
+    log(floor / (1 - floor)). baseline: what cost_t is measured from (`functional.baselines`), None for 0. surrogate:
+    `functional.surrogates`.
     weighting w: `functional.weighting`, None for 1.
 
     Units: nats a token. Supports, prefixes, teacher, costs and weights are constants in the gradient.
@@ -55,7 +59,10 @@ class TokenDivergence:
     normalise_returns: bool = False
     whiten: bool = False
     reward_weight: float = 0.0
+    reward_form: RewardForm = "raw"
     clip_log_ratio: float | None = None
+    floor: float | None = None
+    baseline: Baseline | None = None
     surrogate: Surrogate = field(default_factory=Ratio)
     weighting: Weighting | None = None
 
@@ -85,20 +92,22 @@ class TokenDivergence:
         sampled_tail = self.tail in ("sampled", "sampled_detached")
         weighted_by_ratio = self.weighting is not None and self.weighting.needs_log_ratio
         corrected = (self.has_advantage and not self.surrogate.single_update) or self.estimator in ("k1", "k2", "k3")
+        base_k = None if self.baseline is None else self.baseline.k
         model = ModelNeeds(
             sampled=self.support == "sampled" or self.has_advantage or sampled_tail or weighted_by_ratio,
-            logsumexp=over_top and open_tail,
-            vocabulary=self.support == "full",
+            logsumexp=(over_top and open_tail) or base_k is not None,
+            vocabulary=self.support == "full" or (self.baseline is not None and base_k is None),
         )
+        support = self.support if over_top else "teacher" if base_k is not None else None
         return Needs(
             student=model,
             teacher=model,
-            support=self.support if over_top else None,  # pyright: ignore[reportArgumentType]
-            k=self.k or 0,
+            support=support,  # pyright: ignore[reportArgumentType]
+            k=self.k or base_k or 0,
             include_sampled=self.include_sampled,
             old_log_prob=corrected or sampled_tail or weighted_by_ratio,
             reward=self.reward_weight != 0.0,
-            advantage=self.whiten,
+            advantage=self.whiten or (self.reward_weight != 0.0 and self.reward_form != "raw"),
             single_update=self.has_advantage and self.surrogate.single_update,
         )
 
@@ -136,6 +145,9 @@ class TokenDivergence:
         advantage = batch.advantage
         if advantage is None:
             advantage = advantages(self, StepBatch(batch.loss_mask, old, log_q, batch.reward))
+        if self.baseline is not None:
+            sums = SupportSums(student, teacher, batch.loss_mask)
+            advantage = only(advantage + self.baseline(sums, self.divergence.cost), batch.loss_mask)
         metrics = {"advantage": advantage}
         if not self.surrogate.single_update:
             metrics["importance_ratio"] = only(importance_ratio(log_p, old).detach(), batch.loss_mask)

@@ -11,6 +11,8 @@ from torch.autograd import gradcheck
 
 from opdkit.errors import UserError
 from opdkit.functional.divergences import (
+    Alpha,
+    DensityPower,
     ForwardKL,
     Jeffreys,
     JensenShannon,
@@ -32,6 +34,10 @@ ALL = (
     Jeffreys(),
     TotalVariation(),
     SquaredLogRatio(),
+    Alpha(0.5),
+    Alpha(0.2),
+    DensityPower(0.5),
+    DensityPower(1.0),
 )
 each = pytest.mark.parametrize("divergence", ALL, ids=str)
 
@@ -59,6 +65,10 @@ def plain(divergence, p: list[float], q: list[float]) -> float:
             return sum(abs(a - b) for a, b in pairs) / 2
         case SquaredLogRatio():
             return sum(a * math.log(a / b) ** 2 for a, b in pairs) / 2
+        case Alpha(alpha=w):
+            return (1 - sum(b**w * a ** (1 - w) for a, b in pairs)) / (w * (1 - w))
+        case DensityPower(power=w):
+            return sum(a ** (1 + w) - (1 + w) * a * b**w + w * b ** (1 + w) for a, b in pairs) / (1 + w)
     raise AssertionError(divergence)
 
 
@@ -140,6 +150,8 @@ def test_finite_at_extremes(divergence):
 
 @each
 def test_at_a_sample_is_terms_over_p(divergence):
+    if isinstance(divergence, DensityPower):
+        pytest.skip("no f-divergence")
     student, teacher = _pair()
     log_p, log_q = student.log_softmax(-1), teacher.log_softmax(-1)
     torch.testing.assert_close(at_sample(divergence, log_p, log_q) * log_p.exp(), divergence.terms(log_p, log_q))
@@ -164,7 +176,39 @@ def test_skew_kls_tend_to_the_plain_ones_and_are_bounded():
     assert (TotalVariation().terms(log_p, log_q).sum(-1) <= 1 + 1e-9).all()
 
 
-@pytest.mark.parametrize("kind", [JensenShannon, SkewForwardKL, SkewReverseKL])
+def test_alpha_has_the_two_kls_as_its_limits():
+    student, teacher = _pair()
+    log_p, log_q = student.log_softmax(-1), teacher.log_softmax(-1)
+    for alpha, limit in ((1e-6, ReverseKL()), (1 - 1e-6, ForwardKL())):
+        found = Alpha(alpha)
+        torch.testing.assert_close(
+            found.terms(log_p, log_q).sum(-1), limit.terms(log_p, log_q).sum(-1), rtol=1e-4, atol=1e-8
+        )
+        torch.testing.assert_close(found.cost(log_p, log_q), limit.cost(log_p, log_q), rtol=1e-4, atol=1e-8)
+
+
+def test_a_bounded_reward_keeps_the_sign_of_the_log_ratio_and_tends_to_it():
+    student, teacher = _pair(spread=10.0)
+    log_p, log_q = student.log_softmax(-1), teacher.log_softmax(-1)
+    log_ratio = log_q - log_p
+    for bounded in (Alpha(0.5), DensityPower(0.5), DensityPower(2.0), TotalVariation()):
+        assert torch.equal((-bounded.cost(log_p, log_q)).sign(), log_ratio.sign())
+    assert DensityPower(0.5).cost(log_p, log_q).abs().max() <= 1.0
+    assert Alpha(0.5).cost(log_p, log_q).max() <= 2.0
+    small = DensityPower(1e-6)
+    torch.testing.assert_close(-small.cost(log_p, log_q) / 1e-6, log_ratio, rtol=1e-4, atol=1e-8)
+    torch.testing.assert_close(
+        small.terms(log_p, log_q).sum(-1) / 1e-6, ReverseKL().terms(log_p, log_q).sum(-1), rtol=1e-3, atol=1e-8
+    )
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("inf"), float("nan")])
+def test_refuses_a_power_that_is_none(value):
+    with pytest.raises(UserError, match=r"objective\.divergence\.power=.*above 0"):
+        DensityPower(value)
+
+
+@pytest.mark.parametrize("kind", [Alpha, JensenShannon, SkewForwardKL, SkewReverseKL])
 @pytest.mark.parametrize("value", [0.0, 1.0, -0.1, 1.5, float("nan")])
 def test_refuses_a_weight_outside(kind, value):
     with pytest.raises(UserError, match=r"objective\.divergence\.(beta|alpha)=.*between 0 and 1"):

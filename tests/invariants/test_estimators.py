@@ -13,7 +13,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from opdkit.functional.baselines import Baseline
 from opdkit.functional.divergences import (
+    Alpha,
+    DensityPower,
     Divergence,
     ForwardKL,
     Jeffreys,
@@ -40,6 +43,7 @@ DIVERGENCES = (
     Jeffreys(),
     TotalVariation(),
     SquaredLogRatio(),
+    Alpha(0.3),
 )
 each_divergence = pytest.mark.parametrize("divergence", DIVERGENCES, ids=lambda d: type(d).__name__)
 
@@ -66,7 +70,11 @@ class Tables:
 
 @pytest.fixture
 def tables() -> Tables:
-    source = torch.Generator().manual_seed(0)
+    return _tables(0)
+
+
+def _tables(seed: int) -> Tables:
+    source = torch.Generator().manual_seed(seed)
     student, teacher = torch.randn(2, 1 + V, V, dtype=torch.float64, generator=source).unbind()
     return Tables(student.requires_grad_(), 1.5 * teacher)
 
@@ -109,6 +117,37 @@ def _sampled(**choices: object) -> TokenDivergence:
 def test_the_score_of_a_sampled_token_is_unbiased_for_any_divergence(tables, divergence):
     found = _mean(_sampled(divergence=divergence), tables)
     torch.testing.assert_close(found, _local_gradient(divergence, tables))
+
+
+def test_the_bounded_reward_is_unbiased_for_the_density_power_divergence(tables):
+    divergence = DensityPower(0.5)
+    torch.testing.assert_close(_mean(_sampled(divergence=divergence), tables), _local_gradient(divergence, tables))
+
+
+@pytest.mark.parametrize("baseline", [Baseline(), Baseline("least_variance"), Baseline(k=2)], ids=str)
+@pytest.mark.parametrize("divergence", [ReverseKL(), ForwardKL(), Alpha(0.3)], ids=lambda d: type(d).__name__)
+def test_a_baseline_leaves_the_mean_gradient(tables, baseline, divergence):
+    found = _mean(_sampled(divergence=divergence, baseline=baseline), tables)
+    torch.testing.assert_close(found, _local_gradient(divergence, tables))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_baseline_of_least_variance_is_never_above_another(seed):
+    tables = _tables(seed)
+    plain, expected, least = (
+        _variance(_sampled(baseline=baseline), tables) for baseline in (None, Baseline(), Baseline("least_variance"))
+    )
+    assert least <= min(plain, expected) + 1e-12
+
+
+def test_the_expected_cost_takes_variance_away_in_some_worlds_and_adds_it_in_others():
+    """|s|^2 is small for a likely id, so the best baseline leans to the costs of the unlikely ones."""
+    ratios = [
+        _variance(_sampled(baseline=Baseline()), tables) / _variance(_sampled(), tables)
+        for tables in map(_tables, range(20))
+    ]
+    assert min(ratios) < 0.5
+    assert max(ratios) > 1.5
 
 
 @each_divergence

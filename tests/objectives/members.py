@@ -141,10 +141,48 @@ def grpo(world: World) -> Tensor:
     return by_rows(lambda ratios, row: [advantage[row]] * len(ratios))(world)
 
 
+Worth = Callable[[Tensor, Tensor, int], Tensor]
+
+
+def by_tokens(worth: Worth, kept: Callable[[World, int], list[int]] | None = None) -> Callable[[World], Tensor]:
+    """-sum A(p, q, y) log p(y), the A of a token from both models' probabilities, on the places that `kept` names."""
+
+    def loss(world: World) -> Tensor:
+        total = world.student.new_zeros(())
+        for row in range(len(world.mask)):
+            places = world.mask[row].nonzero()[:, 0].tolist()
+            for place in places if kept is None else kept(world, row):
+                p, q = world.old[row, place].softmax(-1), world.teacher[row, place].softmax(-1)
+                token = int(world.tokens[row, place])
+                advantage = worth(p, q, token).detach()
+                total = total - advantage * world.student[row, place].log_softmax(-1)[token]
+        return total
+
+    return loss
+
+
+def unsure(world: World, row: int) -> list[int]:
+    """The fifth of a row's counted places, at least one, where the student's entropy is highest."""
+    places = world.mask[row].nonzero()[:, 0].tolist()
+    entropy = world.entropy[row].tolist()
+    return sorted(places, key=lambda place: -entropy[place])[: max(1, math.ceil(0.2 * len(places)))]
+
+
+def mopd(world: World) -> Tensor:
+    """The sampled log-ratio, and beside it GRPO's advantage."""
+    return POLICY["sampled"](world) + grpo(world)
+
+
 POLICY: dict[str, Callable[[World], Tensor]] = {
     "sampled": by_rows(lambda ratios, row: [-r for r in ratios]),
     "thinking_machines": by_rows(lambda ratios, row: [-r for r in ratios]),
     "iw_opd": by_rows(iw_opd),
     "minillm": minillm,
     "grpo": grpo,
+    "vopd": by_tokens(lambda p, q, y: (q[y] / p[y]).log() + kl(p, q)),
+    "mopd": mopd,
+    "power_opd": by_tokens(lambda p, q, y: q[y] ** 0.5 - p[y] ** 0.5),
+    "power_opd_ratio": by_tokens(lambda p, q, y: ((q[y] / p[y]) ** 0.5 - 1) / 0.5),
+    "tv_opd": by_tokens(lambda p, q, y: 0.5 * (q[y] - p[y]).sign()),
+    "reopold": by_tokens(lambda p, q, y: (q[y] / p[y]).log().clamp(min=math.log(0.1 / 0.9)), unsure),
 }

@@ -6,7 +6,8 @@ from typing import get_args
 import pytest
 
 from opdkit.errors import UserError
-from opdkit.functional.divergences import ForwardKL
+from opdkit.functional.baselines import Baseline
+from opdkit.functional.divergences import DensityPower, ForwardKL
 from opdkit.functional.surrogates import Clipped
 from opdkit.functional.tails import Tail
 from opdkit.objectives import GroupRelativePolicy, TokenDivergence
@@ -41,6 +42,13 @@ SAMPLED = {"support": "sampled", "estimator": "score"}
         ({**SAMPLED, "clip_log_ratio": 0.0}, r"objective\.clip_log_ratio=0\.0: must be above 0"),
         ({**TOP, "clip_log_ratio": 5.0}, "bounds an advantage"),
         ({**SAMPLED, "normalise_returns": True}, "no returns at discount=0"),
+        ({**SAMPLED, "divergence": DensityPower(), "discount": 0.5}, "one sampled id sees of it is unbounded"),
+        ({**SAMPLED, "reward_form": "ranked"}, r"objective\.reward_form=ranked: must be one of raw, group"),
+        ({**SAMPLED, "reward_form": "group"}, "reward_weight=0"),
+        ({**SAMPLED, "floor": 1.0}, r"objective\.floor=1\.0: must be between 0 and 1"),
+        ({**SAMPLED, "floor": 0.1, "divergence": ForwardKL()}, r"objective\.floor=0\.1: bounds the log-ratio"),
+        ({**TOP, "baseline": Baseline()}, "a sampled token's cost"),
+        ({**SAMPLED, "baseline": Baseline(), "whiten": True}, "choose one"),
         ({**TOP, "whiten": True}, r"objective\.whiten=true: acts on an advantage"),
         ({**TOP, "surrogate": Clipped()}, r"objective\.surrogate=Clipped: acts on an advantage"),
     ],
