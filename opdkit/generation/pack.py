@@ -57,8 +57,8 @@ def pack(
         tokens[index, : len(ids)] = torch.tensor(ids, dtype=torch.long)
         sampled[index, : len(ids)] = torch.tensor(flags, dtype=torch.bool)
         attended[index, : len(ids)] = True
-        log_prob[index, sampled[index]] = _joined([turn.completion.log_prob for turn in row], len(flags))
-        entropy[index, sampled[index]] = _joined([turn.completion.entropy for turn in row], len(flags))
+        log_prob[index, sampled[index]] = _joined([turn.completion.log_prob for turn in row], sum(flags))
+        entropy[index, sampled[index]] = _joined([turn.completion.entropy for turn in row], sum(flags))
     environment = attended & ~sampled
     device = model.device
     return Rollout(

@@ -1,0 +1,143 @@
+"""What a collector hands to the updates: which tokens count, and the log-probs that ratios are taken against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from opdkit.data.grade import Grade
+from opdkit.data.problem import Message, Problem
+from opdkit.data.rollout import Author, Rollout
+from opdkit.diagnostics import TokenMeans
+from opdkit.generation import Completion, Turn, pack
+from opdkit.masking import Vocabularies
+from opdkit.models import Request
+from opdkit.objectives import TokenDivergence, TokenMean
+from opdkit.rewards import Group, OpenReward
+from opdkit.teachers import LocalTeacher, TeacherContext
+from opdkit.training.collect import CollectSettings, RolloutCollector
+from opdkit.training.optimizer import AdamW
+from opdkit.training.policy import Policy
+from opdkit.training.problems import EpochSampler
+from opdkit.training.sources import RolloutBatch, StepSize, Writer
+from opdkit.training.term import BoundTerm
+from opdkit.training.update import ScoredBatch, Updater
+from opdkit.training.world import World
+from tests.tiny import save_pair, tiny_model
+
+PROBLEMS = [Problem(f"p{i}", (Message("user", "go"),), "") for i in range(2)]
+
+
+@dataclass
+class Episodes:
+    """Rows of two turns with an environment's words between them."""
+
+    rollout: Rollout
+    sampler: EpochSampler
+
+    def take(self, step: int, writers: Sequence[Writer]) -> dict[Author, RolloutBatch]:
+        count = len(self.rollout.tokens)
+        groups = (Group(PROBLEMS[0], ("",) * count),)
+        batch = RolloutBatch(
+            self.rollout, ("",) * count, groups, torch.zeros(count, dtype=torch.long), (1,) * count, {}
+        )
+        return {"student": batch}
+
+    def restarted(self, size: StepSize, seed: int) -> Episodes:
+        return self
+
+    def close(self) -> None: ...
+
+
+class Everything:
+    """A masking rule that forgets the tokens which nobody sampled."""
+
+    def __call__(self, rollout: Rollout, vocabularies: Vocabularies) -> Tensor:
+        return torch.ones_like(rollout.sampled_mask)
+
+
+class Rewards:
+    def grade(self, groups: Sequence[Group], step: int) -> list[list[Grade]]:
+        return [[Grade.of(True) for _ in group.responses] for group in groups]
+
+    def metrics(self) -> Mapping[str, float]:
+        return {}
+
+    def close(self) -> None: ...
+
+
+class NoReward:
+    def open(self, context: object) -> OpenReward:
+        return Rewards()
+
+
+def episodes(policy: Policy) -> Rollout:
+    """Two rows, the second shorter, with the log-probs of the policy that wrote them."""
+    long = (
+        Turn((1, 2), Completion((10, 11, 12), None, None, "stop")),
+        Turn((1, 2, 10, 11, 12, 30, 31), Completion((13, 14), None, None, "stop")),
+    )
+    short = (Turn((3,), Completion((15, 16), None, None, "stop")),)
+    rollout = pack(policy.model, [long, short], PROBLEMS)
+    with torch.no_grad():
+        scores = policy.score(rollout, rollout.sampled_mask, Request(sampled=True, stats_k=1))
+    assert scores.sampled_log_prob is not None
+    assert scores.entropy is not None
+    return replace(rollout, behaviour_log_prob=scores.sampled_log_prob, entropy=scores.entropy, scored=True)
+
+
+@pytest.fixture
+def policy() -> Policy:
+    model = tiny_model(0)
+    return Policy.of(model, AdamW(lr=1e-2), Accelerator(cpu=True), 1.0)
+
+
+@pytest.fixture
+def collected(policy: Policy, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> ScoredBatch:
+    """One step of sampled-token distillation under PPO ratios; the parameter is the number of updates."""
+    folder = tmp_path_factory.mktemp("pair")
+    save_pair(folder)
+    spec = LocalTeacher(str(folder / "teacher"))
+    teacher = spec.open(TeacherContext("cpu", policy.model, 1.0, 4))
+    objective = TokenDivergence(support="sampled", estimator="score")
+    term = BoundTerm("student", objective, "student", spec, NoReward(), Everything(), TokenMean(), 1.0, 1)
+    source = Episodes(episodes(policy), EpochSampler(2, 0))
+    settings = CollectSettings(0, None, request.param, 4)
+    writers: dict[Author, Writer] = {"student": Writer("student", None)}
+    collector = RolloutCollector(
+        "", settings, policy, source, writers, (term,), {"student": teacher}, {"student": Rewards()}
+    )
+    return collector.collect(0)[0].batch
+
+
+@pytest.mark.parametrize("collected", [2], indirect=True)
+def test_tokens_that_the_policy_did_not_sample_never_count(collected: ScoredBatch) -> None:
+    assert collected.loss_mask.tolist() == [[True] * 3 + [False] * 2 + [True] * 2, [True] * 2 + [False] * 5]
+
+
+@pytest.mark.parametrize(("collected", "kept"), [(1, False), (2, True)], indirect=["collected"])
+def test_ratios_of_a_later_update_are_taken_against_the_policy_that_wrote(
+    collected: ScoredBatch, kept: bool, policy: Policy
+) -> None:
+    assert (collected.old_log_prob is not None) == kept
+    updater = Updater(policy, World(), None, 4, ())
+    seen: list[Tensor] = []
+
+    class Watching(TokenMeans):
+        def add(self, metrics: dict[str, Tensor], mask: Tensor) -> None:
+            if "importance_ratio" in metrics:
+                seen.append(metrics["importance_ratio"][mask])
+
+    updater.step([collected], 1e-2, Watching())
+    updater.step([collected], 1e-2, Watching())
+    first, second = seen
+    torch.testing.assert_close(first, torch.ones_like(first), rtol=1e-5, atol=0)
+    if kept:
+        assert float((second - 1).abs().max()) > 1e-2
+    else:
+        torch.testing.assert_close(second, torch.ones_like(second), rtol=1e-5, atol=0)
