@@ -32,7 +32,7 @@ UPSTREAM = (
     "generation", "text", "rewards", "tasks", "grading", "environments", "evaluation", "loggers", "reports", "console",
     "runs", "intervals", "charts", "tokenization", "jsonl", "tables", "untrusted", "extras",
 )  # fmt: skip
-DOWNSTREAM = ("opdkit.training", "opdkit.config", "opdkit.cli")
+DOWNSTREAM = ("opdkit.training", "opdkit.config", "opdkit.cli", "opdkit.api")
 UNSAFE_CALLS = ("eval", "exec", "compile", "__import__")
 UNSAFE_MODULES = ("pickle", "dill", "cloudpickle", "marshal", "shelve")
 

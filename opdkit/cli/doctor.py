@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from omegaconf import open_dict
 from rich.console import Console
 
-from opdkit.cli.arguments import make_importable, read
-from opdkit.config.build import Origin, build_experiment
-from opdkit.config.compose import Source, compose
-from opdkit.config.overrides import check, parse
+from opdkit.cli.arguments import read
+from opdkit.cli.single import single_job
+from opdkit.config.build import build_experiment
 from opdkit.doctor.report import verdict
 from opdkit.doctor.view import ExaminationView
 from opdkit.errors import UserError
@@ -65,14 +63,5 @@ def _measures(arguments: Sequence[str]) -> tuple[bool, list[str]]:
 
 def _experiment(arguments: Sequence[str]) -> tuple[Experiment, str]:
     """The experiment that `train` would run, and the name of its masking option. Raises UserError."""
-    request = read("train", arguments)
-    if request.shows or request.multirun:
-        raise UserError("opdkit doctor looks at one run and takes key=value and --config-dir alone")
-    make_importable(request.config_dir)
-    source = Source("train", request.config_dir)
-    check("train", parse(request.overrides), source.folders, multirun=False)
-    config = compose(source, request.overrides, with_hydra=True)
-    choices = {str(key): str(value) for key, value in config.hydra.runtime.choices.items()}
-    with open_dict(config):
-        del config["hydra"]
-    return build_experiment(config, Origin(request.overrides, choices, source.folders)), choices["masking"]
+    config, origin = single_job(read("train", arguments), "opdkit doctor")
+    return build_experiment(config, origin), origin.choices["masking"]

@@ -18,18 +18,27 @@ from opdkit.console.episodes import SHOWN
 from opdkit.errors import UserError
 
 if TYPE_CHECKING:
+    from opdkit.console.terminal import Reporter
     from opdkit.training.experiment import Evaluation
+    from opdkit.training.run import Summary
 
 
 @dataclass(frozen=True)
-class _Job:
+class EvalJob:
+    """An evaluation that is checked and not begun, and the folder of its results."""
+
     evaluation: Evaluation
     folder: Path
 
 
 def run(arguments: Sequence[str]) -> int:
     """Exit status of `opdkit eval`."""
-    return application.run(_COMMAND, _with_paths(read("eval", arguments)), job)
+    return application.run(_COMMAND, request(arguments), job)
+
+
+def request(arguments: Sequence[str]) -> Request:
+    """What a command line of `opdkit eval` asks for."""
+    return _with_paths(read("eval", arguments))
 
 
 def _with_paths(request: Request) -> Request:
@@ -44,7 +53,8 @@ def job(config: DictConfig) -> float:
     return application.run_job(_COMMAND, config)
 
 
-def _prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None) -> _Job:
+def prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None = None) -> EvalJob:
+    """Checks one job and touches nothing. Raises UserError."""
     evaluation = build_evaluation(config, origin)
     given = evaluation.resolved["run_dir"]
     name = evaluation.benchmark.name
@@ -57,7 +67,7 @@ def _prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None) -> _
             f"run_dir={folder}: already holds {begun.name}; add resume=true to go on, or name another folder"
         )
     _check_show(evaluation)
-    return _Job(evaluation, folder)
+    return EvalJob(evaluation, folder)
 
 
 def _check_show(evaluation: Evaluation) -> None:
@@ -70,18 +80,24 @@ def _check_show(evaluation: Evaluation) -> None:
         raise UserError(refusal(f"show={evaluation.show}", "no such response", evaluation.show, choices))
 
 
-def _execute(prepared: _Job) -> float:
+def execute(prepared: EvalJob, reporter: Reporter) -> Summary:
+    """Runs a job, tells what came out, and returns its summary."""
     from opdkit.console.episodes import show_response
     from opdkit.console.summary import close_evaluation
-    from opdkit.console.terminal import terminal_reporter
     from opdkit.training.run import evaluate
 
+    summary = evaluate(prepared.evaluation, prepared.folder, reporter)
+    close_evaluation(reporter, summary, prepared.folder)
+    if prepared.evaluation.show is not None:
+        show_response(reporter, prepared.folder / "evals" / summary["responses"], prepared.evaluation.show)
+    return summary
+
+
+def _execute(prepared: EvalJob) -> float:
+    from opdkit.console.terminal import terminal_reporter
+
     with terminal_reporter() as reporter:
-        summary = evaluate(prepared.evaluation, prepared.folder, reporter)
-        close_evaluation(reporter, summary, prepared.folder)
-        if prepared.evaluation.show is not None:
-            show_response(reporter, prepared.folder / "evals" / summary["responses"], prepared.evaluation.show)
-    return float(summary["pass@1"])
+        return float(execute(prepared, reporter)["pass@1"])
 
 
-_COMMAND = application.Command("eval", _prepare, _execute)
+_COMMAND = application.Command("eval", prepare, _execute)

@@ -18,11 +18,24 @@ from opdkit.config.build import Origin, build_experiment
 from opdkit.runs.folder import RunFolder
 
 if TYPE_CHECKING:
+    from opdkit.console.terminal import Reporter
+    from opdkit.training.callbacks import Callback
     from opdkit.training.experiment import Experiment
+    from opdkit.training.run import Summary
 
 
 @dataclass(frozen=True)
-class _Job:
+class TrainJob:
+    """A run that is checked and not begun.
+
+    Attributes:
+        experiment: what is run.
+        folder: of the run.
+        asked: the arguments of `opdkit eval` that ask the same of another model.
+        command: the command line of this one job.
+        in_sweep: whether it is one of several.
+    """
+
     experiment: Experiment
     folder: Path
     asked: tuple[str, ...]
@@ -40,7 +53,8 @@ def job(config: DictConfig) -> float:
     return application.run_job(_COMMAND, config)
 
 
-def _prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None) -> _Job:
+def prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None = None) -> TrainJob:
+    """Checks one job and touches nothing. Raises UserError."""
     experiment = build_experiment(config, origin)
     given = experiment.resolved["run_dir"]
     if sweep_folder is not None:
@@ -58,7 +72,7 @@ def _prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None) -> _
         folder.require_new()
     elif folder.config.exists():
         folder.require_same_config(experiment.resolved)
-    return _Job(experiment, path, _asked(origin), _command(origin), in_sweep=sweep_folder is not None)
+    return TrainJob(experiment, path, _asked(origin), _command(origin), in_sweep=sweep_folder is not None)
 
 
 def _own_folders(origin: Origin) -> list[str]:
@@ -77,18 +91,23 @@ def _asked(origin: Origin) -> tuple[str, ...]:
     return (*chosen, *changed, *_own_folders(origin))
 
 
-def _execute(prepared: _Job) -> float:
+def execute(prepared: TrainJob, reporter: Reporter, callbacks: Sequence[Callback] = ()) -> Summary:
+    """Runs a job, tells how it ended, and returns its summary."""
     from opdkit.console.summary import close_training
-    from opdkit.console.terminal import terminal_reporter
     from opdkit.doctor.run import warnings_at_start
     from opdkit.training.run import train
 
+    at = (prepared.experiment, prepared.folder, reporter, prepared.command, prepared.in_sweep)
+    summary = train(*at, warnings_at_start, callbacks)
+    close_training(reporter, summary, prepared.asked)
+    return summary
+
+
+def _execute(prepared: TrainJob) -> float:
+    from opdkit.console.terminal import terminal_reporter
+
     with terminal_reporter() as reporter:
-        summary = train(
-            prepared.experiment, prepared.folder, reporter, prepared.command, prepared.in_sweep, warnings_at_start
-        )
-        close_training(reporter, summary, prepared.asked)
-    return float(summary["after"]["pass@1"])
+        return float(execute(prepared, reporter)["after"]["pass@1"])
 
 
-_COMMAND = application.Command("train", _prepare, _execute)
+_COMMAND = application.Command("train", prepare, _execute)

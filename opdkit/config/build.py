@@ -22,6 +22,7 @@ from opdkit.config.shorthands import check_shorthands
 from opdkit.errors import UserError
 
 if TYPE_CHECKING:
+    from opdkit.data.loss import Aggregation, Objective
     from opdkit.training.experiment import Evaluation, Experiment
 
 _build = cast(Callable[..., Any], instantiate)
@@ -87,6 +88,17 @@ def build_evaluation(config: DictConfig, origin: Origin) -> Evaluation:
         **{name: resolved[name] for name in plain},
         resolved=resolved,
     )
+
+
+def build_loss(config: DictConfig, origin: Origin) -> tuple[Objective, Aggregation]:
+    """The objective and the aggregation of a configuration of `train`, and nothing else of it. Raises UserError."""
+    groups = ("objective", "aggregation")
+    check_shorthands(config, parse(origin.overrides), dict(origin.choices), origin.folders)
+    resolved = resolve(config)
+    for name in groups:
+        bind(name, resolved[name])
+    objective, aggregation = (_object(name, resolved[name]) for name in groups)
+    return objective, aggregation
 
 
 def build_study(config: DictConfig, origin: Origin) -> tuple[Any, dict[str, Any]]:

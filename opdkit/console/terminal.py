@@ -109,6 +109,18 @@ class PlainReporter:
         print(printable(text), file=self._stream, flush=True)
 
 
+class SilentReporter:
+    """Shows nothing."""
+
+    def stage(self, text: str) -> None: ...
+
+    def step(self, step: int, total: int, metrics: Mapping[str, float]) -> None: ...
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
 class LiveReporter:
     """A spinner with the stage, and a bar once steps begin."""
 

@@ -168,6 +168,9 @@ class _Told:
         """No model is written."""
         return ""
 
+    def saved(self, step: int, folder: Path) -> None:
+        """No checkpoint is written."""
+
 
 class KeptTensors:
     """Counts what autograd keeps, storage by storage; parameters are there in any case and not counted."""

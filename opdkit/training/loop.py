@@ -53,6 +53,10 @@ class Observer(Protocol):
         """The text of the student's model card after `step` steps."""
         ...
 
+    def saved(self, step: int, folder: Path) -> None:
+        """The checkpoint of `step` steps is whole and lies in `folder`."""
+        ...
+
 
 @dataclass
 class Loop:
@@ -110,7 +114,7 @@ class Loop:
             "skipped_updates": progress.skipped_updates,
             "walks": self.session.samplers(),
         }
-        checkpoint.write(
+        folder = checkpoint.write(
             self.checkpoints,
             progress.step,
             lambda beside: self.session.save(beside, self.observer.card(progress.step)),
@@ -119,6 +123,7 @@ class Loop:
             self.settings.keep_checkpoints,
             [teacher.state() for teacher in self.session.open_teachers()],
         )
+        self.observer.saved(progress.step, folder)
 
     def _update(self, step: int, data: Sequence[StepData]) -> Metrics:
         """Every update on one rollout batch; their numbers averaged."""

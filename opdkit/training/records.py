@@ -17,6 +17,7 @@ from opdkit.models import LanguageModel
 from opdkit.runs.card import model_card
 from opdkit.runs.folder import RunFolder
 from opdkit.stopwatch import METRICS
+from opdkit.training.callbacks import Callback
 from opdkit.training.collect import StepData
 from opdkit.training.observe import StepObserver
 from opdkit.training.probe import Probe
@@ -28,13 +29,17 @@ from opdkit.training.tasks import TaskRun
 
 @dataclass(frozen=True)
 class Records:
-    """Joins the loop with the run folder, the loggers and the terminal. results: summaries by label, for the card."""
+    """Joins the loop with the run folder, the loggers, the terminal and a caller's callbacks.
+
+    results: summaries by label, for the card.
+    """
 
     settings: RecordSettings
     session: Session
     folder: RunFolder
     reporter: Reporter
     loggers: MetricLogger
+    callbacks: Sequence[Callback] = ()
     overhead: Overhead = field(default_factory=Overhead)
     results: dict[str, Any] = field(default_factory=dict[str, Any])
 
@@ -52,6 +57,7 @@ class Records:
         if label in ("before", "after"):
             self.loggers.log(step, _named(summaries.values()))
         self.results[label] = by_task(summaries)
+        self._tell_evaluation(step, label, self.results[label])
         return self.results[label]
 
     def benchmark_teachers(self) -> dict[str, Any] | None:
@@ -63,7 +69,9 @@ class Records:
             if writer is None:
                 return None
             summaries[name] = self._evaluate(task, writer, folder, "teacher")
-        return by_task(summaries)
+        found = by_task(summaries)
+        self._tell_evaluation(0, "teacher", found)
+        return found
 
     def evaluate(self, step: int) -> dict[str, float]:
         """See `opdkit.training.loop.Observer`."""
@@ -74,6 +82,11 @@ class Records:
     def card(self, step: int) -> str:
         """See `opdkit.training.loop.Observer`."""
         return model_card(self.settings.card, step, self.results)
+
+    def saved(self, step: int, folder: Path) -> None:
+        """See `opdkit.training.loop.Observer`."""
+        for callback in self.callbacks:
+            callback.on_checkpoint(step, folder)
 
     def log(self, step: int, metrics: dict[str, float], data: Sequence[StepData]) -> None:
         """Keep and show the metrics of one step, what its diagnostics find, and a few of its rollouts."""
@@ -94,6 +107,12 @@ class Records:
         for rows in samples:
             self.loggers.samples(step, rows)
         self.reporter.step(step, settings.steps, metrics)
+        for callback in self.callbacks:
+            callback.on_step(step, metrics)
+
+    def _tell_evaluation(self, step: int, label: str, summary: Mapping[str, Any]) -> None:
+        for callback in self.callbacks:
+            callback.on_evaluation(step, label, summary)
 
     def _diagnosed(
         self, step: int, metrics: dict[str, float], data: Sequence[StepData]

@@ -25,6 +25,7 @@ from opdkit.models import load
 from opdkit.runs import checkpoint
 from opdkit.runs.folder import RunFolder
 from opdkit.teachers import OpenLocalTeacher
+from opdkit.training.callbacks import Callback
 from opdkit.training.experiment import Evaluation, Experiment
 from opdkit.training.loop import Loop, Progress
 from opdkit.training.records import Records
@@ -41,12 +42,13 @@ def train(
     command: str = "",
     in_sweep: bool = False,
     warnings: Callable[[Experiment, Session], Sequence[str]] = lambda experiment, session: (),
+    callbacks: Sequence[Callback] = (),
 ) -> Summary:
     """Run `experiment` in `run_dir` and return its summary: before, after, teacher, and where things are.
 
     command: what was typed, for env.json. in_sweep: resume=true was said to a whole sweep, so that a job which ended
     before its first checkpoint begins again; said to one run, that is refused. warnings: what is told before the first
-    step.
+    step. callbacks: called at the run's events.
 
     Raises UserError before anything is written where the input is wrong, RunError where the run can't go on,
     Interrupted after a signal (the run has saved itself).
@@ -58,7 +60,7 @@ def train(
             if experiment.resume and folder.summary.exists():
                 return json.loads(folder.summary.read_text(encoding="utf-8"))
             about = {"command": command, **environment(experiment.seed)}
-            return _train(experiment, folder, reporter, found, about, warnings)
+            return _train(experiment, folder, reporter, found, about, warnings, callbacks)
     finally:
         close_session()
 
@@ -93,6 +95,7 @@ def _train(
     found: checkpoint.Found | None,
     about: Mapping[str, object],
     warnings: Callable[[Experiment, Session], Sequence[str]],
+    callbacks: Sequence[Callback],
 ) -> Summary:
     started = time.perf_counter()
     reporter.stage("loading models and data")
@@ -103,7 +106,7 @@ def _train(
             folder.start(experiment.resolved, {**about, "attention": _attention(session)})
         first = int(found.state["step"]) if found else 0
         loggers = stack.enter_context(open_loggers(experiment.loggers, folder.path, experiment.resolved, first))
-        records = Records(experiment.recording(), session, folder, reporter, loggers)
+        records = Records(experiment.recording(), session, folder, reporter, loggers, callbacks)
         for warning in warnings(experiment, session) if found is None else ():
             reporter.note(f"warning: {warning}")
         stop = stack.enter_context(graceful_stop())

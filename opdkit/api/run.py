@@ -1,0 +1,89 @@
+"""What a finished run or evaluation left: its numbers, and where its files are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opdkit.errors import UserError
+from opdkit.jsonl import read_rows
+from opdkit.runs.folder import RunFolder
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that `opdkit.train` made, or that lies in a folder.
+
+    Attributes:
+        path: the run folder.
+        summary: `before`, `after` and `teacher` (each a benchmark's summary), `steps`, `seconds`, `run_dir`.
+    """
+
+    path: Path
+    summary: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: str | Path) -> Run:
+        """The finished run in `path`. Raises UserError where there is none."""
+        folder = RunFolder(Path(path))
+        try:
+            return cls(folder.path, json.loads(folder.summary.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: no finished run (summary.json: {error})") from error
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The metrics, one dict a step with its number under `step`; what was not finite is None."""
+        return read_rows(self.path / "metrics.jsonl")[0]
+
+    @property
+    def samples(self) -> list[dict[str, Any]]:
+        """The logged rollouts, one dict each."""
+        return read_rows(self.path / "samples.jsonl")[0]
+
+    def dataframe(self) -> DataFrame:
+        """`metrics` as a pandas DataFrame indexed by step. Raises UserError where pandas is not installed."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise UserError("Run.dataframe() needs pandas; pip install pandas, or use Run.metrics") from error
+        return pandas.DataFrame(self.metrics).set_index("step")
+
+    @property
+    def final(self) -> Path:
+        """The trained student, a Hugging Face folder."""
+        return RunFolder(self.path).final
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints that were kept."""
+        return RunFolder(self.path).checkpoints
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration, a yaml file."""
+        return RunFolder(self.path).config
+
+
+@dataclass(frozen=True)
+class EvaluationRun:
+    """An evaluation that `opdkit.evaluate` made.
+
+    Attributes:
+        path: the folder; results lie in its evals/.
+        summary: the benchmark's: `pass@1`, `ci95`, `n_problems`, ...
+    """
+
+    path: Path
+    summary: Mapping[str, Any]
+
+    @property
+    def responses(self) -> list[dict[str, Any]]:
+        """Every response with its grade, one dict each."""
+        return read_rows(RunFolder(self.path).evals / str(self.summary["responses"]))[0]

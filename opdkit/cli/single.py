@@ -1,0 +1,26 @@
+"""One composed configuration without Hydra's application around it: for whoever runs one job in this process."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig, open_dict
+
+from opdkit.cli.arguments import Request, make_importable
+from opdkit.config.build import Origin
+from opdkit.config.compose import Source, compose
+from opdkit.errors import UserError
+
+
+def single_job(request: Request, caller: str) -> tuple[DictConfig, Origin]:
+    """The configuration of the one job that was asked for, and where it comes from.
+
+    caller: who asks, for the message. Raises UserError for flags, for several values, and as `compose`.
+    """
+    if request.shows or request.multirun:
+        raise UserError(f"{caller} looks at one run and takes key=value and --config-dir alone")
+    make_importable(request.config_dir)
+    source = Source(request.root, request.config_dir)
+    config = compose(source, request.overrides, with_hydra=True)
+    choices = {str(key): str(value) for key, value in config.hydra.runtime.choices.items()}
+    with open_dict(config):
+        del config["hydra"]
+    return config, Origin(request.overrides, choices, source.folders)
