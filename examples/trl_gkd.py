@@ -1,7 +1,7 @@
 """Any objective of opdkit in TRL's GKDTrainer: TRL samples, batches and steps, opdkit gives the loss.
 
-    pip install trl
-    python examples/trl_gkd.py --objective topk --k 16 --steps 10
+pip install trl
+python examples/trl_gkd.py --objective topk --k 16 --steps 10
 """
 
 from __future__ import annotations
@@ -60,7 +60,11 @@ def main() -> list[float]:
             use_cpu=not torch.cuda.is_available(), bf16=False, save_strategy="no",
         )  # fmt: skip
         trainer = OpdTrainer(
-            student, teacher, args=settings, processing_class=tokenizer, train_dataset=Dataset.from_list(conversations())
+            student,
+            teacher,
+            args=settings,
+            processing_class=tokenizer,
+            train_dataset=Dataset.from_list(conversations()),
         )
         trainer.loss_of = opdkit.load_objective(chosen.objective, **({} if chosen.k is None else {"k": chosen.k}))
         trainer.train()

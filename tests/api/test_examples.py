@@ -35,7 +35,7 @@ def test_a_plain_loop(objective: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("default")
 def test_trl(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("trl")
-    monkeypatch.setattr(sys, "argv", "trl_gkd.py --k 16 --steps 2".split())
+    monkeypatch.setattr(sys, "argv", ["trl_gkd.py", "--k", "16", "--steps", "2"])
     losses = script("trl_gkd").main()
     assert len(losses) == 2
     assert 0.0 < losses[0] < 1.0

@@ -78,7 +78,7 @@ def test_value_and_gradient_are_those_of_the_trainer(name: str) -> None:
 
 def test_the_keys_of_the_objective_are_chosen_by_name() -> None:
     loss = opdkit.load_objective("topk", divergence="jsd", k=4, discount=0.5)
-    assert type(loss.objective.divergence).__name__ == "JSD"  # type: ignore[attr-defined]
+    assert type(loss.objective.divergence).__name__ == "JensenShannon"  # type: ignore[attr-defined]
     assert (loss.objective.k, loss.objective.discount) == (4, 0.5)  # type: ignore[attr-defined]
 
 
