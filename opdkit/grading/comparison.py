@@ -29,16 +29,18 @@ from opdkit.grading.shapes import (
     Shape,
     assignments,
     both_signs,
+    in_order,
     items_of,
-    members_of,
     one_unknown,
     read_shape,
+    with_points,
     without_membership,
+    without_name,
     without_names,
 )
 from opdkit.grading.units import split_unit
 from opdkit.grading.values import clearly_different
-from opdkit.grading.words import choice_letter, equal_words
+from opdkit.grading.words import behind_letter, choice_letter, equal_words
 
 Rule = Callable[[str, str, Judges], "Outcome | None"]
 
@@ -146,10 +148,12 @@ def _branches(text: str) -> list[list[str]]:
     return [[part for part in row if part] for row in cells]
 
 
-def _words(ours: str, gold: str, _: Judges) -> Outcome | None:
+def _words(ours: str, gold: str, judges: Judges) -> Outcome | None:
     letter, chosen = choice_letter(gold), choice_letter(ours)
     if letter is not None and chosen is not None:
         return decided(chosen == letter)
+    if letter is None and (said := behind_letter(ours)) is not None:
+        return judges.part(said, gold)
     return equal_words(ours, gold, read_number(gold) is not None)
 
 
@@ -177,7 +181,7 @@ def _assignments(ours: str, gold: str, judges: Judges) -> Outcome | None:
     shape = read_shape(without_names(other))
     if named is None or shape is None or shape.kind not in ("list", "tuple", "set"):
         return Outcome.NO
-    values = list(named.values())
+    values = in_order(named)
     one, two = (values, shape.items) if mine is not None else (shape.items, values)
     if len(one) != len(two):
         return Outcome.NO
@@ -196,6 +200,9 @@ def _shapes(ours: str, gold: str, judges: Judges) -> Outcome | None:
         return judges.whole(ours, gold)
     one, other = mine or Shape("list", (ours,)), theirs or Shape("list", (gold,))
     kinds = {one.kind, other.kind}
+    single = one if one.kind == "set" else other
+    if kinds == {"set", "tuple"} and len(single.items) == 1:  # the set of one point
+        return judges.part(one.items[0], gold) if single is one else judges.part(ours, other.items[0])
     if kinds <= {"list", "set"}:
         return unordered(_expanded(one.items), _expanded(other.items), judges.part)
     ordered = len(kinds) == 1 or kinds == {"tuple", "list"}
@@ -205,19 +212,10 @@ def _shapes(ours: str, gold: str, judges: Judges) -> Outcome | None:
 
 
 def _shape(text: str) -> Shape | None:
-    shape = read_shape(without_names(without_membership(text)))
+    shape = read_shape(with_points(without_names(without_membership(text))))
     if shape is None or shape.kind not in ("list", "set"):
         return shape
-    return Shape(shape.kind, tuple(_without_name(shape.items)))
-
-
-def _without_name(items: Sequence[str]) -> list[str]:
-    """`k=2, k=3` and `k=2, 3` as `2, 3`: the values of one unknown."""
-    pairs = [members_of(item) for item in items]
-    names = {pair[0] for pair in pairs if len(pair) == 2}
-    if len(names) != 1 or any(len(pair) > 2 for pair in pairs):
-        return list(items)
-    return [pair[-1] for pair in pairs]
+    return Shape(shape.kind, tuple(without_name(shape.items)))
 
 
 def _expanded(items: Sequence[str]) -> list[str]:

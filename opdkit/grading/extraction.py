@@ -21,8 +21,10 @@ _LINE_LIMIT = 4000
 _EMPHASIS = "*_ \t\r"
 _GAP_LIMIT = 60
 _NAME = r"[A-Za-z](?:_\{?\w{1,3}\}?)?\s*="
+_LIST_LINE = r"\n\s?(?:[-*\u2022]|\(?\d{1,2}[.)])\s"
 _GAP = re.compile(
-    rf"(?:\s|\$|,|;|&|\\[()\[\],; ]|\\q?quad\b|(?:and|or)\b|\\text\s?\{{\s?,?\s?(?:and|or)\s?\}}|{_NAME})*"
+    rf"(?:{_LIST_LINE}|\s|\$|,|;|&|\\\\|\\[()\[\],; ]|\\q?quad\b|(?:and|or)\b"
+    rf"|\\text\s?\{{\s?,?\s?(?:and|or)\s?\}}|{_NAME})*"
 )
 _NAME_BEFORE = re.compile(rf"(?<![A-Za-z\\])({_NAME})\s*$")
 

@@ -34,6 +34,10 @@ _APPROXIMATELY = re.compile(
     r"|\\text\s*\{\s*(?:approximately|approx\.?|about|roughly|around)\s*\})\s*",
     re.IGNORECASE,
 )
+_SAYS = re.compile(
+    r"^\\text\s*\{\s*(?:the\s)?(?:final\s|correct\s)?answer(?:\sis)?\s?[:=]?\s*\}\s*|^(?:the\s)?(?:final\s)?answer(?:\sis|\s?[:=])\s*",
+    re.IGNORECASE,
+)
 _CHOICE = re.compile(
     r"^(?:the\s)?(?:correct\s|right\s)?(?:option|choice|answer(?:\schoice)?|letter)(?:\sis)?\s?:?\s?(\(?[A-J](?![A-Za-z]).*)$",
     re.IGNORECASE,
@@ -55,7 +59,7 @@ def mark_repetition(text: str) -> str:
 
 def unify(text: str) -> str:
     """The same answer in one notation. `]a,b[` becomes `(a,b)`, `0.\\overline{3}` a fraction, `no solution` a set."""
-    text = _APPROXIMATELY.sub("", _WORDS.get(_bare_words(text), text))
+    text = _APPROXIMATELY.sub("", _SAYS.sub("", _WORDS.get(_bare_words(text), text)))
     if match := _CHOICE.match(" ".join(_WORDED.sub(r"\1", text).split())):
         text = match.group(1)
     text = root_braces(_ORDINAL.sub("", text))

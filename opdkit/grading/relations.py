@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from opdkit.grading.equality import Judges, Outcome, every
+from opdkit.grading.equality import Judges, Outcome, every, some
 from opdkit.grading.matching import unordered
 from opdkit.grading.normal_form import read_number
 from opdkit.grading.shapes import interval_of, items_of, read_chain, read_shape, split_top, without_membership
@@ -21,8 +21,9 @@ def compare_relations(ours: str, gold: str, judges: Judges) -> Outcome | None:
     chains = [read_chain(side[0]) if len(side) == 1 else None for side in (mine, theirs)]
     if chains[0] is not None and chains[1] is not None:
         if chains[0].signs == chains[1].signs:
-            members = zip(chains[0].members, chains[1].members, strict=True)
-            told = every([judges.part(one, other) for one, other in members])
+            told = every(_parts(chains[0].members, chains[1].members, judges))
+            if chains[0].signs == ("!=",):  # may be turned round
+                told = some([told, every(_parts(chains[0].members[::-1], chains[1].members, judges))])
             solved = _solved(chains[0].members) and _solved(chains[1].members)
             if told is Outcome.YES or (told is Outcome.NO and solved):
                 return told
@@ -37,6 +38,10 @@ def compare_relations(ours: str, gold: str, judges: Judges) -> Outcome | None:
     if told is Outcome.YES or (len(one) == len(other) == 1 and not any("\\{" in part for part in one + other)):
         return told
     return judges.whole(ours, gold)
+
+
+def _parts(ours: Sequence[str], gold: Sequence[str], judges: Judges) -> list[Outcome]:
+    return [judges.part(one, other) for one, other in zip(ours, gold, strict=True)]
 
 
 def _solved(members: Sequence[str]) -> bool:

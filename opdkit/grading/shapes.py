@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 _OPEN, _CLOSE = "([{", ")]}"
 _JOIN = re.compile(
     r",?\s*\\(?:text|mathrm|mbox)\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|,?\s+(?:and|or)\b\s*|\\(?:lor|vee)(?![A-Za-z])|[,;]"
 )
+_STRONG_JOIN = re.compile(r"\\text\s*\{\s*,?\s*(?:and|or)\s*,?\s*\}|,?\s(?:and|or)\b\s*|\\(?:lor|vee)(?![A-Za-z])|;")
+_COORDINATES = ("x", "y", "z")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _MATRIX = re.compile(
     r"\\begin\s*\{([pbBvV]?matrix|array|smallmatrix)\}\s*(?:\{[lcr| ]*\})?(.*)\\end\s*\{\1\}", re.DOTALL
@@ -173,6 +176,29 @@ def assignments(text: str) -> dict[str, str] | None:
         return None
     named = {"".join(name.split()): value for name, value in pairs}
     return named if len(named) == len(pairs) else None
+
+
+def in_order(named: Mapping[str, str]) -> list[str]:
+    """The values of names: of coordinates in their own order, of others as written."""
+    names = [name for name in _COORDINATES if name in named]
+    return [named[name] for name in (names if len(names) == len(named) and names[:2] == ["x", "y"] else named)]
+
+
+def with_points(text: str) -> str:
+    """`x=1, y=2 or x=3, y=4` as `(1,2), (3,4)`; any other text as it is."""
+    parts = [assignments(part) for part in split_top(text, _STRONG_JOIN)]
+    points = [f"({','.join(in_order(part))})" for part in parts if part is not None]
+    alike = len({frozenset(part or ()) for part in parts}) == 1
+    return ", ".join(points) if alike and len(points) == len(parts) > 1 else text
+
+
+def without_name(items: Sequence[str]) -> list[str]:
+    """`k=2, k=3` and `k=2, 3` as `2, 3`: the values of one unknown."""
+    pairs = [members_of(item) for item in items]
+    names = {pair[0] for pair in pairs if len(pair) == 2}
+    if len(names) != 1 or any(len(pair) > 2 for pair in pairs):
+        return list(items)
+    return [pair[-1] for pair in pairs]
 
 
 def one_unknown(names: list[str]) -> bool:

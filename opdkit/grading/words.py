@@ -27,6 +27,12 @@ def choice_letter(text: str) -> str | None:
     return match.group(1).casefold() if match and not _OTHER_LETTER.search(match.group(2)) else None
 
 
+def behind_letter(text: str) -> str | None:
+    """The text of a choice behind its letter, `12` of `(C) 12`; None where there is no letter or no text."""
+    match = _LETTER_WITH_TEXT.match(_MARKED.sub(r"\1", text).strip())
+    return match.group(2).strip() if match else None
+
+
 def equal_words(answer: str, reference: str, reference_is_number: bool) -> Outcome | None:
     """The outcome of two answers in words; None where one of them may be mathematics."""
     words, gold_words = read_text(answer), read_text(reference)

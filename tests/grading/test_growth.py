@@ -20,6 +20,7 @@ RUNS = [
     "the answer is $", "correct answer: ", ".", ". ", ",", ", ", "because ", ", because", "1", "1,", "1, ", "(", "[",
     "\\frac", "\\frac{1}{", "\\text{", "\\text{a}", "^", "_", "=", "a=", "\u221a", "\u00b2", "\ufdfa", "-", "*", "**",
     "\\left", "\\!", "\\,", "0.3", "\\overline{", "sqrt(", "x ", "and ", "\\pm", "<", "\\le ", "!", "|", "\\sin ",
+    "\\boxed{1}\n- ", "\\boxed{1}\n2. ", "\\boxed{1}\\\\", "\n- ", "x=1, y=2 or ", "(C) ", "\\text{answer: ",
 ]  # fmt: skip
 FRAMES = ["%s", "The answer%sz", "\\boxed{7}%s", "\\boxed{%s}", "<think>%s"]
 LIMIT_SECONDS = 1.5  # linear work on half a million characters takes .1 to .3 s; the least quadratic one, hours
