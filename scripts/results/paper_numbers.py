@@ -10,7 +10,7 @@ from statistics import fmean, median
 from typing import Any
 
 import numpy as np
-from paper_ablations import ALIKE, LEAST_SEEDS, ORDER, SMALL, Ablation, Case, Claim
+from paper_ablations import ALIKE, FALL_STEPS, LEAST_SEEDS, ORDER, SMALL, Ablation, Case, Claim
 
 from opdkit.config.compose import Source, compose, resolve
 from opdkit.intervals import Paired, holm, paired_t
@@ -84,7 +84,7 @@ def find(ablation: Ablation, runs: Sequence[Run], flat: Mapping[str, Mapping[str
     """Every case with its runs, wherever they were made. flat: run's name -> flattened configuration."""
     case_runs: list[Found] = []
     for case in ablation.cases:
-        wanted = _planned(ablation.experiment, case.overrides)
+        wanted = planned(ablation.experiment, case.overrides)
         mine = [run for run in runs if _same(flat[run.name], wanted)]
         measured = benchmarks([Configuration(case.name, {}, mine)]) if mine else []
         case_runs.append(Found(case, mine, measured[0].results[0] if measured else None))
@@ -92,7 +92,8 @@ def find(ablation: Ablation, runs: Sequence[Run], flat: Mapping[str, Mapping[str
 
 
 @cache
-def _planned(experiment: str, overrides: tuple[str, ...]) -> Mapping[str, Any]:
+def planned(experiment: str, overrides: tuple[str, ...]) -> Mapping[str, Any]:
+    """The flattened configuration of a case."""
     return flatten(resolve(compose(Source("train"), [f"experiment={experiment}", *overrides])))
 
 
@@ -122,6 +123,8 @@ def judge(claim: Claim, cases: Mapping[str, Found], told: Sequence[Told]) -> Ver
         return _collapse(claim, cases[claim.first])
     if claim.rule in ("better", "alike"):
         return _compared(claim, told)
+    if claim.rule == "unstable":
+        return _unstable(claim, cases)
     return _variance(claim, cases)
 
 
@@ -166,12 +169,58 @@ def _variance(claim: Claim, cases: Mapping[str, Found]) -> Verdict:
     return Verdict(claim, verdict, measured)
 
 
+def falls(found: Found) -> dict[str, float]:
+    """Seed -> the largest drop of the averaged training reward below what it had reached, in points."""
+    by_seed: dict[str, float] = {}
+    for run in found.result.runs if found.result else ():
+        curve = run.curves.get("rollout/reward_mean")
+        if curve is not None and len(curve.values) >= FALL_STEPS:
+            level = np.convolve(curve.values, np.full(FALL_STEPS, 1 / FALL_STEPS), mode="valid")
+            by_seed[run.seed] = 100 * float((np.maximum.accumulate(level) - level).max())
+    return by_seed
+
+
+def spikes(found: Found) -> dict[str, float]:
+    """Seed -> the base-10 logarithm of the largest gradient norm over the median."""
+    by_seed: dict[str, float] = {}
+    for run in found.result.runs if found.result else ():
+        curve = run.curves.get("train/grad_norm")
+        if curve is not None and (good := curve.values[curve.values > 0]).size:
+            by_seed[run.seed] = float(np.log10(good.max() / np.median(good)))
+    return by_seed
+
+
+def _unstable(claim: Claim, cases: Mapping[str, Found]) -> Verdict:
+    tests: list[Paired] = []
+    for measure in (falls, spikes):
+        ours, theirs = measure(cases[claim.first]), measure(cases[claim.second])
+        shared = [seed for seed in ours if seed in theirs]
+        if len(shared) < LEAST_SEEDS:
+            return _too_few(claim, len(shared))
+        tests.append(paired_t(np.array([ours[seed] - theirs[seed] for seed in shared])))
+    adjusted = holm([test.p for test in tests])
+    clear = {np.sign(test.estimate.mean) for test, p in zip(tests, adjusted, strict=True) if p < 0.05}
+    verdict = {frozenset({1.0}): "reproduced", frozenset({-1.0}): "not reproduced"}.get(
+        frozenset(clear), "not testable"
+    )
+    fall, spike = (test.estimate for test in tests)
+    measured = (
+        f"{claim.first} − {claim.second}: fall {points(fall.mean)} ({points(fall.low)} to {points(fall.high)}); "
+        f"spike {signed(spike.mean)} ({signed(spike.low)} to {signed(spike.high)})"
+    )
+    return Verdict(claim, verdict, measured)
+
+
 def _too_few(claim: Claim, seeds: int) -> Verdict:
     return Verdict(claim, "not run", f"{seeds} of at least {LEAST_SEEDS} shared seeds were run")
 
 
 def points(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
+    return signed(value, 1)
+
+
+def signed(value: float, digits: int = 2) -> str:
+    return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def reward_at(found: Found, seconds: float) -> tuple[int, dict[str, float]]:

@@ -6,6 +6,7 @@ import importlib
 import math
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import ModuleType
@@ -88,10 +89,41 @@ def test_runs_find_their_cases_wherever_they_were_made(scripts: Mapping[str, Mod
     ],
 )
 def test_better(scripts: Mapping[str, ModuleType], small: tuple[float, ...], verdict: str) -> None:
-    runs = [run(settings("k=32"), seed, 0.8 + seed / 100) for seed in range(3)]
-    runs += [run(settings("k=2"), seed, value) for seed, value in enumerate(small)]
-    ablation, found, told = cases(scripts, runs, "k")
+    runs = [run(settings("sampler.p=0.9"), seed, 0.8 + seed / 100) for seed in range(3)]
+    runs += [run(settings("sampler.p=1.0"), seed, value) for seed, value in enumerate(small)]
+    ablation, found, told = cases(scripts, runs, "top_p")
     claim = next(one for one in ablation.claims if one.rule == "better")
+    assert scripts["paper_numbers"].judge(claim, found, told).verdict == verdict
+
+
+def jolted(config: Mapping[str, Any], seed: int, fall: float, spike: float) -> Run:
+    """A run whose reward rises to .5 and falls by `fall` for good, and whose gradient norm is once `spike` times 1."""
+    plain = run(config, seed, 0.8)
+    steps = np.arange(1.0, 21.0)
+    reward = np.where(steps <= 10, 0.5, 0.5 - fall)
+    norm = np.where(steps == 7, spike, 1.0)
+    curves = {"rollout/reward_mean": Curve(steps, reward), "train/grad_norm": Curve(steps, norm)}
+    return replace(plain, curves={**plain.curves, **curves})
+
+
+@pytest.mark.parametrize(
+    ("small", "verdict"),
+    [
+        (((0.3, 2.05), (0.31, 1.95), (0.29, 2.05)), "reproduced"),
+        (((0.1, 50.0), (0.1, 55.0), (0.1, 60.0)), "reproduced"),
+        (((0.0, 2.0), (0.01, 2.0), (0.005, 2.1)), "not reproduced"),
+        (((0.0, 50.0), (0.01, 55.0), (0.005, 60.0)), "not testable"),
+        (((0.3, 2.0), (0.0, 2.0), (0.1, 2.0)), "not testable"),
+        (((0.3, 2.0), (0.3, 2.0)), "not run"),
+    ],
+)
+def test_unstable(scripts: Mapping[str, ModuleType], small: tuple[tuple[float, float], ...], verdict: str) -> None:
+    runs = [jolted(settings("k=32"), seed, 0.1 + seed / 1000, 2.0 + seed / 100) for seed in range(3)]
+    runs += [jolted(settings("k=2"), seed, *values) for seed, values in enumerate(small)]
+    ablation, found, told = cases(scripts, runs, "k")
+    assert scripts["paper_numbers"].falls(found["K = 32"])["0"] == pytest.approx(10.0)
+    assert scripts["paper_numbers"].spikes(found["K = 32"])["0"] == pytest.approx(np.log10(2.0))
+    claim = next(one for one in ablation.claims if one.rule == "unstable")
     assert scripts["paper_numbers"].judge(claim, found, told).verdict == verdict
 
 
