@@ -1,15 +1,19 @@
 """What is minimised: the algebra of token-level divergences, rewards alone, and how token losses become one number."""
 
 from opdkit.objectives.aggregation import SequenceMean, SequenceSum, TokenMean
+from opdkit.objectives.entropy_aware import EntropyAware
 from opdkit.objectives.grpo import GroupRelativePolicy
 from opdkit.objectives.likelihood import NegativeLogLikelihood
 from opdkit.objectives.token_divergence import TokenDivergence
+from opdkit.objectives.trust_region import TrustRegion
 
 __all__ = [
+    "EntropyAware",
     "GroupRelativePolicy",
     "NegativeLogLikelihood",
     "SequenceMean",
     "SequenceSum",
     "TokenDivergence",
     "TokenMean",
+    "TrustRegion",
 ]

@@ -59,6 +59,14 @@ def mixed(share: float, first: Tensor, second: Tensor) -> Tensor:
     return share * first + (1 - share) * second
 
 
+def eopd(p: Tensor, q: Tensor, token: int, ours: list[int], theirs: list[int]) -> Tensor:
+    """Its entropy is that of the teacher inside its support; the option's threshold is half a nat."""
+    ours_inside, theirs_inside = inside(p, theirs), inside(q, theirs)
+    entropy = -sum(float(v) * math.log(float(v)) for v in theirs_inside)
+    forward = kl(theirs_inside, ours_inside) if entropy > 0.5 else 0.0
+    return kl(ours_inside, theirs_inside) + forward
+
+
 LOCAL: dict[str, Local] = {
     "topk": renormalised(lambda y, ours, theirs: theirs),
     "topk_student": renormalised(lambda y, ours, theirs: ours),
@@ -71,6 +79,7 @@ LOCAL: dict[str, Local] = {
     "topk_sampled_tail": lambda p, q, y, ours, theirs: truncated(p, q, theirs) + tail(p, q, y, theirs, detached=False),
     "topk_unnormalised": lambda p, q, y, ours, theirs: truncated(p, q, theirs),
     "topk_bucket": bucket,
+    "eopd": eopd,
     "many_faces": many_faces,
     "full_reverse_kl": lambda p, q, y, ours, theirs: kl(p, q),
     "gkd_forward": lambda p, q, y, ours, theirs: kl(q, p),
@@ -161,6 +170,19 @@ def by_tokens(worth: Worth, kept: Callable[[World, int], list[int]] | None = Non
     return loss
 
 
+def trust_region(world: World) -> Tensor:
+    """The sampled log-ratio where q / p is at least a tenth, elsewhere the forward KL over the teacher's best ids."""
+    total = world.student.new_zeros(())
+    for row, place in world.mask.nonzero().tolist():
+        p, q = world.student[row, place].softmax(-1), world.teacher[row, place].softmax(-1)
+        y, before = int(world.tokens[row, place]), world.old[row, place].softmax(-1)
+        if float(q[y] / before[y]) >= 0.1:
+            total = total - float((q[y] / before[y]).log()) * p[y].log()
+        else:
+            total = total - sum(q[v] * p[v].log() for v in ids_of(world.teacher[row, place]))
+    return total
+
+
 def unsure(world: World, row: int) -> list[int]:
     """The fifth of a row's counted places, at least one, where the student's entropy is highest."""
     places = world.mask[row].nonzero()[:, 0].tolist()
@@ -184,5 +206,6 @@ POLICY: dict[str, Callable[[World], Tensor]] = {
     "power_opd": by_tokens(lambda p, q, y: q[y] ** 0.5 - p[y] ** 0.5),
     "power_opd_ratio": by_tokens(lambda p, q, y: ((q[y] / p[y]) ** 0.5 - 1) / 0.5),
     "tv_opd": by_tokens(lambda p, q, y: 0.5 * (q[y] - p[y]).sign()),
+    "trust_region": trust_region,
     "reopold": by_tokens(lambda p, q, y: (q[y] / p[y]).log().clamp(min=math.log(0.1 / 0.9)), unsure),
 }

@@ -8,14 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from opdkit.data.loss import Objective
+from opdkit.errors import UserError
 from opdkit.functional.baselines import Baseline
 from opdkit.functional.groups import group_advantage
-from opdkit.objectives import TokenDivergence
-from tests.objectives.presets import sampled_token
+from opdkit.objectives import EntropyAware, TrustRegion
+from tests.objectives.presets import sampled_token, top_k
 from tests.objectives.worlds import World, ask, make_world
 
 
-def _gradient(objective: TokenDivergence, world: World) -> Tensor:
+def _gradient(objective: Objective, world: World) -> Tensor:
     (gradient,) = torch.autograd.grad(ask(objective, world).value.sum(), world.student)
     return gradient
 
@@ -57,3 +59,56 @@ def test_groups_are_centred_and_an_unknown_reward_silences_its_group():
     assert scaled.tolist() == pytest.approx([1.0, -1.0, 0.0, 0.0, 0.0], abs=1e-5)
     known = torch.tensor([True, False, True, True, True])
     assert not group_advantage(reward, group, known, scale=False).any()
+
+
+def test_entropy_aware_without_a_threshold_in_reach_is_the_reverse_kl():
+    world = make_world(10)
+    plain = _gradient(top_k(3), world)
+    assert torch.equal(_gradient(EntropyAware(3, threshold=float("inf")), world), plain)
+    assert torch.equal(_gradient(EntropyAware(3, weight=0.0), world), plain)
+    assert torch.equal(_gradient(EntropyAware(3, threshold=1.0986123), world), plain)  # above log 3
+    step = _gradient(EntropyAware(3, threshold=0.9), world)
+    assert not torch.allclose(step, plain)
+    torch.testing.assert_close(_gradient(EntropyAware(3, threshold=0.9, width=1e-6), world), step)
+
+
+def test_a_trust_region_of_bound_zero_is_the_sampled_objective():
+    for seed in range(3):
+        world = make_world(seed)
+        moved = dataclasses.replace(world, before=world.student.detach() + 0.3 * world.teacher)
+        for outliers in ("forward_kl", "mask"):
+            found = _gradient(TrustRegion(0.0, k=3, outliers=outliers), moved)
+            torch.testing.assert_close(found, _gradient(sampled_token(), moved), rtol=1e-12, atol=1e-14)
+
+
+def test_outliers_are_masked_or_covered_and_the_others_stay():
+    world = make_world(11)
+    ratio = ask(sampled_token(), world).metrics["advantage"].exp()
+    far = (ratio < 0.5) & world.mask
+    assert far.any()
+    assert (world.mask & ~far).any()
+    plain = _gradient(sampled_token(), world)
+    masked, covered = (_gradient(TrustRegion(0.5, k=3, outliers=kind), world) for kind in ("mask", "forward_kl"))
+    assert not masked[far].any()
+    assert covered[far].abs().sum(-1).min() > 0
+    torch.testing.assert_close(masked[~far], plain[~far])
+    torch.testing.assert_close(covered[~far], plain[~far])
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: EntropyAware(1), r"objective\.k=1: must be at least 2"),
+        (lambda: EntropyAware(threshold=-1.0), r"objective\.threshold=-1\.0"),
+        (lambda: EntropyAware(width=0.0), r"objective\.width=0\.0: must be above 0"),
+        (lambda: EntropyAware(weight=float("inf")), r"objective\.weight=inf"),
+        (lambda: TrustRegion(1.5), r"objective\.bound=1\.5: must be between 0 and 1"),
+        (lambda: TrustRegion(k=0), r"objective\.k=0"),
+        (lambda: TrustRegion(outliers="clip"), r"objective\.outliers=clip: must be one of"),  # type: ignore[arg-type]
+        (lambda: Baseline("mean"), r"objective\.baseline\.kind=mean"),  # type: ignore[arg-type]
+        (lambda: Baseline(k=0), r"objective\.baseline\.k=0"),
+    ],
+)
+def test_refuses_what_is_out_of_range(make, told):
+    with pytest.raises(UserError, match=told):
+        make()
