@@ -86,6 +86,7 @@ class Needs:
         old_log_prob: the student's log-probs before the first update.
         reward: the reward of each response.
         advantage: the objective has an `advantage(StepBatch)`, called once on the whole step.
+        siblings: the reward is compared within its group, which needs two rollouts of a prompt at least.
         single_update: its gradient is right only where a rollout batch is used for one update.
     """
 
@@ -97,6 +98,7 @@ class Needs:
     old_log_prob: bool = False
     reward: bool = False
     advantage: bool = False
+    siblings: bool = False
     single_update: bool = False
 
 

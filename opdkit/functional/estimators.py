@@ -41,17 +41,24 @@ def importance_ratio(log_prob: Tensor, old_log_prob: Tensor) -> Tensor:
 
 
 def ppo_surrogate(
-    log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip_range: float, dual_clip: float | None
+    log_prob: Tensor,
+    old_log_prob: Tensor,
+    advantage: Tensor,
+    clip_range: float,
+    dual_clip: float | None,
+    clip_range_high: float | None = None,
 ) -> Tensor:
-    """PPO's clipped loss, max(-A w, -A clip(w, 1 - e, 1 + e)), w = exp(log_prob - old_log_prob).
+    """PPO's clipped loss, max(-A w, -A clip(w, 1 - e, 1 + e_high)), w = exp(log_prob - old_log_prob).
 
+    e is clip_range, and so is e_high where clip_range_high is None.
     Where A < 0 it is also at most -A c, c = dual_clip (None: no such bound). All f[B, T]; the advantage and
     the old log-probs are constants. At w = 1 the gradient is the score function's, -A s_t.
     Schulman et al. 2017 (arXiv 1707.06347); the dual clip: Ye et al. 2020 (arXiv 1912.09729).
     """
     advantage = advantage.detach()
     ratio = importance_ratio(log_prob, old_log_prob)
-    loss = torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1.0 - clip_range, 1.0 + clip_range))
+    high = clip_range if clip_range_high is None else clip_range_high
+    loss = torch.maximum(-advantage * ratio, -advantage * ratio.clamp(1.0 - clip_range, 1.0 + high))
     if dual_clip is None:
         return loss
     return torch.where(advantage < 0, torch.minimum(loss, -advantage * dual_clip), loss)

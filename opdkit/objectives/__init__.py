@@ -4,6 +4,7 @@ from opdkit.objectives.aggregation import SequenceMean, SequenceSum, TokenMean
 from opdkit.objectives.entropy_aware import EntropyAware
 from opdkit.objectives.grpo import GroupRelativePolicy
 from opdkit.objectives.likelihood import NegativeLogLikelihood
+from opdkit.objectives.rlsd import SelfDistilledPolicy
 from opdkit.objectives.token_divergence import TokenDivergence
 from opdkit.objectives.trust_region import TrustRegion
 
@@ -11,6 +12,7 @@ __all__ = [
     "EntropyAware",
     "GroupRelativePolicy",
     "NegativeLogLikelihood",
+    "SelfDistilledPolicy",
     "SequenceMean",
     "SequenceSum",
     "TokenDivergence",

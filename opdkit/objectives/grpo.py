@@ -24,17 +24,20 @@ class GroupRelativePolicy:
     neither does one with a reward that is not known.
     scale_by_deviation False leaves the division out (Dr. GRPO).
     kl_weight times k3, the sampled KL to the run's teacher, is added: with teacher.path at the student's own start it
-    holds the student near that. clip_range, dual_clip: of the surrogate. Errors: UserError on a value out of range.
+    holds the student near that. clip_range, clip_range_high, dual_clip: of the surrogate. Errors: UserError on a value out of range.
     Source: Shao et al. 2024 (arXiv 2402.03300); without the deviation Liu et al. 2025 (arXiv 2503.20783).
     """
 
     clip_range: float = 0.2
+    clip_range_high: float | None = None
     dual_clip: float | None = None
     scale_by_deviation: bool = True
     kl_weight: float = 0.0
 
     def __post_init__(self) -> None:
         _require(0.0 < self.clip_range < 1.0, "clip_range", self.clip_range, "between 0 and 1, both excluded")
+        high = self.clip_range_high
+        _require(high is None or 0.0 < high < math.inf, "clip_range_high", high, "above 0, or null")
         _require(self.dual_clip is None or self.dual_clip > 1.0, "dual_clip", self.dual_clip, "above 1, or null")
         _require(0.0 <= self.kl_weight < math.inf, "kl_weight", self.kl_weight, "at least 0, and finite")
 
@@ -43,7 +46,9 @@ class GroupRelativePolicy:
         """The sampled tokens' log-probs, the rewards, and the whole step at once. A teacher only for the KL."""
         sampled = ModelNeeds(sampled=True)
         teacher = sampled if self.kl_weight else None
-        return Needs(student=sampled, teacher=teacher, old_log_prob=True, reward=True, advantage=True)
+        return Needs(
+            student=sampled, teacher=teacher, old_log_prob=True, reward=True, advantage=True, siblings=True
+        )  # fmt: skip
 
     def advantage(self, step: StepBatch) -> Tensor:
         """A f32[B, T], zero where a token does not count."""
@@ -58,7 +63,7 @@ class GroupRelativePolicy:
         assert batch.advantage is not None
         log_p = only(student.sampled_log_prob, batch.loss_mask)
         old = log_p.detach() if batch.old_log_prob is None else only(batch.old_log_prob, batch.loss_mask)
-        value = ppo_surrogate(log_p, old, batch.advantage, self.clip_range, self.dual_clip)
+        value = ppo_surrogate(log_p, old, batch.advantage, self.clip_range, self.dual_clip, self.clip_range_high)
         if self.kl_weight:
             assert teacher.sampled_log_prob is not None
             value = value + self.kl_weight * sampled_kl(

@@ -76,7 +76,12 @@ def teacher_names(task: TaskSettings) -> str:
 
 
 def _require_told(term: BoundTerm, task: TaskSettings, data: Sequence[Any]) -> None:
-    """Raise UserError where the task can't say what the term's teacher is to be told. Looks at the first problem."""
+    """Raise UserError where the task can't give what the term is to be told. Looks at the first problem."""
+    if term.objective.needs.siblings and task.size.rollouts_per_prompt < 2:
+        raise UserError(
+            f"batch.rollouts_per_prompt=1: {type(term.objective).__name__} compares the rollouts of one prompt; "
+            "allowed: at least 2"
+        )
     reads = frozenset() if term.teacher is None else term.teacher.capabilities.reads
     if term.teacher is None or not reads:
         return

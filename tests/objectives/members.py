@@ -195,6 +195,18 @@ def mopd(world: World) -> Tensor:
     return POLICY["sampled"](world) + grpo(world)
 
 
+def rlsd(world: World) -> Tensor:
+    """GRPO's advantage at step 0, half of it weighed by (q / p)^sign(A) within 1 +- 0.2."""
+    side = [1.0, -1.0, 0.0]  # rewards 1 and 0 share a prompt
+    scale = 0.5 / (0.5 + 1e-6)
+
+    def weighed(ratios: list[float], row: int) -> list[float]:
+        weights = [min(max(math.exp(-side[row] * r), 0.8), 1.2) for r in ratios]
+        return [side[row] * scale * (0.5 + 0.5 * w) for w in weights]
+
+    return by_rows(weighed)(world)
+
+
 POLICY: dict[str, Callable[[World], Tensor]] = {
     "sampled": by_rows(lambda ratios, row: [-r for r in ratios]),
     "thinking_machines": by_rows(lambda ratios, row: [-r for r in ratios]),
@@ -208,4 +220,5 @@ POLICY: dict[str, Callable[[World], Tensor]] = {
     "tv_opd": by_tokens(lambda p, q, y: 0.5 * (q[y] - p[y]).sign()),
     "trust_region": trust_region,
     "reopold": by_tokens(lambda p, q, y: (q[y] / p[y]).log().clamp(min=math.log(0.1 / 0.9)), unsure),
+    "rlsd": rlsd,
 }
