@@ -24,7 +24,8 @@ class GroupRelativePolicy:
     neither does one with a reward that is not known.
     scale_by_deviation False leaves the division out (Dr. GRPO).
     kl_weight times k3, the sampled KL to the run's teacher, is added: with teacher.path at the student's own start it
-    holds the student near that. clip_range, clip_range_high, dual_clip: of the surrogate. Errors: UserError on a value out of range.
+    holds the student near that. clip_range, clip_range_high, dual_clip: of the surrogate. Errors: UserError on a value
+    out of range.
     Source: Shao et al. 2024 (arXiv 2402.03300); without the deviation Liu et al. 2025 (arXiv 2503.20783).
     """
 

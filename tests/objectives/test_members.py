@@ -66,8 +66,8 @@ def test_a_student_that_is_the_teacher_learns_nothing(objectives, name):
     gradient = _gradient(objectives[name], same)
     if name in ("grpo", "mopd", "rlsd", "topk_unnormalised", "ema_pg_teacher", "ema_pg_student", "topk_sampled_tail"):
         # GRPO asks no teacher, RLSD without evidence is GRPO, MOPD adds its reward. The others have the gradient of the
-        # mass on the support beside it;
-        # in the last the tail takes it back, but in the mean only (tests/invariants/test_estimators.py).
+        # mass on the support beside it; in the last the tail takes it back, but in the mean only
+        # (tests/invariants/test_estimators.py).
         assert gradient.abs().max() > 1e-3
         return
     assert gradient.abs().max() < 1e-12
