@@ -1,4 +1,4 @@
-"""The errors a person meets. `cli` prints their one line; everything else is a defect with a traceback."""
+"""Defines the errors that a user sees as one line; anything else is a defect with a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Hugging Face hub where there may be no network: a name that cannot be had is told in seconds, not in minutes."""
+"""Fails fast where the Hugging Face hub cannot be reached: seconds, not minutes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Means with their confidence intervals, paired tests between two configurations, and Holm's correction."""
+"""Computes means with confidence intervals, paired tests between configurations, and Holm's correction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resident memory of this process, its peak, and giving freed pages back before a reading."""
+"""Reads resident memory of this process and its peak, and returns freed pages before a reading."""
 
 from __future__ import annotations
 

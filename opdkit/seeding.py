@@ -1,4 +1,4 @@
-"""Seeds derived from what they are for, so that no generator's state has to be saved to resume a run."""
+"""Derives seeds from what they are for, so that no generator's state is saved to resume a run."""
 
 from __future__ import annotations
 

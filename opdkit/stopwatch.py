@@ -1,4 +1,4 @@
-"""How long a run looks at itself: what is measured and logged, and changes nothing that is learnt. Plain Python."""
+"""Times what is measured and logged beside training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`train`, `evaluate` and `report`: the commands of those names as functions."""
+"""Implements `opdkit.train`, `opdkit.evaluate` and `opdkit.report`."""
 
 from __future__ import annotations
 

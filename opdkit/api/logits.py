@@ -1,4 +1,4 @@
-"""An objective to be called on logits, in a trainer of one's own."""
+"""Implements `opdkit.load_objective`: an objective as a loss of two models' logits."""
 
 from __future__ import annotations
 

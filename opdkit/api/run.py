@@ -1,4 +1,4 @@
-"""What a finished run or evaluation left: its numbers, and where its files are."""
+"""Defines the results that `opdkit.train` and `opdkit.evaluate` return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores from whole logits: what `opdkit.models` tells of hidden states, told of logits that are at hand."""
+"""Computes `Scores` from whole logits, as `opdkit.models` does from hidden states."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a chart shows, independent of how it is drawn."""
+"""Defines charts as data, independent of how they are drawn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The look of all charts: one matplotlib style, and colours and markers that colour-blind readers can tell apart."""
+"""Defines the style of all charts: fonts, and colours and markers for colour-blind readers."""
 
 from __future__ import annotations
 

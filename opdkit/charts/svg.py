@@ -1,4 +1,4 @@
-"""Charts as inline SVG: matplotlib's paths and texts, with the page's CSS classes in place of matplotlib's colours."""
+"""Renders charts as inline SVG: matplotlib's paths with the page's CSS classes in place of colours."""
 
 from __future__ import annotations
 

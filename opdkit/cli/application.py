@@ -1,4 +1,4 @@
-"""What the commands that Hydra runs have in common: every job is checked before the first of them starts."""
+"""Runs a command under Hydra; every job is checked before the first of them starts."""
 
 from __future__ import annotations
 

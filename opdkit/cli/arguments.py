@@ -1,4 +1,4 @@
-"""The flags that `opdkit train`, `eval` and `study` share: a chosen few of Hydra's, read before Hydra reads them."""
+"""Parses the flags that `opdkit train`, `eval` and `study` share, before Hydra sees them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`opdkit check`: composes and binds every option and every experiment; loads no weight."""
+"""Implements `opdkit check`: composes and binds every option and experiment without loading weights."""
 
 from __future__ import annotations
 

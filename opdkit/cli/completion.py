@@ -1,4 +1,4 @@
-"""Shell completion: `eval "$(opdkit -sc install=bash)"`. Hydra completes what follows a command."""
+"""Implements shell completion (`opdkit -sc install=bash`) on top of Hydra's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`opdkit doctor`: what a run would trip over, told before it starts."""
+"""Implements `opdkit doctor`: checks of models, teacher and task before a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`opdkit eval`: one model on one benchmark."""
+"""Implements `opdkit eval`: evaluates one model on benchmarks."""
 
 from __future__ import annotations
 

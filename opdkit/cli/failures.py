@@ -1,4 +1,4 @@
-"""The jobs of a sweep that failed, told from whichever process ran them to the one that started the sweep."""
+"""Carries the failures of a sweep's jobs from the processes that ran them to the parent."""
 
 from __future__ import annotations
 

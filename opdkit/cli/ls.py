@@ -1,4 +1,4 @@
-"""`opdkit ls [group]`: what can be chosen. Reads file names and first lines, so it is quick."""
+"""Implements `opdkit ls [group]`: lists groups and options from file names and first lines."""
 
 from __future__ import annotations
 

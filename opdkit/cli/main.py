@@ -1,4 +1,4 @@
-"""`opdkit <command>`: takes the command off, imports it, and turns its errors into an exit status."""
+"""Dispatches `opdkit <command>` and turns errors into an exit status."""
 
 from __future__ import annotations
 

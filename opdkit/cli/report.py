@@ -1,4 +1,4 @@
-"""`opdkit report RUNS...`: runs compared on one page that needs no network."""
+"""Implements `opdkit report RUNS...`: compares runs on one page that needs no network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run's files go: chosen once, as a Path; created by whoever writes into it first."""
+"""Chooses the run folder once; whoever writes into it first creates it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One composed configuration without Hydra's application around it: for whoever runs one job in this process."""
+"""Composes one configuration without Hydra's application, for callers in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`opdkit study`: a question about the method, worked out with figures, a table and a page."""
+"""Implements `opdkit study`: runs a study of the method and writes its figures, tables and page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`opdkit sweep` is `opdkit train --multirun`."""
+"""Implements `opdkit sweep`, which is `opdkit train --multirun`."""
 
 from __future__ import annotations
 

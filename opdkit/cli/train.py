@@ -1,4 +1,4 @@
-"""`opdkit train`: one run, or with several values one run for each combination."""
+"""Implements `opdkit train`: one run, or one run for each combination of several values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a composed configuration to built objects. The one place that calls Hydra's `instantiate`."""
+"""Builds objects from a composed configuration; the only caller of Hydra's `instantiate`."""
 
 from __future__ import annotations
 

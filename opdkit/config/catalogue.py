@@ -1,4 +1,4 @@
-"""What each shipped objective is, as plain values: read from its files without Hydra, for pages that name it."""
+"""Reads the shipped objectives as plain values, without Hydra, for pages that name them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What single types cannot say: ranges, numbers that must divide one another, choices that do not go together."""
+"""Checks what single types cannot express: ranges, divisibility and choices that exclude each other."""
 
 from __future__ import annotations
 

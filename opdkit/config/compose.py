@@ -1,4 +1,4 @@
-"""Composes a root configuration with Hydra and says in one line why it could not."""
+"""Composes a root configuration with Hydra and reports failures in one line."""
 
 from __future__ import annotations
 

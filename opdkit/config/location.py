@@ -1,4 +1,4 @@
-"""Where the configuration files are, and what can be chosen in each group. Reads file names; needs no Hydra."""
+"""Locates configuration files and lists the options of each group by file name, without Hydra."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of an error: what is allowed, and what was probably meant."""
+"""Words errors: what is allowed, and the nearest match to what was typed."""
 
 from __future__ import annotations
 

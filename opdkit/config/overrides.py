@@ -1,4 +1,4 @@
-"""What was typed, read and checked before Hydra composes: groups, options, keys, and the jobs of a sweep."""
+"""Parses and checks overrides before Hydra composes: groups, options, keys and the jobs of a sweep."""
 
 from __future__ import annotations
 

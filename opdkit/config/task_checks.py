@@ -1,4 +1,4 @@
-"""What a run's tasks ask of its other choices."""
+"""Checks what a run's tasks require of its other choices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Episodes on the terminal: the table of an evaluation, and one transcript to read."""
+"""Prints the table of an evaluation on games, and single transcripts."""
 
 from __future__ import annotations
 

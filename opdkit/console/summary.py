@@ -1,4 +1,4 @@
-"""The end of a run on the terminal: before, after and teacher; where things are; what to type next."""
+"""Prints the end of a run: results before, after and of the teacher, files, next commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run on the terminal: a progress bar with the numbers that matter, or plain lines where no one watches."""
+"""Shows a run's progress: a bar with the main metrics, or plain lines without a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An episode of several turns, as words."""
+"""Defines an episode of several turns as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reward says of one response."""
+"""Defines the grade that a reward gives a response."""
 
 from __future__ import annotations
 

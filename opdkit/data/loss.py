@@ -1,4 +1,4 @@
-"""What an objective asks for, is given and returns, and how token losses become one number."""
+"""Defines what an objective needs, receives and returns, and how token losses are aggregated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A problem of a task, before any tokenizer has seen it."""
+"""Defines a problem of a task, before tokenization."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rendered prompts, and the responses that a policy sampled for them."""
+"""Defines rendered prompts and sampled responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Slicing and joining rows: the one place that knows how the fields of a batch are padded."""
+"""Slices and joins rows of batches; the only code that knows how their fields are padded."""
 
 from __future__ import annotations
 

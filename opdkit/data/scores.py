@@ -1,4 +1,4 @@
-"""What a model says of a rollout: one type for student and teacher."""
+"""Defines `Scores`: log-probs, logits and entropies of one model on a rollout."""
 
 from __future__ import annotations
 

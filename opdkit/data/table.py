@@ -1,4 +1,4 @@
-"""A small table of one step, for the loggers."""
+"""Defines a small table of one step, for loggers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gradient variance over the micro-batches of one update, without keeping their gradients."""
+"""Measures gradient variance over the micro-batches of an update without keeping their gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run ran on, and what it used."""
+"""Describes the machine, and the memory and time that a run used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Failure mode 1: a few tokens carry the supervision, and most of them say `no`."""
+"""Diagnoses failure mode 1: few tokens carry the supervision, and most of their advantages are negative."""
 
 from __future__ import annotations
 

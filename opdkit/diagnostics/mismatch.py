@@ -1,4 +1,4 @@
-"""Failure mode 3: the two models would write the same text with other tokens."""
+"""Diagnoses failure mode 3: the two models tokenize the same text differently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the diagnostics of the failure modes see of a step, and what they give back."""
+"""Defines what diagnostics of a step receive and return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a probe of the gradient says, from the projected gradients of single rollouts."""
+"""Computes bias, variance and signal of estimators from projected gradients of single rollouts."""
 
 from __future__ import annotations
 

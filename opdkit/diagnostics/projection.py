@@ -1,4 +1,4 @@
-"""Random projections of gradients, so that many of them can be kept and compared."""
+"""Projects gradients randomly, so that many of them can be kept and compared."""
 
 from __future__ import annotations
 

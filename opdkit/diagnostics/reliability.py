@@ -1,4 +1,4 @@
-"""Failure mode 2: the teacher is asked about prefixes that it would never have written."""
+"""Diagnoses failure mode 2: the teacher scores prefixes that it would never write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens that a response has said before."""
+"""Finds tokens that complete an n-gram which the response already contains."""
 
 from __future__ import annotations
 

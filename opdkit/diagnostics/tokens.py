@@ -1,4 +1,4 @@
-"""What is said of every token of a step: masses, overlap, log-ratio, entropies (the paper's Section 4)."""
+"""Computes per-token metrics of a step: masses, overlap, log-ratio, entropies (Section 4 of the paper)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the noise of a gradient comes from: which prompts were drawn, or what was sampled from them."""
+"""Splits gradient variance into a part from the prompts and a part from sampling."""
 
 from __future__ import annotations
 

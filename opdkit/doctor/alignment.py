@@ -1,4 +1,4 @@
-"""What a teacher with another tokenizer can tell of what the student wrote."""
+"""Measures what a teacher with another tokenizer can score of the student's responses."""
 
 from __future__ import annotations
 

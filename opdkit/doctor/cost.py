@@ -1,4 +1,4 @@
-"""What a step will take, from shapes and from a few rollouts that were timed; and how that compares with a real one."""
+"""Estimates time and memory of a step from shapes and a few timed rollouts, and compares with a real step."""
 
 from __future__ import annotations
 

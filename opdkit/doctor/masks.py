@@ -1,4 +1,4 @@
-"""What the masking rules would leave out of a few rollouts."""
+"""Counts what each masking rule would leave out of a few rollouts."""
 
 from __future__ import annotations
 

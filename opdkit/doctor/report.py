@@ -1,4 +1,4 @@
-"""What a check gives. Plain values: it is shown by `opdkit.reports`, which needs no torch."""
+"""Defines the sections that a check returns, as plain values."""
 
 from __future__ import annotations
 

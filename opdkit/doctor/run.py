@@ -1,4 +1,4 @@
-"""Joins the doctor's checks with models, data and a session. `train` runs the first of them at its start."""
+"""Runs the doctor's checks on models, data and a session; `train` runs the first of them at its start."""
 
 from __future__ import annotations
 

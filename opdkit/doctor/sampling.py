@@ -1,4 +1,4 @@
-"""The sampler's filter and the temperature as the two models see them."""
+"""Compares the sampler's filter and the temperature under the two models."""
 
 from __future__ import annotations
 

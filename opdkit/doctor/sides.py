@@ -1,4 +1,4 @@
-"""The two models as far as their tokenizers and configurations tell them."""
+"""Describes student and teacher by their tokenizers and configurations."""
 
 from __future__ import annotations
 

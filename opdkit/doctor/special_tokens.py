@@ -1,4 +1,4 @@
-"""Special tokens, what ends a response, and tags that the two tokenizers do not write alike."""
+"""Compares special tokens, stop tokens and tags of the two tokenizers."""
 
 from __future__ import annotations
 

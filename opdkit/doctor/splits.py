@@ -1,4 +1,4 @@
-"""What the student wrote, against the tokens that the teacher's tokenizer makes of the same text."""
+"""Compares the student's tokens with the teacher's tokenization of the same text."""
 
 from __future__ import annotations
 

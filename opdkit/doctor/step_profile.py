@@ -1,4 +1,4 @@
-"""Times a few rollouts, weighs a micro-batch, and takes a real step, for the doctor's estimate of what a step costs."""
+"""Times a few rollouts, weighs a micro-batch and takes a real step, for the cost estimate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One prompt as the two chat templates render it, and what ends a turn."""
+"""Renders one prompt by both chat templates and compares how turns end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doctor's sections on the terminal, wide or narrow."""
+"""Prints the doctor's sections, for wide and narrow terminals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do the same ids mean the same tokens? Padding of lm_head is told apart from real differences."""
+"""Checks whether the same ids mean the same tokens, and tells lm_head padding from real differences."""
 
 from __future__ import annotations
 

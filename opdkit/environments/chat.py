@@ -1,4 +1,4 @@
-"""How a model talks with a game: observations become the user's turns, and the model's text becomes an action."""
+"""Converts between games and chats: observations become user turns, model text becomes actions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Anyone's environment: an object with `reset` and `step`, named by its `_target_`."""
+"""Adapts a user's environment: any object with `reset` and `step`, named by its `_target_`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ALFWorld's planning problems, made small enough to solve at once: text in, text out."""
+"""Makes household planning problems as text games, small enough to solve at once."""
 
 from __future__ import annotations
 

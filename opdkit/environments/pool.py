@@ -1,4 +1,4 @@
-"""Games side by side, each in a process of its own that may hang, die or lie without harm to the run."""
+"""Runs games side by side, each in a process that may hang, die or lie without harm to the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a game needs beside opdkit, and the line to type where it is missing. Looks, and imports nothing."""
+"""Checks which packages a game needs, without importing them, and names the command that installs them."""
 
 from __future__ import annotations
 

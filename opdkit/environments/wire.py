@@ -1,4 +1,4 @@
-"""Observations and results as plain JSON, and back with every value looked at: a game may answer nonsense."""
+"""Converts observations and results to JSON and back, and validates every value that a game sends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model on a benchmark: problems and seeds in, answers or trajectories out."""
+"""Asks a model the problems of a benchmark: problems and seeds in, answers or trajectories out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a benchmark is: problems, and the protocol by which a model answers them."""
+"""Defines a benchmark: its problems, and the protocol by which a model answers them."""
 
 from __future__ import annotations
 

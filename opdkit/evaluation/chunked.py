@@ -1,4 +1,4 @@
-"""The one loop of an evaluation: what is asked of a benchmark is asked a chunk at a time, and kept before the next."""
+"""Runs an evaluation chunk by chunk; each chunk is saved before the next begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Benchmarks of episodes: which games are played, and by what protocol a model plays them."""
+"""Defines benchmarks of episodes: which games are played, and by what protocol."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies that are no model: the baselines of a benchmark of episodes."""
+"""Defines the baseline policies of game benchmarks: random actions and gold paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file of responses: appended in chunks, read back after a kill, and refused where it belongs to another run."""
+"""Stores responses in a file that is appended in chunks, resumed after a kill, and refused for another run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asks a benchmark of whatever answers, grades, saves every response, and sums up."""
+"""Evaluates whatever answers on a benchmark: asks, grades, saves every response, summarises."""
 
 from __future__ import annotations
 

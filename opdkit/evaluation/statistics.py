@@ -1,4 +1,4 @@
-"""Accuracy over problems and samples: pass@k, majority vote, and an interval by resampling problems."""
+"""Computes pass@k, majority vote and bootstrap intervals over problems."""
 
 from __future__ import annotations
 

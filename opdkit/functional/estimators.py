@@ -1,4 +1,4 @@
-"""From the log-ratio of the tokens that were sampled to a loss whose gradient estimates a divergence's."""
+"""Computes losses from log-ratios of sampled tokens whose gradients estimate a divergence's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reward is worth within its group: the rollouts of one prompt."""
+"""Computes advantages within groups: the rollouts of one prompt."""
 
 from __future__ import annotations
 

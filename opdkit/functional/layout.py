@@ -1,4 +1,4 @@
-"""Where the tokens of a rollout lie in the sequence that a model reads."""
+"""Locates the tokens of a rollout in the sequence that a model reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens that do not count must not be felt: not as a value, not as a NaN, not as a gradient."""
+"""Removes masked tokens from values and gradients, NaNs included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which ids are compared at a position: sets of ids as rows of a tensor, ragged ones with a mask."""
+"""Joins and intersects sets of ids per position, held as padded rows with a mask."""
 
 from __future__ import annotations
 

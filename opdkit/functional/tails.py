@@ -1,4 +1,4 @@
-"""What becomes of the probability outside a support: log-probs of K named ids, under each rule."""
+"""Computes log-probs of K named ids under each rule for the probability outside the support."""
 
 from __future__ import annotations
 

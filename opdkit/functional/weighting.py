@@ -1,4 +1,4 @@
-"""How much each token weighs in the loss, beside whether it counts at all. Weights are constants in the gradient."""
+"""Computes weights of tokens in the loss, constants in the gradient."""
 
 from __future__ import annotations
 

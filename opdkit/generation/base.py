@@ -1,4 +1,4 @@
-"""The protocol of a rollout engine: plain lists in, plain lists out."""
+"""Defines the protocol of a rollout engine: plain lists in, plain lists out."""
 
 from __future__ import annotations
 

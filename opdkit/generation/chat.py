@@ -1,4 +1,4 @@
-"""The tokens of one chat as it grows, and what is left out when they become too many."""
+"""Tokenizes a chat as it grows, and drops the oldest turns when it becomes too long."""
 
 from __future__ import annotations
 

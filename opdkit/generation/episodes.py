@@ -1,4 +1,4 @@
-"""The settings of episodes of several turns, and how their turns become rows to train on."""
+"""Defines the settings of multi-turn episodes, and cuts their turns into training rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model as a policy of text games: each move is an answer in a chat."""
+"""Lets a model act in text games: each action is an answer in a chat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From completions to a rollout: the only code that pads. A single answer is an episode of one turn."""
+"""Packs completions into a `Rollout`; the only code that pads. A single answer is an episode of one turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one player of episodes: a policy acts in many games side by side. A model is a policy."""
+"""Plays episodes: a policy acts in many games side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Equations: a value with its name, `x = 5`, chains of equal values, `x = 2 + 3 = 5`, and curves, `x^2 + y^2 = 1`."""
+"""Reads equations: `x = 5`, chains of equal values `x = 2 + 3 = 5`, and curves `x^2 + y^2 = 1`."""
 
 from __future__ import annotations
 

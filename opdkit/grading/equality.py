@@ -1,4 +1,4 @@
-"""Outcomes of comparisons, and the equality of two exact numbers."""
+"""Defines outcomes of comparisons, and the equality of two exact numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which part of a response is its answer. Every function is linear in the length of the text."""
+"""Extracts the answer from a response. Every function is linear in the length of the text."""
 
 from __future__ import annotations
 

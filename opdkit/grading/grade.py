@@ -1,4 +1,4 @@
-"""Grades of whole responses. Hostile text costs at most the worker's allowance, and most answers need no worker."""
+"""Grades whole responses. Hostile text costs at most the worker's limits, and most answers need no worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which answers algebra is not tried on."""
+"""Decides which answers are too costly for algebra."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the entries of two lists are equal in some order."""
+"""Decides whether the entries of two lists are equal in some order."""
 
 from __future__ import annotations
 

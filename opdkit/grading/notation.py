@@ -1,4 +1,4 @@
-"""One way of writing for what is written in several: sets, brackets, repeating decimals, powers of ten, words."""
+"""Rewrites equivalent notations to one: sets, brackets, repeating decimals, powers of ten, words."""
 
 from __future__ import annotations
 

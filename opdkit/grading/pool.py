@@ -1,4 +1,4 @@
-"""A few grading workers, started when the first request comes and gone when this process is."""
+"""Manages grading workers, started with the first request and ended with this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers that are more than a number and its unit: numbers in a base, times of day, several quantities in one."""
+"""Reads numbers in a base, times of day, and answers of several quantities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inequalities, intervals and unions of them."""
+"""Compares inequalities, intervals and unions of them."""
 
 from __future__ import annotations
 

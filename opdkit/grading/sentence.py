@@ -1,4 +1,4 @@
-"""The answer within one sentence, `the answer is ...`: all of its formulas, and what stands between and behind them."""
+"""Reads `the answer is ...` sentences: all formulas in them, and what stands between and behind."""
 
 from __future__ import annotations
 

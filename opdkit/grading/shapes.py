@@ -1,4 +1,4 @@
-"""How an answer is put together: lists, sets, tuples, intervals, matrices, chains of relations, assignments."""
+"""Parses the structure of an answer: lists, sets, tuples, intervals, matrices, relations, assignments."""
 
 from __future__ import annotations
 

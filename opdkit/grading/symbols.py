@@ -1,4 +1,4 @@
-"""Mathematical symbols of Unicode as the LaTeX or ASCII that means the same."""
+"""Maps mathematical symbols of Unicode to LaTeX or ASCII."""
 
 from __future__ import annotations
 

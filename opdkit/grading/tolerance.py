@@ -1,4 +1,4 @@
-"""References that a set allows to be missed by a little, written `12.3 (tolerance 0.1)`."""
+"""Compares numbers under a tolerance that a data set states, written `12.3 (tolerance 0.1)`."""
 
 from __future__ import annotations
 

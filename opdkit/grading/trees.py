@@ -1,4 +1,4 @@
-"""Trees of expressions."""
+"""Defines expression trees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Units that may stand behind a number. They are compared by name, never converted."""
+"""Knows units that may stand behind a number; they are compared by name, never converted."""
 
 from __future__ import annotations
 

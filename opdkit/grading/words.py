@@ -1,4 +1,4 @@
-"""Answers in words: the letter of a choice, names, lists of words, sentences."""
+"""Compares answers in words: choice letters, names, lists of words, sentences."""
 
 from __future__ import annotations
 

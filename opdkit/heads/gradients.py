@@ -1,4 +1,4 @@
-"""The gradient of a head's inputs, summed over the tiles of a walk."""
+"""Sums the gradient of a head's inputs over vocabulary tiles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The probability mass of logits that are seen once, tile by tile."""
+"""Computes logsumexp and entropy of logits that are seen once, tile by tile."""
 
 from __future__ import annotations
 

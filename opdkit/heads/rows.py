@@ -1,4 +1,4 @@
-"""Logits of a few named ids a position: only those rows of the lm_head are read, forward and backward."""
+"""Computes logits of K named ids a position, reading only those rows of lm_head, forward and backward."""
 
 from __future__ import annotations
 

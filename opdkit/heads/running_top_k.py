@@ -1,4 +1,4 @@
-"""The k highest logits of each row, gathered from tiles that are seen once and in ascending ids."""
+"""Finds the k highest logits of each row in tiles that are seen once, in ascending ids."""
 
 from __future__ import annotations
 

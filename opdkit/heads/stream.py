@@ -1,4 +1,4 @@
-"""Full-vocabulary log-probs without the [N, V] logits: streamed forward, recomputed backward."""
+"""Computes full-vocabulary log-probs without the [N, V] logits: streamed forward, recomputed backward."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a product too large to keep, [N, V], is walked: tiles of the vocabulary, and blocks of rows inside each."""
+"""Splits a product too large to keep, [N, V], into vocabulary tiles and row blocks."""
 
 from __future__ import annotations
 

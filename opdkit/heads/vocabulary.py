@@ -1,4 +1,4 @@
-"""A divergence over the whole vocabulary without the [N, V] log-probs: streamed forward, recomputed backward."""
+"""Computes a divergence over the whole vocabulary without the [N, V] log-probs, by streaming."""
 
 from __future__ import annotations
 

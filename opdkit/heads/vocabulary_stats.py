@@ -1,4 +1,4 @@
-"""One pass over a model's vocabulary, without gradient: its top K ids, its normaliser, its entropy."""
+"""Computes top-K ids, logsumexp and entropy in one pass over the vocabulary, without gradient."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The logger protocols, and several loggers as one."""
+"""Defines the logger protocols, and joins several loggers as one."""
 
 from __future__ import annotations
 

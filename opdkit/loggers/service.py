@@ -1,4 +1,4 @@
-"""Loggers of tracking services, whose failures never stop a run."""
+"""Defines loggers of tracking services, whose failures never stop a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A written report as a W&B run of its own: the page, the tables, the pictures, and all files as an artifact."""
+"""Uploads a written report to W&B as a run: page, tables, pictures, and all files as an artifact."""
 
 from __future__ import annotations
 

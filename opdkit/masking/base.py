@@ -1,4 +1,4 @@
-"""What a masking rule is given, beside the rollout."""
+"""Defines the masking protocol and what a rule is given."""
 
 from __future__ import annotations
 

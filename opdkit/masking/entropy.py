@@ -1,4 +1,4 @@
-"""Masking by how unsure the student was."""
+"""Masks all but the tokens of highest student entropy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The masking rule of the paper's code."""
+"""Implements the masking rule of the paper's code."""
 
 from __future__ import annotations
 

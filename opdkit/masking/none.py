@@ -1,4 +1,4 @@
-"""No masking."""
+"""Masks nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of single tokens."""
+"""Decodes single tokens to their text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masking of special strings that the two models do not write with the same tokens."""
+"""Masks special strings that the two models tokenize differently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder that peft wrote: an adapter and the name of the model it belongs to. It is merged into that model."""
+"""Loads a PEFT adapter folder by merging it into the model that it names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of transformers' classes holds a model, and what of it text goes through."""
+"""Chooses the transformers class of a checkpoint, and its text part."""
 
 from __future__ import annotations
 

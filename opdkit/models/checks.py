@@ -1,4 +1,4 @@
-"""What a loaded model is proven to do before it is used: its head, and decoding with a cache."""
+"""Proves a loaded model before use: its head, and decoding with a cache."""
 
 from __future__ import annotations
 

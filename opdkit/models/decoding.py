@@ -1,4 +1,4 @@
-"""One decoding step after another of a transformers model, with its key-value cache."""
+"""Decodes step by step with a transformers model and its key-value cache."""
 
 from __future__ import annotations
 

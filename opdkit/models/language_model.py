@@ -1,4 +1,4 @@
-"""A loaded causal language model with its tokenizer, as the rest of opdkit sees it."""
+"""Defines a loaded causal language model with its tokenizer, as the rest of opdkit sees it."""
 
 from __future__ import annotations
 

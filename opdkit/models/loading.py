@@ -1,4 +1,4 @@
-"""From a spec to a model in memory, with the user's mistakes told in one line."""
+"""Loads a model from a spec, and reports the user's mistakes in one line."""
 
 from __future__ import annotations
 

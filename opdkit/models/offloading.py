@@ -1,4 +1,4 @@
-"""A model whose layers wait in the memory of the CPU and come to the device one at a time."""
+"""Keeps a model's layers in CPU memory and moves them to the device one at a time."""
 
 from __future__ import annotations
 

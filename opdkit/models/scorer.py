@@ -1,4 +1,4 @@
-"""What a model says of a rollout: one forward pass, and of lm_head only what is asked for."""
+"""Scores a rollout: one forward pass, and of lm_head only what is asked for."""
 
 from __future__ import annotations
 

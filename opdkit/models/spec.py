@@ -1,4 +1,4 @@
-"""Which model, and how it is held in memory. A spec loads nothing."""
+"""Defines which model is loaded and how it is held in memory. A spec loads nothing."""
 
 from __future__ import annotations
 

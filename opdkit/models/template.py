@@ -1,4 +1,4 @@
-"""A chat as the text that a tokenizer's template makes of it."""
+"""Renders chats by a tokenizer's template."""
 
 from __future__ import annotations
 

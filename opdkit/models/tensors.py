@@ -1,4 +1,4 @@
-"""Whether a checkpoint holds the tensors that its model has: no more, no less, and in the same shapes."""
+"""Checks a checkpoint's tensors against its model: none missing, none unexpected, same shapes."""
 
 from __future__ import annotations
 

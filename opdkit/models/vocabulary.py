@@ -1,4 +1,4 @@
-"""Do two tokenizers mean the same by the same ids?"""
+"""Checks whether two tokenizers mean the same by the same ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The names of the algebra's choices, as a user types them."""
+"""Names the options of the algebra, as a user types them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sums over a support at each prefix, without gradient: what a baseline is made of."""
+"""Computes sums over a support at each prefix, without gradient, for baselines."""
 
 from __future__ import annotations
 

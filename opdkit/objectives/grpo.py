@@ -1,4 +1,4 @@
-"""Group-relative policy optimisation, the baseline that learns from verdicts instead of a teacher."""
+"""Implements group-relative policy optimisation, which learns from rewards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The language-modelling loss, for a term whose responses come from data or from the teacher."""
+"""Implements the language-modelling loss, for responses from data or from the teacher."""
 
 from __future__ import annotations
 

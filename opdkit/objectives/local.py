@@ -1,4 +1,4 @@
-"""The local term of an objective: a divergence at each prefix, summed over a support."""
+"""Computes the local term of an objective: a divergence at each prefix, summed over a support."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a sampled token is worth: the advantage of an objective's policy-gradient term."""
+"""Computes the advantage of an objective's policy-gradient term."""
 
 from __future__ import annotations
 

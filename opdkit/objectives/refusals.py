@@ -1,4 +1,4 @@
-"""Which products of the algebra make no sense, each with its reason; and which are allowed with a warning."""
+"""Refuses combinations of the algebra that make no sense, and warns of risky ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The objective algebra: one objective is a product of choices, and this is the product."""
+"""Implements the objective algebra: one objective is a product of choices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversations with child processes, side by side, each with its own time limits; and the processes' ownership."""
+"""Holds conversations with child processes, side by side, each with its own time limits."""
 
 from __future__ import annotations
 

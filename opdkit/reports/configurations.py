@@ -1,4 +1,4 @@
-"""What differs between runs: runs of one configuration together, and the keys that tell configurations apart."""
+"""Groups runs by configuration, and finds the keys that tell configurations apart."""
 
 from __future__ import annotations
 

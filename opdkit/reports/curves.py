@@ -1,4 +1,4 @@
-"""Metrics over steps: runs of one configuration as a mean and a band, few enough points to draw."""
+"""Aggregates metrics over steps into a mean and a band for each configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables that a run's diagnostics left, functions of their first column as charts, the rest as they are."""
+"""Turns the tables of a run's diagnostics into charts and tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that a report says, put together once and written in several forms."""
+"""Collects everything that a report shows, once, for all its formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs no network. Templates escape everything that is not `Markup`."""
+"""Renders a report as one HTML file that needs no network; everything that is not `Markup` is escaped."""
 
 from __future__ import annotations
 

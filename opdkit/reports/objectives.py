@@ -1,4 +1,4 @@
-"""The objective's name: which option a run's objective is, and in what it departs from it."""
+"""Names the objective of a run: which option it is, and where it departs from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report says in sentences: the same in every form."""
+"""Writes the sentences of a report, the same in every format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table that a report opens with: results by configuration, and paired differences between them."""
+"""Computes results by configuration, and paired differences between configurations."""
 
 from __future__ import annotations
 

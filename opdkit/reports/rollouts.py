@@ -1,4 +1,4 @@
-"""Sample rollouts with each token coloured by its log-ratio. All of it is untrusted text."""
+"""Renders sample rollouts with each token coloured by its log-ratio. All of it is untrusted text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run folders as plain values: what is there is read, what is missing or broken is said in one line."""
+"""Reads run folders as plain values; what is missing or broken becomes one line."""
 
 from __future__ import annotations
 

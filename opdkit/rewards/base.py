@@ -1,4 +1,4 @@
-"""The protocol of a reward: siblings of one prompt are graded together."""
+"""Defines the reward protocol: siblings of one prompt are graded together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A function of the user's as the reward."""
+"""Implements a user's function as the reward."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A scalar judge as the reward: a text model gives each response a number. The control of the rubric."""
+"""Implements a scalar judge as the reward: a text model gives each response a number."""
 
 from __future__ import annotations
 

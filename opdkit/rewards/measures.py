@@ -1,4 +1,4 @@
-"""Numbers about a reward: how much signal groups have, and whether the reward agrees with the task's verdict."""
+"""Measures a reward: how much signal groups have, and how often it agrees with the task's verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rewards that ask text models share: teacher answers, blind pools, questions that are put again."""
+"""Shares what rewards with text models need: teacher answers, blind pools, repeated questions."""
 
 from __future__ import annotations
 

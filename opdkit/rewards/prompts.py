@@ -1,4 +1,4 @@
-"""What rubricator, verifier and judge are asked. Everything of others stands inside fences, bounded in length."""
+"""Writes the prompts of rubricator, verifier and judge; text of others is fenced and bounded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the answers of a group to a rubric, and from the rubric to booleans."""
+"""Asks for rubrics of a group's answers, and for the verdicts on their criteria."""
 
 from __future__ import annotations
 

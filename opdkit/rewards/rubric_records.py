@@ -1,4 +1,4 @@
-"""What rubrics were made of: a file with each of them, and metrics over their criteria."""
+"""Records rubrics in a file, and computes metrics over their criteria."""
 
 from __future__ import annotations
 

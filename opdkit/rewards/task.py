@@ -1,4 +1,4 @@
-"""The task's own verdict as the reward."""
+"""Implements the task's own verdict as the reward."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model card that a trained student carries."""
+"""Writes the model card of a trained student."""
 
 from __future__ import annotations
 

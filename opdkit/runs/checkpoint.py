@@ -1,4 +1,4 @@
-"""Checkpoints: written beside, checked, renamed; the last few kept; a damaged one is passed over."""
+"""Writes checkpoints beside, checks and renames them, keeps the last few, and skips damaged ones."""
 
 from __future__ import annotations
 

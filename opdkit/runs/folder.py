@@ -1,4 +1,4 @@
-"""The run folder: what lies where, and who owns it."""
+"""Defines the layout of a run folder, and its lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A configuration that an earlier version wrote, as this version writes it, so that its run can go on."""
+"""Translates configurations of earlier versions, so that their runs can go on."""
 
 from __future__ import annotations
 

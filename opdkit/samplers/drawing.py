@@ -1,4 +1,4 @@
-"""One token from the allowed ids, by the inverse of their distribution function."""
+"""Draws one token from the allowed ids by inverting their distribution function."""
 
 from __future__ import annotations
 

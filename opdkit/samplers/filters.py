@@ -1,4 +1,4 @@
-"""The samplers: each names the ids that may be drawn. Their logits are already divided by the temperature."""
+"""Implements the samplers: each names the ids that may be drawn, given logits divided by the temperature."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The largest logits of each row, with ties broken by id."""
+"""Finds the largest logits of each row, with ties broken by id."""
 
 from __future__ import annotations
 

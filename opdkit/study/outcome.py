@@ -1,4 +1,4 @@
-"""What a study leaves behind: claims with their verdicts, tables, figures, and the page that joins them."""
+"""Defines what a study leaves: claims with verdicts, tables, figures, and the page that joins them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks that every study's settings share."""
+"""Checks settings that studies share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a study is worked out: its folder, its finished pieces, and what is written at the end."""
+"""Manages a study's folder: finished pieces, and what is written at the end."""
 
 from __future__ import annotations
 

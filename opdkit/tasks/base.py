@@ -1,4 +1,4 @@
-"""What every problem source offers."""
+"""Defines the protocol of problem sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of a row by column names and paths into nested columns."""
+"""Reads values of a row by column name, or by a path into nested columns."""
 
 from __future__ import annotations
 

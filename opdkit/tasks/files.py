@@ -1,4 +1,4 @@
-"""Rows of local data files, each with the place it came from."""
+"""Reads rows of local data files, each with the place it came from."""
 
 from __future__ import annotations
 

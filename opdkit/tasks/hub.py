@@ -1,4 +1,4 @@
-"""Rows of a data set on the Hugging Face hub, through `datasets`."""
+"""Reads rows of a data set on the Hugging Face hub, through `datasets`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several tasks for one student."""
+"""Combines several tasks for one student."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Problems made by reasoning-gym, by the name of any of its data sets."""
+"""Makes problems with reasoning-gym, by the name of any of its data sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Problems with one gold answer each, from the hub or from a file."""
+"""Makes problems with one gold answer each from rows of the hub or of a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompt templates of tasks: which fields they may have, and the chat that they make of a problem."""
+"""Renders problems by prompt templates and checks the templates' fields."""
 
 from __future__ import annotations
 

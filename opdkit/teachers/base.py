@@ -1,4 +1,4 @@
-"""The protocol of a teacher: what it can give, how it is opened, how it scores."""
+"""Defines the teacher protocol: what a teacher can give, how it is opened, how it scores."""
 
 from __future__ import annotations
 

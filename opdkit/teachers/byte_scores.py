@@ -1,4 +1,4 @@
-"""Scores of the student's tokens by bytes: the teacher's distribution over the student's vocabulary at each of them."""
+"""Scores the student's tokens by bytes, with the teacher's distribution over the student's vocabulary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A teacher made of the student: as it was at the start, as it stands, refreshed, or averaged over its updates."""
+"""Implements a teacher made of the student: at the start, live, refreshed, or a moving average."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A teacher held in this process."""
+"""Implements a teacher held in this process."""
 
 from __future__ import annotations
 

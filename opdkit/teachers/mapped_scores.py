@@ -1,4 +1,4 @@
-"""From what a teacher says of its own tokens to scores of the student's: one class for each way."""
+"""Maps scores of the teacher's tokens to scores of the student's, one class for each rule."""
 
 from __future__ import annotations
 

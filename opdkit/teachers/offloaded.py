@@ -1,4 +1,4 @@
-"""A teacher that is in memory only while it is used."""
+"""Implements a teacher that is in memory only while it is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A teacher that is shown more than the student: another prompt before the same response."""
+"""Implements a teacher that reads another prompt than the student before the same response."""
 
 from __future__ import annotations
 

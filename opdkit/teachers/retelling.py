@@ -1,4 +1,4 @@
-"""A rollout of the student's as the teacher would have been given it, and would have written it."""
+"""Rebuilds a student's rollout in the teacher's chat template and tokens."""
 
 from __future__ import annotations
 

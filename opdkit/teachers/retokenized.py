@@ -1,4 +1,4 @@
-"""A teacher with another tokenizer, scored on the same text."""
+"""Implements a teacher with another tokenizer, scored on the same text."""
 
 from __future__ import annotations
 

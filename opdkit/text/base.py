@@ -1,4 +1,4 @@
-"""The protocol of a text model, and how its answer is asked for."""
+"""Defines the protocol of a text model and of a request for an answer."""
 
 from __future__ import annotations
 

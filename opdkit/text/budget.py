@@ -1,4 +1,4 @@
-"""How much may be asked of a model that costs money."""
+"""Limits calls and tokens of a text model."""
 
 from __future__ import annotations
 

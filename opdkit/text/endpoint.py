@@ -1,4 +1,4 @@
-"""An OpenAI-compatible endpoint: its settings, and the request for one answer."""
+"""Defines the settings of an OpenAI-compatible endpoint and builds its requests."""
 
 from __future__ import annotations
 

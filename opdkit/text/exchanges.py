@@ -1,4 +1,4 @@
-"""The record of what was asked and answered: one JSON object a line, which is the cache of a resumed run too."""
+"""Records every exchange as one JSON object a line, which is the cache of a resumed run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text model in this process: any causal language model that opdkit loads."""
+"""Implements a text model in this process: any causal language model that opdkit loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text model behind an OpenAI-compatible endpoint: the provider's own, vLLM, SGLang, llama.cpp."""
+"""Implements a text model behind an OpenAI-compatible endpoint: a provider's, vLLM, SGLang, llama.cpp."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text model whose exchanges are on disk, so that nothing is asked twice."""
+"""Wraps a text model so that every exchange is on disk and nothing is asked twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which failures of a request may pass, and how long to wait for that."""
+"""Decides which failures of a request are retried, and how long to wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where two splits of one text have a boundary in common."""
+"""Finds the boundaries that two tokenizations of one text have in common."""
 
 from __future__ import annotations
 

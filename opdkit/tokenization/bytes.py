@@ -1,4 +1,4 @@
-"""The bytes that each token of a tokenizer writes."""
+"""Computes the bytes of each token of a tokenizer."""
 
 from __future__ import annotations
 

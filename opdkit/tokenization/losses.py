@@ -1,4 +1,4 @@
-"""Losses and log-ratios between models of different tokenizers, on the groups of an alignment."""
+"""Computes losses and log-ratios between models of different tokenizers, on groups of an alignment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The teacher's distribution before each of the student's tokens of a response, over the student's vocabulary."""
+"""Computes the teacher's distribution over the student's vocabulary before each token of a response."""
 
 from __future__ import annotations
 

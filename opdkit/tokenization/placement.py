@@ -1,4 +1,4 @@
-"""Where each of the student's tokens lies in the teacher's split of the same text."""
+"""Locates each of the student's tokens in the teacher's tokenization of the same text."""
 
 from __future__ import annotations
 

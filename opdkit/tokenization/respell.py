@@ -1,4 +1,4 @@
-"""A response as the other tokenizer would have written it."""
+"""Re-tokenizes a response as the other tokenizer would write it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tokens that two vocabularies have in common."""
+"""Finds the tokens that two vocabularies have in common."""
 
 from __future__ import annotations
 

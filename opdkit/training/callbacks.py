@@ -1,4 +1,4 @@
-"""What a caller of its own does while a run goes on."""
+"""Defines callbacks: methods of the caller's that a run calls at its events."""
 
 from __future__ import annotations
 

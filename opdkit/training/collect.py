@@ -1,4 +1,4 @@
-"""Before the first update of a step: rollout -> reward -> mask -> supports -> teacher scores."""
+"""Collects a step's data before its first update: rollout, reward, mask, supports, teacher scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A step of episodes: played side by side, then cut into rows to train on."""
+"""Makes a step of episodes: played side by side, then cut into rows to train on."""
 
 from __future__ import annotations
 

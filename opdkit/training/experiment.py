@@ -1,4 +1,4 @@
-"""What is run: the objects that `config.build` made and the numbers around them. Plain Python, no Hydra."""
+"""Defines an experiment: the objects that `config.build` made and the numbers around them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a model's answer stops being a number: which model, which step, which token."""
+"""Locates scores that are not finite: which model, which step, which token."""
 
 from __future__ import annotations
 

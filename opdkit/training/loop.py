@@ -1,4 +1,4 @@
-"""The loop: one step after another, with its evaluations, checkpoints and endings."""
+"""Runs the training loop with its evaluations, checkpoints and endings."""
 
 from __future__ import annotations
 

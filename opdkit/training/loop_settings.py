@@ -1,4 +1,4 @@
-"""What the loop must know of a run."""
+"""Defines the settings of the loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a collected step to what the diagnostics and samples.jsonl say of it. Nothing is computed twice."""
+"""Prepares what diagnostics and samples.jsonl show of a collected step, without computing anything twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AdamW, clipping and the learning-rate schedules."""
+"""Builds AdamW with its learning-rate schedules."""
 
 from __future__ import annotations
 

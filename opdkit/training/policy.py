@@ -1,4 +1,4 @@
-"""The student in training: its model, the module that scores with it, and its optimiser."""
+"""Defines the student in training: its model, the module that scores with it, and its optimiser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repeated rollouts of fixed prompts, the gradient of each by itself: how noisy, how biased, and where."""
+"""Computes gradients of repeated rollouts of fixed prompts, for noise and bias of estimators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which problems a step sees: a seeded, endless walk over a task that can be taken up anywhere."""
+"""Walks over problems in a seeded, endless order that can be resumed anywhere."""
 
 from __future__ import annotations
 

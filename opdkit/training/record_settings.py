@@ -1,4 +1,4 @@
-"""What is recorded of a run."""
+"""Defines what is recorded of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run keeps of itself: metrics, a few rollouts, evaluations; and what it shows meanwhile."""
+"""Records a run: metrics, sample rollouts, evaluations, and what is shown meanwhile."""
 
 from __future__ import annotations
 

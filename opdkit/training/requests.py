@@ -1,4 +1,4 @@
-"""From what an objective needs to what each model is asked, and when."""
+"""Derives what each model is asked from what an objective needs."""
 
 from __future__ import annotations
 

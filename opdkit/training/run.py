@@ -1,4 +1,4 @@
-"""`train` and `evaluate`: what the commands of the same name do once their configuration is built."""
+"""Implements training and evaluation once their configuration is built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run holds in memory: the models, the optimiser, and each task's order of problems."""
+"""Holds a run's state in memory: models, optimiser, and each task's order of problems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a rollout's siblings say, for a teacher that is shown one of them."""
+"""Adds siblings' responses to a rollout, for a teacher that is shown one of them."""
 
 from __future__ import annotations
 

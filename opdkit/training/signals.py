@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a run after its step; a second one ends it at once."""
+"""Ends a run after its step on SIGINT or SIGTERM; a second signal ends it at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a step's rollouts come from: answers to problems, worked solutions of a data set, or episodes."""
+"""Takes a step's rollouts: answers to problems or worked solutions of a data set."""
 
 from __future__ import annotations
 

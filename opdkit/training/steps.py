@@ -1,4 +1,4 @@
-"""The numbers of a step from those of its tasks."""
+"""Combines the metrics of a step's tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task of a run with what belongs to it: its data, its teacher, and how its rollouts are written."""
+"""Opens a task of a run: its data, teachers, rewards, and how its rollouts are written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A method is a list of terms; each adds its own loss under its own denominator."""
+"""Defines methods: a list of terms, each with its own loss under its own denominator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One optimiser step over a mini-batch of scored rollouts, micro-batch by micro-batch."""
+"""Makes an optimiser step over a mini-batch of scored rollouts, micro-batch by micro-batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes of a run: who this one is, and what they add up together."""
+"""Defines the processes of a run, and what they add up together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the students' numbers to tables and verdicts. The thresholds here were set before the first full run."""
+"""Turns the students' numbers into tables and verdicts; thresholds were set before the first full run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many small policies at once: the same network with R sets of weights, one matrix product for all."""
+"""Evaluates R small policies at once: one network, R sets of weights, one matrix product."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the control study leaves open and what it fixes: tasks, policy, teachers, students, as plain numbers."""
+"""Defines the settings and constants of the control study."""
 
 from __future__ import annotations
 

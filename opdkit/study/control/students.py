@@ -1,4 +1,4 @@
-"""One shared student for both tasks by alternating on-policy distillation, for every seed and gamma at once."""
+"""Trains one shared student for both tasks by alternating distillation, for every seed and gamma at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The control study: its settings and its way from teachers to a page."""
+"""Runs the control study, from teachers to a page."""
 
 from __future__ import annotations
 

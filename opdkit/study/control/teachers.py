@@ -1,4 +1,4 @@
-"""Two teachers a seed, each trained on its own task by REINFORCE."""
+"""Trains two teachers a seed, each on its own task by REINFORCE."""
 
 from __future__ import annotations
 

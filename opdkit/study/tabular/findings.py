@@ -1,4 +1,4 @@
-"""From the worlds' numbers to tables and verdicts. The thresholds are here, and were set before the first full run."""
+"""Turns the worlds' numbers into tables and verdicts; thresholds were set before the first full run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that is measured of one world, as tensors that can be kept."""
+"""Measures one world as tensors that can be kept."""
 
 from __future__ import annotations
 

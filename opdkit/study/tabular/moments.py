@@ -1,4 +1,4 @@
-"""Mean and variance of g_gamma without sampling error, by enumeration and by a recursion over the horizon.
+"""Computes mean and variance of g_gamma exactly, by enumeration and by a recursion over the horizon.
 
 g_gamma = sum_t (sum_{t' >= t} gamma^(t' - t) r_t') s_t,   r_t = log pi - log q,   s_t = grad log pi   (App. D)
 """

@@ -1,4 +1,4 @@
-"""The tabular study: its settings and its way from worlds to a page."""
+"""Runs the tabular study, from worlds to a page."""
 
 from __future__ import annotations
 

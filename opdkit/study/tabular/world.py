@@ -1,4 +1,4 @@
-"""A world small enough to know everything about: two tables of logits, and every response there can be."""
+"""Defines a world small enough to enumerate: two tables of logits, and every response."""
 
 from __future__ import annotations
 
