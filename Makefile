@@ -2,6 +2,8 @@
 VENV ?= .venv
 BENCH_VENV ?= .venv-bench
 PYTHON ?= python3
+# CONSTRAINTS=/dev/null takes the newest of everything; Python 3.10 needs that.
+export CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -13,8 +15,8 @@ help:  ## list what can be done
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) torch
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[dev]'
 	touch $@
 
 install: $(INSTALLED)  ## make a virtual environment and install opdkit with its tools into it
@@ -41,9 +43,9 @@ check: test  ## the tests, then every experiment composed and bound without load
 
 bench: install  ## opdkit's update phase and heads beside TRL's, as ratios in one run
 	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
-	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint constraints.txt torch
-	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
-	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint constraints.txt --no-deps liger-kernel
+	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) torch
+	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[bench]'
+	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) --no-deps liger-kernel
 	$(BENCH_VENV)/bin/python -m benchmarks $(BENCH_ARGS)
 
 wheel-smoke: install  ## build the wheel, install it in a clean environment, run it from another folder

@@ -40,7 +40,7 @@ def main() -> None:
         clean = folder / "clean"
         venv.create(clean, with_pip=True)
         python = str(clean / "bin" / "python")
-        constraints = str(ROOT / "constraints.txt")
+        constraints = str(ROOT / os.environ.get("CONSTRAINTS", "constraints.txt"))
         pip = (python, "-m", "pip", "install", "--quiet", "--constraint", constraints)
         run(*pip, "torch", cwd=folder, environment=environment)
         run(*pip, str(wheel), cwd=folder, environment=environment)
