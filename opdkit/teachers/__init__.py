@@ -1,6 +1,7 @@
 """Who scores: teachers in this process, the student itself, other tokenizers, servers."""
 
 from opdkit.teachers.base import Capabilities, OpenTeacher, Teacher, TeacherContext
+from opdkit.teachers.extrapolated import ExtrapolatedTeacher, OpenExtrapolatedTeacher
 from opdkit.teachers.live import OpenSelfTeacher, SelfTeacher
 from opdkit.teachers.local import LocalTeacher, OpenLocalTeacher, score_in_batches
 from opdkit.teachers.offloaded import OffloadedTeacher, ResidentSlot, open_teachers
@@ -9,8 +10,10 @@ from opdkit.teachers.retokenized import OpenRetokenizedTeacher, RetokenizedTeach
 
 __all__ = [
     "Capabilities",
+    "ExtrapolatedTeacher",
     "LocalTeacher",
     "OffloadedTeacher",
+    "OpenExtrapolatedTeacher",
     "OpenLocalTeacher",
     "OpenPrivilegedTeacher",
     "OpenRetokenizedTeacher",

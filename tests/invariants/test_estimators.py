@@ -131,6 +131,17 @@ def test_a_baseline_leaves_the_mean_gradient(tables, baseline, divergence):
     torch.testing.assert_close(found, _local_gradient(divergence, tables))
 
 
+def test_a_reward_beyond_the_teacher_is_the_log_ratio_to_an_extrapolated_one(tables):
+    """A = s (log q - log ref) - (log p - log ref) has the mean gradient of the teacher q^s ref^(1 - s) / Z."""
+    reference = _tables(5).student.detach()
+    beyond = Tables(tables.student, 1.5 * tables.teacher - 0.5 * reference)
+    log_p, log_q, log_r = (logits.log_softmax(1) for logits in (tables.student, tables.teacher, reference))
+    reward = (1.5 * (log_q - log_r) - (log_p - log_r)).detach()[PREFIX].gather(2, RESPONSES[..., None]).squeeze(2)
+    log_prob = log_p[PREFIX].gather(2, RESPONSES[..., None]).squeeze(2)
+    expected = tables.gradient(((-reward * log_prob).sum(1) * tables.probability().detach()).sum())
+    torch.testing.assert_close(_mean(_sampled(), beyond), expected)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_the_baseline_of_least_variance_is_never_above_another(seed):
     tables = _tables(seed)
