@@ -91,7 +91,7 @@ def topk_step(shape: UpdateShape, effort: Effort) -> Meter:
     asks = [Ask(ids, seed, shape.response) for seed, ids in enumerate(prompts)]
 
     def step() -> float:
-        completions = engine.generate(asks, Sampling(1.0, Ancestral()))
+        completions = engine.generate(asks, Sampling(1.0, Ancestral(), entropy=False))
         rows = [(Turn(ask.prompt_ids, one),) for ask, one in zip(asks, completions, strict=True)]
         return session.update(pack(session.student, rows, [Problem("", (), "")] * len(rows)))
 

@@ -46,7 +46,7 @@ class TokenBatch:
             batch. None in that first update, where the student's own detached log-probs are the old ones.
         reward: f32[B], None where the objective does not need it.
         tokens: i64[B, T], the sampled ids.
-        entropy: f32[B, T], the entropy of the policy that sampled them, nats.
+        entropy: f32[B, T], the entropy of the policy that sampled them, nats. None where nothing needs it.
         advantage: f32[B, T], the step's, where the objective needs one.
     """
 
@@ -87,6 +87,7 @@ class Needs:
         reward: the reward of each response.
         advantage: the objective has an `advantage(StepBatch)`, called once on the whole step.
         siblings: the reward is compared within its group, which needs two rollouts of a prompt at least.
+        entropy: the entropy of the policy that sampled each token.
         single_update: its gradient is right only where a rollout batch is used for one update.
     """
 
@@ -99,6 +100,7 @@ class Needs:
     reward: bool = False
     advantage: bool = False
     siblings: bool = False
+    entropy: bool = False
     single_update: bool = False
 
 

@@ -41,20 +41,20 @@ class Rollout:
         sampled_mask: bool[B, T], True on sampled tokens (the stop token included).
         behaviour_log_prob: f32[B, T], log-prob of each sampled token under the policy that sampled it, at the run's
             temperature and before the sampler's filter.
-        entropy: f32[B, T], that policy's entropy, nats.
+        entropy: f32[B, T], that policy's entropy, nats. None where it was not asked for.
         stop_reason: B of them, "stop" where a stop token was sampled, "length" where the limit cut the response.
         environment_mask: bool[B, T], True on tokens that an environment wrote between the sampled ones. The models
             read them and no loss counts them. None where there are none.
         author: who sampled the tokens. behaviour_log_prob and entropy are the author's.
         policy_version: how many updates the student had made when it sampled them, 0 for another author.
-        scored: whether the engine gave behaviour_log_prob and entropy; they are zeros where it did not.
+        scored: whether the engine gave behaviour_log_prob, which is zeros where it did not.
     """
 
     prompts: Prompts
     tokens: Tensor
     sampled_mask: Tensor
     behaviour_log_prob: Tensor
-    entropy: Tensor
+    entropy: Tensor | None
     stop_reason: tuple[StopReason, ...]
     environment_mask: Tensor | None = None
     author: Author = "student"

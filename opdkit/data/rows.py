@@ -29,7 +29,7 @@ def rollout_rows(rollout: Rollout, start: int, stop: int) -> Rollout:
         tokens=rollout.tokens[start:stop, :width],
         sampled_mask=rollout.sampled_mask[start:stop, :width],
         behaviour_log_prob=rollout.behaviour_log_prob[start:stop, :width],
-        entropy=rollout.entropy[start:stop, :width],
+        entropy=crop(rollout.entropy, start, stop, width),
         stop_reason=rollout.stop_reason[start:stop],
         environment_mask=crop(rollout.environment_mask, start, stop, width),
     )

@@ -69,7 +69,7 @@ def bucket_limits(length: int) -> list[int]:
 
 def _by_position(seen: Observation) -> Table:
     limits = bucket_limits(seen.written.shape[1])
-    entropy = seen.rollout.entropy.double().cpu().numpy()
+    entropy = None if seen.rollout.entropy is None else seen.rollout.entropy.double().cpu().numpy()
     rows: list[tuple[object, ...]] = []
     for start, stop in pairwise(limits):
         scored = seen.scored[:, start:stop]
@@ -78,7 +78,7 @@ def _by_position(seen: Observation) -> Table:
             continue
         low, lower = np.quantile(gap, (0.01, 0.05)).tolist()
         teacher = None if seen.teacher_entropy is None else _mean_of(seen.teacher_entropy[:, start:stop], scored)
-        student = _mean_of(entropy[:, start:stop], scored)
+        student = None if entropy is None else _mean_of(entropy[:, start:stop], scored)
         numbers = (cell(mean(gap)), cell(float(gap.std())), cell(low), cell(lower))
         rows.append((start, stop, int(gap.size), *numbers, teacher, student))
     return Table("gap_by_position", _COLUMNS, tuple(rows))

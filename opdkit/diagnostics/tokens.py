@@ -20,7 +20,9 @@ def token_metrics(rollout: Rollout, student: Scores, teacher: Scores) -> dict[st
     positive_fraction: 1 where the advantage log q - log pi is above 0.
     student_entropy: of the student that wrote the rollout; teacher_entropy; both in nats.
     """
-    found: dict[str, Tensor] = {"student_entropy": rollout.entropy}
+    found: dict[str, Tensor] = {}
+    if rollout.entropy is not None:
+        found["student_entropy"] = rollout.entropy
     if teacher.entropy is not None:
         found["teacher_entropy"] = teacher.entropy
     for name, scores in (("student_mass", student), ("teacher_mass", teacher)):

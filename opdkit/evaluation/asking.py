@@ -69,7 +69,7 @@ def evaluate_on(
 
     baselines: of an episode benchmark, the policies that play the same games; their summaries stand beside it.
     """
-    sampling = Sampling(benchmark.temperature, benchmark.sampler)
+    sampling = Sampling(benchmark.temperature, benchmark.sampler, log_prob=False, entropy=False)
     if isinstance(benchmark, EpisodeBenchmark):
         return _play(asking, benchmark, sampling, baselines)
     generator = BenchmarkGenerator(asking, sampling, benchmark.max_new_tokens)

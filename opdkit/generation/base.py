@@ -48,10 +48,20 @@ class Completion:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a token is drawn: logits are divided by `temperature`, then `filter` names the ids that may be drawn."""
+    """How a token is drawn, and what is told of it.
+
+    Attributes:
+        temperature: divides the logits.
+        filter: names the ids that may be drawn.
+        log_prob: whether the log-probs of the sampled ids are wanted. An engine may leave them out all the same.
+        entropy: whether the entropies are wanted, which take a pass over the vocabulary each. An engine may leave them
+            out all the same.
+    """
 
     temperature: float
     filter: Sampler
+    log_prob: bool = True
+    entropy: bool = True
 
 
 class Engine(Protocol):

@@ -12,17 +12,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
 from opdkit.errors import UserError
 from opdkit.generation.base import Ask, Completion, Sampling
-from opdkit.generation.pack import pad_prompts
-from opdkit.models import Decoder, LanguageModel
-from opdkit.samplers import draw
-
-# Finished rows leave the batch when they are at least this share of it: copying the cache costs about as much as a
-# decoding step.
-_DROP_SHARE = 0.25
+from opdkit.generation.decoding import decode
+from opdkit.models import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,7 @@ class HFEngine:
             chosen = order[start : start + self.rows_at_once(asks[order[start]])]
             start += len(chosen)
             with _inference(self._model):
-                decoded = _decode(self._model, [asks[i] for i in chosen], sampling)
+                decoded = decode(self._model, [asks[i] for i in chosen], sampling)
             found.update(zip(chosen, decoded, strict=True))
         return [found[i] for i in range(len(asks))]
 
@@ -95,51 +89,3 @@ def _inference(model: LanguageModel) -> AbstractContextManager[object]:
     if model.autocast is None:
         return nullcontext()
     return torch.autocast(model.device.type, model.autocast)
-
-
-@torch.no_grad()
-def _decode(model: LanguageModel, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
-    prompts = pad_prompts(model, [ask.prompt_ids for ask in asks])
-    limits = torch.tensor([ask.max_new_tokens for ask in asks], device=prompts.ids.device)
-    count, longest = len(asks), int(limits.max())
-    noise = _uniform([ask.seed for ask in asks], longest).to(prompts.ids.device)
-    tokens = torch.full((count, longest), model.pad_id, dtype=torch.long, device=noise.device)
-    log_prob, entropy = torch.zeros_like(noise), torch.zeros_like(noise)
-    lengths = torch.zeros(count, dtype=torch.long, device=noise.device)
-    stops = torch.tensor(sorted(model.stop_ids), dtype=torch.long, device=noise.device)
-    stopped = torch.zeros(count, dtype=torch.bool, device=noise.device)
-    alive = torch.arange(count, device=noise.device)
-    decoder = Decoder(model, prompts)
-    logits = decoder.start()
-    for step in range(longest):
-        scaled = logits / sampling.temperature
-        chosen = draw(scaled, sampling.filter(scaled), noise[alive, step])
-        normalised = scaled.log_softmax(dim=-1)
-        live = ~stopped[alive] & (step < limits[alive])
-        rows = alive[live]
-        tokens[rows, step] = chosen[live]
-        lengths[rows] += 1
-        log_prob[rows, step] = normalised.gather(1, chosen[:, None])[live, 0]
-        entropy[rows, step] = torch.special.entr(normalised.exp()).sum(dim=-1)[live]
-        stopped[rows] = torch.isin(chosen[live], stops)
-        going = (~stopped[alive] & (step + 1 < limits[alive])).nonzero()[:, 0]
-        if len(going) == 0:
-            break
-        if len(going) <= (1 - _DROP_SHARE) * len(alive):
-            decoder.keep(going)
-            alive, chosen = alive[going], chosen[going]
-        logits = decoder.advance(chosen)
-    return _completions(tokens, log_prob, entropy, lengths, stopped)
-
-
-def _completions(
-    tokens: Tensor, log_prob: Tensor, entropy: Tensor, lengths: Tensor, stopped: Tensor
-) -> list[Completion]:
-    host = zip(tokens.tolist(), log_prob.cpu(), entropy.cpu(), lengths.tolist(), stopped.tolist(), strict=True)
-    return [Completion(tuple(ids[:n]), p[:n], h[:n], "stop" if done else "length") for ids, p, h, n, done in host]
-
-
-def _uniform(seeds: Sequence[int], length: int) -> Tensor:
-    """f32[B, T] in [0, 1), each row from its own seed."""
-    rows = [torch.rand(length, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    return torch.stack(rows)

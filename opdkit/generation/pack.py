@@ -52,13 +52,18 @@ def pack(
     tokens = torch.full(shape, model.pad_id, dtype=torch.long)
     sampled = torch.zeros(shape, dtype=torch.bool)
     attended = torch.zeros(shape, dtype=torch.bool)
-    log_prob, entropy = torch.zeros(shape), torch.zeros(shape)
+    completions = [turn.completion for row in rows for turn in row]
+    scored = all(one.log_prob is not None for one in completions)
+    log_prob = torch.zeros(shape)
+    entropy = torch.zeros(shape) if all(one.entropy is not None for one in completions) else None
     for index, (row, (ids, flags)) in enumerate(zip(rows, spread, strict=True)):
         tokens[index, : len(ids)] = torch.tensor(ids, dtype=torch.long)
         sampled[index, : len(ids)] = torch.tensor(flags, dtype=torch.bool)
         attended[index, : len(ids)] = True
-        log_prob[index, sampled[index]] = _joined([turn.completion.log_prob for turn in row], sum(flags))
-        entropy[index, sampled[index]] = _joined([turn.completion.entropy for turn in row], sum(flags))
+        if scored:
+            log_prob[index, sampled[index]] = _joined([turn.completion.log_prob for turn in row])
+        if entropy is not None:
+            entropy[index, sampled[index]] = _joined([turn.completion.entropy for turn in row])
     environment = attended & ~sampled
     device = model.device
     return Rollout(
@@ -66,18 +71,17 @@ def pack(
         tokens.to(device),
         sampled.to(device),
         log_prob.to(device),
-        entropy.to(device),
+        None if entropy is None else entropy.to(device),
         tuple(_stop_reason(row) for row in rows),
         environment.to(device) if bool(environment.any()) else None,
         author,
-        scored=all(turn.completion.log_prob is not None for row in rows for turn in row),
+        scored=scored,
     )
 
 
-def _joined(values: Sequence[Tensor | None], length: int) -> Tensor:
-    """The turns' values one after another. Zeros stand for what the engine did not give."""
-    known = [value for value in values if value is not None]
-    return torch.cat(known) if len(known) == len(values) else torch.zeros(length)
+def _joined(values: Sequence[Tensor | None]) -> Tensor:
+    """The turns' values one after another."""
+    return torch.cat([value for value in values if value is not None])
 
 
 def _spread(row: Sequence[Turn]) -> tuple[list[int], list[bool]]:

@@ -1,6 +1,6 @@
 """Which sampled tokens count in the loss: a rule returns bool[B, T], never True outside the rollout's mask."""
 
-from opdkit.masking.base import Masking, TokenizerLike, Vocabularies
+from opdkit.masking.base import Masking, StatesEntropy, TokenizerLike, Vocabularies, needs_entropy
 from opdkit.masking.entropy import EntropySelected
 from opdkit.masking.first_occurrence import FirstOccurrence
 from opdkit.masking.none import NoMask
@@ -14,9 +14,11 @@ __all__ = [
     "NoMask",
     "Pieces",
     "SpecialSpans",
+    "StatesEntropy",
     "TokenizerLike",
     "Vocabularies",
     "find_spans",
+    "needs_entropy",
     "split",
     "treated_alike",
 ]

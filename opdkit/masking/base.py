@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -35,6 +35,18 @@ class Masking(Protocol):
     """rollout of [B, T] -> bool[B, T], the tokens that count; False wherever rollout.sampled_mask is."""
 
     def __call__(self, rollout: Rollout, vocabularies: Vocabularies) -> Tensor: ...
+
+
+@runtime_checkable
+class StatesEntropy(Protocol):
+    """A masking rule that says whether it reads `rollout.entropy`. One that does not say is given it."""
+
+    needs_entropy: ClassVar[bool]
+
+
+def needs_entropy(masking: Masking) -> bool:
+    """Whether the rollouts of this rule need the entropies of the policy that sampled them."""
+    return masking.needs_entropy if isinstance(masking, StatesEntropy) else True
 
 
 def check_strings(strings: Sequence[str]) -> None:

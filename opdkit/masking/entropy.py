@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ class EntropySelected:
     The entropy is that of the student that wrote the rollout, at the run's temperature.
     """
 
+    needs_entropy: ClassVar[bool] = True
     fraction: float = 0.2
 
     def __post_init__(self) -> None:
@@ -31,6 +33,7 @@ class EntropySelected:
         # The subtrahend keeps .7 x 10 = 7.000000000000001 from asking for eight.
         counts = [math.ceil(self.fraction * n - 1e-9) for n in rollout.sampled_mask.sum(dim=1).tolist()]
         wanted = torch.tensor(counts, device=rollout.sampled_mask.device)
+        assert rollout.entropy is not None, "a rule that reads entropies is given them"
         entropy = rollout.entropy.masked_fill(~rollout.sampled_mask, -torch.inf)
         order = entropy.argsort(dim=1, descending=True, stable=True)
         rank = order.argsort(dim=1)

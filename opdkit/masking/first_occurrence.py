@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -21,6 +22,7 @@ class FirstOccurrence:
     the tag that comes after it then counts. `SpecialSpans` does not do that.
     """
 
+    needs_entropy: ClassVar[bool] = False
     strings: Sequence[str] = ("<", "think", "<|im_end|>")
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -13,6 +14,8 @@ from opdkit.masking.base import Vocabularies
 @dataclass(frozen=True)
 class NoMask:
     """Every sampled token counts."""
+
+    needs_entropy: ClassVar[bool] = False
 
     def __call__(self, rollout: Rollout, vocabularies: Vocabularies) -> Tensor:
         return rollout.sampled_mask

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -23,6 +24,7 @@ class SpecialSpans:
     A `<` outside such a string counts. A token that the teacher never uses, but splits alike, counts too.
     """
 
+    needs_entropy: ClassVar[bool] = False
     strings: Sequence[str] = ("<think>", "</think>", "<|im_start|>", "<|im_end|>", "<|endoftext|>")
 
     def __post_init__(self) -> None:

@@ -14,15 +14,17 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 from transformers.models.minimax.modeling_minimax import MiniMaxCache
 
-# Room for new tokens when a layer is copied: at least this many, or this share of what it holds.
-_LEAST, _SHARE = 64, 0.25
+# Room for new tokens when a layer is copied: at least this many, or this share of what it holds. The first time it is
+# as many as are to come, up to a limit: most responses end long before theirs.
+_LEAST, _SHARE, _MOST_AHEAD = 64, 0.25, 512
 
 
 class GrowingLayer(DynamicLayer):
     """`keys` and `values` are views of the used part of larger tensors [B, heads, room, width]."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, ahead: int = 0) -> None:
+        super().__init__()
+        self._ahead = min(ahead, _MOST_AHEAD)
         self._room: dict[str, Tensor] = {}
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -37,16 +39,31 @@ class GrowingLayer(DynamicLayer):
         length = 0 if held is None or held.numel() == 0 else held.shape[-2]
         total = length + new.shape[-2]
         room = self._room.get(name)
-        # Dropped rows leave `held` a tensor of its own: then the room is made anew.
+        # Whoever replaced `held` left it a tensor of its own: then the room is made anew.
         fits = room is not None and room.shape[-2] >= total and held is not None and held.data_ptr() == room.data_ptr()
         if room is None or not fits:
-            spare = max(_LEAST, int(total * _SHARE))
+            spare = max(_LEAST, int(total * _SHARE), 0 if length else self._ahead)
             room = new.new_empty((*new.shape[:-2], total + spare, new.shape[-1]))
             if length and held is not None:
                 room[..., :length, :] = held
             self._room[name] = room
         room[..., length:total, :] = new
         return room[..., :total, :]
+
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Go on with the rows `beam_idx` i64[n] in the same room, where no row moves up."""
+        places = torch.arange(len(beam_idx), device=beam_idx.device)
+        if self.keys is None or self.values is None or not self._room or bool((beam_idx < places).any()):
+            super().reorder_cache(cast(torch.LongTensor, beam_idx))
+            return
+        first = int((beam_idx == places).sum()) if bool((beam_idx[1:] > beam_idx[:-1]).all()) else 0
+        length = self.keys.shape[-2]
+        for name, held in (("keys", self.keys), ("values", self.values)):
+            room = self._room[name]
+            room[first : len(beam_idx), ..., :length, :] = held.index_select(0, beam_idx[first:])
+            self._room[name] = room[: len(beam_idx)]
+        self.keys = self._room["keys"][..., :length, :]
+        self.values = self._room["values"][..., :length, :]
 
 
 class LightningCache(MiniMaxCache):
@@ -74,15 +91,16 @@ class LightningCache(MiniMaxCache):
         self.linear_cache = [state[beam_idx] if isinstance(state, Tensor) else state for state in self.linear_cache]
 
 
-def new_cache(module: Any) -> DynamicCache:
+def new_cache(module: Any, ahead: int = 0) -> DynamicCache:
     """An empty cache for `module`; layers with a window or a state of their own stay transformers' own.
 
+    ahead: tokens that will be appended to the first ones, at most.
     MiniMax refuses every class but its own.
     """
     if module.config.get_text_config().model_type == "minimax":
         return LightningCache()
     cache = DynamicCache(config=module.config)
-    cache.layers = [GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.layers = [GrowingLayer(ahead) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
 
 

@@ -21,11 +21,12 @@ class Decoder:
     rows that are finished (where the model can't, they go on unseen). Logits are f32[rows, V] over the vocabulary.
     """
 
-    def __init__(self, model: LanguageModel, prompts: Prompts) -> None:
+    def __init__(self, model: LanguageModel, prompts: Prompts, ahead: int = 0) -> None:
+        """ahead: tokens that will be appended to the prompts, at most."""
         if model.refusal:
             raise UserError(model.refusal)
         self._model = model
-        self._cache = new_cache(model.module)
+        self._cache = new_cache(model.module, ahead)
         self._names = _argument_names(model.module)
         self._ids = prompts.ids
         self._attention = prompts.attention_mask.long()

@@ -108,6 +108,7 @@ class TokenDivergence:
             old_log_prob=corrected or sampled_tail or weighted_by_ratio,
             reward=self.reward_weight != 0.0,
             advantage=self.whiten or (self.reward_weight != 0.0 and self.reward_form != "raw"),
+            entropy=self.weighting is not None,
             single_update=self.has_advantage and self.surrogate.single_update,
         )
 

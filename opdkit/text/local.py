@@ -104,6 +104,7 @@ def write(
 ) -> list[tuple[str, int]]:
     """One answer and its length in tokens for each prompt; temperature 0 is greedy."""
     asks = [Ask(tuple(ids), seed, spec.max_new_tokens) for ids, seed in zip(prompts, seeds, strict=True)]
-    sampling = Sampling(temperature or 1.0, Ancestral() if temperature > 0 else Greedy())
+    how = Ancestral() if temperature > 0 else Greedy()
+    sampling = Sampling(temperature or 1.0, how, log_prob=False, entropy=False)
     completions = HFEngine(model, spec.batch_size).generate(asks, sampling)
     return [(model.decode(one.ids), len(one.ids)) for one in completions]

@@ -13,7 +13,7 @@ from opdkit.data.grade import Grade
 from opdkit.data.loss import Needs, StepBatch
 from opdkit.data.rollout import Author, Rollout
 from opdkit.data.scores import Scores
-from opdkit.masking import Vocabularies
+from opdkit.masking import Vocabularies, needs_entropy
 from opdkit.models import Request
 from opdkit.rewards import OpenReward
 from opdkit.teachers import OpenTeacher, score_in_batches
@@ -109,7 +109,8 @@ class RolloutCollector:
         due = due_terms(self.terms, self.settings.share, self.settings.seed, step)
         started = time.perf_counter()
         authors: list[Author] = list(dict.fromkeys(term.author for term, _ in due))
-        written = self.source.take(step, [self.writers[author] for author in authors])
+        entropy = any(self._reads_entropy(step, term) for term, _ in due)
+        written = self.source.take(step, [self.writers[author] for author in authors], entropy)
         graded: dict[tuple[Author, int], RolloutBatch] = {}
         grades: dict[tuple[Author, int], tuple[Grade, ...]] = {}
         for term, _ in due:
@@ -131,7 +132,8 @@ class RolloutCollector:
     def _score(
         self, step: int, term: BoundTerm, weight: float, rollouts: RolloutBatch, grades: Sequence[Grade]
     ) -> ScoredBatch:
-        rollout, needs = self._seen_by_student(rollouts.rollout), term.objective.needs
+        rollout = self._seen_by_student(rollouts.rollout, self._reads_entropy(step, term))
+        needs = term.objective.needs
         if term.teacher is not None and "sibling" in term.teacher.capabilities.reads:
             rollout = with_siblings(rollout, rollouts, grades)
         teacher = self.teachers.get(term.name)
@@ -154,16 +156,20 @@ class RolloutCollector:
         kept = old if self.settings.updates > 1 else None
         return ScoredBatch(term, weight, rollout, loss_mask, scores, kept, reward, advantage, stats_k)
 
-    def _seen_by_student(self, rollout: Rollout) -> Rollout:
-        """The rollout with the student's log-probs and entropies where another policy, or an engine that tells none,
-        wrote it: masks, weights and metrics never take the author's for the student's."""
-        if rollout.author == "student" and rollout.scored:
+    def _reads_entropy(self, step: int, term: BoundTerm) -> bool:
+        """Whether something of this step reads the entropies of the student's tokens."""
+        return self.settings.looks(step) or term.objective.needs.entropy or needs_entropy(term.masking)
+
+    def _seen_by_student(self, rollout: Rollout, entropy: bool) -> Rollout:
+        """The rollout with the student's log-probs, and with its entropies where `entropy`, where another policy, or
+        an engine that tells none, wrote it: masks, weights and metrics never take the author's for the student's."""
+        known = rollout.author == "student" and rollout.scored
+        if known and (rollout.entropy is not None or not entropy):
             return rollout
-        request = Request(sampled=True, stats_k=1)
+        request = Request(sampled=True, stats_k=int(entropy))
         size = self.settings.micro_batch
         own = score_in_batches(self.policy.score, rollout, rollout.sampled_mask, request, size)
         assert own.sampled_log_prob is not None
-        assert own.entropy is not None
         return replace(rollout, behaviour_log_prob=own.sampled_log_prob, entropy=own.entropy)
 
     def _stats_k(self, step: int, needs: Needs) -> int:

@@ -51,12 +51,13 @@ class EpisodeSource:
     episodes: Sequence[Episode]
     sampler: EpochSampler
 
-    def take(self, step: int, writers: Sequence[Writer]) -> dict[Author, RolloutBatch]:
+    def take(self, step: int, writers: Sequence[Writer], entropy: bool = True) -> dict[Author, RolloutBatch]:
         """See `RolloutSource`. Raises RunError where not one of the episodes could be played."""
         taken = [self.episodes[self.sampler.next()] for _ in range(self.size.prompts)]
         asked = [episode for episode in taken for _ in range(self.size.rollouts_per_prompt)]
         seeds = [derive_seed(self.seed, "episode", step, index) for index in range(len(asked))]
-        return {writer.author: self._batch(step, list(zip(asked, seeds, strict=True)), writer) for writer in writers}
+        source = replace(self, sampling=replace(self.sampling, entropy=entropy))
+        return {w.author: source._batch(step, list(zip(asked, seeds, strict=True)), w) for w in writers}
 
     def _batch(self, step: int, asked: Sequence[tuple[Episode, int]], writer: Writer) -> RolloutBatch:
         if writer.engine is None:

@@ -65,8 +65,11 @@ class RolloutSource(Protocol):
     @property
     def sampler(self) -> EpochSampler: ...
 
-    def take(self, step: int, writers: Sequence[Writer]) -> dict[Author, RolloutBatch]:
-        """The rows of step `step` (from 0), one batch for each writer, on the same prompts."""
+    def take(self, step: int, writers: Sequence[Writer], entropy: bool = True) -> dict[Author, RolloutBatch]:
+        """The rows of step `step` (from 0), one batch for each writer, on the same prompts.
+
+        entropy: whether something reads the entropies of who wrote them.
+        """
         ...
 
     def restarted(self, size: StepSize, seed: int) -> RolloutSource:
@@ -103,11 +106,12 @@ class AnswerSource:
         """See `RolloutSource`."""
         return self.stream.sampler
 
-    def take(self, step: int, writers: Sequence[Writer]) -> dict[Author, RolloutBatch]:
+    def take(self, step: int, writers: Sequence[Writer], entropy: bool = True) -> dict[Author, RolloutBatch]:
         """See `RolloutSource`."""
         copies = self.size.rollouts_per_prompt
         asked = [pair for pair in self.stream.take(self.size.prompts) for _ in range(copies)]
-        return {writer.author: self._batch(step, asked, writer) for writer in writers}
+        source = replace(self, sampling=replace(self.sampling, entropy=entropy))
+        return {writer.author: source._batch(step, asked, writer) for writer in writers}
 
     def _batch(self, step: int, asked: Sequence[tuple[Problem, list[int]]], writer: Writer) -> RolloutBatch:
         copies = self.size.rollouts_per_prompt

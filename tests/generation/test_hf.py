@@ -7,7 +7,8 @@ import torch
 
 from opdkit.data.rollout import Rollout
 from opdkit.errors import UserError
-from opdkit.generation import Ask, HFRollout
+from opdkit.generation import Ask, HFRollout, Sampling, Turn, pack
+from opdkit.samplers import Ancestral, TopP
 from tests.tiny import rendered, tiny_model, tiny_problems, written
 
 
@@ -110,3 +111,26 @@ def test_rows_end_at_the_stop_token_or_the_limit() -> None:
 def test_a_limit_below_one_is_refused() -> None:
     with pytest.raises(UserError, match=r"rollout\.max_new_tokens=0"):
         HFRollout(max_new_tokens=0)
+
+
+@pytest.mark.parametrize("sampler", [Ancestral(), TopP(0.9)])
+def test_what_is_not_asked_for_is_not_told_and_the_ids_are_the_same(sampler: TopP) -> None:
+    model = tiny_model(0)
+    problems = rendered(model, tiny_problems(5))
+    asks = [Ask(tuple(ids), seed, 6 + seed) for seed, (_, ids) in enumerate(problems)]
+    whole, some, bare = (
+        HFRollout().open(model).generate(asks, Sampling(0.8, sampler, log_prob, entropy))
+        for log_prob, entropy in ((True, True), (True, False), (False, False))
+    )
+    for one, other, least in zip(whole, some, bare, strict=True):
+        assert one.ids == other.ids == least.ids
+        assert one.log_prob is not None
+        assert other.log_prob is not None
+        assert torch.equal(one.log_prob, other.log_prob)
+        assert one.entropy is not None
+        assert len(one.entropy) == len(one.ids)
+        assert (other.entropy, least.log_prob, least.entropy) == (None, None, None)
+    rows = [(Turn(ask.prompt_ids, answer),) for ask, answer in zip(asks, some, strict=True)]
+    rollout = pack(model, rows, [problem for problem, _ in problems])
+    assert rollout.scored
+    assert rollout.entropy is None

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from opdkit.data.rollout import Prompts, Rollout
 from opdkit.errors import UserError
-from opdkit.masking import EntropySelected, FirstOccurrence, NoMask, SpecialSpans, Vocabularies
+from opdkit.masking import EntropySelected, FirstOccurrence, NoMask, SpecialSpans, Vocabularies, needs_entropy
 
 
 @dataclass(frozen=True)
@@ -125,3 +125,13 @@ def test_seven_tenths_of_ten_tokens_are_seven() -> None:
 def test_values_out_of_range_are_refused(build: object, named: str) -> None:
     with pytest.raises(UserError, match=named):
         build()  # type: ignore[operator]
+
+
+def test_a_rule_that_does_not_say_is_given_entropies() -> None:
+    class Mine:
+        def __call__(self, rollout: Rollout, vocabularies: Vocabularies) -> Tensor:
+            return rollout.sampled_mask
+
+    assert [needs_entropy(rule) for rule in (Mine(), EntropySelected(), NoMask(), FirstOccurrence())] == [
+        True, True, False, False,
+    ]  # fmt: skip

@@ -86,3 +86,19 @@ def test_decoding_that_is_not_exact_is_refused_when_it_is_asked_for(monkeypatch:
     with pytest.raises(UserError, match="gives other logits"):
         Decoder(found, prompts)
     assert Decoder(model, prompts)
+
+
+def test_rows_leave_within_the_room_that_the_layer_has() -> None:
+    drawn = torch.randn(2, 5, 3, 4, 2, generator=torch.Generator().manual_seed(0))
+    for index in ([0, 2, 4], [3], [0, 1, 2, 3, 4], [2, 0], [1, 1, 3]):
+        layer = cache_module.GrowingLayer(ahead=8)
+        layer.update(drawn[0], drawn[1])
+        room = layer.keys.data_ptr()
+        chosen = torch.tensor(index)
+        layer.reorder_cache(chosen)
+        more = torch.randn(2, len(index), 3, 1, 2, generator=torch.Generator().manual_seed(1))
+        keys, values = layer.update(more[0], more[1])
+        assert torch.equal(keys, torch.cat([drawn[0][chosen], more[0]], dim=2))
+        assert torch.equal(values, torch.cat([drawn[1][chosen], more[1]], dim=2))
+        stays = all(row >= place for place, row in enumerate(index))
+        assert (keys.data_ptr() == room) == stays

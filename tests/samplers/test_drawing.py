@@ -80,6 +80,14 @@ def test_logits_that_are_not_finite_end_the_run(damage: float) -> None:
         draw(logits, torch.ones(1, 2, dtype=torch.bool), torch.tensor([0.5]))
 
 
+def test_no_mask_is_a_mask_of_everything() -> None:
+    generator = torch.Generator().manual_seed(2)
+    logits = torch.randn(50, 40, generator=generator)
+    logits[:, 7] = -torch.inf
+    uniform = torch.rand(50, generator=generator)
+    assert torch.equal(draw(logits, None, uniform), draw(logits, Ancestral()(logits), uniform))
+
+
 def test_nothing_allowed_is_an_error_and_not_an_id() -> None:
     with pytest.raises(RunError):
         draw(torch.zeros(1, 3), torch.zeros(1, 3, dtype=torch.bool), torch.tensor([0.5]))

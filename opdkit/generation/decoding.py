@@ -1,0 +1,122 @@
+"""The decode loop: prompts in, sampled ids out, with what was asked for beside them and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from opdkit.generation.base import Ask, Completion, Sampling
+from opdkit.generation.pack import pad_prompts
+from opdkit.models import Decoder, LanguageModel
+from opdkit.samplers import Ancestral, draw
+
+# Finished rows leave the batch when they are at least this share of it: moving the cache costs about as much as a
+# decoding step.
+_DROP_SHARE = 0.25
+
+
+@torch.no_grad()
+def decode(model: LanguageModel, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+    """One completion an ask, all in one batch.
+
+    Which rows have ended is kept in plain lists. A row that has ended goes on unheard until enough others have.
+    """
+    prompts = pad_prompts(model, [ask.prompt_ids for ask in asks])
+    longest = max(ask.max_new_tokens for ask in asks)
+    noise = _uniform([ask.seed for ask in asks], longest).to(prompts.ids.device)
+    written = [_Row(ask.max_new_tokens) for ask in asks]
+    stops = model.stop_ids
+    told = _Told(len(asks), longest, sampling)
+    alive = list(range(len(asks)))
+    decoder = Decoder(model, prompts, longest)
+    logits = decoder.start()
+    for step in range(longest):
+        scaled = logits / sampling.temperature
+        allowed = None if isinstance(sampling.filter, Ancestral) else sampling.filter(scaled)
+        chosen = draw(scaled, allowed, noise[:, step])
+        told.add(scaled, chosen)
+        for row, token in zip(alive, chosen.tolist(), strict=True):
+            written[row].add(token, stops)
+        going = [place for place, row in enumerate(alive) if not written[row].ended]
+        if not going or len(going) <= (1 - _DROP_SHARE) * len(alive):
+            told.flush(alive)
+            if not going:
+                break
+            index = torch.tensor(going, device=noise.device)
+            decoder.keep(index)
+            alive, chosen, noise = [alive[place] for place in going], chosen[index], noise[index]
+        logits = decoder.advance(chosen)
+    log_prob, entropy = told.rows([len(row.ids) for row in written])
+    parts = zip(written, log_prob, entropy, strict=True)
+    return [Completion(tuple(row.ids), p, h, "stop" if row.stopped else "length") for row, p, h in parts]
+
+
+class _Row:
+    """The response of one ask while it is written."""
+
+    def __init__(self, limit: int) -> None:
+        self.ids: list[int] = []
+        self.stopped = False
+        self.ended = False
+        self._limit = limit
+
+    def add(self, token: int, stops: frozenset[int]) -> None:
+        """The next token; one that comes after the end is left out."""
+        if not self.ended:
+            self.ids.append(token)
+            self.stopped = token in stops
+            self.ended = self.stopped or len(self.ids) >= self._limit
+
+
+class _Told:
+    """Log-probs and entropies of a batch, those of them that were asked for.
+
+    What a step tells of the rows that are decoded is written to its place when the rows change.
+    """
+
+    def __init__(self, rows: int, longest: int, sampling: Sampling) -> None:
+        shape = (rows, longest)
+        self._tables = (
+            torch.zeros(shape) if sampling.log_prob else None,
+            torch.zeros(shape) if sampling.entropy else None,
+        )
+        self._steps: tuple[list[Tensor], list[Tensor]] = ([], [])
+        self._start = 0
+
+    def add(self, scaled: Tensor, chosen: Tensor) -> None:
+        """One step: logits f32[n, V] divided by the temperature, and the ids i64[n] that were drawn."""
+        wants_log_prob, wants_entropy = (table is not None for table in self._tables)
+        if not wants_log_prob and not wants_entropy:
+            return
+        normalised = scaled.log_softmax(dim=-1)
+        if wants_log_prob:
+            self._steps[0].append(normalised.gather(1, chosen[:, None])[:, 0])
+        if wants_entropy:
+            self._steps[1].append(torch.special.entr(normalised.exp()).sum(dim=-1))
+
+    def flush(self, alive: Sequence[int]) -> None:
+        """Put the steps since the last change of rows in their places; `alive` names their rows."""
+        count = 0
+        for table, steps in zip(self._tables, self._steps, strict=True):
+            if table is not None and steps:
+                count = len(steps)
+                table[list(alive), self._start : self._start + count] = torch.stack(steps, dim=1).cpu()
+                steps.clear()
+        self._start += count
+
+    def rows(self, lengths: Sequence[int]) -> tuple[list[Tensor | None], list[Tensor | None]]:
+        """Log-probs and entropies of each row, f32[length], None where they were not asked for."""
+        log_prob, entropy = self._tables
+        return _cut(log_prob, lengths), _cut(entropy, lengths)
+
+
+def _cut(table: Tensor | None, lengths: Sequence[int]) -> list[Tensor | None]:
+    return [None if table is None else table[row, :length].clone() for row, length in enumerate(lengths)]
+
+
+def _uniform(seeds: Sequence[int], length: int) -> Tensor:
+    """f32[B, T] in [0, 1), each row from its own seed."""
+    rows = [torch.rand(length, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(rows)
