@@ -40,7 +40,7 @@ class Episodes:
     rollout: Rollout
     sampler: EpochSampler
 
-    def take(self, step: int, writers: Sequence[Writer]) -> dict[Author, RolloutBatch]:
+    def take(self, step: int, writers: Sequence[Writer], entropy: bool = True) -> dict[Author, RolloutBatch]:
         count = len(self.rollout.tokens)
         groups = (Group(PROBLEMS[0], ("",) * count),)
         batch = RolloutBatch(
