@@ -12,6 +12,7 @@ from benchmarks.meter import Effort, Meter, run_steps
 from benchmarks.models import END, PAD, batch_of, student_and_teacher
 from benchmarks.shapes import UpdateShape
 from opdkit.data.loss import Objective
+from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.problem import Problem
 from opdkit.data.rollout import Prompts, Rollout
 from opdkit.data.scores import Scores
@@ -115,9 +116,9 @@ def _session(shape: UpdateShape, objective: Objective) -> _Session:
     theirs = LanguageModel(teacher_module, tokenizer, "teacher", shape.vocabulary)
     accelerator, spec = Accelerator(cpu=not torch.cuda.is_available()), AdamW(lr=1e-5)
     policy = Policy.of(student, spec, accelerator, 1.0)
-    updater = Updater(policy, World(), spec.clip_norm, shape.batch, ())
+    updater = Updater(policy, World(), spec.clip_norm, MicroBatch(shape.batch), ())
     term = BoundTerm("student", objective, "student", None, TaskReward(), NoMask(), TokenMean(), 1.0, 1)
-    return _Session(student, OpenLocalTeacher(theirs, 1.0, shape.batch), updater, term, spec.lr)
+    return _Session(student, OpenLocalTeacher(theirs, 1.0, MicroBatch(shape.batch)), updater, term, spec.lr)
 
 
 def _rollout(shape: UpdateShape) -> Rollout:

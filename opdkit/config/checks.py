@@ -21,6 +21,7 @@ _AT_LEAST_ONE = (
     "batch.rollouts_per_prompt",
     "batch.mini_batch",
     "batch.micro_batch",
+    "batch.micro_batch_tokens",
     "batch.epochs",
     "keep_checkpoints",
     "max_bad_steps",
@@ -83,14 +84,12 @@ def _check_temperature(value: float) -> None:
 
 def _check_batch(batch: Mapping[str, int]) -> None:
     rollouts = batch["prompts"] * batch["rollouts_per_prompt"]
-    mini, micro = batch["mini_batch"], batch["micro_batch"]
+    mini = batch["mini_batch"]
     if rollouts % mini:
         raise UserError(
             f"batch.mini_batch={mini}: must divide the step's {rollouts} rollouts "
             f"(batch.prompts={batch['prompts']} x batch.rollouts_per_prompt={batch['rollouts_per_prompt']})"
         )
-    if mini % micro:
-        raise UserError(f"batch.micro_batch={micro}: must divide batch.mini_batch={mini}")
 
 
 def _check_pattern(pattern: str) -> None:

@@ -52,6 +52,7 @@ class Batch:
     rollouts_per_prompt: int = MISSING
     mini_batch: int = MISSING
     micro_batch: int = MISSING
+    micro_batch_tokens: int | None = MISSING
     epochs: int = MISSING
 
 

@@ -102,8 +102,8 @@ class StepProfile:
 
     def _keeps(self, batch: ScoredBatch, process: int) -> ActivationBytes:
         """What one forward pass keeps: that of the micro-batch with the longest rows."""
-        size = self.experiment.batch.micro_batch
-        parts = [batch.rows(start, start + size) for start in range(0, len(batch.loss_mask), size)]
+        cuts = self.experiment.batch.pass_size.cuts(batch.rollout)
+        parts = [batch.rows(start, stop) for start, stop in cuts]
         widest = max(parts, key=_width)
         counter = KeptTensors(self.session.policy.model.module)
         self.session.policy.model.module.train()

@@ -17,6 +17,7 @@ _SINCE: dict[str, tuple[object, ...]] = {
     "teacher.cpu_offload": (False,),
     "reward": ({"_target_": "opdkit.rewards.TaskReward"},),
     "text": (None,),
+    "batch.micro_batch_tokens": (None,),
     "task.columns.solution": ("answer",),
     "objective.clip_range_high": (None,),
 }

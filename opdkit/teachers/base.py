@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from opdkit.data.loss import Needs
+from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.rollout import Rollout
 from opdkit.data.scores import Scores
 from opdkit.errors import UserError
@@ -65,7 +66,7 @@ class TeacherContext:
         device: where weights go.
         student: the run's student. A teacher that is the student scores with it.
         temperature: divides every logit that the teacher gives.
-        batch: rollouts that are scored at a time.
+        batch: what is scored at a time.
         seed: of the run.
         autocast: what the models compute in, None for the dtype of their weights.
     """
@@ -73,7 +74,7 @@ class TeacherContext:
     device: torch.device | str
     student: LanguageModel
     temperature: float
-    batch: int
+    batch: MicroBatch
     seed: int = 0
     autocast: torch.dtype | None = None
 

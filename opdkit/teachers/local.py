@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.rollout import Rollout
 from opdkit.data.rows import join_scores, rollout_rows
 from opdkit.data.scores import Scores
@@ -42,9 +43,9 @@ class LocalTeacher(ModelSpec):
 
 
 class OpenLocalTeacher:
-    """A language model that scores `batch` rollouts at a time, every logit divided by `temperature`."""
+    """A language model that scores a micro-batch at a time, every logit divided by `temperature`."""
 
-    def __init__(self, model: LanguageModel, temperature: float, batch: int) -> None:
+    def __init__(self, model: LanguageModel, temperature: float, batch: MicroBatch) -> None:
         self._model = model
         self._temperature = temperature
         self._batch = batch
@@ -121,12 +122,14 @@ class OpenLocalTeacher:
 ScoreRows = Callable[[Rollout, Tensor, Request], Scores]
 
 
-def score_in_batches(score: ScoreRows, rollout: Rollout, loss_mask: Tensor, request: Request, batch: int) -> Scores:
-    """Scores of the tokens in loss_mask bool[B, T], `batch` rollouts at a time."""
+def score_in_batches(
+    score: ScoreRows, rollout: Rollout, loss_mask: Tensor, request: Request, size: MicroBatch
+) -> Scores:
+    """Scores of the tokens in loss_mask bool[B, T], a micro-batch at a time."""
     parts: list[Scores] = []
-    for start in range(0, len(rollout.tokens), batch):
-        part = rollout_rows(rollout, start, start + batch)
+    for start, stop in size.cuts(rollout):
+        part = rollout_rows(rollout, start, stop)
         width = part.tokens.shape[1]
-        wanted = request.rows(start, start + batch, width)
-        parts.append(score(part, loss_mask[start : start + batch, :width], wanted))
+        wanted = request.rows(start, stop, width)
+        parts.append(score(part, loss_mask[start:stop, :width], wanted))
     return join_scores(parts, rollout.tokens.shape[1])

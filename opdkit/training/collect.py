@@ -11,6 +11,7 @@ from torch import Tensor
 
 from opdkit.data.grade import Grade
 from opdkit.data.loss import Needs, StepBatch
+from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.rollout import Author, Rollout
 from opdkit.data.scores import Scores
 from opdkit.masking import Vocabularies, needs_entropy
@@ -63,7 +64,7 @@ class CollectSettings:
         seed: of the run.
         share: see `Method`.
         updates: optimiser updates on one batch of rollouts.
-        micro_batch: rows of a forward pass.
+        micro_batch: the size of a forward pass.
         stats_every: steps between looks at the whole vocabulary, 0 for never.
         diagnostics_every: steps between diagnostics, which look at it, too, 0 for never.
     """
@@ -71,7 +72,7 @@ class CollectSettings:
     seed: int
     share: float | None
     updates: int
-    micro_batch: int
+    micro_batch: MicroBatch
     stats_every: int = 0
     diagnostics_every: int = 0
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from opdkit.data.loss import Aggregation, Objective
+from opdkit.data.micro_batches import MicroBatch
 from opdkit.generation import Sampling
 from opdkit.masking import Masking
 from opdkit.rewards import Reward
@@ -30,7 +31,8 @@ class Batch:
     """How a step's rollouts are made and used. `mini_batch` and `micro_batch` count rollouts.
 
     A step samples `prompts * rollouts_per_prompt` rollouts, goes over them `epochs` times, updates once a
-    mini-batch, and holds one micro-batch in memory at a time.
+    mini-batch, and holds one micro-batch in memory at a time, of `micro_batch_tokens` tokens at most (see
+    `MicroBatch`).
     """
 
     prompts: int
@@ -38,11 +40,17 @@ class Batch:
     mini_batch: int
     micro_batch: int
     epochs: int
+    micro_batch_tokens: int | None = None
 
     @property
     def rollouts(self) -> int:
         """Rollouts of one step."""
         return self.prompts * self.rollouts_per_prompt
+
+    @property
+    def pass_size(self) -> MicroBatch:
+        """What is in memory at a time."""
+        return MicroBatch(self.micro_batch, self.micro_batch_tokens)
 
     @property
     def mini_batches(self) -> int:
@@ -156,7 +164,7 @@ class Experiment:
         """What a collector must know."""
         cadence = self.cadence
         every = (cadence.vocabulary_metrics_every, cadence.diagnostics_every)
-        return CollectSettings(self.seed, self.method.share, self.batch.updates, self.batch.micro_batch, *every)
+        return CollectSettings(self.seed, self.method.share, self.batch.updates, self.batch.pass_size, *every)
 
     def recording(self) -> RecordSettings:
         """What is recorded, and what the model card says."""

@@ -102,7 +102,7 @@ def open_session(experiment: Experiment, found: Found | None, folder: Path | Non
         for name, task in tasks.items()
     }
     updater = Updater(
-        policy, World.current(), experiment.optimizer.clip_norm, experiment.batch.micro_batch,
+        policy, World.current(), experiment.optimizer.clip_norm, experiment.batch.pass_size,
         tuple(_watched(experiment, student)),
     )  # fmt: skip
     if found:
@@ -148,7 +148,7 @@ def _teachers(
         if term.teacher is not None
     }
     context = TeacherContext(
-        accelerator.device, student, experiment.temperature, experiment.batch.micro_batch, experiment.seed,
+        accelerator.device, student, experiment.temperature, experiment.batch.pass_size, experiment.seed,
         _autocast(experiment),
     )  # fmt: skip
     teachers = open_teachers(wanted, context, offload=experiment.offloads_teachers)

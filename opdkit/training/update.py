@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from opdkit.data.loss import TokenBatch, TokenLoss
+from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.rollout import Rollout
 from opdkit.data.rows import crop, rollout_rows, scores_rows
 from opdkit.data.scores import Scores
@@ -72,7 +73,7 @@ class Updater:
         policy: the student.
         world: the processes of the run.
         clip_norm: gradients are scaled down to this global norm, None for never.
-        micro_batch: rows of a backward pass.
+        micro_batch: the size of a backward pass.
         watched: the parameters whose gradient variance is measured.
         not_finite: row (of a part of the mini-batch) and position of student scores that were no numbers.
     """
@@ -80,7 +81,7 @@ class Updater:
     policy: Policy
     world: World
     clip_norm: float | None
-    micro_batch: int
+    micro_batch: MicroBatch
     watched: tuple[nn.Parameter, ...]
     not_finite: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
@@ -100,14 +101,14 @@ class Updater:
             loss, grad_norm, grad_variance, grad_snr, lr and `skipped` (0 or 1).
         """
         denominators = self.denominators(batches)
-        places = [(batch, start) for batch in batches for start in range(0, len(batch.loss_mask), self.micro_batch)]
+        places = [(batch, cut) for batch in batches for cut in self.micro_batch.cuts(batch.rollout)]
         variance = GradientVariance(self.watched)
         optimizer = self.policy.optimizer
         loss = 0.0
         optimizer.zero_grad(set_to_none=True)
         with variance:
-            for number, (batch, start) in enumerate(places, start=1):
-                part = batch.rows(start, start + self.micro_batch)
+            for number, (batch, (start, stop)) in enumerate(places, start=1):
+                part = batch.rows(start, stop)
                 added = self._backward(part, denominators[part.term.name], means, last=number == len(places))
                 loss += added
                 if not math.isfinite(added):

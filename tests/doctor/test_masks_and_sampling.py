@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.rollout import Prompts, Rollout
 from opdkit.doctor.masks import masks
 from opdkit.doctor.sampling import Setting, means, sampling
@@ -34,7 +35,7 @@ def test_masks_count_what_is_left_out() -> None:
 
 
 def scoring(model: object) -> OpenLocalTeacher:
-    return OpenLocalTeacher(model, 0.7, 8)  # pyright: ignore[reportArgumentType]
+    return OpenLocalTeacher(model, 0.7, MicroBatch(8))  # pyright: ignore[reportArgumentType]
 
 
 @pytest.fixture(scope="module")

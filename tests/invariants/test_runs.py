@@ -75,10 +75,17 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(train: Train) -> 
     assert weights(one) != weights(other)
 
 
-@pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean", "sequence_sum"])
-def test_micro_batches_equal_the_full_batch(train: Train, aggregation: str) -> None:
+@pytest.mark.parametrize(
+    ("aggregation", "size"),
+    [
+        ("token_mean", ("batch.micro_batch=3",)),  # 3 + 3 + 2
+        ("sequence_mean", ("batch.micro_batch=1",)),
+        ("sequence_sum", ("batch.micro_batch=8", "batch.micro_batch_tokens=80")),
+    ],
+)
+def test_micro_batches_equal_the_full_batch(train: Train, aggregation: str, size: tuple[str, ...]) -> None:
     whole = train("whole", f"aggregation={aggregation}", "batch.micro_batch=8")
-    parts = train("parts", f"aggregation={aggregation}", "batch.micro_batch=1")
+    parts = train("parts", f"aggregation={aggregation}", *size)
     ours, theirs = metrics(whole), metrics(parts)
     for name in ("train/loss", "train/grad_norm", "opd/student_mass", "opd/log_ratio_mean"):
         for one, two in zip(ours[1:2], theirs[1:2], strict=True):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.rollout import Rollout
 from opdkit.errors import UserError
 from opdkit.generation import HFRollout
@@ -29,7 +30,7 @@ def rollout(student: LanguageModel) -> Rollout:
 
 
 def context(student: LanguageModel) -> TeacherContext:
-    return TeacherContext("cpu", student, 1.0, 2)
+    return TeacherContext("cpu", student, 1.0, MicroBatch(2))
 
 
 def log_prob(teacher: OpenTeacher, rollout: Rollout) -> Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.rollout import Rollout
 from opdkit.generation import HFRollout
 from opdkit.models import Request
@@ -32,7 +33,7 @@ def _spec(path: Path) -> LocalTeacher:
 
 
 def held(specs: dict[str, LocalTeacher], offload: bool) -> dict[str, OpenTeacher]:
-    return open_teachers(specs, TeacherContext("cpu", tiny_model(0), 1.0, 2), offload=offload)
+    return open_teachers(specs, TeacherContext("cpu", tiny_model(0), 1.0, MicroBatch(2)), offload=offload)
 
 
 def rollout() -> Rollout:

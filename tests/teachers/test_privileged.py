@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from opdkit.data.loss import TokenBatch
+from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.problem import Message, Problem
 from opdkit.data.rollout import Rollout
 from opdkit.data.scores import Scores
@@ -36,7 +37,7 @@ def rollout(student: LanguageModel) -> Rollout:
 
 def opened(student: LanguageModel, template: str = TEMPLATE, **changes: object) -> OpenTeacher:
     spec = PrivilegedTeacher(SelfTeacher("live"), template, **changes)  # pyright: ignore[reportArgumentType]
-    return spec.open(TeacherContext("cpu", student, 0.7, 2))
+    return spec.open(TeacherContext("cpu", student, 0.7, MicroBatch(2)))
 
 
 def told(rollout: Rollout, **context: str) -> Rollout:

@@ -10,6 +10,7 @@ import torch
 from tokenizers import normalizers
 from torch import Tensor
 
+from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.problem import Problem
 from opdkit.data.rollout import Prompts, Rollout
 from opdkit.data.scores import Scores
@@ -78,7 +79,9 @@ def padded(rows: list[list[int]], left: bool = False) -> tuple[Tensor, Tensor]:
 
 
 def opened(mode: Any = "strict", teacher: LanguageModel = TEACHER, student: LanguageModel = STUDENT) -> OpenTeacher:
-    return RetokenizedTeacher(Held(teacher), mode).open(TeacherContext("cpu", student, TEMPERATURE, batch=3))
+    return RetokenizedTeacher(Held(teacher), mode).open(
+        TeacherContext("cpu", student, TEMPERATURE, batch=MicroBatch(3))
+    )
 
 
 def tables(student: LanguageModel = STUDENT) -> tuple[TokenBytes, TokenBytes]:
@@ -221,7 +224,7 @@ def test_one_tokenizer_for_both_gives_the_inner_teachers_numbers_bit_for_bit(mod
     teacher = model(1, STUDENT_MERGES)
     rollout = rollout_of(STUDENT)
     asked = Request(sampled=True) if mode == "span" else Request(sampled=True, top_k=6, normaliser=True, stats_k=6)
-    inner = OpenLocalTeacher(teacher, TEMPERATURE, 3).score(rollout, rollout.sampled_mask, asked)
+    inner = OpenLocalTeacher(teacher, TEMPERATURE, MicroBatch(3)).score(rollout, rollout.sampled_mask, asked)
     found = opened(mode, teacher).score(rollout, rollout.sampled_mask, asked)
     assert found.scored is not None
     assert torch.equal(found.scored, rollout.sampled_mask)
@@ -245,7 +248,9 @@ def test_only_counted_tokens_are_scored_and_batches_change_nothing() -> None:
         torch.testing.assert_close(
             part.sampled_log_prob[part.scored], whole.sampled_log_prob[part.scored], atol=1e-5, rtol=1e-5
         )  # type: ignore[index]
-        teacher = RetokenizedTeacher(Held(TEACHER), mode).open(TeacherContext("cpu", STUDENT, TEMPERATURE, batch=1))
+        teacher = RetokenizedTeacher(Held(TEACHER), mode).open(
+            TeacherContext("cpu", STUDENT, TEMPERATURE, batch=MicroBatch(1))
+        )
         alone = teacher.score(rollout, mask, asked).sampled_log_prob
         torch.testing.assert_close(part.sampled_log_prob, alone, atol=1e-5, rtol=1e-5)
 
@@ -276,7 +281,7 @@ def test_what_it_refuses() -> None:
         RetokenizedTeacher(Held(TEACHER), "uld")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="retokenized teacher itself"):
         RetokenizedTeacher(RetokenizedTeacher(Held(TEACHER)))
-    context = TeacherContext("cpu", STUDENT, TEMPERATURE, batch=2)
+    context = TeacherContext("cpu", STUDENT, TEMPERATURE, batch=MicroBatch(2))
     served = Held(TEACHER, Capabilities(vocabulary=False))
     with pytest.raises(UserError, match=r"mode=strict needs its hidden states and lm_head, which held can't give"):
         RetokenizedTeacher(served).open(context)

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from opdkit.data.grade import Grade
+from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.problem import Message, Problem
 from opdkit.data.rollout import Author, Rollout
 from opdkit.diagnostics import TokenMeans
@@ -103,11 +104,11 @@ def collected(policy: Policy, tmp_path_factory: pytest.TempPathFactory, request:
     folder = tmp_path_factory.mktemp("pair")
     save_pair(folder)
     spec = LocalTeacher(str(folder / "teacher"))
-    teacher = spec.open(TeacherContext("cpu", policy.model, 1.0, 4))
+    teacher = spec.open(TeacherContext("cpu", policy.model, 1.0, MicroBatch(4)))
     objective = TokenDivergence(support="sampled", estimator="score")
     term = BoundTerm("student", objective, "student", spec, NoReward(), Everything(), TokenMean(), 1.0, 1)
     source = Episodes(episodes(policy), EpochSampler(2, 0))
-    settings = CollectSettings(0, None, request.param, 4)
+    settings = CollectSettings(0, None, request.param, MicroBatch(4))
     writers: dict[Author, Writer] = {"student": Writer("student", None)}
     collector = RolloutCollector(
         "", settings, policy, source, writers, (term,), {"student": teacher}, {"student": Rewards()}
@@ -125,7 +126,7 @@ def test_ratios_of_a_later_update_are_taken_against_the_policy_that_wrote(
     collected: ScoredBatch, kept: bool, policy: Policy
 ) -> None:
     assert (collected.old_log_prob is not None) == kept
-    updater = Updater(policy, World(), None, 4, ())
+    updater = Updater(policy, World(), None, MicroBatch(4), ())
     seen: list[Tensor] = []
 
     class Watching(TokenMeans):
