@@ -25,10 +25,11 @@ class MicroBatch:
         count = len(rollout.tokens)
         if self.tokens is None:
             return [(start, min(start + self.rows, count)) for start in range(0, count, self.rows)]
-        lengths = rollout.prompts.attention_mask.sum(dim=1) + rollout.attention_mask.sum(dim=1)
+        read = rollout.prompts.attention_mask.sum(dim=1) + rollout.attention_mask.sum(dim=1)
+        lengths = [int(length) for length in read]
         cuts: list[tuple[int, int]] = []
         start, longest = 0, 0
-        for row, length in enumerate(lengths.tolist()):
+        for row, length in enumerate(lengths):
             wider = max(longest, length)
             if row > start and (row - start == self.rows or (row - start + 1) * wider > self.tokens):
                 cuts.append((start, row))

@@ -93,7 +93,7 @@ def test_rows_leave_within_the_room_that_the_layer_has() -> None:
     for index in ([0, 2, 4], [3], [0, 1, 2, 3, 4], [2, 0], [1, 1, 3]):
         layer = cache_module.GrowingLayer(ahead=8)
         layer.update(drawn[0], drawn[1])
-        room = layer.keys.data_ptr()
+        room = layer.update(drawn[0, ..., :0, :], drawn[1, ..., :0, :])[0].data_ptr()
         chosen = torch.tensor(index)
         layer.reorder_cache(chosen)
         more = torch.randn(2, len(index), 3, 1, 2, generator=torch.Generator().manual_seed(1))
