@@ -9,6 +9,6 @@ COMMANDS = {
     "doctor": "what a run would trip over: models, teacher and task looked at together",
     "study": "a question about the method, worked out: figures, a table, what was reproduced",
     "report": "runs compared on one page: `opdkit report runs/`",
-    "ls": "what can be chosen: `opdkit ls`, `opdkit ls objective`",
+    "ls": "what can be chosen: `opdkit ls`, `opdkit ls objective`; prompts of a set: `opdkit ls data task.path=...`",
     "check": "compose and bind every experiment and option, without loading a weight",
 }

@@ -18,8 +18,12 @@ class _Parser(argparse.ArgumentParser):
 
 def run(arguments: Sequence[str]) -> int:
     """Prints the groups, or one group's options: the name first, then what it is."""
+    if list(arguments[:1]) == ["data"]:
+        from opdkit.cli import data
+
+        return data.run(arguments[1:])
     parser = _Parser(prog="opdkit ls", description="What can be chosen.", allow_abbrev=False)
-    parser.add_argument("group", nargs="?", help="a config group, for example objective")
+    parser.add_argument("group", nargs="?", help="a config group, e.g. objective; `data task.path=...`: three prompts")
     parser.add_argument("-cd", "--config-dir", help="a folder with options of your own")
     try:
         given = parser.parse_args(list(arguments))

@@ -23,6 +23,7 @@ from opdkit.errors import UserError
 
 if TYPE_CHECKING:
     from opdkit.data.loss import Aggregation, Objective
+    from opdkit.models import ModelSpec
     from opdkit.training.experiment import Evaluation, Experiment
 
 _build = cast(Callable[..., Any], instantiate)
@@ -92,13 +93,23 @@ def build_evaluation(config: DictConfig, origin: Origin) -> Evaluation:
 
 def build_loss(config: DictConfig, origin: Origin) -> tuple[Objective, Aggregation]:
     """The objective and the aggregation of a configuration of `train`, and nothing else of it. Raises UserError."""
-    groups = ("objective", "aggregation")
+    objective, aggregation = _some(("objective", "aggregation"), config, origin)
+    return objective, aggregation
+
+
+def build_preview(config: DictConfig, origin: Origin) -> tuple[Any, ModelSpec, int]:
+    """The task of a configuration of `train`, the spec of its model, and the longest prompt. Raises UserError."""
+    task, model, rollout = _some(("task", "model", "rollout"), config, origin)
+    return task, model, rollout.max_prompt_tokens
+
+
+def _some(groups: Sequence[str], config: DictConfig, origin: Origin) -> list[Any]:
+    """The objects of some groups; the others are not looked at."""
     check_shorthands(config, parse(origin.overrides), dict(origin.choices), origin.folders)
     resolved = resolve(config)
     for name in groups:
         bind(name, resolved[name])
-    objective, aggregation = (_object(name, resolved[name]) for name in groups)
-    return objective, aggregation
+    return [_object(name, resolved[name]) for name in groups]
 
 
 def build_study(config: DictConfig, origin: Origin) -> tuple[Any, dict[str, Any]]:

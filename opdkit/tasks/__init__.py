@@ -8,19 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from opdkit.tasks.base import ProblemSource
+    from opdkit.tasks.base import ProblemSource, Telling
+    from opdkit.tasks.dataset import Dataset
     from opdkit.tasks.multi import MultiTask, TaskPart
     from opdkit.tasks.procedural import ReasoningGym
     from opdkit.tasks.records import Records
 
-__all__ = ["MultiTask", "ProblemSource", "ReasoningGym", "Records", "TaskPart"]
+__all__ = ["Dataset", "MultiTask", "ProblemSource", "ReasoningGym", "Records", "TaskPart", "Telling"]
 
 _HOMES = {
+    "Dataset": "dataset",
     "MultiTask": "multi",
     "ProblemSource": "base",
     "ReasoningGym": "procedural",
     "Records": "records",
     "TaskPart": "multi",
+    "Telling": "base",
 }
 
 

@@ -25,3 +25,12 @@ class ProblemSource(Protocol):
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Grade]:
         """One verdict for each (response, reference), in order. No response raises."""
         ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A source that has guessed something, and says so before a run."""
+
+    def told(self) -> Sequence[str]:
+        """What it took, a line each. Raises UserError for bad input."""
+        ...

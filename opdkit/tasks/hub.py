@@ -1,13 +1,21 @@
-"""Reads rows of a data set on the Hugging Face hub, through `datasets`."""
+"""Reads rows of a local file, or of a data set on the Hugging Face hub through `datasets`."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from pathlib import Path
 
 from opdkit.errors import UserError
 from opdkit.hub import cache_where_unreachable
-from opdkit.tasks.files import Place, Row
+from opdkit.tasks.files import SUFFIXES, Place, Row, read_file
+
+
+def rows_of(path: str, subset: str | None, split: str) -> Iterator[tuple[Place, Row]]:
+    """The rows of a local file, or of a set on the hub where `path` does not look like one. Raises UserError."""
+    file = Path(path).expanduser()
+    looks_local = file.suffix.lower() in SUFFIXES or path.startswith((".", "/", "~")) or file.exists()
+    return read_file(file) if looks_local else read_hub(path, subset, split)
 
 
 def read_hub(name: str, subset: str | None, split: str) -> Iterator[tuple[Place, Row]]:
@@ -35,7 +43,7 @@ def read_hub(name: str, subset: str | None, split: str) -> Iterator[tuple[Place,
 
 def _first_line(error: BaseException) -> str:
     text = str(error).strip()
-    line = text.splitlines()[0] if text else type(error).__name__
+    line = " ".join(text.splitlines()[:2]) if text else type(error).__name__  # the second names the subsets
     return line if len(line) <= 200 else line[:197] + "..."
 
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from opdkit.data.grade import Grade
 from opdkit.data.problem import Problem
 from opdkit.errors import UserError, error_prefix
-from opdkit.grading.extraction import extract_answer
-from opdkit.grading.grade import grade_mathematics
 from opdkit.grading.normal_form import tidy
 from opdkit.grading.shapes import items_of
-from opdkit.grading.tolerance import read_tolerances, split_tolerances, with_tolerances, within
+from opdkit.grading.tolerance import read_tolerances, with_tolerances
+from opdkit.tasks.answers import BOXED, bare_answer, check_pattern, grade_answers
 from opdkit.tasks.columns import as_text, look_up
-from opdkit.tasks.files import SUFFIXES, Place, Row, read_file
-from opdkit.tasks.hub import read_hub
+from opdkit.tasks.files import Place, Row
+from opdkit.tasks.hub import rows_of
 from opdkit.tasks.templates import check_template, render, template_fields
 
-_BOXED = "boxed"
 _OPTIONAL = ("id", "unit", "tolerance")
 _COLUMNS = {"question": "question", "answer": "answer"}
 _OWN = ("question", "answer", *_OPTIONAL)
@@ -63,10 +60,9 @@ class Records:
         check_template(self.template, {name for name, column in self.columns.items() if column} - {"answer"})
         if self.limit is not None and self.limit < 1:
             raise UserError(f"limit={self.limit}; allowed: 1 or more")
-        for key in ("drop", "answer_pattern"):
-            _compile(key, getattr(self, key))
-        if self.answer_pattern not in (None, _BOXED) and re.compile(self.answer_pattern).groups != 1:
-            raise UserError(f"answer_pattern={self.answer_pattern!r}; allowed: a pattern with one group, or {_BOXED}")
+        check_pattern("drop", self.drop)
+        if self.answer_pattern != BOXED:
+            check_pattern("answer_pattern", self.answer_pattern, groups=1)
 
     def load(self) -> Sequence[Problem]:
         """All problems, in the order of the rows."""
@@ -76,7 +72,7 @@ class Records:
     def _problems(self) -> list[Problem]:
         problems: list[Problem] = []
         places: dict[str, Place] = {}
-        for place, row in self._rows():
+        for place, row in rows_of(self.path, self.subset, self.split):
             problem = self._problem(place, row)
             if problem.identifier in places:
                 raise UserError(f"{place}: id {problem.identifier!r} stands already at {places[problem.identifier]}")
@@ -89,20 +85,8 @@ class Records:
         return problems
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Grade]:
-        """Verdicts on (response, reference) pairs; see `grade_mathematics`."""
-        split = [split_tolerances(reference) for _, reference in pairs]
-        answers = [(response, bare) for (response, _), (bare, _) in zip(pairs, split, strict=True)]
-        grades = grade_mathematics(answers)
-        for place, (bare, tolerances) in enumerate(split):
-            extracted = grades[place].extracted
-            if tolerances and extracted and not grades[place].correct and within(extracted, bare, tolerances):
-                grades[place] = Grade.of(True, extracted)
-        return grades
-
-    def _rows(self) -> Iterator[tuple[Place, Row]]:
-        path = Path(self.path).expanduser()
-        looks_local = path.suffix.lower() in SUFFIXES or self.path.startswith((".", "/", "~")) or path.exists()
-        return read_file(path) if looks_local else read_hub(self.path, self.subset, self.split)
+        """Verdicts on (response, reference) pairs; see `grade_answers`."""
+        return grade_answers(pairs)
 
     def _problem(self, place: Place, row: Row) -> Problem:
         used = template_fields(self.template) | {"answer"}
@@ -113,7 +97,7 @@ class Records:
             if not value.strip():
                 raise UserError(f"{place}: {name} (column {self.columns[name]!r}) is empty")
         given = self._value(place, row, "id") if self.columns.get("id") else ""
-        answer = self._answer(place, fields["answer"])
+        answer = bare_answer(place, fields["answer"], self.answer_pattern)
         reference = self._reference(place, row, answer)
         return Problem(
             identifier=f"{self.name}/{given or place.number}",
@@ -167,24 +151,3 @@ class Records:
                 f"{place}: tolerance (column {self.columns['tolerance']!r}) is {tolerance!r}; "
                 "allowed: a number of 0 or more, or one for each number of the answer, joined by commas"
             ) from None
-
-    def _answer(self, place: Place, text: str) -> str:
-        if self.answer_pattern is None:
-            return text.strip()
-        if self.answer_pattern == _BOXED:
-            return (extract_answer(text) if "\\boxed" in text else text.strip()) or text.strip()
-        found = re.findall(self.answer_pattern, text)
-        if not found or not found[-1].strip():
-            raise UserError(f"{place}: no answer: answer_pattern={self.answer_pattern!r} is not in {_short(text)}")
-        return found[-1].strip()
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 60 else "..." + text[-57:])
-
-
-def _compile(key: str, pattern: str | None) -> None:
-    try:
-        re.compile(pattern or "")
-    except re.error as error:
-        raise UserError(f"{key}={pattern!r} is not a regular expression: {error}") from None

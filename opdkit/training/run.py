@@ -17,13 +17,14 @@ from accelerate import Accelerator
 from opdkit.console.terminal import Reporter
 from opdkit.diagnostics import environment
 from opdkit.errors import UserError
-from opdkit.evaluation import Asking, evaluate_on
+from opdkit.evaluation import Asking, Benchmark, evaluate_on
 from opdkit.files import write_whole
 from opdkit.generation import HFRollout
 from opdkit.loggers import open_loggers
 from opdkit.models import load
 from opdkit.runs import checkpoint
 from opdkit.runs.folder import RunFolder
+from opdkit.tasks import Telling
 from opdkit.teachers import OpenLocalTeacher
 from opdkit.training.callbacks import Callback
 from opdkit.training.experiment import Evaluation, Experiment
@@ -107,6 +108,8 @@ def _train(
         first = int(found.state["step"]) if found else 0
         loggers = stack.enter_context(open_loggers(experiment.loggers, folder.path, experiment.resolved, first))
         records = Records(experiment.recording(), session, folder, reporter, loggers, callbacks)
+        for task in experiment.tasks().values():
+            _tell(reporter, task.source, task.benchmark)
         for warning in warnings(experiment, session) if found is None else ():
             reporter.note(f"warning: {warning}")
         stop = stack.enter_context(graceful_stop())
@@ -132,6 +135,14 @@ def _train(
     }
     write_whole(folder.summary, json.dumps(summary, indent=1) + "\n")
     return summary
+
+
+def _tell(reporter: Reporter, *sources: object) -> None:
+    """What sources have guessed; of a benchmark its own."""
+    for source in sources:
+        chosen = source.chosen_source if isinstance(source, Benchmark) else source
+        for line in chosen.told() if isinstance(chosen, Telling) else ():
+            reporter.note(line)
 
 
 def _attention(session: Session) -> dict[str, str]:
@@ -160,6 +171,7 @@ def evaluate(evaluation: Evaluation, run_dir: Path, reporter: Reporter) -> Summa
     try:
         with folder.owned():
             evaluation.benchmark.problems()  # a wrong path is told before the model is read
+            _tell(reporter, evaluation.benchmark)
             reporter.stage("loading the model")
             accelerator = Accelerator(mixed_precision="bf16" if evaluation.precision == "bfloat16" else "no")
             autocast = torch.bfloat16 if evaluation.precision == "bfloat16" else None

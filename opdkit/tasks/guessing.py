@@ -1,0 +1,101 @@
+"""Which columns of an unknown data set hold the question, the answer and the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+from opdkit.errors import UserError
+from opdkit.tasks.columns import as_text, look_up
+
+_QUESTIONS = (
+    "messages", "conversations", "conversation", "chat", "question", "problem", "prompt", "instruction", "query",
+    "input",
+)  # fmt: skip
+_ANSWERS = (
+    "reward_model.ground_truth", "ground_truth", "answer", "final_answer", "expected_answer", "gold", "target",
+    "solution", "label", "output", "response", "completion",
+)  # fmt: skip
+_SOLUTIONS = ("solution", "rationale", "extra_info.answer")
+_IDENTIFIERS = ("id", "uid", "unique_id", "problem_id", "index", "extra_info.index")
+_SYSTEMS = ("system", "system_prompt")
+_GSM8K = r"####\s*(.+)"
+_LOOKED_AT = 1000
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a data set says what: names of columns, or paths into nested ones. None: nowhere.
+
+    Attributes:
+        question: the question, or a chat as a list of turns.
+        answer: the gold answer.
+        solution: a worked solution.
+        id: what names a row.
+        system: the system's turn.
+    """
+
+    question: str
+    answer: str | None = None
+    solution: str | None = None
+    id: str | None = None
+    system: str | None = None
+
+    def __str__(self) -> str:
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return ", ".join(f"{name} from {column!r}" for name, column in named.items() if column)
+
+
+def guess_columns(rows: Sequence[Mapping[str, object]], given: Mapping[str, str | None], origin: str) -> Columns:
+    """The columns of `rows`, of which `given` are told by the user.
+
+    Raises UserError where no column looks like a question, and for a given column that no row has.
+    """
+    first = rows[:_LOOKED_AT]
+    for name, column in given.items():
+        if column is not None and not _some(first, column):
+            raise UserError(f"{origin}: columns.{name}={column}: no row has it; there are {_names(first)}")
+    question = given.get("question") or _find(first, _QUESTIONS)
+    if question is None:
+        raise UserError(
+            f"{origin}: no column looks like a question ({', '.join(_QUESTIONS)}); there are {_names(first)} "
+            "(set task.columns.question=...)"
+        )
+    found = Columns(
+        question,
+        given["answer"] if "answer" in given else _find(first, _ANSWERS, without=(question,)),
+        id=given["id"] if "id" in given else _unique(rows),
+        system=given["system"] if "system" in given else _find(first, _SYSTEMS),
+    )
+    taken = (question, *((found.answer,) if found.answer else ()))
+    return replace(found, solution=given["solution"] if "solution" in given else _find(first, _SOLUTIONS, taken))
+
+
+def guess_pattern(answers: Sequence[str]) -> str | None:
+    """The `answer_pattern` that fits every answer: GSM8K's `#### answer`, `boxed`, or None for the whole text."""
+    if answers and all("####" in answer for answer in answers):
+        return _GSM8K
+    if answers and all("\\boxed" in answer for answer in answers):
+        return "boxed"
+    return None
+
+
+def _find(rows: Sequence[Mapping[str, object]], names: Sequence[str], without: Sequence[str] = ()) -> str | None:
+    return next((name for name in names if name not in without and _some(rows, name)), None)
+
+
+def _some(rows: Sequence[Mapping[str, object]], column: str) -> bool:
+    return any(look_up(row, column)[1] not in (None, "", []) for row in rows)
+
+
+def _unique(rows: Sequence[Mapping[str, object]]) -> str | None:
+    """The first of the usual names whose values name every row and differ."""
+    for name in _IDENTIFIERS:
+        values = [look_up(row, name)[1] for row in rows]
+        if all(value not in (None, "") for value in values) and len(set(map(as_text, values))) == len(rows):
+            return name
+    return None
+
+
+def _names(rows: Sequence[Mapping[str, object]]) -> str:
+    return ", ".join(sorted({str(name) for row in rows for name in row})) or "none"
