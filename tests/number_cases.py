@@ -23,7 +23,12 @@ from safetensors.torch import load_file
 RENAMED: dict[str, str] = {}
 """Metric as recorded -> its name today; "" where it is no longer told. A task's prefix ("sums/") is left out."""
 
-MOVED: dict[str, str] = {"student_share=0.5": "method=gkd student_share=0.5"}
+MOVED: dict[str, str] = {
+    "student_share=0.5": "method=gkd student_share=0.5",
+    # Recorded when each turn read its whole chat again.
+    "task=textworld_express": "task=textworld_express rollout.keep_cache=false",
+    "task=sums_and_games": "task=sums_and_games task.parts.games.rollout.keep_cache=false",
+}
 """Override as a case writes it -> what says the same today: a key ("batch.epochs"), or a key and a value
 ("task=multi"), which goes first. "" where nothing needs to be said any more; a space separates several."""
 

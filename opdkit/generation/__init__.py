@@ -1,6 +1,6 @@
 """Who writes: engines, the packer of their completions, and the player of episodes."""
 
-from opdkit.generation.base import Ask, Completion, Engine, EngineSpec, Sampling
+from opdkit.generation.base import Ask, Completion, Engine, EngineSpec, Memory, Sampling
 from opdkit.generation.chat import Chat
 from opdkit.generation.episodes import EpisodeRollout
 from opdkit.generation.hf import HFEngine, HFRollout
@@ -18,6 +18,7 @@ __all__ = [
     "EpisodeState",
     "HFEngine",
     "HFRollout",
+    "Memory",
     "ModelPolicy",
     "Move",
     "Policy",

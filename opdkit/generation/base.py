@@ -9,8 +9,19 @@ from typing import Protocol
 from torch import Tensor
 
 from opdkit.data.rollout import StopReason
-from opdkit.models import LanguageModel
+from opdkit.models import LanguageModel, Prefix
 from opdkit.samplers import Sampler
+
+
+class Memory:
+    """What an engine keeps of one conversation from a turn to the next, so that it does not read the whole again.
+
+    Whoever leads the conversation makes one and drops it with the conversation, at the latest when the weights change.
+    An engine may leave it alone.
+    """
+
+    def __init__(self) -> None:
+        self.prefix: Prefix | None = None
 
 
 @dataclass(frozen=True)
@@ -21,11 +32,13 @@ class Ask:
         prompt_ids: what the model reads.
         seed: of the response's randomness. A response depends on its own ask and on nothing beside it.
         max_new_tokens: the longest response.
+        memory: of the conversation that this is a turn of, None where it is none.
     """
 
     prompt_ids: tuple[int, ...]
     seed: int
     max_new_tokens: int
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from opdkit.generation.base import Ask, Completion, Sampling
 from opdkit.generation.pack import pad_prompts
-from opdkit.models import Decoder, LanguageModel
+from opdkit.models import Decoder, LanguageModel, Prefix
+from opdkit.models.prefix import longest_unread
 from opdkit.samplers import Ancestral, draw
 
 # Finished rows leave the batch when they are at least this share of it: moving the cache costs about as much as a
@@ -18,10 +19,11 @@ _DROP_SHARE = 0.25
 
 
 @torch.no_grad()
-def decode(model: LanguageModel, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+def decode(model: LanguageModel, asks: Sequence[Ask], sampling: Sampling, remember: bool = True) -> list[Completion]:
     """One completion an ask, all in one batch.
 
     Which rows have ended is kept in plain lists. A row that has ended goes on unheard until enough others have.
+    remember: whether what was read is kept in the memories of the asks.
     """
     prompts = pad_prompts(model, [ask.prompt_ids for ask in asks])
     longest = max(ask.max_new_tokens for ask in asks)
@@ -31,7 +33,7 @@ def decode(model: LanguageModel, asks: Sequence[Ask], sampling: Sampling) -> lis
     told = _Told(len(asks), longest, sampling)
     alive = list(range(len(asks)))
     decoder = Decoder(model, prompts, longest)
-    logits = decoder.start()
+    logits = decoder.start(known_prefixes(model, asks))
     for step in range(longest):
         scaled = logits / sampling.temperature
         allowed = None if isinstance(sampling.filter, Ancestral) else sampling.filter(scaled)
@@ -42,6 +44,9 @@ def decode(model: LanguageModel, asks: Sequence[Ask], sampling: Sampling) -> lis
         going = [place for place, row in enumerate(alive) if not written[row].ended]
         if not going or len(going) <= (1 - _DROP_SHARE) * len(alive):
             told.flush(alive)
+            if remember:
+                kept = set(going)
+                _remember(decoder, asks, written, {p: row for p, row in enumerate(alive) if p not in kept})
             if not going:
                 break
             index = torch.tensor(going, device=noise.device)
@@ -51,6 +56,38 @@ def decode(model: LanguageModel, asks: Sequence[Ask], sampling: Sampling) -> lis
     log_prob, entropy = told.rows([len(row.ids) for row in written])
     parts = zip(written, log_prob, entropy, strict=True)
     return [Completion(tuple(row.ids), p, h, "stop" if row.stopped else "length") for row, p, h in parts]
+
+
+def known_prefixes(model: LanguageModel, asks: Sequence[Ask]) -> list[Prefix | None]:
+    """What the memories hold of each prompt, where that is most of it in some row.
+
+    The rows that are new are read here, but for as many tokens at their end as the others have to read, so that no
+    row waits for the whole of another.
+    """
+    held = [None if ask.memory is None else ask.memory.prefix for ask in asks]
+    known = [
+        prefix if prefix is not None and 2 * prefix.shared(ask.prompt_ids) >= len(ask.prompt_ids) else None
+        for prefix, ask in zip(held, asks, strict=True)
+    ]
+    old = [(ask.prompt_ids, prefix) for ask, prefix in zip(asks, known, strict=True) if prefix is not None]
+    if not old:
+        return []
+    unread = longest_unread([ids for ids, _ in old], [prefix for _, prefix in old])
+    new = [row for row, ask in enumerate(asks) if known[row] is None and len(ask.prompt_ids) > unread]
+    if new:
+        beginnings = [asks[row].prompt_ids[:-unread] for row in new]
+        reader = Decoder(model, pad_prompts(model, beginnings))
+        reader.start()
+        for place, row in enumerate(new):
+            known[row] = reader.prefix(place, beginnings[place])
+    return known
+
+
+def _remember(decoder: Decoder, asks: Sequence[Ask], written: Sequence[_Row], leaving: Mapping[int, int]) -> None:
+    """Keep what was read of the rows that leave. leaving: place in the batch -> row."""
+    for place, row in leaving.items():
+        if (memory := asks[row].memory) is not None:
+            memory.prefix = decoder.prefix(place, (*asks[row].prompt_ids, *written[row].ids))
 
 
 class _Row:

@@ -18,7 +18,7 @@ Outcome = Literal["success", "score"]
 
 @dataclass(frozen=True)
 class EpisodeRollout:
-    """How episodes are played and cut into rows. batch_size, cache_gib and side_by_side change no episode.
+    """How episodes are played and cut into rows. batch_size, cache_gib, keep_cache and side_by_side change no episode.
 
     Attributes:
         max_new_tokens: the longest answer of a turn.
@@ -31,6 +31,8 @@ class EpisodeRollout:
         reward: of each row, the episode's success (0 or 1) or its score (0 to 1).
         side_by_side: episodes played at once, each game in a process of its own.
         cache_gib: see `HFRollout`.
+        keep_cache: whether keys and values of a chat are kept from one of its turns to the next. Without, each turn
+            reads the whole chat again: the same tokens but for rounding.
         engine: another engine than the one in this process, with settings of its own. It has the same limits.
     """
 
@@ -42,6 +44,7 @@ class EpisodeRollout:
     side_by_side: int = 16
     cache_gib: float | None = None
     engine: EngineSpec | None = None
+    keep_cache: bool = True
 
     def __post_init__(self) -> None:
         HFRollout(self.max_new_tokens, self.max_prompt_tokens, self.batch_size, cache_gib=self.cache_gib)

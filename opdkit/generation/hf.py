@@ -60,12 +60,13 @@ class HFEngine:
         self._model.module.eval()
         order = sorted(range(len(asks)), key=lambda i: -len(asks[i].prompt_ids))
         found: dict[int, Completion] = {}
+        remember = self._cache_gib is None or self._rows_in(self._cache_gib, asks) >= len(asks)
         start = 0
         while start < len(order):
             chosen = order[start : start + self.rows_at_once(asks[order[start]])]
             start += len(chosen)
             with _inference(self._model):
-                decoded = decode(self._model, [asks[i] for i in chosen], sampling)
+                decoded = decode(self._model, [asks[i] for i in chosen], sampling, remember)
             found.update(zip(chosen, decoded, strict=True))
         return [found[i] for i in range(len(asks))]
 
@@ -73,8 +74,12 @@ class HFEngine:
         """Rows like `longest` that are decoded together, at least one."""
         if self._cache_gib is None:
             return self._batch_size
-        row = (len(longest.prompt_ids) + longest.max_new_tokens) * self._model.cache_bytes
-        return max(1, min(self._batch_size, int(self._cache_gib * 2**30) // row))
+        return max(1, min(self._batch_size, self._rows_in(self._cache_gib, [longest])))
+
+    def _rows_in(self, gib: float, asks: Sequence[Ask]) -> int:
+        """Rows like the longest of `asks` whose keys and values take `gib` at most."""
+        longest = max(len(ask.prompt_ids) + ask.max_new_tokens for ask in asks)
+        return int(gib * 2**30) // (longest * self._model.cache_bytes)
 
     def refresh(self, model: LanguageModel, version: int) -> None:
         """See `Engine`."""

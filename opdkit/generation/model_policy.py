@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from opdkit.data.episode import EpisodeEnd
 from opdkit.data.problem import Message
 from opdkit.environments import EnvironmentSource
-from opdkit.generation.base import Ask, Engine, Sampling
+from opdkit.generation.base import Ask, Engine, Memory, Sampling
 from opdkit.generation.chat import Chat
 from opdkit.generation.pack import Turn
 from opdkit.generation.play import EpisodeState, Move
@@ -29,6 +29,7 @@ class ModelPolicy:
         sampling: of every answer.
         max_new_tokens: the longest answer.
         max_prompt_tokens: the longest chat that a turn begins with.
+        remembers: whether the engine may keep what it has read of a chat for the next turn.
     """
 
     engine: Engine
@@ -37,15 +38,20 @@ class ModelPolicy:
     sampling: Sampling
     max_new_tokens: int
     max_prompt_tokens: int
+    remembers: bool = True
+    _memories: dict[int, Memory] = field(default_factory=dict[int, Memory], repr=False)
     _chats: dict[int, Chat] = field(default_factory=dict[int, Chat], repr=False)
     uses_gold: bool = False
 
     def act(self, states: Sequence[EpisodeState]) -> list[Move | EpisodeEnd]:
         """See `Policy`. A chat that outgrows the context ends its episode."""
+        live = {state.index for state in states}
+        for index in [index for index in self._memories if index not in live]:
+            del self._memories[index]
         prompts = {state.index: self._prompt(state) for state in states}
         asked = [(state, ids) for state in states if (ids := prompts[state.index]) is not None]
         asks = [
-            Ask(ids, derive_seed(state.seed, "turn", len(state.transitions)), self.max_new_tokens)
+            Ask(ids, derive_seed(state.seed, "turn", len(state.transitions)), self.max_new_tokens, self._memory(state))
             for state, ids in asked
         ]
         completions = self.engine.generate(asks, self.sampling) if asks else []
@@ -56,6 +62,9 @@ class ModelPolicy:
             cut = completion.stop_reason == "length"
             moves[state.index] = Move(response, self.source.read_action(response), len(completion.ids), cut)
         return [moves.get(state.index, "context") for state in states]
+
+    def _memory(self, state: EpisodeState) -> Memory | None:
+        return self._memories.setdefault(state.index, Memory()) if self.remembers else None
 
     def turns(self, state: EpisodeState) -> tuple[Turn, ...]:
         """The answers of an episode whose game took them."""

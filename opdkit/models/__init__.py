@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from opdkit.models.decoding import Decoder
     from opdkit.models.language_model import LanguageModel
     from opdkit.models.loading import load, load_skeleton, load_tokenizer
+    from opdkit.models.prefix import Prefix
     from opdkit.models.scorer import Request, Scorer
     from opdkit.models.vocabulary import require_same
 
@@ -25,6 +26,7 @@ _HOMES = {
     "load": "loading",
     "load_skeleton": "loading",
     "load_tokenizer": "loading",
+    "Prefix": "prefix",
     "Request": "scorer",
     "Scorer": "scorer",
     "require_same": "vocabulary",
@@ -35,6 +37,7 @@ __all__ = [
     "Decoder",
     "LanguageModel",
     "ModelSpec",
+    "Prefix",
     "Request",
     "Scorer",
     "load",

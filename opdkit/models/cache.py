@@ -50,6 +50,12 @@ class GrowingLayer(DynamicLayer):
         room[..., length:total, :] = new
         return room[..., :total, :]
 
+    def row(self, row: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Copies of the keys and values [heads, n, width] of a row's tokens [start, stop)."""
+        assert self.keys is not None
+        assert self.values is not None
+        return self.keys[row, ..., start:stop, :].clone(), self.values[row, ..., start:stop, :].clone()
+
     def reorder_cache(self, beam_idx: Tensor) -> None:
         """Go on with the rows `beam_idx` i64[n] in the same room, where no row moves up."""
         places = torch.arange(len(beam_idx), device=beam_idx.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from opdkit.data.rollout import Prompts
 from opdkit.errors import UserError
 from opdkit.models.cache import keep_rows, new_cache
 from opdkit.models.language_model import LanguageModel
+from opdkit.models.prefix import Prefix, can_keep, longest_unread, put, take
 
 
 class Decoder:
@@ -30,14 +32,35 @@ class Decoder:
         self._names = _argument_names(model.module)
         self._ids = prompts.ids
         self._attention = prompts.attention_mask.long()
-        self._position = self._attention.sum(dim=1, keepdim=True) - 1
+        self._prompted = self._attention.sum(dim=1)
+        self._position = self._prompted[:, None] - 1
         # Where rows can't leave, those that are asked for; the others go on with padding.
         self._rows: Tensor | None = None
 
-    def start(self) -> Tensor:
-        """Read the prompts."""
+    def start(self, prefixes: Sequence[Prefix | None] = ()) -> Tensor:
+        """Read the prompts. prefixes: what is known of each row, none where nothing is."""
         positions = (self._attention.cumsum(dim=1) - 1).clamp(min=0)
-        return self._forward(self._ids, positions)
+        ids = self._ids
+        if any(prefixes) and self.keeps_prefixes:
+            rows = [row[mask].tolist() for row, mask in zip(ids, self._attention.bool(), strict=True)]
+            unread = longest_unread(rows, prefixes)
+            if (width := ids.shape[1] - unread) > 0:
+                put(self._cache, prefixes, [max(0, len(row) - unread) for row in rows], width)
+                ids, positions = ids[:, width:], positions[:, width:]
+        return self._forward(ids, positions)
+
+    @property
+    def keeps_prefixes(self) -> bool:
+        """Whether a row's keys and values may be taken out and put into another batch."""
+        positioned = {"position_ids", "past_key_values"} <= self._names
+        return positioned and self._model.drops_rows and can_keep(self._cache)
+
+    def prefix(self, row: int, ids: tuple[int, ...]) -> Prefix | None:
+        """What was read of `ids`, with which the row's prompt and tokens begin. None where it can't be kept."""
+        if not self.keeps_prefixes:
+            return None
+        skip = self._ids.shape[1] - int(self._prompted[row])
+        return take(self._cache, row, skip, ids[: self._cache.get_seq_length() - skip])
 
     def advance(self, tokens: Tensor) -> Tensor:
         """Append tokens i64[rows]."""
@@ -58,6 +81,7 @@ class Decoder:
         keep_rows(self._cache, index)
         self._attention = self._attention[index]
         self._position = self._position[index]
+        self._prompted = self._prompted[index]
 
     def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
         # Without attention there is no past to mask, only the padding among the tokens that are read now.

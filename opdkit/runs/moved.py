@@ -18,6 +18,7 @@ _SINCE: dict[str, tuple[object, ...]] = {
     "reward": ({"_target_": "opdkit.rewards.TaskReward"},),
     "text": (None,),
     "batch.micro_batch_tokens": (None,),
+    "rollout.keep_cache": (True, False),
     "task.columns.solution": ("answer",),
     "objective.clip_range_high": (None,),
 }

@@ -63,7 +63,7 @@ class EpisodeSource:
         if writer.engine is None:
             raise UserError("method: an episode has no worked solution, so the data can't be its author")
         waited = self.games.seconds
-        limits = (self.settings.max_new_tokens, self.settings.max_prompt_tokens)
+        limits = (self.settings.max_new_tokens, self.settings.max_prompt_tokens, self.settings.keep_cache)
         policy = ModelPolicy(writer.engine, self.student, self.games.source, self.sampling, *limits)
         states = play(policy, self.games, asked)
         kept = [(s.index, s, policy.turns(s)) for s in states if policy.turns(s) and s.ending != "crashed"]

@@ -27,18 +27,37 @@ def everything(logits: torch.Tensor) -> torch.Tensor:
     return torch.ones_like(logits, dtype=torch.bool)
 
 
-def policy(games: GamesHere, limit: int = 600, model: LanguageModel | None = None) -> ModelPolicy:
+def policy(
+    games: GamesHere, limit: int = 600, model: LanguageModel | None = None, remembers: bool = True
+) -> ModelPolicy:
     model = model or tiny_model(0)
     engine = HFRollout(8, limit, 4).open(model)
-    return ModelPolicy(engine, model, games.source, Sampling(1.0, everything), 8, limit)
+    return ModelPolicy(engine, model, games.source, Sampling(1.0, everything), 8, limit, remembers)
 
 
-def played(places: int = 4, limit: int = 600, model: LanguageModel | None = None, **source: Any) -> list[Played]:
+def played(
+    places: int = 4, limit: int = 600, model: LanguageModel | None = None, remembers: bool = True, **source: Any
+) -> list[Played]:
     games = GamesHere(LetterSource(**source), places)
     episodes = [(episode, 7 * index) for index, episode in enumerate(games.source.episodes())]
-    who = policy(games, limit, model)
+    who = policy(games, limit, model, remembers)
     states = play(who, games, episodes)
     return [Played(state.trajectory(), who.turns(state), tuple(state.messages)) for state in states]
+
+
+@pytest.mark.parametrize(("places", "limit"), [(3, 600), (8, 90)])
+def test_a_chat_that_is_remembered_is_as_one_that_is_read_again(places: int, limit: int) -> None:
+    kept, again = played(places, limit), played(places, limit, remembers=False)
+    assert [p.trajectory for p in kept] == [p.trajectory for p in again]
+    assert any(len(p.turns) > 2 for p in kept)
+    assert limit == 600 or any(p.trajectory.left_out for p in kept)
+    for one, other in zip(kept, again, strict=True):
+        for turn, same in zip(one.turns, other.turns, strict=True):
+            assert turn.prompt_ids == same.prompt_ids
+            assert turn.completion.ids == same.completion.ids
+            assert turn.completion.log_prob is not None
+            assert same.completion.log_prob is not None
+            torch.testing.assert_close(turn.completion.log_prob, same.completion.log_prob, atol=2e-5, rtol=0)
 
 
 def test_what_an_episode_is_does_not_depend_on_those_beside_it() -> None:
