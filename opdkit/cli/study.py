@@ -13,6 +13,7 @@ from opdkit.cli import application
 from opdkit.cli.arguments import read
 from opdkit.cli.run_folder import check_writable, new_folder
 from opdkit.config.build import Origin, build_study
+from opdkit.runs.folder import RunFolder
 from opdkit.study.workshop import Order, check_folder
 
 
@@ -38,9 +39,10 @@ def _prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None) -> _
     name = f"study-{origin.choices['study']}"
     folder = sweep_folder or (Path(given) if given else new_folder(Path(resolved["paths"]["runs"]), name))
     check_writable(folder)
-    check_folder(folder, resume=resolved["resume"], resolved=resolved)
+    resume = RunFolder(folder).config.exists() if resolved["resume"] == "auto" else bool(resolved["resume"])
+    check_folder(folder, resume=resume, resolved=resolved)
     typed = [text for text in origin.overrides if text.split("=")[0] not in ("run_dir", "resume")]
-    return _Job(Order(study, resolved, resolved["resume"], shlex.join(["opdkit", "study", *typed])), folder)
+    return _Job(Order(study, resolved, resume, shlex.join(["opdkit", "study", *typed])), folder)
 
 
 def _execute(prepared: _Job) -> float:

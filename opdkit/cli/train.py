@@ -33,14 +33,14 @@ class TrainJob:
         folder: of the run.
         asked: the arguments of `opdkit eval` that ask the same of another model.
         command: the command line of this one job.
-        in_sweep: whether it is one of several.
+        may_begin: whether a run that is to go on begins anew where it ended before its first checkpoint.
     """
 
     experiment: Experiment
     folder: Path
     asked: tuple[str, ...]
     command: str
-    in_sweep: bool
+    may_begin: bool
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -57,10 +57,9 @@ def prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None = None
     """Checks one job and touches nothing. Raises UserError."""
     experiment = build_experiment(config, origin)
     given = experiment.resolved["run_dir"]
+    # A sweep that stopped half-way goes on: jobs that never began start now.
+    may_begin = sweep_folder is not None or experiment.resume == "auto"
     if sweep_folder is not None:
-        # A sweep that stopped half-way goes on: jobs that never began start now.
-        resume = experiment.resume and RunFolder(sweep_folder).config.exists()
-        experiment = dataclasses.replace(experiment, resume=resume)
         path = sweep_folder
     elif given is not None:
         path = Path(given)
@@ -68,11 +67,13 @@ def prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None = None
         path = new_folder(Path(experiment.resolved["paths"]["runs"]), origin.choices["objective"])
     check_writable(path)
     folder = RunFolder(path)
+    if may_begin:
+        experiment = dataclasses.replace(experiment, resume=bool(experiment.resume) and folder.config.exists())
     if not experiment.resume:
         folder.require_new()
     elif folder.config.exists():
         folder.require_same_config(experiment.resolved)
-    return TrainJob(experiment, path, _asked(origin), _command(origin), in_sweep=sweep_folder is not None)
+    return TrainJob(experiment, path, _asked(origin), _command(origin), may_begin)
 
 
 def _own_folders(origin: Origin) -> list[str]:
@@ -97,7 +98,7 @@ def execute(prepared: TrainJob, reporter: Reporter, callbacks: Sequence[Callback
     from opdkit.doctor.run import warnings_at_start
     from opdkit.training.run import train
 
-    at = (prepared.experiment, prepared.folder, reporter, prepared.command, prepared.in_sweep)
+    at = (prepared.experiment, prepared.folder, reporter, prepared.command, prepared.may_begin)
     summary = train(*at, warnings_at_start, callbacks)
     close_training(reporter, summary, prepared.asked)
     return summary

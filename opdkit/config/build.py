@@ -83,8 +83,9 @@ def build_evaluation(config: DictConfig, origin: Origin) -> Evaluation:
 
     resolved = _checked("eval", EVAL_GROUPS, config, origin)
     check_values(resolved)
-    plain = ("seed", "batch_size", "cache_gib", "max_prompt_tokens", "precision", "resume", "show")
+    plain = ("seed", "batch_size", "cache_gib", "max_prompt_tokens", "precision", "show")
     return Evaluation(
+        resume=bool(resolved["resume"]),
         **{name: _object(name, resolved[name]) for name in EVAL_GROUPS},
         **{name: resolved[name] for name in plain},
         resolved=resolved,

@@ -62,8 +62,11 @@ def check_values(resolved: Mapping[str, Any]) -> None:
 
 def check_folder_keys(resolved: Mapping[str, Any]) -> None:
     """`run_dir` and `resume`, which every root has. Raises UserError."""
-    if resolved["resume"] and not resolved["run_dir"]:
-        raise UserError("resume=true: which run? give run_dir=... as well")
+    resume = resolved["resume"]
+    if resume not in (True, False, "auto"):
+        raise UserError(refusal(f"resume={resume}", "no such choice", str(resume), ("true", "false", "auto")))
+    if resume and not resolved["run_dir"]:
+        raise UserError(f"resume={str(resume).lower()}: which run? give run_dir=... as well")
     if resolved["run_dir"] is not None and not str(resolved["run_dir"]).strip():
         raise UserError("run_dir='': must name a folder; leave it out for a new one under paths.runs")
 

@@ -79,7 +79,7 @@ class TrainConfig:
     steps: int = MISSING
     seed: int = MISSING
     run_dir: str | None = None
-    resume: bool = False
+    resume: Any = False
     student_share: float = MISSING
     temperature: float = MISSING
     batch: Batch = field(default_factory=Batch)
@@ -107,7 +107,7 @@ class EvalConfig:
     max_prompt_tokens: int = MISSING
     precision: str = MISSING
     run_dir: str | None = None
-    resume: bool = False
+    resume: Any = False
     show: str | None = None
 
 
@@ -116,7 +116,7 @@ class StudyConfig:
     study: Group = field(default_factory=Group)
     paths: Paths = field(default_factory=Paths)
     run_dir: str | None = None
-    resume: bool = False
+    resume: Any = False
 
 
 SCHEMAS: dict[str, type] = {"train": TrainConfig, "eval": EvalConfig, "study": StudyConfig}

@@ -22,6 +22,10 @@ _FREE_KEYS = (
     "resume", "run_dir", "logger", "diagnostics", "diagnostics_every", "probe", "probe_every", "paths",
     "keep_checkpoints", "checkpoint_every",
 )  # fmt: skip
+# Keys of a text model of opdkit.text: where it is asked and how patiently, and what it may cost.
+_FREE_OF_TEXT = frozenset(
+    ("base_url", "key_variable", "concurrency", "attempts", "backoff", "timeout", "budget_calls", "budget_tokens")
+)
 
 
 @dataclass(frozen=True)
@@ -61,16 +65,27 @@ class RunFolder:
                 f"run_dir={str(self.path)!r} already holds a run: choose another folder, or add resume=true to go on"
             )
 
+    def steps_done(self) -> int | None:
+        """The steps of a run that is finished; None of one that is not."""
+        try:
+            return int(json.loads(self.summary.read_text(encoding="utf-8"))["steps"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
     def require_same_config(self, resolved: Mapping[str, Any]) -> None:
-        """Raise UserError that shows the first differences from the config the run was started with."""
+        """Raise UserError that shows the first differences from the config the run was started with.
+
+        A run that is finished may be asked for more steps.
+        """
         try:
             before = yaml.safe_load(self.config.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
             raise UserError(f"run_dir={str(self.path)!r}: config.yaml can't be read: {error}") from error
         ours = json.loads(json.dumps(resolved))
+        done = self.steps_done()
         changed = [
             f"{key}: {old!r} -> {new!r}" for key, old, new in _differences(as_written_today(before or {}, ours), ours)
-            if key.split(".")[0] not in _FREE_KEYS
+            if not _is_free(key, ours) and not (key == "steps" and done is not None and done <= (old or 0) < new)
         ]  # fmt: skip
         if changed:
             more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
@@ -82,6 +97,18 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.environment, json.dumps(environment, indent=1) + "\n")
         write_whole(self.config, yaml.safe_dump(json.loads(json.dumps(resolved)), sort_keys=False))
+
+    def extend(self, resolved: Mapping[str, Any]) -> None:
+        """Take a finished run up again for more steps: what was measured at its end is kept as that of a step.
+
+        An interruption anywhere in here leaves a run that is still finished, or one that goes on.
+        """
+        kept = self.evals / f"step-{self.steps_done():06d}"
+        kept.mkdir(exist_ok=True)
+        for file in [path for path in self.evals.iterdir() if path.is_file()]:
+            file.rename(kept / file.name)
+        write_whole(self.config, yaml.safe_dump(json.loads(json.dumps(resolved)), sort_keys=False))
+        self.summary.unlink()
 
     @contextmanager
     def owned(self) -> Iterator[None]:
@@ -110,6 +137,19 @@ class RunFolder:
             if any(path.iterdir()):
                 return
             path.rmdir()
+
+
+def _is_free(key: str, config: Mapping[str, Any]) -> bool:
+    """Whether a key may differ between a run and its resumption."""
+    first, *path = key.split(".")
+    if first in _FREE_KEYS:
+        return True
+    if not path or path[-1] not in _FREE_OF_TEXT:
+        return False
+    node: Any = config.get(first)
+    for name in path[:-1]:
+        node = node.get(name) if isinstance(node, dict) else None
+    return isinstance(node, dict) and str(node.get("_target_")).startswith("opdkit.text.")
 
 
 def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -93,6 +93,7 @@ class Experiment:
         diagnostics: name -> diagnostic of the failure modes (see `opdkit.diagnostics`).
         probe: settings of the gradient's probe.
         gradient_variance: regular expression of the parameters whose gradient variance is measured, None for none.
+        resume: whether the run goes on; "auto" leaves it to the run folder, and is settled before the run begins.
         resolved: the configuration as plain values, for config.yaml.
     """
 
@@ -119,7 +120,7 @@ class Experiment:
     precision: Precision
     gradient_variance: str | None
     max_bad_steps: int
-    resume: bool
+    resume: bool | Literal["auto"]
     resolved: Mapping[str, Any]
 
     @property

@@ -41,15 +41,15 @@ def train(
     run_dir: Path,
     reporter: Reporter,
     command: str = "",
-    in_sweep: bool = False,
+    may_begin: bool = False,
     warnings: Callable[[Experiment, Session], Sequence[str]] = lambda experiment, session: (),
     callbacks: Sequence[Callback] = (),
 ) -> Summary:
     """Run `experiment` in `run_dir` and return its summary: before, after, teacher, and where things are.
 
-    command: what was typed, for env.json. in_sweep: resume=true was said to a whole sweep, so that a job which ended
-    before its first checkpoint begins again; said to one run, that is refused. warnings: what is told before the first
-    step. callbacks: called at the run's events.
+    command: what was typed, for env.json. may_begin: resume=true was said to a whole sweep, or resume=auto, so that
+    a run which ended before its first checkpoint begins again; otherwise that is refused. warnings: what is told
+    before the first step. callbacks: called at the run's events.
 
     Raises UserError before anything is written where the input is wrong, RunError where the run can't go on,
     Interrupted after a signal (the run has saved itself).
@@ -57,8 +57,8 @@ def train(
     folder = RunFolder(run_dir)
     try:
         with folder.owned():
-            found = _take_up(experiment, folder, reporter, in_sweep)
-            if experiment.resume and folder.summary.exists():
+            found = _take_up(experiment, folder, reporter, may_begin)
+            if experiment.resume and found is None and folder.summary.exists():
                 return json.loads(folder.summary.read_text(encoding="utf-8"))
             about = {"command": command, **environment(experiment.seed)}
             return _train(experiment, folder, reporter, found, about, warnings, callbacks)
@@ -66,7 +66,7 @@ def train(
         close_session()
 
 
-def _take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter, in_sweep: bool) -> checkpoint.Found | None:
+def _take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter, may_begin: bool) -> checkpoint.Found | None:
     """The checkpoint to go on from; None for a run that is new or begins again, and for one that is complete."""
     if not experiment.resume:
         folder.require_new()
@@ -74,11 +74,12 @@ def _take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter, in_s
     if not folder.config.exists():
         raise UserError(f"resume=true, but run_dir={str(folder.path)!r} holds no run")
     folder.require_same_config(experiment.resolved)
-    if folder.summary.exists():
+    done = folder.steps_done()
+    if done is not None and done >= experiment.steps:
         reporter.note(f"{folder.path} is complete: nothing is left to do")
         return None
     found = checkpoint.newest(folder.checkpoints)
-    if found is None and in_sweep and not any(folder.checkpoints.glob("*")):
+    if found is None and may_begin and done is None and not any(folder.checkpoints.glob("step-*")):
         reporter.note("it ended before its first checkpoint: from the beginning")
         return None
     if found is None:
@@ -86,7 +87,20 @@ def _take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter, in_s
     for reason in found.damaged:
         reporter.note(f"passed over a damaged checkpoint, {reason}")
     reporter.note(f"going on from {found.folder.name}")
+    if done is not None:
+        reporter.note(_extension(experiment, done, int(found.state["step"])))
+        folder.extend(experiment.resolved)
     return found
+
+
+def _extension(experiment: Experiment, done: int, first: int) -> str:
+    """What is told of a finished run that goes on: its learning rate is now that of the longer schedule."""
+    optimizer, steps = experiment.optimizer, experiment.steps
+    ended, goes_on = optimizer.lr_at(done - 1, done), optimizer.lr_at(first, steps)
+    return (
+        f"it was complete after {done} steps and now has {steps}; the learning rate ({optimizer.schedule}) was "
+        f"{ended:.3g} at its last step and goes on at {goes_on:.3g}, as in a run of {steps}"
+    )
 
 
 def _train(

@@ -64,3 +64,28 @@ def test_an_unwritable_place_is_told_in_a_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="can't be written"), RunFolder(tmp_path / "file" / "run").owned():
         pass
+
+
+def test_keys_of_a_text_model_that_change_no_result_are_free(tmp_path: Path) -> None:
+    model = {"_target_": "opdkit.text.OpenAIModel", "model": "m", "base_url": "a", "timeout": 1.0, "budget_calls": 5}
+    reward = {"_target_": "opdkit.rewards.JudgeReward", "attempts": 2, "text": model}
+    before = CONFIG | {"text": model, "reward": reward}
+    folder = RunFolder(tmp_path)
+    folder.start(before, {})
+    moved = model | {"base_url": "b", "timeout": 9.0, "budget_calls": None, "attempts": 9, "concurrency": 2}
+    folder.require_same_config(before | {"text": moved, "reward": reward | {"text": moved}})
+    with pytest.raises(UserError, match=r"text\.model: 'm' -> 'n'"):
+        folder.require_same_config(before | {"text": model | {"model": "n"}})
+    with pytest.raises(UserError, match=r"reward\.attempts: 2 -> 3"):
+        folder.require_same_config(before | {"reward": reward | {"attempts": 3}})
+
+
+def test_more_steps_are_for_a_finished_run(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.start(CONFIG, {})
+    with pytest.raises(UserError, match="steps: 10 -> 12"):
+        folder.require_same_config(CONFIG | {"steps": 12})
+    folder.summary.write_text('{"steps": 10}')
+    folder.require_same_config(CONFIG | {"steps": 12})
+    with pytest.raises(UserError, match="steps: 10 -> 9"):
+        folder.require_same_config(CONFIG | {"steps": 9})
