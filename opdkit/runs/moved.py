@@ -21,6 +21,7 @@ _SINCE: dict[str, tuple[object, ...]] = {
     "rollout.keep_cache": (True, False),
     "task.columns.solution": ("answer",),
     "objective.clip_range_high": (None,),
+    "objective.reward_form": ("raw",),
 }
 """Key that came later -> its values that say what was computed before it came."""
 
