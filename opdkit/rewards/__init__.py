@@ -1,12 +1,13 @@
 """What a response is worth: the task's verdict, a function of the user's, a judge, a rubric."""
 
-from opdkit.rewards.base import Group, OpenReward, Reward, RewardContext
+from opdkit.rewards.base import AsksTeacher, Group, OpenReward, Reward, RewardContext, asks_teacher
 from opdkit.rewards.function import FunctionReward
 from opdkit.rewards.judge import JudgeReward
 from opdkit.rewards.rubric import RubricReward
 from opdkit.rewards.task import TaskReward
 
 __all__ = [
+    "AsksTeacher",
     "FunctionReward",
     "Group",
     "JudgeReward",
@@ -15,4 +16,5 @@ __all__ = [
     "RewardContext",
     "RubricReward",
     "TaskReward",
+    "asks_teacher",
 ]

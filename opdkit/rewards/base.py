@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from opdkit.data.grade import Grade
 from opdkit.data.problem import Message, Problem
@@ -71,3 +71,18 @@ class Reward(Protocol):
     def open(self, context: RewardContext) -> OpenReward:
         """Open it. Raises UserError for what the context lacks."""
         ...
+
+
+@runtime_checkable
+class AsksTeacher(Protocol):
+    """A reward that may have the run's teacher write answers, through `RewardContext.teacher`."""
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether it does."""
+        ...
+
+
+def asks_teacher(reward: Reward) -> bool:
+    """Whether a reward has the run's teacher write."""
+    return isinstance(reward, AsksTeacher) and reward.asks_teacher

@@ -49,6 +49,11 @@ class JudgeReward:
             raise UserError(f"teacher_answers={self.teacher_answers} must be at least 0")
         check_asking(self.text, (self.temperature, self.teacher_temperature), self.attempts, self.characters)
 
+    @property
+    def asks_teacher(self) -> bool:
+        """See `AsksTeacher`."""
+        return self.teacher is None and self.teacher_answers > 0
+
     def open(self, context: RewardContext) -> OpenReward:
         """See `Reward`."""
         return OpenJudge(self, context)

@@ -61,6 +61,11 @@ class RubricReward:
         temperatures = (self.rubric_temperature, self.verify_temperature, self.teacher_temperature)
         check_asking(self.text, temperatures, self.attempts, self.characters)
 
+    @property
+    def asks_teacher(self) -> bool:
+        """See `AsksTeacher`."""
+        return self.teacher is None and self.teacher_answers > 0
+
     def asking(self) -> Asking:
         """What the examiner needs of these settings."""
         return Asking(

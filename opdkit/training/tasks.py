@@ -12,9 +12,10 @@ from opdkit.environments import EnvironmentPool, EnvironmentSource
 from opdkit.errors import UserError, error_prefix
 from opdkit.generation import EngineSpec, EpisodeRollout, Sampling
 from opdkit.models import ChatFrame, LanguageModel
-from opdkit.rewards import OpenReward, RewardContext
+from opdkit.rewards import RewardContext, asks_teacher
 from opdkit.seeding import derive_seed
 from opdkit.teachers import OpenTeacher, Teacher
+from opdkit.training.asked_teacher import WritingTeacher, open_rewards
 from opdkit.training.collect import CollectSettings, RolloutCollector
 from opdkit.training.episodes import EpisodeSource
 from opdkit.training.policy import Policy
@@ -117,7 +118,7 @@ def open_task(
     student = policy.model
     source = _episodes(task, data, student) if is_environment(task.source) else _answers(task, data, student)
     writers = _writers(task, student, teachers)
-    opened = _open_rewards(task.terms, rewards)
+    opened = open_rewards(task.terms, rewards, _asked_teachers(task, teachers))
     collector = RolloutCollector(task.name, collect, policy, source, writers, task.terms, teachers, opened)
     return TaskRun(task, next(iter(teachers.values()), None), collector)
 
@@ -136,17 +137,17 @@ def _writers(task: TaskSettings, student: LanguageModel, teachers: Mapping[str, 
     return writers
 
 
-def _open_rewards(terms: Sequence[BoundTerm], context: RewardContext) -> dict[str, OpenReward]:
-    """The open reward of each term. Terms with equal rewards share one."""
-    opened: list[tuple[Any, OpenReward]] = []
-    by_term: dict[str, OpenReward] = {}
-    for term in terms:
-        shared = next((found for reward, found in opened if reward == term.reward), None)
-        if shared is None:
-            shared = term.reward.open(context)
-            opened.append((term.reward, shared))
-        by_term[term.name] = shared
-    return by_term
+def _asked_teachers(task: TaskSettings, teachers: Mapping[str, OpenTeacher]) -> dict[str, WritingTeacher]:
+    """The teacher of each term whose reward has it write; terms with one teacher share its writer."""
+    by_teacher: dict[int, WritingTeacher] = {}
+    writers: dict[str, WritingTeacher] = {}
+    for term in task.terms:
+        if asks_teacher(term.reward):
+            teacher = teachers[term.name]
+            if id(teacher) not in by_teacher:
+                by_teacher[id(teacher)] = WritingTeacher.of(teacher, task.rollout, task.sampling)
+            writers[term.name] = by_teacher[id(teacher)]
+    return writers
 
 
 def _answers(task: TaskSettings, problems: Sequence[Problem], student: LanguageModel) -> RolloutSource:

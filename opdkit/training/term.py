@@ -10,7 +10,7 @@ from opdkit.data.loss import Aggregation, Objective
 from opdkit.data.rollout import Author
 from opdkit.errors import UserError
 from opdkit.masking import Masking
-from opdkit.rewards import Reward
+from opdkit.rewards import Reward, asks_teacher
 from opdkit.seeding import derive_seed
 from opdkit.teachers import Teacher
 
@@ -73,7 +73,7 @@ class Method:
 
 @dataclass(frozen=True)
 class BoundTerm:
-    """A term whose choices are all made. `teacher` is None where its objective needs none and it writes nothing."""
+    """A term whose choices are all made. `teacher` is None where nothing of the term asks for one."""
 
     name: str
     objective: Objective
@@ -105,20 +105,25 @@ def bind_terms(method: Method, run: RunChoices) -> tuple[BoundTerm, ...]:
 def _bound(name: str, term: Term, run: RunChoices) -> BoundTerm:
     objective: Objective = term.objective or run.objective
     teacher: Teacher | None = term.teacher or run.teacher
-    needed = objective.needs.teacher is not None or term.author == "teacher"
-    if needed and teacher is None:
-        why = "its objective needs one" if objective.needs.teacher is not None else "the teacher is its author"
-        raise UserError(f"method.terms.{name}: {why}, and teacher=null")
-    if needed and teacher is not None:
+    reward: Reward = term.reward or run.reward
+    reasons = {
+        "its objective needs one": objective.needs.teacher is not None,
+        "the teacher is its author": term.author == "teacher",
+        "its reward has the run's teacher write where reward.teacher names no text model": asks_teacher(reward),
+    }
+    found = [reason for reason, holds in reasons.items() if holds]
+    if found and teacher is None:
+        raise UserError(f"method.terms.{name}: {found[0]}, and teacher=null")
+    if found and teacher is not None:
         teacher.capabilities.require(objective.needs, teacher.path)
-        if term.author == "teacher" and not teacher.capabilities.text:
-            raise UserError(f"method.terms.{name}.author=teacher: {teacher.path} writes no responses")
+        if found != ["its objective needs one"] and not teacher.capabilities.text:
+            raise UserError(f"method.terms.{name}: {found[-1]}, and teacher={teacher.path} writes no responses")
     return BoundTerm(
         name=name,
         objective=objective,
         author=term.author,
-        teacher=teacher if needed else None,
-        reward=term.reward or run.reward,
+        teacher=teacher if found else None,
+        reward=reward,
         masking=term.masking or run.masking,
         aggregation=term.aggregation or run.aggregation,
         weight=term.weight,

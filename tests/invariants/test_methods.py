@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,3 +53,15 @@ def test_rubrics_grade_groups_and_a_resumed_run_asks_nothing_twice(
     assert main(["train", *merged(*pair, *asked, f"run_dir={whole}", "resume=true")]) == 0
     assert (whole / "reward" / "judge.jsonl").read_text().splitlines() == lines
     assert weights(train("again", *asked)) == weights(whole)
+
+
+def test_the_run_s_teacher_may_write_the_answers_that_rubrics_are_made_from(
+    train: Train, capsys: pytest.CaptureFixture[str], pair: list[str]
+) -> None:
+    asked = ("method=ropd", "text=sums_script", "method.terms.student.reward.teacher=null", "steps=1")
+    run = train("asked", *asked)
+    assert "reward/unread_no_teacher" not in metrics(run)[1]
+    written = [json.loads(line) for line in (run / "reward" / "judge.jsonl").read_text().splitlines()]
+    assert written
+    assert main(["train", *merged(*pair, *asked, "teacher=null", f"run_dir={run}_none")]) == 2
+    assert "its reward has the run's teacher write" in capsys.readouterr().err

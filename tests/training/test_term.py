@@ -7,8 +7,9 @@ import pytest
 from opdkit.errors import UserError
 from opdkit.masking import NoMask
 from opdkit.objectives import GroupRelativePolicy, TokenDivergence, TokenMean
-from opdkit.rewards import TaskReward
+from opdkit.rewards import RubricReward, TaskReward
 from opdkit.teachers import LocalTeacher
+from opdkit.text.scripted import SumsScript
 from opdkit.training.term import BoundTerm, Method, RunChoices, Term, bind_terms, due_terms
 
 TEACHER = LocalTeacher("embedded/teacher")
@@ -54,12 +55,19 @@ def test_a_teacher_is_loaded_only_where_it_is_needed() -> None:
     (held,) = bound(Method({"student": Term()}), objective=GroupRelativePolicy(kl_weight=0.1))
     assert [needed.teacher, free.teacher, held.teacher] == [TEACHER, None, TEACHER]
     assert bound(Method({"student": Term()}), objective=GroupRelativePolicy(), teacher=None)[0].teacher is None
+    rewards = (RubricReward(text=SumsScript()), RubricReward(text=SumsScript(), teacher=SumsScript()))
+    judged = [bound(Method({"a": Term(reward=one)}), objective=GroupRelativePolicy())[0] for one in rewards]
+    assert [term.teacher for term in judged] == [TEACHER, None]
 
 
 @pytest.mark.parametrize(
     ("method", "message"),
     [
         (Method({"student": Term()}), "method.terms.student: its objective needs one, and teacher=null"),
+        (
+            Method({"judged": Term(objective=GroupRelativePolicy(), reward=RubricReward(text=SumsScript()))}),
+            "method.terms.judged: its reward has the run's teacher write .*, and teacher=null",
+        ),
         (
             Method({"other": Term(objective=GroupRelativePolicy(), author="teacher")}),
             "method.terms.other: the teacher is its author, and teacher=null",

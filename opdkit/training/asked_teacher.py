@@ -1,0 +1,65 @@
+"""Lets a reward have the run's teacher write answers to prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from opdkit.data.problem import Message
+from opdkit.errors import UserError
+from opdkit.generation import Ask, Engine, EngineSpec, Sampling
+from opdkit.models import LanguageModel
+from opdkit.rewards import OpenReward, Reward, RewardContext
+from opdkit.teachers import OpenTeacher
+from opdkit.training.term import BoundTerm
+
+
+@dataclass(frozen=True)
+class WritingTeacher:
+    """A `TeacherWriter`: one answer to each prompt, sampled as the student's rollouts are.
+
+    Attributes:
+        engine: of the teacher.
+        renderer: the teacher's tokenizer and chat template.
+        sampling: of every answer.
+        max_new_tokens: the longest answer.
+    """
+
+    engine: Engine
+    renderer: LanguageModel
+    sampling: Sampling
+    max_new_tokens: int
+
+    def __call__(self, asked: Sequence[tuple[tuple[Message, ...], int]]) -> list[str]:
+        asks = [Ask(tuple(self.renderer.render(messages)), seed, self.max_new_tokens) for messages, seed in asked]
+        return [self.renderer.decode(list(one.ids)) for one in self.engine.generate(asks, self.sampling)]
+
+    @classmethod
+    def of(cls, teacher: OpenTeacher, spec: EngineSpec, sampling: Sampling) -> WritingTeacher:
+        """The teacher under the run's engine. Raises UserError where it can't write."""
+        written = teacher.writer(spec)
+        if written is None:
+            raise UserError(f"reward.teacher: teacher={teacher.name} writes no answers; name a text model there")
+        return cls(*written, sampling, spec.max_new_tokens)
+
+
+def open_rewards(
+    terms: Sequence[BoundTerm], context: RewardContext, writers: Mapping[str, WritingTeacher]
+) -> dict[str, OpenReward]:
+    """The open reward of each term. Terms with equal rewards share one, unless teachers of their own write for it.
+
+    Args:
+        terms: of a task.
+        context: of its rewards.
+        writers: the teacher of each term whose reward asks for one, by the term's name.
+    """
+    opened: list[tuple[Reward, WritingTeacher | None, OpenReward]] = []
+    by_term: dict[str, OpenReward] = {}
+    for term in terms:
+        reward, writer = term.reward, writers.get(term.name)
+        shared = next((one for known, by, one in opened if known == reward and by is writer), None)
+        if shared is None:
+            shared = reward.open(replace(context, teacher=writer))
+            opened.append((reward, writer, shared))
+        by_term[term.name] = shared
+    return by_term
