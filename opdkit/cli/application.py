@@ -7,6 +7,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from opdkit.cli.arguments import Request, make_importable
 from opdkit.cli.failures import Failures
+from opdkit.cli.private import public_names
 from opdkit.cli.run_folder import job_folder, new_folder
 from opdkit.config import location, schema
 from opdkit.config.build import Origin
@@ -167,7 +169,8 @@ def _hydra(request: Request, task: Callable[[DictConfig], Any], argv: Sequence[s
     before = sys.argv
     sys.argv = [before[0], *argv]
     try:
-        hydra.main(version_base="1.3", config_path=str(location.conf_dir()), config_name=request.root)(task)()
+        with public_names() if request.lists else nullcontext():
+            hydra.main(version_base="1.3", config_path=str(location.conf_dir()), config_name=request.root)(task)()
     except _Outcome as outcome:
         raise outcome.error from outcome.error.__cause__
     except SystemExit as stop:

@@ -19,7 +19,8 @@ _FLAGS = ("--help", "--hydra-help", "--cfg", "--resolve", "--package", "--multir
 
 @dataclass(frozen=True)
 class Request:
-    """What one command line asks for. `shows`: Hydra prints something about the configuration, nothing runs."""
+    """What one command line asks for. `shows`: Hydra prints something about the configuration, nothing runs; `lists`:
+    that is what can be chosen, for help or completion."""
 
     root: str
     overrides: tuple[str, ...]
@@ -28,6 +29,7 @@ class Request:
     multirun: bool
     shows: bool
     composes: bool
+    lists: bool
 
     @property
     def argv(self) -> list[str]:
@@ -57,6 +59,7 @@ def read(root: str, arguments: Sequence[str]) -> Request:
         multirun=known.multirun and not modes,
         shows=bool(modes),
         composes=modes not in (["hydra_help"], ["shell_completion"]),
+        lists=modes in (["help"], ["shell_completion"]),
     )
 
 

@@ -18,14 +18,14 @@ def run(arguments: Sequence[str]) -> int:
         return _hydra("train", arguments)
     words = line.split()
     if len(words) < 2 or (len(words) == 2 and not line.endswith(" ")):
-        print(" ".join(COMMANDS))
+        print(("\n" if arguments[0] == "query=fish" else " ").join(COMMANDS))
         return 0
     command = words[1]
     if command in _ROOTS:
         os.environ["COMP_LINE"] = _without_command(line, command)
         return _hydra(_ROOTS[command], arguments)
     if command == "ls":
-        print(" ".join(groups(search_folders(None))))
+        print(("\n" if arguments[0] == "query=fish" else " ").join(groups(search_folders(None))))
     return 0
 
 

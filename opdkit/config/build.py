@@ -146,12 +146,16 @@ def _object(key: str, node: Mapping[str, Any]) -> Any:
     try:
         return _build(node, _convert_="all")
     except InstantiationException as error:
-        cause = error.__cause__
-        while cause is not None and not isinstance(cause, UserError):
+        if error.__cause__ is None:  # Hydra's own word on a _target_ that it does not call
+            lines = [line.strip() for line in str(error).splitlines() if not line.startswith(("full_key", "set env"))]
+            raise UserError(f"{key}._target_: {' '.join(lines)}") from error
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, ValueError):
             cause = cause.__cause__
-        if cause is None:
+        if cause is None:  # a defect
             raise
-        raise type(cause)(_placed(key, node, error, str(cause))) from error
+        kind = type(cause) if isinstance(cause, UserError) else UserError
+        raise kind(_placed(key, node, error, " ".join(str(cause).split()))) from error
 
 
 def _placed(key: str, node: Mapping[str, Any], error: InstantiationException, text: str) -> str:

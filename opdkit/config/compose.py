@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -41,6 +42,8 @@ def compose(source: Source, overrides: Sequence[str], *, with_hydra: bool = Fals
     check(source.root, typed, source.folders, multirun=False)
     try:
         return _compose(source, overrides, with_hydra=with_hydra)
+    except yaml.YAMLError as error:
+        raise UserError(_broken_file(source)) from error
     except (CompactHydraException, OmegaConfBaseException) as error:
         _blame_a_plugin(error)
         _blame_an_override(source, typed)
@@ -60,6 +63,19 @@ def _compose(source: Source, overrides: Sequence[str], *, with_hydra: bool) -> D
 
 def _quoted(folder: Path) -> str:
     return str(folder).replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _broken_file(source: Source) -> str:
+    """The first file of the user's folder that is not YAML, and where."""
+    for file in sorted(path for folder in source.folders[1:] for path in folder.rglob("*.yaml")):
+        try:
+            yaml.safe_load(file.read_text(encoding="utf-8"))
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            return f"{file}, line {line}: is not YAML ({error.problem or error.context})"
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            return f"{file}: is not YAML ({' '.join(str(error).split())})"
+    return "a file of the configuration is not YAML"
 
 
 def _blame_a_plugin(error: Exception) -> None:

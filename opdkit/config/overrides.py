@@ -66,6 +66,7 @@ def check(root: str, typed: Iterable[Typed], folders: Sequence[Path], *, multiru
             raise UserError(f"{item.text}: several values; allowed in `opdkit sweep` only, or with --multirun")
         first = item.key.split(".")[0]
         if first == "hydra" or item.key.startswith("hydra/"):
+            _check_hydra(item)
             continue
         if item.key in known_groups:
             _check_choice(item, folders)
@@ -74,6 +75,21 @@ def check(root: str, typed: Iterable[Typed], folders: Sequence[Path], *, multiru
         elif first not in root_keys:
             allowed = [*root_keys, *(known_groups if "." not in item.key else [])]
             raise UserError(refusal(item.text, f"no key named {first}", first, sorted(set(allowed))))
+
+
+_HYDRAS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher", "hydra.sweeper", "hydra.mode")
+"""What of Hydra's own takes effect; folders and logs are opdkit's."""
+
+
+def _check_hydra(item: Typed) -> None:
+    """Raises UserError for a key of Hydra's that would change nothing."""
+    if not any(item.key == name or item.key.startswith(f"{name}.") for name in _HYDRAS):
+        instead = {"hydra.run.dir": "run_dir=", "hydra.sweep.dir": "run_dir=", "hydra.searchpath": "--config-dir"}
+        better = instead.get(item.key)
+        raise UserError(
+            f"{item.text}: has no effect here; "
+            + (f"use {better}" if better else f"allowed of Hydra's own: {', '.join(_HYDRAS)}")
+        )
 
 
 _SEVERAL = ("logger",)

@@ -24,6 +24,7 @@ from opdkit.models.template import first_line
 from opdkit.models.tensors import require_whole
 
 T = TypeVar("T")
+_MODEL_FILES = ("config.json", "adapter_config.json")
 
 
 def load(
@@ -146,6 +147,8 @@ def _read(load_part: Callable[[], T], spec: ModelSpec, key: str) -> T:
     except UserError:
         raise
     except Exception as error:  # transformers, safetensors and the hub raise many types for one user mistake
+        if local and not any((Path(spec.location()) / name).is_file() for name in _MODEL_FILES):
+            raise UserError(f"{key}.path={spec.path!r} holds no model: no {' and no '.join(_MODEL_FILES)}") from error
         if local:
             raise UserError(f"{key}.path={spec.path!r} can't be loaded: {first_line(error)}") from error
         raise UserError(

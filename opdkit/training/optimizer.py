@@ -34,6 +34,10 @@ class AdamW:
             raise UserError(f"optim.lr={self.lr} must be above 0")
         if self.warmup_steps < 0 or not 0 <= self.min_lr_ratio <= 1:
             raise UserError("optim.warmup_steps must be at least 0, and optim.min_lr_ratio between 0 and 1")
+        if any(not 0 <= beta < 1 for beta in self.betas):
+            raise UserError(f"optim.betas={list(self.betas)}; both must be at least 0 and below 1")
+        if not self.eps >= 0 or not self.weight_decay >= 0:
+            raise UserError(f"optim.eps={self.eps}, optim.weight_decay={self.weight_decay}; both must be at least 0")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise UserError(f"optim.clip_norm={self.clip_norm} must be above 0, or null for no clipping")
 
