@@ -16,7 +16,8 @@ HELP = """opdkit <command> [key=value ...]
 
 {commands}
 
-`opdkit <command> --help` says more. Shell completion: eval "$(opdkit -sc install=bash)", or zsh; opdkit -sc install=fish | source
+`opdkit <command> --help` says more.
+Shell completion: eval "$(opdkit -sc install=bash)", the same for zsh, or opdkit -sc install=fish | source
 """.format(commands="\n".join(f"  {name:<7}{what}" for name, what in COMMANDS.items()))
 
 
