@@ -12,13 +12,13 @@ from omegaconf import open_dict
 
 from opdkit.cli.arguments import make_importable
 from opdkit.config import schema
-from opdkit.config.build import Origin, build_evaluation, build_experiment, build_study
+from opdkit.config.build import Origin, build_evaluation, build_experiment, build_service, build_study
 from opdkit.config.compose import Source, compose
 from opdkit.config.location import groups, options
 from opdkit.errors import UserError
 from opdkit.extras import PackageMissingError
 
-_BUILD = {"train": build_experiment, "eval": build_evaluation, "study": build_study}
+_BUILD = {"train": build_experiment, "eval": build_evaluation, "study": build_study, "serve": build_service}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -70,6 +70,7 @@ def choices(own: str | None) -> Iterator[tuple[str, list[str]]]:
         "train": (*schema.TRAIN_GROUPS, "text", "logger", "diagnostics", "paths", *schema.RECIPES["train"]),
         "eval": (*schema.EVAL_GROUPS, "paths", *schema.RECIPES["eval"]),
         "study": (*schema.STUDY_GROUPS, "paths"),
+        "serve": (),
     }
     for root, names in roots.items():
         yield root, []

@@ -7,6 +7,7 @@ COMMANDS = {
     "sweep": "train once for each combination of several values (train --multirun)",
     "eval": "one model on one benchmark",
     "doctor": "what a run would trip over: models, teacher and task looked at together",
+    "serve": "a teacher's scores over HTTP, for `train teacher=remote`",
     "study": "a question about the method, worked out: figures, a table, what was reproduced",
     "report": "runs compared on one page: `opdkit report runs/`",
     "ls": "what can be chosen: `opdkit ls`, `opdkit ls objective`; prompts of a set: `opdkit ls data task.path=...`",

@@ -17,13 +17,14 @@ from opdkit.config.checks import check_folder_keys, check_together, check_values
 from opdkit.config.compose import resolve
 from opdkit.config.near import no_value
 from opdkit.config.overrides import parse
-from opdkit.config.schema import EVAL_GROUPS, OPTIONAL_GROUPS, SCHEMAS, STUDY_GROUPS, TRAIN_GROUPS
+from opdkit.config.schema import EVAL_GROUPS, OPTIONAL_GROUPS, SCHEMAS, SERVE_GROUPS, STUDY_GROUPS, TRAIN_GROUPS
 from opdkit.config.shorthands import check_shorthands
 from opdkit.errors import UserError
 
 if TYPE_CHECKING:
     from opdkit.data.loss import Aggregation, Objective
     from opdkit.models import ModelSpec
+    from opdkit.serving.settings import Service
     from opdkit.training.experiment import Evaluation, Experiment
 
 _build = cast(Callable[..., Any], instantiate)
@@ -117,6 +118,17 @@ def build_study(config: DictConfig, origin: Origin) -> tuple[Any, dict[str, Any]
     """The study that `opdkit study` works out, and the configuration as plain values. Raises UserError."""
     resolved = _checked("study", STUDY_GROUPS, config, origin)
     return _object("study", resolved["study"]), resolved
+
+
+def build_service(config: DictConfig, origin: Origin) -> Service:
+    """The model that `opdkit serve` serves, with its settings. Raises UserError."""
+    from opdkit.serving.settings import Service
+
+    resolved = _checked("serve", SERVE_GROUPS, config, origin)
+    if not resolved["teacher"]:
+        raise UserError("teacher=none: no model to serve; choose one: `opdkit ls teacher`")
+    plain = {name: value for name, value in resolved.items() if name != "teacher"}
+    return Service(_object("teacher", resolved["teacher"]), **plain, resolved=resolved)
 
 
 def _checked(root: str, groups: Sequence[str], config: DictConfig, origin: Origin) -> dict[str, Any]:

@@ -61,7 +61,9 @@ def check_values(resolved: Mapping[str, Any]) -> None:
 
 
 def check_folder_keys(resolved: Mapping[str, Any]) -> None:
-    """`run_dir` and `resume`, which every root has. Raises UserError."""
+    """`run_dir` and `resume`, which every root that makes a folder has. Raises UserError."""
+    if "run_dir" not in resolved:
+        return
     resume = resolved["resume"]
     if resume not in (True, False, "auto"):
         raise UserError(refusal(f"resume={resume}", "no such choice", str(resume), ("true", "false", "auto")))

@@ -1,4 +1,4 @@
-"""The typed roots of `opdkit train`, `opdkit eval` and `opdkit study`.
+"""The typed roots of `opdkit train`, `eval`, `study` and `serve`.
 
 Values live in the yaml of the same name in conf/; here are the names and the types. A group's own keys are
 checked against the signature of its `_target_` (see `binding`), so nothing is written down twice.
@@ -29,7 +29,13 @@ TRAIN_GROUPS = (
 )
 EVAL_GROUPS = ("model", "benchmark")
 STUDY_GROUPS = ("study",)
-RECIPES = {"train": ("protocol", "experiment", "hparams_search", "debug"), "eval": ("protocol",), "study": ()}
+SERVE_GROUPS = ("teacher",)
+RECIPES = {
+    "train": ("protocol", "experiment", "hparams_search", "debug"),
+    "eval": ("protocol",),
+    "study": (),
+    "serve": (),
+}
 """Root -> groups that change other groups and the root's scalars; they leave no key of their own."""
 
 OPTIONAL_GROUPS = ("teacher",)
@@ -119,7 +125,18 @@ class StudyConfig:
     resume: Any = False
 
 
-SCHEMAS: dict[str, type] = {"train": TrainConfig, "eval": EvalConfig, "study": StudyConfig}
+@dataclass
+class ServeConfig:
+    teacher: Group = field(default_factory=Group)
+    host: str = MISSING
+    port: int = MISSING
+    token_variable: str = MISSING
+    queue: int = MISSING
+    join_tokens: int = MISSING
+    largest_mib: int = MISSING
+
+
+SCHEMAS: dict[str, type] = {"train": TrainConfig, "eval": EvalConfig, "study": StudyConfig, "serve": ServeConfig}
 
 
 def register() -> None:

@@ -63,12 +63,16 @@ class Scorer(nn.Module):
         sampled_log_prob, support_logits, hidden, and a logsumexp that was asked for; a survey never has any.
         """
         layout = align_left(rollout, self._model.pad_id)
-        hidden = self._model.body()(input_ids=layout.ids, use_cache=False).last_hidden_state
         row, step = loss_mask.nonzero(as_tuple=True)
-        picked = hidden[row, layout.predictor[row, step]]
+        picked = predicting_states(self._model, layout.ids, row, layout.predictor[row, step])
         # The heads choose their own precisions; autocast would change them inside a custom function.
         with torch.autocast(picked.device.type, enabled=False):
             return score_hidden(picked, self._model.head(), rollout.tokens, (row, step), request, temperature)
+
+
+def predicting_states(model: LanguageModel, ids: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """Hidden states f[N, D] at N places of ids i64[B, L], whose padding is on the right. row, column: i64[N]."""
+    return model.body()(input_ids=ids, use_cache=False).last_hidden_state[row, column]
 
 
 def score_hidden(
@@ -96,8 +100,8 @@ def score_hidden(
     fields |= _support(hidden, head, sampled, place, request, looked, temperature)
     if request.vocabulary:
         fields["hidden"] = hidden
-    spread = {name: _spread(value, tokens.shape, place) for name, value in fields.items()}
-    return Scores(**spread, head=head if request.vocabulary else None, temperature=temperature)
+    full = {name: None if value is None else spread(value, tokens.shape, place) for name, value in fields.items()}
+    return Scores(**full, head=head if request.vocabulary else None, temperature=temperature)
 
 
 def _look(hidden: Tensor, head: Head, request: Request, temperature: float) -> VocabularyStats | None:
@@ -154,9 +158,7 @@ def _support(
     return {"support_ids": ids, "support_logits": logits, "support_mask": mask}
 
 
-def _spread(values: Tensor | None, shape: torch.Size, place: tuple[Tensor, Tensor]) -> Tensor | None:
+def spread(values: Tensor, shape: torch.Size, place: tuple[Tensor, Tensor]) -> Tensor:
     """[N, ...] values of the counted tokens back to [B, T, ...], zeros elsewhere."""
-    if values is None:
-        return None
     full = values.new_zeros((*shape, *values.shape[1:]))
     return full.index_put(place, values)

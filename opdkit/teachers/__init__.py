@@ -6,6 +6,7 @@ from opdkit.teachers.live import OpenSelfTeacher, SelfTeacher
 from opdkit.teachers.local import LocalTeacher, OpenLocalTeacher, score_in_batches
 from opdkit.teachers.offloaded import OffloadedTeacher, ResidentSlot, open_teachers
 from opdkit.teachers.privileged import OpenPrivilegedTeacher, PrivilegedTeacher
+from opdkit.teachers.remote import RemoteTeacher
 from opdkit.teachers.retokenized import OpenRetokenizedTeacher, RetokenizedTeacher
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "OpenSelfTeacher",
     "OpenTeacher",
     "PrivilegedTeacher",
+    "RemoteTeacher",
     "ResidentSlot",
     "RetokenizedTeacher",
     "SelfTeacher",

@@ -22,11 +22,11 @@ from tenacity import (
 )  # fmt: skip
 
 from opdkit.errors import RunError, UserError
+from opdkit.retrying import LastingError, PassingError, Wait, retry_after
 from opdkit.text.base import Chat
 from opdkit.text.budget import Budget
 from opdkit.text.endpoint import Endpoint
 from opdkit.text.exchanges import Reply
-from opdkit.text.retrying import LastingError, PassingError, Wait, retry_after
 
 _LONGEST_BODY = 8 * 2**20
 _FAILURES_IN_A_ROW = 16

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 TYPED: list[tuple[str, list[str]]] = [
     # commands and flags
-    ("trian", ["trian: no such command; allowed: .*report, study, sweep, train", r"did you mean train\?"]),
+    ("trian", ["trian: no such command; allowed: .*report, serve, study, sweep, train", r"did you mean train\?"]),
     ("--objective=topk", ["--objective=topk: no such command"]),
     ("train --mutlirun", ["--mutlirun: no such flag", r"did you mean --multirun\?"]),
     ("train --cfg everything", ["--cfg", "everything", "job"]),
@@ -27,6 +27,11 @@ TYPED: list[tuple[str, list[str]]] = [
     ("ls objectives", ["objectives: no such group", r"did you mean objective\?"]),
     ("ls objective sampler", ["unrecognized arguments: sampler", "usage: opdkit ls"]),
     ("check everything", ["unrecognized arguments: everything"]),
+    ("serve prot=3", ["prot=3: no key named prot", r"did you mean port\?"]),
+    ("serve teacher=remote", ["teacher: RemoteTeacher can't be served; allowed: .*teacher=local"]),
+    ("serve teacher=none", ["teacher=none: no model to serve"]),
+    ("serve host=0.0.0.0", ["host=0.0.0.0: others can reach it, and OPDKIT_TOKEN holds no token"]),
+    ("train teacher=remote teacher.servers=[here]", ["teacher.servers: 'here' is no address; needed: http"]),
     # groups and options
     ("train objectve=topk", ["no key named objectve", r"did you mean objective\?"]),
     ("train objective=topkk", ["objective=topkk: no such option", "thinking_machines, topk,", r"did you mean topk\?"]),

@@ -36,7 +36,7 @@ def test_help_names_every_command(opdkit: Opdkit) -> None:
     assert opdkit("--version").out == f"opdkit {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "study", "ls", "check"])
+@pytest.mark.parametrize("command", ["train", "eval", "study", "serve", "ls", "check"])
 def test_every_command_explains_itself(command: str, opdkit: Opdkit) -> None:
     told = opdkit(command, "--help")
     assert (told.status, told.err) == (0, "")

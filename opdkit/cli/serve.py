@@ -1,0 +1,57 @@
+"""`opdkit serve`: a model's scores over HTTP, for `teacher=remote`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from omegaconf import OmegaConf, open_dict
+
+from opdkit.cli.arguments import make_importable, read
+from opdkit.config import schema
+from opdkit.config.build import Origin, build_service
+from opdkit.config.compose import Source, compose
+from opdkit.config.overrides import check, parse
+from opdkit.errors import UserError
+from opdkit.extras import need_package
+
+HELP = """opdkit serve [key=value ...]
+
+Loads a model and serves its scores: given ids, logsumexp, entropy, the best ids, and the whole vocabulary by hidden
+states. Runs with `teacher=remote teacher.servers=[http://host:port]` use it as they would a teacher of their own.
+
+  teacher=            local, or another one of `opdkit ls teacher` that is held in one process; teacher.path=, .dtype=
+  host= port=         where it listens (127.0.0.1, 8700). Another host than loopback needs a token:
+                      export OPDKIT_TOKEN=..., here and where the run is
+  queue=              requests that may wait (256)
+  join_tokens=        tokens of requests that share a forward pass (0: each by itself, exact to the last bit)
+  --cfg job           show the configuration and stop
+
+Ends on Ctrl-C or SIGTERM, after the requests that it has taken.
+"""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Exit status of `opdkit serve`."""
+    if any(text in ("--help", "-h") for text in arguments):
+        print(HELP, end="")
+        return 0
+    request = read("serve", arguments)
+    if request.multirun or (request.shows and "--cfg" not in request.flags):
+        raise UserError("opdkit serve takes key=value, --config-dir and --cfg job alone")
+    make_importable(request.config_dir)
+    schema.register()
+    source = Source("serve", request.config_dir)
+    check("serve", parse(request.overrides), source.folders, multirun=False)
+    config = compose(source, request.overrides, with_hydra=True)
+    choices = {str(key): str(value) for key, value in config.hydra.runtime.choices.items()}
+    with open_dict(config):
+        del config["hydra"]
+    if request.shows:
+        print(OmegaConf.to_yaml(config), end="")
+        return 0
+    need_package("uvicorn", "serve")
+    service = build_service(config, Origin(request.overrides, choices, source.folders))
+    from opdkit.serving.server import serve
+
+    serve(service, lambda line: print(line, flush=True))
+    return 0

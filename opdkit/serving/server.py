@@ -1,0 +1,51 @@
+"""Loads a model and serves it until a signal ends it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import torch
+import uvicorn
+
+from opdkit.errors import UserError
+from opdkit.models import LanguageModel, load
+from opdkit.serving.application import Limits, about, application
+from opdkit.serving.settings import Service
+from opdkit.serving.worker import Worker
+
+
+def serve(service: Service, tell: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; requests that were taken are answered first. Raises UserError for a model that
+    can't be loaded and an address that is taken."""
+    with listening(service.host, service.port) as listener:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = load(service.teacher, device, key="teacher", offload=service.teacher.cpu_offload)
+        model.module.requires_grad_(False)
+        host, port = listener.getsockname()[:2]
+        address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        tell(f"{model.name} ({about(model).fingerprint}) at {address}")
+        tell(f"use it with: opdkit train teacher=remote 'teacher.servers=[{address}]'")
+        server_of(model, service).run(sockets=[listener])
+
+
+def server_of(model: LanguageModel, service: Service) -> uvicorn.Server:
+    """The server of a loaded model; `run(sockets=[...])` runs it."""
+    config = model.module.config.get_text_config()
+    limits = Limits(service.token(), service.largest_mib << 20, getattr(config, "max_position_embeddings", None))
+    app = application(model, Worker(model, service.queue, service.join_tokens), limits)
+    settings = uvicorn.Config(app, log_level="warning", ws="none", lifespan="on", timeout_graceful_shutdown=30)
+    return uvicorn.Server(settings)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that is bound. Raises UserError where it can't be."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise UserError(f"port={port}: {host} can't be listened at ({error.strerror or error})") from None
+    return listener

@@ -1,0 +1,139 @@
+"""The one thread that scores: requests wait in a bounded queue, and those that may share a forward pass do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from opdkit.models import LanguageModel
+from opdkit.models.scorer import predicting_states, score_hidden
+from opdkit.teachers.messages import ScoringRequest, pack_head, pack_scores
+
+
+class QueueFullError(Exception):
+    """No room for another request."""
+
+
+class ScoringError(Exception):
+    """The model failed on a request."""
+
+
+@dataclass
+class _Job:
+    request: ScoringRequest
+    answer: asyncio.Future[bytes]
+
+
+@dataclass
+class Worker:
+    """Scores with `model`.
+
+    Attributes:
+        model: the served model.
+        queue: requests that may wait.
+        join_tokens: see `Service`.
+        scored: requests that were answered.
+    """
+
+    model: LanguageModel
+    queue: int
+    join_tokens: int
+    scored: int = 0
+    _jobs: asyncio.Queue[_Job] = field(init=False)
+    _thread: ThreadPoolExecutor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._jobs = asyncio.Queue(self.queue)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return self._jobs.qsize()
+
+    async def score(self, request: ScoringRequest) -> bytes:
+        """The bytes of the answer. Raises QueueFullError."""
+        job = _Job(request, asyncio.get_running_loop().create_future())
+        try:
+            self._jobs.put_nowait(job)
+        except asyncio.QueueFull:
+            raise QueueFullError from None
+        return await job.answer
+
+    async def head(self) -> bytes:
+        """The bytes of lm_head."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: pack_head(self.model.head()))
+
+    async def run(self) -> None:
+        """Answer until cancelled."""
+        loop = asyncio.get_running_loop()
+        held: _Job | None = None
+        while True:
+            jobs = [held if held is not None else await self._jobs.get()]
+            jobs, held = self._joined(jobs)
+            jobs = [job for job in jobs if not job.answer.cancelled()]  # whoever asked has gone
+            if not jobs:
+                continue
+            requests = [job.request for job in jobs]
+            try:
+                answers = await loop.run_in_executor(self._thread, score_together, self.model, requests)
+            except Exception as error:  # out of memory, say: those who asked are told, and the next are served
+                for job in jobs:
+                    if not job.answer.done():
+                        job.answer.set_exception(ScoringError(f"{type(error).__name__}: {error}"))
+                continue
+            self.scored += len(jobs)
+            for job, answer in zip(jobs, answers, strict=True):
+                if not job.answer.done():
+                    job.answer.set_result(answer)
+
+    def _joined(self, jobs: list[_Job]) -> tuple[list[_Job], _Job | None]:
+        """The jobs with those waiting that fit beside them, and the first that does not."""
+        rows, width = jobs[0].request.ids.shape
+        while self.join_tokens and not self._jobs.empty():
+            job = self._jobs.get_nowait()
+            rows, width = rows + job.request.ids.shape[0], max(width, job.request.ids.shape[1])
+            if rows * width > self.join_tokens:
+                return jobs, job
+            jobs.append(job)
+        return jobs, None
+
+
+@torch.no_grad()
+def score_together(model: LanguageModel, requests: Sequence[ScoringRequest]) -> list[bytes]:
+    """The answers to requests that share a forward pass."""
+    device = model.device
+    width = max(request.ids.shape[1] for request in requests)
+    ids = torch.cat([_padded(request.ids, width, model.pad_id) for request in requests]).to(device)
+    firsts = [sum(len(before.ids) for before in requests[:i]) for i in range(len(requests))]
+    row = torch.cat([request.row + first for request, first in zip(requests, firsts, strict=True)]).to(device)
+    column = torch.cat([request.column for request in requests]).to(device)
+    hidden = predicting_states(model, ids, row, column)
+    parts = hidden.split([len(request.row) for request in requests])
+    return [_answer(model, request, part) for request, part in zip(requests, parts, strict=True)]
+
+
+def _answer(model: LanguageModel, request: ScoringRequest, hidden: Tensor) -> bytes:
+    device = hidden.device
+    head = model.restricted(request.vocabulary).head()
+    tokens = request.sampled[None].to(device)
+    place = (torch.zeros_like(tokens[0]), torch.arange(tokens.shape[1], device=device))
+    given, mask = request.wanted.support_ids, request.wanted.support_mask
+    wanted = replace(
+        request.wanted,
+        support_ids=None if given is None else given.to(device),
+        support_mask=None if mask is None else mask.to(device),
+    )
+    with torch.autocast(device.type, enabled=False):
+        scores = score_hidden(hidden, head, tokens, place, wanted, request.temperature)
+    return pack_scores(scores, wanted, request.vocabulary)
+
+
+def _padded(ids: Tensor, width: int, pad_id: int) -> Tensor:
+    return torch.nn.functional.pad(ids, (0, width - ids.shape[1]), value=pad_id)

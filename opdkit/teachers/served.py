@@ -1,0 +1,207 @@
+"""The client of `opdkit serve`: a teacher whose scores come over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from opdkit.data.rollout import Rollout
+from opdkit.data.rows import join_scores, rollout_rows
+from opdkit.data.scores import Scores
+from opdkit.errors import RunError, UserError
+from opdkit.functional.layout import align_left
+from opdkit.generation import Engine, EngineSpec
+from opdkit.heads import Head
+from opdkit.models import LanguageModel, Request, require_same
+from opdkit.models.scorer import spread
+from opdkit.models.tokenizer_files import tokenizer_of
+from opdkit.retrying import PassingError
+from opdkit.teachers.about import MODEL_HEADER, About
+from opdkit.teachers.base import OpenTeacher, TeacherContext
+from opdkit.teachers.contact import Contact
+from opdkit.teachers.messages import (
+    MessageError,
+    ScoringRequest,
+    pack_request,
+    read_head,
+    read_scores,
+    restricted_head,
+)
+from opdkit.teachers.servers import ServerPool
+
+
+def open_served(contact: Contact, model: str | None, context: TeacherContext) -> OpenTeacher:
+    """Meet the servers. model: the name or the fingerprint that they must serve, None for any. Raises UserError."""
+    pool = ServerPool(contact)
+    try:
+        about = _agreed(pool.greet("/about", About.read), model)
+    except BaseException:
+        pool.close()
+        raise
+    return OpenRemoteTeacher(pool, about, context.temperature, context.batch)
+
+
+def _agreed(told: Mapping[str, About], model: str | None) -> About:
+    """The one model that all servers have."""
+    server, about = next(iter(told.items()))
+    for other, its in told.items():
+        if its.fingerprint != about.fingerprint:
+            raise UserError(
+                f"teacher.servers: {server} serves {about.name} ({about.fingerprint}), and {other} another model, "
+                f"{its.name} ({its.fingerprint})"
+            )
+    if model is not None and model not in (about.name, about.fingerprint):
+        raise UserError(f"teacher.model={model}: {server} serves another model, {about.name} ({about.fingerprint})")
+    return about
+
+
+class OpenRemoteTeacher:
+    """Asks its servers for the scores of `batch` rollouts at a time, every logit divided by `temperature`."""
+
+    def __init__(
+        self, pool: ServerPool, about: About, temperature: float, batch: int, known: Mapping[str, Any] | None = None
+    ) -> None:
+        self._pool = pool
+        self._about = about
+        self._temperature = temperature
+        self._batch = batch
+        self._known: dict[str, Any] = dict(known or {})
+
+    @property
+    def name(self) -> str:
+        """See `OpenTeacher`."""
+        return self._about.name
+
+    @property
+    def tokenizer(self) -> Any:
+        """See `OpenTeacher`. The server's, sent once."""
+        if "tokenizer" not in self._known:
+            files = self._pool.get("/tokenizer", _read_json, self._headers)
+            self._known["tokenizer"] = tokenizer_of(files, self.name)
+        return self._known["tokenizer"]
+
+    @property
+    def vocabulary(self) -> int:
+        """See `OpenTeacher`."""
+        return self._about.vocabulary
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """See `OpenTeacher`."""
+        return frozenset(self._about.stop_ids)
+
+    def check(self, student: LanguageModel) -> None:
+        """See `OpenTeacher`."""
+        require_same(student.tokenizer, self.tokenizer, (student.name, self.name))
+
+    def restricted(self, vocabulary: int) -> OpenTeacher:
+        """See `OpenTeacher`."""
+        about = replace(self._about, vocabulary=min(vocabulary, self._about.vocabulary))
+        return OpenRemoteTeacher(self._pool, about, self._temperature, self._batch, self._known)
+
+    @torch.no_grad()
+    def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
+        """See `OpenTeacher`. Raises RunError where the servers stay away, or serve another model now."""
+        head = self._head(rollout.tokens.device) if request.vocabulary else None
+        parts = [self._part(rollout, loss_mask, request, i) for i in range(0, len(rollout.tokens), self._batch)]
+        bodies = [pack_request(part.request) for part in parts]
+
+        def read(number: int, answer: bytes) -> Scores:
+            part = parts[number]
+            return part.spread(_passing(lambda: read_scores(answer, part.request)), rollout.tokens.device, head)
+
+        return join_scores(list(self._pool.map("/score", bodies, read, self._headers)), rollout.tokens.shape[1])
+
+    def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
+        """None: it writes nothing."""
+        return None
+
+    def bytes(self) -> int:
+        """See `OpenTeacher`. Its lm_head, once an objective has asked for it."""
+        head: Head | None = self._known.get("head")
+        return 0 if head is None else head.weight.numel() * head.weight.element_size()
+
+    def after_update(self, step: int) -> None:
+        """See `OpenTeacher`."""
+
+    def state(self) -> dict[str, Any]:
+        """See `OpenTeacher`."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """See `OpenTeacher`."""
+
+    def close(self) -> None:
+        """See `OpenTeacher`."""
+        self._pool.close()
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {MODEL_HEADER: self._about.fingerprint}
+
+    def _part(self, rollout: Rollout, loss_mask: Tensor, request: Request, start: int) -> _Part:
+        rows = rollout_rows(rollout, start, start + self._batch)
+        width = rows.tokens.shape[1]
+        wanted = request.rows(start, start + self._batch, width)
+        layout = align_left(rows, self._about.pad_id)
+        place = loss_mask[start : start + self._batch, :width].nonzero(as_tuple=True)
+        ids, mask = wanted.support_ids, wanted.support_mask
+        wanted = replace(
+            wanted,
+            support_ids=None if ids is None else ids[place][None],
+            support_mask=None if mask is None else mask[place][None],
+        )
+        asked = ScoringRequest(
+            layout.ids, place[0], layout.predictor[place], rows.tokens[place], wanted, self._temperature,
+            self.vocabulary,
+        )  # fmt: skip
+        return _Part(asked, place, rows.tokens.shape)
+
+    def _head(self, device: torch.device) -> Head:
+        if "head" not in self._known:
+            head = self._pool.get("/head", lambda body: _passing(lambda: read_head(body)), self._headers)
+            bias = None if head.bias is None else head.bias.to(device)
+            self._known["head"] = replace(head, weight=head.weight.to(device), bias=bias)
+        return restricted_head(self._known["head"], self.vocabulary)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A request for some rows, and where in them its tokens stand."""
+
+    request: ScoringRequest
+    place: tuple[Tensor, ...]
+    shape: torch.Size
+
+    def spread(self, scores: Scores, device: torch.device, head: Head | None) -> Scores:
+        """Scores of [1, N, ...] at their places in [B, T, ...]."""
+        row, step = self.place
+        values = {name: getattr(scores, name) for name in Scores.tensors()}
+        full = {
+            name: None if value is None else spread(value[0].to(device), self.shape, (row, step))
+            for name, value in values.items()
+        }
+        return Scores(**full, head=head, temperature=scores.temperature)
+
+
+def _passing(read: Any) -> Any:
+    """An answer that is none may have been cut on its way: it is asked for again."""
+    try:
+        return read()
+    except MessageError as error:
+        raise PassingError(f"an answer that can't be read: {error}") from None
+
+
+def _read_json(body: bytes) -> dict[str, str]:
+    try:
+        read = json.loads(body)
+    except (ValueError, RecursionError):
+        raise PassingError("an answer that is no JSON") from None
+    if not isinstance(read, dict):
+        raise RunError("a scoring server sent something else than a tokenizer")
+    return read
