@@ -130,11 +130,17 @@ class OpenRemoteTeacher:
         """See `OpenTeacher`."""
 
     def state(self) -> dict[str, Any]:
-        """See `OpenTeacher`."""
-        return {}
+        """See `OpenTeacher`. What was served, so that a run goes on with the same model alone."""
+        return {"fingerprint": self._about.fingerprint}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """See `OpenTeacher`."""
+        """See `OpenTeacher`. Raises UserError where another model is served than when the state was kept."""
+        before = state.get("fingerprint", self._about.fingerprint)
+        if before != self._about.fingerprint:
+            raise UserError(
+                f"teacher.servers: {self.name} ({self._about.fingerprint}) is another model than the one that was "
+                f"served when the run was saved ({before})"
+            )
 
     def close(self) -> None:
         """See `OpenTeacher`."""
