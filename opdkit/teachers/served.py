@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.rollout import Rollout
 from opdkit.data.rows import join_scores, rollout_rows
 from opdkit.data.scores import Scores
@@ -61,16 +62,21 @@ def _agreed(told: Mapping[str, About], model: str | None) -> About:
 
 
 class OpenRemoteTeacher:
-    """Asks its servers for the scores of `batch` rollouts at a time, every logit divided by `temperature`."""
+    """Asks its servers for the scores of a micro-batch at a time, every logit divided by `temperature`."""
 
     def __init__(
-        self, pool: ServerPool, about: About, temperature: float, batch: int, known: Mapping[str, Any] | None = None
+        self,
+        pool: ServerPool,
+        about: About,
+        temperature: float,
+        batch: MicroBatch,
+        known: dict[str, Any] | None = None,
     ) -> None:
         self._pool = pool
         self._about = about
         self._temperature = temperature
         self._batch = batch
-        self._known: dict[str, Any] = dict(known or {})
+        self._known: dict[str, Any] = {} if known is None else known
 
     @property
     def name(self) -> str:
@@ -108,7 +114,7 @@ class OpenRemoteTeacher:
     def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
         """See `OpenTeacher`. Raises RunError where the servers stay away, or serve another model now."""
         head = self._head(rollout.tokens.device) if request.vocabulary else None
-        parts = [self._part(rollout, loss_mask, request, i) for i in range(0, len(rollout.tokens), self._batch)]
+        parts = [self._part(rollout, loss_mask, request, rows) for rows in self._batch.cuts(rollout)]
         bodies = [pack_request(part.request) for part in parts]
 
         def read(number: int, answer: bytes) -> Scores:
@@ -150,12 +156,13 @@ class OpenRemoteTeacher:
     def _headers(self) -> dict[str, str]:
         return {MODEL_HEADER: self._about.fingerprint}
 
-    def _part(self, rollout: Rollout, loss_mask: Tensor, request: Request, start: int) -> _Part:
-        rows = rollout_rows(rollout, start, start + self._batch)
+    def _part(self, rollout: Rollout, loss_mask: Tensor, request: Request, cut: tuple[int, int]) -> _Part:
+        start, stop = cut
+        rows = rollout_rows(rollout, start, stop)
         width = rows.tokens.shape[1]
-        wanted = request.rows(start, start + self._batch, width)
+        wanted = request.rows(start, stop, width)
         layout = align_left(rows, self._about.pad_id)
-        place = loss_mask[start : start + self._batch, :width].nonzero(as_tuple=True)
+        place = loss_mask[start:stop, :width].nonzero(as_tuple=True)
         ids, mask = wanted.support_ids, wanted.support_mask
         wanted = replace(
             wanted,

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.rollout import Rollout
 from opdkit.data.scores import Scores
 from opdkit.errors import RunError, UserError
@@ -24,7 +25,7 @@ from opdkit.teachers import OpenLocalTeacher, OpenTeacher, RemoteTeacher, Teache
 from tests.serving.running import free_port, running
 from tests.tiny import rendered, tiny_model, tiny_problems, tiny_tokenizer, written
 
-TEMPERATURE, BATCH = 0.7, 3
+TEMPERATURE, BATCH = 0.7, MicroBatch(3)
 STUDENT, TEACHER = tiny_model(0), tiny_model(1)
 CONTEXT = TeacherContext("cpu", STUDENT, TEMPERATURE, BATCH)
 
