@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint type check bench wheel-smoke clean
+.PHONY: help install demo test test-all lint type check bench wheel-smoke docs clean
 
 help:  ## list what can be done
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -47,6 +47,10 @@ bench: install  ## opdkit's update phase and heads beside TRL's, as ratios in on
 	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[bench]'
 	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) --no-deps liger-kernel
 	$(BENCH_VENV)/bin/python -m benchmarks $(BENCH_ARGS)
+
+docs: install  ## build the site into build/site, strictly
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 wheel-smoke: install  ## build the wheel, install it in a clean environment, run it from another folder
 	$(BIN)/python scripts/wheel_smoke.py

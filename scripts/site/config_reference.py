@@ -1,0 +1,313 @@
+"""Writes the reference of the configuration from conf/, the schemas and the signatures of the `_target_`s."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import re
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from opdkit.config.location import conf_dir, description, groups
+from opdkit.config.schema import SCHEMAS
+
+ROOTS = {"train": "opdkit train, sweep, doctor", "eval": "opdkit eval", "study": "opdkit study"}
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_FIELD = r"(?:^|[\s;(]){}`{{0,2}}(?: \([^)]*\))?: (.+?)(?=;\s+\w+: |\.(?:\s|$)|\n\s*\n|\n\s*\w+: |;?$)"
+"""Where a docstring says what a field is; the name is filled in."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a yaml file.
+
+    Attributes:
+        name: its dotted path inside the file.
+        default: its value, as yaml writes it.
+        comment: the comment behind it.
+        target: the class whose argument it is, as a dotted path, or None.
+        argument: its name as an argument of the class; "" for a key inside of one.
+        kind: the type of its value.
+    """
+
+    name: str
+    default: str
+    comment: str
+    target: str | None
+    argument: str
+    kind: str
+
+
+def pages() -> dict[str, str]:
+    """File name below reference/config/ -> its markdown."""
+    found = {f"{root}.md": root_page(root) for root in ROOTS}
+    tops: dict[str, list[str]] = {}
+    for group in groups((conf_dir(),)):
+        tops.setdefault(group.split("/")[0], []).append(group)
+    for top, inner in tops.items():
+        name = f"{top}-group" if top in ROOTS else top
+        found[f"{name}.md"] = group_page(top, inner)
+    return found
+
+
+def root_page(root: str) -> str:
+    """The keys of a root configuration."""
+    file = conf_dir() / f"{root}.yaml"
+    hints = typing.get_type_hints(SCHEMAS[root])
+    lines = [f"# {root}.yaml", "", f"The keys of `{ROOTS[root]}`. {description(file)}", "", *_head()]
+    for key in keys(file):
+        if key.name.split(".")[0] not in ("hydra", "defaults"):
+            lines.append(_row(key, written(_hint(hints, key.name)) or key.kind))
+    chosen = yaml.load(file.read_text(encoding="utf-8"), Loader=_LOADER)["defaults"]
+    lines += ["", "## Groups", "", "| group | chosen by default |", "|---|---|"]
+    for entry in chosen:
+        if isinstance(entry, dict) and not next(iter(entry)).startswith("override"):
+            ((group, option),) = entry.items()
+            target = f"{group}-group" if group in ROOTS else group
+            lines.append(f"| [`{group}`]({target}.md) | `{_scalar(option)}` |")
+    return "\n".join(lines) + "\n"
+
+
+def group_page(top: str, inner: list[str]) -> str:
+    """The options of a group and of the groups in it."""
+    lines = [f"# {top}"]
+    for group in inner:
+        folder = conf_dir() / group
+        if group != top:
+            lines += ["", f"# {group}"]
+        files = sorted(folder.glob("*.yaml"))
+        lines += ["", f"Choose with `{group}=`, change a key with `{group.replace('/', '.')}.key=`.", ""]
+        lines += ["| option | what it is |", "|---|---|"]
+        lines += [f"| `{f.stem}` | {_cell(description(f))} |" for f in files if not f.stem.startswith("_")]
+        for file in files:
+            lines += option_section(file)
+    return "\n".join(lines) + "\n"
+
+
+def option_section(file: Path) -> list[str]:
+    """The keys that a file sets, and the options that it builds on."""
+    read = yaml.load(file.read_text(encoding="utf-8"), Loader=_LOADER) or {}
+    private = file.stem.startswith("_")
+    lines = [
+        "",
+        f"## {file.stem.strip('_')} (shared, no option)" if private else f"## {file.stem}",
+        "",
+        description(file) + ".",
+    ]
+    based = [f"`{e}`" for e in read.get("defaults", []) if isinstance(e, str) and e != "_self_"]
+    chosen = [
+        f"`{k.removeprefix('override ')}={_scalar(v)}`"
+        for e in read.get("defaults", [])
+        if isinstance(e, dict)
+        for k, v in e.items()
+    ]
+    if based:
+        lines += ["", f"Builds on {', '.join(based)}, whose other keys it keeps."]
+    if chosen:
+        lines += ["", f"Chooses {', '.join(chosen)}."]
+    target = read.get("_target_")
+    if isinstance(target, str):
+        lines += ["", f"Class `{target}`."]
+    found = [key for key in keys(file) if key.argument != "_target_"]
+    if found:
+        lines += ["", *_head(), *(_row(key, key.kind) for key in found)]
+    return lines
+
+
+@functools.cache
+def keys(file: Path) -> tuple[Key, ...]:
+    """The keys of a yaml file in their order; a mapping's own keys stand for it."""
+    text = file.read_text(encoding="utf-8")
+    node = yaml.compose(text, Loader=_LOADER)
+    if not isinstance(node, yaml.MappingNode):
+        return ()
+    base = _target(node) or _inherited(file)
+    return tuple(_walk(node, "", base, text, ""))
+
+
+def _inherited(file: Path) -> str | None:
+    """The `_target_` that a file takes from the option it builds on."""
+    read = yaml.load(file.read_text(encoding="utf-8"), Loader=_LOADER) or {}
+    if "_target_" in read:
+        return str(read["_target_"])
+    for entry in read.get("defaults", []):
+        if isinstance(entry, str) and entry != "_self_":
+            parent = file.parent / f"{entry}.yaml"
+            if parent.is_file():
+                return _inherited(parent)
+    return None
+
+
+def _walk(node: yaml.MappingNode, prefix: str, target: str | None, text: str, outer: str) -> Iterator[Key]:
+    lines = text.splitlines()
+    for key, value in node.value:
+        name = f"{prefix}{key.value}"
+        if name == "defaults" or (key.value.startswith("_") and key.value.endswith("_")):
+            continue
+        comment = _comment(lines, key, value)
+        argument = key.value if not outer else ""
+        if isinstance(value, yaml.MappingNode) and value.value and not value.flow_style:
+            inner = _target(value)
+            here = Key(name, inner.rpartition(".")[2] if inner else "", comment, target, argument, "mapping")
+            if comment or inner:
+                yield here
+            yield from _walk(value, f"{name}.", inner or target, text, "" if inner else name)
+            continue
+        default = text[value.start_mark.index : value.end_mark.index].strip()
+        yield Key(name, default, comment, target, argument, _kind(target, argument, value))
+
+
+def _comment(lines: list[str], key: yaml.Node, value: yaml.Node) -> str:
+    """The comment at the end of the key's line, or of the line where its value ends."""
+    at = key.start_mark.line if isinstance(value, yaml.MappingNode) and not value.flow_style else value.end_mark.line
+    if isinstance(value, yaml.ScalarNode) and value.style in ("|", ">"):
+        at = key.start_mark.line
+    line = lines[at] if at < len(lines) else ""
+    start = value.end_mark.column if at == value.end_mark.line else key.end_mark.column
+    return line[start:].partition("# ")[2].strip()
+
+
+def _target(node: yaml.MappingNode) -> str | None:
+    return next((str(v.value) for k, v in node.value if k.value == "_target_"), None)
+
+
+def _kind(target: str | None, argument: str, value: yaml.Node) -> str:
+    if target and argument:
+        found = written(_hints(target).get(argument))
+        if found:
+            return found
+    names = {
+        "int": "int",
+        "float": "float",
+        "bool": "bool",
+        "null": "null",
+        "str": "str",
+        "seq": "list",
+        "map": "mapping",
+    }
+    return names.get(value.tag.rpartition(":")[2], "str")
+
+
+@functools.cache
+def _hints(target: str) -> dict[str, Any]:
+    """Argument -> its type; where one is imported for type checkers alone, all stay text."""
+    found = _located(target)
+    called = found if inspect.isfunction(found) else found.__init__
+    try:
+        return typing.get_type_hints(called)
+    except NameError:
+        return dict(inspect.get_annotations(called))
+
+
+@functools.cache
+def meanings(target: str) -> dict[str, str]:
+    """Argument of a class -> what its docstring, or that of a class it extends, says of it."""
+    found = _located(target)
+    told: dict[str, str] = {}
+    for cls in reversed(inspect.getmro(found)) if inspect.isclass(found) else [found]:
+        text = inspect.getdoc(cls) or ""
+        for name in _hints(target):
+            said = re.search(_FIELD.format(name), text, re.DOTALL)
+            if said:
+                told[name] = " ".join(said.group(1).split())
+    return told
+
+
+@functools.cache
+def comments() -> tuple[dict[tuple[str, str], str], dict[str, str]]:
+    """(class, argument) -> the first comment behind it in any file, and key of a root -> its comment."""
+    by_class: dict[tuple[str, str], str] = {}
+    by_name: dict[str, str] = {}
+    for root in ROOTS:
+        for key in keys(conf_dir() / f"{root}.yaml"):
+            if key.comment:
+                by_name.setdefault(key.name, key.comment)
+    for file in sorted(conf_dir().rglob("*/*.yaml")):
+        for key in keys(file):
+            if key.comment and key.target and key.argument:
+                by_class.setdefault((key.target, key.argument), key.comment)
+    return by_class, by_name
+
+
+def _located(target: str) -> Any:
+    module, _, name = target.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def written(hint: object) -> str:
+    """A type as a user reads it: `int or null`, `one of a, b`."""
+    if hint is None or hint is inspect.Parameter.empty:
+        return ""
+    if hint is type(None):
+        return "null"
+    if isinstance(hint, str):
+        return hint.replace("| None", "or null")
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Literal:
+        return "one of " + ", ".join(map(str, inside))
+    if inside and (origin is typing.Union or type(hint).__name__ == "UnionType"):
+        return " or ".join(dict.fromkeys(written(one) for one in inside))
+    if origin is not None:
+        name = {"Sequence": "list", "tuple": "list", "Mapping": "mapping", "dict": "mapping"}.get(
+            origin.__name__, origin.__name__
+        )
+        first = written(inside[-1] if name == "mapping" else inside[0]) if inside else ""
+        return f"{name} of {first}" if first not in ("", "Any", "object") else name
+    return {"Any": "", "object": ""}.get(getattr(hint, "__name__", str(hint)), getattr(hint, "__name__", str(hint)))
+
+
+def _hint(hints: dict[str, Any], name: str) -> object:
+    first, _, rest = name.partition(".")
+    hint = hints.get(first)
+    return typing.get_type_hints(hint).get(rest) if rest and inspect.isclass(hint) else hint
+
+
+def meaning(key: Key) -> str:
+    """What a key means.
+
+    Its own comment, the docstring of the class that takes it, a comment on the same argument in another file, the
+    comment on the root's key of this name, and last meanings.yaml, by the whole name or its last part.
+    """
+    by_class, by_name = comments()
+    last = key.name.rpartition(".")[2]
+    argument = (key.target or "", key.argument)
+    docstring = meanings(key.target).get(key.argument, "") if key.target and key.argument else ""
+    glossary = _glossary()
+    return (
+        key.comment
+        or docstring
+        or by_class.get(argument, "")
+        or by_name.get(key.name, "")
+        or glossary.get(key.name, "")
+        or glossary.get(last, "")
+    )
+
+
+@functools.cache
+def _glossary() -> dict[str, str]:
+    return yaml.safe_load((Path(__file__).parent / "meanings.yaml").read_text(encoding="utf-8"))
+
+
+def _head() -> list[str]:
+    return ["| key | type | default | meaning |", "|---|---|---|---|"]
+
+
+def _row(key: Key, kind: str) -> str:
+    value = " ".join(key.default.split())
+    short = value if len(value) <= 60 else value[:57] + "..."
+    told = "required" if value == "???" else f"`{_cell(short)}`" if short else ""
+    return f"| `{key.name}` | {_cell(kind)} | {told} | {_cell(meaning(key))} |"
+
+
+def _scalar(value: object) -> str:
+    return "null" if value is None else str(value).replace("'", "")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,87 @@
+"""The blocks of Start, tutorials and how-to pages, run in their order in one folder, with few steps."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.site.blocks import ROOT, Block, blocks, write_files
+
+DOCS = ROOT / "docs"
+PAGES = [*sorted((DOCS / "tutorials").glob("*.md")), *sorted((DOCS / "how-to").glob("*.md"))]
+FEW = ("debug=smoke", "steps=1", "benchmark.limit=4", "logger=jsonl")
+FEW_AGENT = (
+    "steps=1",
+    "batch.prompts=2",
+    "batch.mini_batch=2",
+    "batch.micro_batch=1",
+    "benchmark.limit=2",
+    "logger=jsonl",
+)
+"""What is added to a training command: one step. Those of games keep their batches of two."""
+
+
+def shortened(words: Sequence[str]) -> list[str]:
+    """The command with few steps. Loggers and batches that a page is about stay as they are written."""
+    if words[1] == "eval":
+        return [*words, "benchmark.limit=2"]
+    if words[1] != "train" or "--cfg" in words:
+        return list(words)
+    few = FEW_AGENT if any("textworld" in word for word in words) else FEW
+    added = [w for w in few if not any(given.startswith(w.partition("=")[0] + "=") for given in words)]
+    return [*words, *added]
+
+
+def run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    offline = {"WANDB_MODE": "offline", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment = os.environ | offline | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def run_block(block: Block, folder: Path) -> None:
+    if block.language == "python" and not block.title:
+        done = run([sys.executable, "-c", block.text], folder)
+        assert done.returncode == 0, block.text + done.stderr
+    if block.language != "bash" or block.mark in ("not run", "compose"):
+        return
+    for words in block.commands:
+        done = run([sys.executable, "-m", *shortened(words)], folder)
+        told = f"{' '.join(words)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+        assert done.returncode == (2 if block.mark == "fails" else 0), told
+
+
+def whole_page(page: Path, folder: Path) -> None:
+    playable = shutil.which("java") is not None and find_spec("textworld_express") is not None
+    if page.stem == "two-teachers" and not playable:
+        pytest.skip("games need Java and opdkit[textworld-express]")
+    write_files(page, folder)
+    for block in joined(blocks(page)):
+        run_block(block, folder)
+
+
+def joined(found: list[Block]) -> list[Block]:
+    """Python blocks of a page are one program: each sees the names of those before it."""
+    code = [b.text for b in found if b.language == "python" and not b.title]
+    others = [b for b in found if b.language != "python" or b.title]
+    return [*others, Block("python", "", "", "\n".join(code))] if code else others
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("page", [DOCS / "index.md", *PAGES], ids=lambda p: str(p.relative_to(DOCS)))
+def test_page(page: Path, tmp_path: Path) -> None:
+    whole_page(page, tmp_path)
+
+
+def test_few_steps_are_added_where_the_page_does_not_say_otherwise() -> None:
+    assert shortened(["opdkit", "train", "logger=wandb", "steps=9"]) == [
+        "opdkit", "train", "logger=wandb", "steps=9", "debug=smoke", "benchmark.limit=4",
+    ]  # fmt: skip
+    assert shortened(["opdkit", "ls"]) == ["opdkit", "ls"]
