@@ -18,6 +18,7 @@ from opdkit.config.location import conf_dir, description, groups
 from opdkit.config.schema import SCHEMAS
 
 ROOTS = {"train": "opdkit train, sweep, doctor", "eval": "opdkit eval", "study": "opdkit study"}
+_CONTAINERS = {"Sequence": "list", "tuple": "list", "Mapping": "mapping", "dict": "mapping"}
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _FIELD = r"(?:^|[\s;(]){}`{{0,2}}(?: \([^)]*\))?: (.+?)(?=;\s+\w+: |\.(?:\s|$)|\n\s*\n|\n\s*\w+: |;?$)"
 """Where a docstring says what a field is; the name is filled in."""
@@ -254,12 +255,11 @@ def written(hint: object) -> str:
     if inside and (origin is typing.Union or type(hint).__name__ == "UnionType"):
         return " or ".join(dict.fromkeys(written(one) for one in inside))
     if origin is not None:
-        name = {"Sequence": "list", "tuple": "list", "Mapping": "mapping", "dict": "mapping"}.get(
-            origin.__name__, origin.__name__
-        )
+        name = _CONTAINERS.get(str(origin.__name__), str(origin.__name__))
         first = written(inside[-1] if name == "mapping" else inside[0]) if inside else ""
         return f"{name} of {first}" if first not in ("", "Any", "object") else name
-    return {"Any": "", "object": ""}.get(getattr(hint, "__name__", str(hint)), getattr(hint, "__name__", str(hint)))
+    name = str(getattr(hint, "__name__", hint))
+    return "" if name in ("Any", "object") else name
 
 
 def _hint(hints: dict[str, Any], name: str) -> object:
