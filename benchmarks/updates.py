@@ -29,7 +29,7 @@ from opdkit.training.policy import Policy
 from opdkit.training.requests import before_request, teacher_request
 from opdkit.training.term import BoundTerm
 from opdkit.training.update import ScoredBatch, Updater
-from opdkit.training.world import World
+from opdkit.world.world import World
 
 
 class _Tokenizer:

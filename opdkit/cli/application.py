@@ -25,6 +25,7 @@ from opdkit.config.build import Origin
 from opdkit.config.compose import Source, compose
 from opdkit.config.overrides import Typed, check, first_job, jobs, parse
 from opdkit.errors import RunError, UserError
+from opdkit.world.launched import several
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ def _check_all(command: Command, request: Request) -> tuple[Path | None, list[st
         check(source.root, typed, source.folders, multirun=False)
         command.prepare(*_job(source, config, request.overrides), None)
         return None, request.argv
+    if several():
+        raise UserError("a sweep runs in one process: start it without torchrun, or each of its jobs with it")
     root = _sweep_root(config)
     texts = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
     texts += request.overrides

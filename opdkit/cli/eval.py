@@ -16,6 +16,7 @@ from opdkit.config.build import Origin, build_evaluation
 from opdkit.config.near import refusal
 from opdkit.console.episodes import SHOWN
 from opdkit.errors import UserError
+from opdkit.world.launched import current
 
 if TYPE_CHECKING:
     from opdkit.console.terminal import Reporter
@@ -57,17 +58,28 @@ def prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None = None
     """Checks one job and touches nothing. Raises UserError."""
     evaluation = build_evaluation(config, origin)
     given = evaluation.resolved["run_dir"]
-    name = evaluation.benchmark.name
     runs = Path(evaluation.resolved["paths"]["runs"])
-    folder = sweep_folder or (Path(given) if given else new_folder(runs, f"eval-{origin.choices['benchmark']}"))
+    folder = sweep_folder or (Path(given) if given else _new(runs, f"eval-{origin.choices['benchmark']}"))
+    if current().main:
+        _require_fit(folder, evaluation)
+    _check_show(evaluation)
+    return EvalJob(evaluation, folder)
+
+
+def _new(runs: Path, name: str) -> Path:
+    """A folder that is the same one in all processes."""
+    return Path(current().from_main(lambda: str(new_folder(runs, name))))
+
+
+def _require_fit(folder: Path, evaluation: Evaluation) -> None:
+    """Raises UserError for a folder that the evaluation can't have."""
     check_writable(folder)
+    name = evaluation.benchmark.name
     begun = folder / "evals" / f"{name}.responses.jsonl"
     if begun.exists() and not evaluation.resume:
         raise UserError(
             f"run_dir={folder}: already holds {begun.name}; add resume=true to go on, or name another folder"
         )
-    _check_show(evaluation)
-    return EvalJob(evaluation, folder)
 
 
 def _check_show(evaluation: Evaluation) -> None:
@@ -87,16 +99,17 @@ def execute(prepared: EvalJob, reporter: Reporter) -> Summary:
     from opdkit.training.run import evaluate
 
     summary = evaluate(prepared.evaluation, prepared.folder, reporter)
-    close_evaluation(reporter, summary, prepared.folder)
-    if prepared.evaluation.show is not None:
-        show_response(reporter, prepared.folder / "evals" / summary["responses"], prepared.evaluation.show)
+    if current().main:
+        close_evaluation(reporter, summary, prepared.folder)
+        if prepared.evaluation.show is not None:
+            show_response(reporter, prepared.folder / "evals" / summary["responses"], prepared.evaluation.show)
     return summary
 
 
 def _execute(prepared: EvalJob) -> float:
     from opdkit.console.terminal import terminal_reporter
 
-    with terminal_reporter() as reporter:
+    with terminal_reporter(silent=not current().main) as reporter:
         return float(execute(prepared, reporter)["pass@1"])
 
 

@@ -11,6 +11,10 @@ from opdkit import __version__
 from opdkit.cli.commands import COMMANDS
 from opdkit.config.near import refusal
 from opdkit.errors import Interrupted, RunError, UserError
+from opdkit.world.launched import Teller, joined
+
+IN_PROCESSES = ("train", "eval")
+"""Commands that torchrun and `accelerate launch` may start in several processes."""
 
 HELP = """opdkit <command> [key=value ...]
 
@@ -24,12 +28,14 @@ Shell completion: eval "$(opdkit -sc install=bash)", the same for zsh, or opdkit
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. Returns the exit status: 0, 1 (a run that failed), 2 (bad input), 128 + a signal."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    teller = Teller()
     try:
-        return _dispatch(given)
+        with joined(given[0] if given else "help", IN_PROCESSES, teller):
+            return run(given)
     except UserError as error:
-        return _told(error, 2)
+        return _told(error, 2, teller)
     except RunError as error:
-        return _told(error, 1)
+        return _told(error, 1, teller)
     except Interrupted as stop:
         return 128 + stop.signum
     except KeyboardInterrupt:
@@ -39,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _dispatch(given: list[str]) -> int:
+def run(given: list[str]) -> int:
     if not given or given[0] in ("--help", "-h", "help"):
         print(HELP, end="")
         return 0
@@ -53,9 +59,10 @@ def _dispatch(given: list[str]) -> int:
     return importlib.import_module(f"opdkit.cli.{given[0]}").run(given[1:])
 
 
-def _told(error: Exception, status: int) -> int:
-    """One line on stderr; the whole story with HYDRA_FULL_ERROR=1."""
+def _told(error: Exception, status: int, teller: Teller) -> int:
+    """One line on stderr, from one of the processes; the whole story with HYDRA_FULL_ERROR=1."""
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         raise error
-    print("opdkit: error: " + " ".join(str(error).split()), file=sys.stderr)
+    if teller.first():
+        print("opdkit: error: " + " ".join(str(error).split()), file=sys.stderr, flush=True)
     return status

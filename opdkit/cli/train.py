@@ -16,6 +16,7 @@ from opdkit.cli.arguments import read
 from opdkit.cli.run_folder import check_writable, new_folder
 from opdkit.config.build import Origin, build_experiment
 from opdkit.runs.folder import RunFolder
+from opdkit.world.launched import current
 
 if TYPE_CHECKING:
     from opdkit.console.terminal import Reporter
@@ -64,16 +65,24 @@ def prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None = None
     elif given is not None:
         path = Path(given)
     else:
-        path = new_folder(Path(experiment.resolved["paths"]["runs"]), origin.choices["objective"])
+        parent, name = Path(experiment.resolved["paths"]["runs"]), origin.choices["objective"]
+        path = Path(current().from_main(lambda: str(new_folder(parent, name))))
+    if may_begin:
+        begun = current().from_main(RunFolder(path).config.exists)
+        experiment = dataclasses.replace(experiment, resume=bool(experiment.resume) and begun)
+    if current().main:
+        _require_fit(path, experiment)
+    return TrainJob(experiment, path, _asked(origin), _command(origin), may_begin)
+
+
+def _require_fit(path: Path, experiment: Experiment) -> None:
+    """Raises UserError for a folder that the run can't have."""
     check_writable(path)
     folder = RunFolder(path)
-    if may_begin:
-        experiment = dataclasses.replace(experiment, resume=bool(experiment.resume) and folder.config.exists())
     if not experiment.resume:
         folder.require_new()
     elif folder.config.exists():
         folder.require_same_config(experiment.resolved)
-    return TrainJob(experiment, path, _asked(origin), _command(origin), may_begin)
 
 
 def _own_folders(origin: Origin) -> list[str]:
@@ -100,14 +109,15 @@ def execute(prepared: TrainJob, reporter: Reporter, callbacks: Sequence[Callback
 
     at = (prepared.experiment, prepared.folder, reporter, prepared.command, prepared.may_begin)
     summary = train(*at, warnings_at_start, callbacks)
-    close_training(reporter, summary, prepared.asked)
+    if current().main:
+        close_training(reporter, summary, prepared.asked)
     return summary
 
 
 def _execute(prepared: TrainJob) -> float:
     from opdkit.console.terminal import terminal_reporter
 
-    with terminal_reporter() as reporter:
+    with terminal_reporter(silent=not current().main) as reporter:
         return float(execute(prepared, reporter)["after"]["pass@1"])
 
 

@@ -56,8 +56,14 @@ class Reporter(Protocol):
 
 
 @contextmanager
-def terminal_reporter(stream: TextIO | None = None) -> Iterator[Reporter]:
-    """A live display on a terminal, plain lines elsewhere (and where TERM is dumb). NO_COLOR is honoured."""
+def terminal_reporter(stream: TextIO | None = None, *, silent: bool = False) -> Iterator[Reporter]:
+    """A live display on a terminal, plain lines elsewhere (and where TERM is dumb). NO_COLOR is honoured.
+
+    silent: nothing is shown.
+    """
+    if silent:
+        yield SilentReporter()
+        return
     target = sys.stdout if stream is None else stream
     console = Console(file=target, highlight=False, soft_wrap=True)
     if console.is_terminal and os.environ.get("TERM") != "dumb":

@@ -35,6 +35,23 @@ def rollout_rows(rollout: Rollout, start: int, stop: int) -> Rollout:
     )
 
 
+def rollout_at(rollout: Rollout, rows: Sequence[int]) -> Rollout:
+    """The given rows of a rollout, as wide as before."""
+    at = list(rows)
+    prompts, seen = rollout.prompts, rollout.environment_mask
+    problems = tuple(prompts.problems[row] for row in at)
+    return replace(
+        rollout,
+        prompts=Prompts(prompts.ids[at], prompts.attention_mask[at], problems),
+        tokens=rollout.tokens[at],
+        sampled_mask=rollout.sampled_mask[at],
+        behaviour_log_prob=rollout.behaviour_log_prob[at],
+        entropy=None if rollout.entropy is None else rollout.entropy[at],
+        stop_reason=tuple(rollout.stop_reason[row] for row in at),
+        environment_mask=None if seen is None else seen[at],
+    )
+
+
 def scores_rows(scores: Scores, start: int, stop: int, width: int) -> Scores:
     """Rows [start, stop) and the first `width` response positions of scores of [B, T, ...]."""
     return replace(scores, **{name: crop(getattr(scores, name), start, stop, width) for name in Scores.tensors()})

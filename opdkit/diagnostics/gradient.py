@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from opdkit.stopwatch import METRICS
+from opdkit.world.world import World
+
+_ALONE = World()
 
 
 class GradientVariance:
@@ -48,16 +51,19 @@ class GradientVariance:
         """One micro-batch has gone backward."""
         self._micro_batches += 1
 
-    def result(self) -> dict[str, float]:
-        """`grad_variance`: the paper's (1/M) sum_m |g_m - g|^2 (App. E); `grad_snr`: the unbiased estimate of
+    def result(self, world: World = _ALONE) -> dict[str, float]:
+        """Over the micro-batches of all processes of `world`, whose gradients have been added up before.
+
+        `grad_variance`: the paper's (1/M) sum_m |g_m - g|^2 (App. E); `grad_snr`: the unbiased estimate of
         the signal |E g|^2 over that of the noise in g, tr Var(g_m) / M; below 0 where noise hides the signal.
         Both are in the units of the squared gradient, and null (nan) for fewer than two micro-batches."""
-        count = self._micro_batches
-        if count < 2 or self._square is None:
+        own = (self._micro_batches, *((0.0, 0.0) if self._square is None else (1.0, float(self._square))))
+        count, seen, total = world.sum(torch.tensor(own, dtype=torch.float64)).tolist()
+        if count < 2 or not seen:
             return {"grad_variance": math.nan, "grad_snr": math.nan}
         with METRICS:
             signal = self._square_of_the_whole()
-        mean_square = count * float(self._square)  # (1/M) sum |M c_m|^2
+        mean_square = count * total  # (1/M) sum |M c_m|^2
         variance = max(mean_square - signal, 0.0)
         noise = variance / (count - 1)  # the unbiased variance of g_m, over M
         return {"grad_variance": variance, "grad_snr": (signal - noise) / noise if noise > 0 else math.nan}

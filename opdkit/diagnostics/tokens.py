@@ -7,6 +7,9 @@ from torch import Tensor
 
 from opdkit.data.rollout import Rollout
 from opdkit.data.scores import Scores
+from opdkit.world.world import World
+
+_ALONE = World()
 
 
 @torch.no_grad()
@@ -69,6 +72,12 @@ class TokenMeans:
             self._sums[name] = self._sums.get(name, 0.0) + total
             self._counts[name] = self._counts.get(name, 0) + mask.sum()
 
-    def means(self) -> dict[str, float]:
-        """Name -> mean; a metric without a counted token is left out."""
-        return {n: float(s / self._counts[n]) for n, s in self._sums.items() if int(self._counts[n]) > 0}
+    def means(self, world: World = _ALONE) -> dict[str, float]:
+        """Name -> mean over the tokens of all processes of `world`; a metric without a counted token is left out."""
+        sums, counts = self._sums, self._counts
+        if world.size > 1:
+            names = list(dict.fromkeys(name for own in world.gathered(list(sums)) for name in own))
+            table = [[float(found.get(name, 0.0)) for name in names] for found in (sums, counts)]
+            both = world.sum(torch.tensor(table, dtype=torch.float64))
+            sums, counts = (dict(zip(names, values, strict=True)) for values in both)
+        return {n: float(s / counts[n]) for n, s in sums.items() if int(counts[n]) > 0}

@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 from opdkit.errors import UserError
 from opdkit.evaluation.responses import ResponseFile, Row
 from opdkit.seeding import derive_seed
+from opdkit.world.world import World
 
 
 class Identified(Protocol):
@@ -74,18 +75,29 @@ def collect_rows(
 ) -> list[Row]:
     """One row a request, in `folder`/<stem>.responses.jsonl. Called again, it goes on after the last whole row.
 
+    The processes of a run share the requests out: each answers a chunk at a time, and the main one keeps the rows.
+
     Raises UserError where the folder holds rows of other settings, RunError where it can't be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    world = World.current()
     file = ResponseFile(folder, asked.stem)
-    rows = file.open(asked.settings)
-    _check_rows(rows, asked, file.path)
+    rows = world.from_main(lambda: _kept(file, asked, folder))
+    chunk = asked.chunk * world.size
     while len(rows) < len(asked.requests):
         if progress is not None:
             progress(f"{asked.stem}: {len(rows)} of {len(asked.requests)} {asked.noun}")
-        new = answer(asked.requests[len(rows) : len(rows) + asked.chunk])
-        file.append(new)
+        new = world.shared(asked.requests[len(rows) : len(rows) + chunk], answer)
+        if world.main:
+            file.append(new)
         rows += new
+    return rows
+
+
+def _kept(file: ResponseFile, asked: Asked[Item], folder: Path) -> list[Row]:
+    """The rows that are already there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = file.open(asked.settings)
+    _check_rows(rows, asked, file.path)
     return rows
 
 

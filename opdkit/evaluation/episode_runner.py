@@ -22,6 +22,7 @@ from opdkit.evaluation.responses import Row
 from opdkit.evaluation.statistics import stratified_interval
 from opdkit.files import write_whole
 from opdkit.seeding import derive_seed
+from opdkit.world.world import World
 
 Play = Callable[[Sequence[tuple[Episode, int]]], Sequence[Trajectory]]
 
@@ -52,7 +53,8 @@ def run_episodes(
         Asked(stem, "episode", "episodes", settings, requests, benchmark.chunk), partial(_rows, play), folder, progress
     )
     summary = {**summarise_episodes(rows, benchmark, seed), "responses": f"{stem}.responses.jsonl"}
-    write_whole(folder / f"{stem}.json", json.dumps(summary, indent=2) + "\n")
+    if World.current().main:
+        write_whole(folder / f"{stem}.json", json.dumps(summary, indent=2) + "\n")
     if not summary["n_played"]:
         raise RunError(f"{stem}: all {len(rows)} episodes crashed; the first: {rows[0]['detail']}")
     return summary

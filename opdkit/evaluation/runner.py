@@ -21,6 +21,7 @@ from opdkit.evaluation.statistics import bootstrap_interval, majority_correct, p
 from opdkit.files import write_whole
 from opdkit.grading.normal_form import normal_form
 from opdkit.seeding import derive_seed
+from opdkit.world.world import World
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def run_benchmark(
     asked = Asked(benchmark.name, "problem", "responses", settings, requests, benchmark.chunk)
     rows = collect_rows(asked, partial(_answer, generate, benchmark), folder, progress)
     summary = summarise(rows, benchmark, seed)
-    write_whole(folder / f"{benchmark.name}.json", json.dumps(summary, indent=2) + "\n")
+    if World.current().main:
+        write_whole(folder / f"{benchmark.name}.json", json.dumps(summary, indent=2) + "\n")
     return summary
 
 

@@ -63,6 +63,11 @@ class _Several:
             logger.close(failed=failed)
 
 
+def no_loggers() -> MetricLogger:
+    """Keeps nothing: what all processes of a run have but the main one."""
+    return _Several([])
+
+
 @contextmanager
 def open_loggers(
     specs: Mapping[str, LoggerSpec], folder: Path, resolved: Mapping[str, Any], done: int = 0

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from opdkit.data.grade import Grade
 from opdkit.data.problem import Message
 from opdkit.errors import UserError
 from opdkit.generation import Ask, Engine, EngineSpec, Sampling
 from opdkit.models import LanguageModel
-from opdkit.rewards import OpenReward, Reward, RewardContext
+from opdkit.rewards import Group, OpenReward, Reward, RewardContext
 from opdkit.teachers import OpenTeacher
 from opdkit.training.term import BoundTerm
+from opdkit.world.world import World
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,23 @@ def open_rewards(
         reward, writer = term.reward, writers.get(term.name)
         shared = next((one for known, by, one in opened if known == reward and by is writer), None)
         if shared is None:
-            shared = reward.open(replace(context, teacher=writer))
+            main = World.current().main
+            shared = reward.open(replace(context, teacher=writer)) if main else _NoReward()
             opened.append((reward, writer, shared))
         by_term[term.name] = shared
     return by_term
+
+
+class _NoReward:
+    """What the other processes of a run hold: the main one grades for all."""
+
+    def grade(self, groups: Sequence[Group], step: int) -> list[list[Grade]]:
+        """See `OpenReward`."""
+        raise AssertionError("only the main process grades")
+
+    def metrics(self) -> Mapping[str, float]:
+        """See `OpenReward`."""
+        return {}
+
+    def close(self) -> None:
+        """See `OpenReward`."""

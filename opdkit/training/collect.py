@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,10 +22,12 @@ from opdkit.teachers import OpenTeacher, score_in_batches
 from opdkit.training.finite import require_finite
 from opdkit.training.policy import Policy
 from opdkit.training.requests import before_request, teacher_request
+from opdkit.training.share import Share
 from opdkit.training.siblings import with_siblings
 from opdkit.training.sources import RolloutBatch, RolloutSource, Writer, mean
 from opdkit.training.term import BoundTerm, due_terms
 from opdkit.training.update import ScoredBatch
+from opdkit.world.world import World
 
 # Diagnostics of an objective without a support of its own look at this many of the teacher's best ids.
 _WATCHED_SUPPORT = 32
@@ -41,6 +44,7 @@ class StepData:
         grades: one a row.
         rollout_seconds: writing and grading, 0 where another term of the step shares the rollouts.
         teacher_seconds: masking and scoring.
+        share: which of the rows `batch` holds, and where its mini-batches are.
     """
 
     name: str
@@ -49,11 +53,29 @@ class StepData:
     grades: tuple[Grade, ...]
     rollout_seconds: float
     teacher_seconds: float
+    share: Share
 
     @property
     def responses(self) -> tuple[str, ...]:
         """One a row."""
         return self.rollouts.responses
+
+    def joined(self) -> StepData:
+        """The same with a batch of the whole step's rows, with what diagnostics and samples look at in it.
+
+        All processes call it.
+        """
+        share, batch, whole = self.share, self.batch, self.rollouts.rollout
+        if share.world.size == 1:
+            return self
+
+        def join(values: Tensor | None) -> Any:
+            return share.joined(values, whole.tokens)
+
+        own, teacher = batch.rollout, batch.teacher
+        rollout = replace(whole, behaviour_log_prob=join(own.behaviour_log_prob), entropy=join(own.entropy))
+        scores = Scores(join(teacher.sampled_log_prob), entropy=join(teacher.entropy), temperature=teacher.temperature)
+        return replace(self, batch=replace(batch, rollout=rollout, loss_mask=join(batch.loss_mask), teacher=scores))
 
 
 @dataclass(frozen=True)
@@ -64,6 +86,7 @@ class CollectSettings:
         seed: of the run.
         share: see `Method`.
         updates: optimiser updates on one batch of rollouts.
+        mini_batches: parts that a step's rollouts are divided into.
         micro_batch: the size of a forward pass.
         stats_every: steps between looks at the whole vocabulary, 0 for never.
         diagnostics_every: steps between diagnostics, which look at it, too, 0 for never.
@@ -72,6 +95,7 @@ class CollectSettings:
     seed: int
     share: float | None
     updates: int
+    mini_batches: int
     micro_batch: MicroBatch
     stats_every: int = 0
     diagnostics_every: int = 0
@@ -123,55 +147,66 @@ class RolloutCollector:
         for term, weight in due:
             key = (term.author, id(self.rewards[term.name]))
             began = time.perf_counter()
-            batch = self._score(step, term, weight, graded[key], grades[key])
-            graded[key] = _with_teacher_metrics(graded[key], self.teachers.get(term.name))
-            shared = seconds if not data else 0.0
-            data.append(StepData(self.name, batch, graded[key], grades[key], shared, time.perf_counter() - began))
+            share = Share.of(graded[key].sizes, self.settings.mini_batches, World.current())
+            batch = self._score(step, (term, weight), graded[key], grades[key], share)
+            if share.world.size == 1:  # a teacher's numbers are of its own rows, and not said how to add up
+                graded[key] = _with_teacher_metrics(graded[key], self.teachers.get(term.name))
+            shared, scored = seconds if not data else 0.0, time.perf_counter() - began
+            data.append(StepData(self.name, batch, graded[key], grades[key], shared, scored, share))
         return data
 
     @torch.no_grad()
     def _score(
-        self, step: int, term: BoundTerm, weight: float, rollouts: RolloutBatch, grades: Sequence[Grade]
-    ) -> ScoredBatch:
-        rollout = self._seen_by_student(rollouts.rollout, self._reads_entropy(step, term))
+        self, step: int, term_and_weight: tuple[BoundTerm, float], rollouts: RolloutBatch, grades: Sequence[Grade],
+        share: Share,
+    ) -> ScoredBatch:  # fmt: skip
+        """The rows of `share`, scored. What an objective wants to know of the whole step is worked out over it."""
+        term, weight = term_and_weight
+        whole = self._seen_by_student(rollouts.rollout, self._reads_entropy(step, term), share)
         needs = term.objective.needs
         if term.teacher is not None and "sibling" in term.teacher.capabilities.reads:
-            rollout = with_siblings(rollout, rollouts, grades)
+            whole = with_siblings(whole, rollouts, grades)
+        rollout = share.own_rollout(whole)
         teacher = self.teachers.get(term.name)
         tokenizer = self.policy.model.tokenizer
         vocabularies = Vocabularies(tokenizer, tokenizer if teacher is None else teacher.tokenizer)
-        loss_mask = term.masking(rollout, vocabularies) & rollout.sampled_mask
+        loss_mask = share.own(term.masking(whole, vocabularies) & whole.sampled_mask)
         stats_k = self._stats_k(step, needs)
         before = self._student_before(rollout, loss_mask, needs)
         scores = Scores()
-        if teacher is not None and needs.teacher is not None:
+        if teacher is not None and needs.teacher is not None and share.rows:
             scores = teacher.score(rollout, loss_mask, teacher_request(needs, before, stats_k))
             loss_mask = loss_mask if scores.scored is None else loss_mask & scores.scored
-            require_finite(scores, loss_mask, f"the teacher's ({teacher.name})", step)
+            require_finite(scores, loss_mask, f"the teacher's ({teacher.name})", step, share.rows)
         old = None if before is None else before.sampled_log_prob
         reward, known = _reward_of(grades, loss_mask)
         advantage = None
         if needs.advantage:
-            whole = StepBatch(loss_mask, old, scores.sampled_log_prob, reward, rollouts.group, known, step)
-            advantage = term.objective.advantage(whole)  # type: ignore[attr-defined]
+            counted = share.joined(loss_mask, whole.tokens)
+            assert counted is not None
+            told = share.joined(old, reward), share.joined(scores.sampled_log_prob, reward)
+            step_batch = StepBatch(counted, *told, reward, rollouts.group, known, step)
+            advantage = share.own(term.objective.advantage(step_batch))  # type: ignore[attr-defined]
         kept = old if self.settings.updates > 1 else None
-        return ScoredBatch(term, weight, rollout, loss_mask, scores, kept, reward, advantage, stats_k)
+        return ScoredBatch(term, weight, rollout, loss_mask, scores, kept, share.own(reward), advantage, stats_k)
 
     def _reads_entropy(self, step: int, term: BoundTerm) -> bool:
         """Whether something of this step reads the entropies of the student's tokens."""
         return self.settings.looks(step) or term.objective.needs.entropy or needs_entropy(term.masking)
 
-    def _seen_by_student(self, rollout: Rollout, entropy: bool) -> Rollout:
+    def _seen_by_student(self, rollout: Rollout, entropy: bool, share: Share) -> Rollout:
         """The rollout with the student's log-probs, and with its entropies where `entropy`, where another policy, or
         an engine that tells none, wrote it: masks, weights and metrics never take the author's for the student's."""
         known = rollout.author == "student" and rollout.scored
         if known and (rollout.entropy is not None or not entropy):
             return rollout
         request = Request(sampled=True, stats_k=int(entropy))
-        size = self.settings.micro_batch
-        own = score_in_batches(self.policy.score, rollout, rollout.sampled_mask, request, size)
-        assert own.sampled_log_prob is not None
-        return replace(rollout, behaviour_log_prob=own.sampled_log_prob, entropy=own.entropy)
+        part, own = share.own_rollout(rollout), Scores()
+        if share.rows:
+            own = score_in_batches(self.policy.score, part, part.sampled_mask, request, self.settings.micro_batch)
+        log_prob = share.joined(own.sampled_log_prob, rollout.tokens)
+        assert log_prob is not None
+        return replace(rollout, behaviour_log_prob=log_prob, entropy=share.joined(own.entropy, rollout.tokens))
 
     def _stats_k(self, step: int, needs: Needs) -> int:
         """How many of its best ids each model tells this step; 0 where its vocabulary is not looked at."""
@@ -184,18 +219,19 @@ class RolloutCollector:
         moved weights, or where the whole step is looked at before any update."""
         old = (needs.old_log_prob and self.settings.updates > 1) or needs.advantage
         request = before_request(needs, old)
-        if request is None:
+        if request is None or not len(rollout.tokens):
             return None
         return score_in_batches(self.policy.score, rollout, loss_mask, request, self.settings.micro_batch)
 
 
 def _rewarded(batch: RolloutBatch, reward: OpenReward, step: int) -> tuple[RolloutBatch, tuple[Grade, ...]]:
     """The batch with the reward's metrics, and one grade a row."""
-    graded = [grade for group in reward.grade(batch.groups, step) for grade in group]
+    groups, told = World.current().from_main(lambda: (reward.grade(batch.groups, step), dict(reward.metrics())))
+    graded = [grade for group in groups for grade in group]
     metrics = dict(batch.metrics) | {"rollout/reward_mean": mean([grade.reward for grade in graded])}
     if batch.row_grades is None:
         metrics["rollout/ungraded_fraction"] = mean([grade.status in ("timeout", "crashed") for grade in graded])
-    metrics |= {f"reward/{name}": value for name, value in reward.metrics().items()}
+    metrics |= {f"reward/{name}": value for name, value in told.items()}
     rows = [grade for grade, size in zip(graded, batch.sizes, strict=True) for _ in range(size)]
     if batch.row_grades is not None:
         pairs = zip(rows, batch.row_grades, strict=True)

@@ -14,12 +14,13 @@ from opdkit.data.problem import Problem
 from opdkit.data.rollout import Author, Rollout
 from opdkit.environments import EnvironmentPool, Episode
 from opdkit.errors import RunError, UserError
-from opdkit.generation import EpisodeRollout, EpisodeState, ModelPolicy, Sampling, Turn, pack, play
+from opdkit.generation import Engine, EpisodeRollout, EpisodeState, ModelPolicy, Sampling, Turn, pack, play
 from opdkit.models import LanguageModel
 from opdkit.rewards import Group
 from opdkit.seeding import derive_seed
 from opdkit.training.problems import EpochSampler
 from opdkit.training.sources import RolloutBatch, StepSize, Writer, mean, row_metrics, texts
+from opdkit.world.world import World
 
 _Played = tuple[int, EpisodeState, tuple[Turn, ...]]
 
@@ -63,16 +64,23 @@ class EpisodeSource:
         if writer.engine is None:
             raise UserError("method: an episode has no worked solution, so the data can't be its author")
         waited = self.games.seconds
-        limits = (self.settings.max_new_tokens, self.settings.max_prompt_tokens, self.settings.keep_cache)
-        policy = ModelPolicy(writer.engine, self.student, self.games.source, self.sampling, *limits)
-        states = play(policy, self.games, asked)
-        kept = [(s.index, s, policy.turns(s)) for s in states if policy.turns(s) and s.ending != "crashed"]
-        self.sampler.dropped += len(states) - len(kept)
-        trajectories = [state.trajectory() for state in states]
+        engine = writer.engine
+        played = World.current().shared(asked, lambda part: self._played(part, engine))
+        kept = [(at, state, turns) for at, (state, turns) in enumerate(played) if turns and state.ending != "crashed"]
+        self.sampler.dropped += len(played) - len(kept)
+        trajectories = [state.trajectory() for state, _ in played]
         if not kept:
             raise RunError(f"step {step + 1}: {_nothing_played(trajectories)}")
         metrics = _metrics(trajectories, self.sampler.dropped, self.games.seconds - waited)
         return self._rows(kept, metrics, writer.author)
+
+    def _played(
+        self, asked: Sequence[tuple[Episode, int]], engine: Engine
+    ) -> list[tuple[EpisodeState, tuple[Turn, ...]]]:
+        """Each episode as it ended, with the answers that its game took."""
+        limits = (self.settings.max_new_tokens, self.settings.max_prompt_tokens, self.settings.keep_cache)
+        policy = ModelPolicy(engine, self.student, self.games.source, self.sampling, *limits)
+        return [(state, policy.turns(state)) for state in play(policy, self.games, asked)]
 
     def restarted(self, size: StepSize, seed: int) -> EpisodeSource:
         """See `RolloutSource`. The games are shared."""

@@ -165,7 +165,8 @@ class Experiment:
         """What a collector must know."""
         cadence = self.cadence
         every = (cadence.vocabulary_metrics_every, cadence.diagnostics_every)
-        return CollectSettings(self.seed, self.method.share, self.batch.updates, self.batch.pass_size, *every)
+        batch = self.batch
+        return CollectSettings(self.seed, self.method.share, batch.updates, batch.mini_batches, batch.pass_size, *every)
 
     def recording(self) -> RecordSettings:
         """What is recorded, and what the model card says."""

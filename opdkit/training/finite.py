@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from opdkit.data.scores import Scores
@@ -30,8 +32,11 @@ def place_of(found: tuple[int, int], whose: str, step: int) -> str:
     return f"step {step + 1}: {whose} logits are not finite at rollout {found[0]}, response token {found[1]}"
 
 
-def require_finite(scores: Scores, loss_mask: Tensor, whose: str, step: int) -> None:
-    """Raises RunError that names model, step and position: a teacher that breaks will break again."""
+def require_finite(scores: Scores, loss_mask: Tensor, whose: str, step: int, rows: Sequence[int]) -> None:
+    """Raises RunError that names model, step and position: a teacher that breaks will break again.
+
+    rows: the number of each row among the step's.
+    """
     found = first_not_finite(scores, loss_mask)
     if found is not None:
-        raise RunError(place_of(found, whose, step))
+        raise RunError(place_of((rows[found[0]], found[1]), whose, step))

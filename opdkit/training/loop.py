@@ -20,8 +20,9 @@ from opdkit.training.collect import StepData
 from opdkit.training.finite import place_of
 from opdkit.training.loop_settings import LoopSettings
 from opdkit.training.session import Session
+from opdkit.training.share import Share
 from opdkit.training.signals import StopRequest
-from opdkit.training.sources import mean, mini_batches
+from opdkit.training.sources import mean
 from opdkit.training.steps import step_metrics
 
 Metrics = dict[str, float]
@@ -72,27 +73,29 @@ class Loop:
     def run(self) -> None:
         """All the steps that are left."""
         while self.progress.step < self.settings.steps:
-            self.one()
-            if self.stop.signal_number is not None:
-                raise Interrupted(self.stop.signal_number)
+            stopped_by = self.one()
+            if stopped_by:
+                raise Interrupted(stopped_by)
 
-    def one(self) -> None:
-        """The next step."""
+    def one(self) -> int:
+        """The next step. The number of the signal that asked for the end in some process, 0 for none."""
         METRICS.taken()
         started = time.perf_counter()
         step = self.progress.step
-        torch.manual_seed(derive_seed(self.settings.seed, "step", step))  # dropout; rollouts have their own seeds
+        # Of dropout, another one in each process; rollouts have their own seeds.
+        own = (self.session.world.rank,) if self.session.world.rank else ()
+        torch.manual_seed(derive_seed(self.settings.seed, "step", step, *own))
         collected = self.session.collect(step)
         update_started = time.perf_counter()
         metrics = self._update(step, collected)
         ended = time.perf_counter()
         self.progress.step = step + 1
         metrics |= step_metrics(collected, metrics)
-        tokens = sum(int(part.batch.rollout.sampled_mask.sum()) for part in collected)
+        tokens = sum(int(part.rollouts.rollout.sampled_mask.sum()) for part in collected)
         metrics |= {
             "time/update_s": ended - update_started,
             "perf/tokens_per_s": tokens / (ended - started),
-            "perf/peak_rss_mib": peak_rss_mib(),
+            "perf/peak_rss_mib": self.session.world.max(peak_rss_mib()),
             "perf/teachers_mib": self.session.teacher_bytes() / MIB,
         }
         self.session.after_update(step)
@@ -103,11 +106,16 @@ class Loop:
         self.observer.log(self.progress.step, metrics, collected)
         self._require_finite(metrics)
         due = settings.checkpoint_every and self.progress.step % settings.checkpoint_every == 0
-        if due or last or self.stop.signal_number is not None:
+        stopped_by = int(self.session.world.max(self.stop.signal_number or 0))
+        if due or last or stopped_by:
             self.save()
+        return stopped_by
 
     def save(self) -> None:
-        """Write a checkpoint of the run as it stands."""
+        """Write a checkpoint of the run as it stands. The main process does, and the others wait for it."""
+        self.session.world.from_main(self._write)
+
+    def _write(self) -> None:
         progress = self.progress
         state: Mapping[str, Any] = {
             "bad_in_a_row": progress.bad_in_a_row,
@@ -131,43 +139,48 @@ class Loop:
         lr = settings.optimizer.lr_at(step, settings.steps)
         means = TokenMeans()
         numbers: list[dict[str, float]] = []
-        count = settings.mini_batches
-        cuts = [mini_batches(part.rollouts.sizes, count) for part in data]
         self.session.policy.model.module.train()
-        for number in [*range(count)] * settings.epochs:
-            rows = [cut[number] for cut in cuts]
-            parts = [part.batch.rows(*at) for part, at in zip(data, rows, strict=True) if at[0] < at[1]]
-            if parts:
-                numbers.append(self.session.updater.step(parts, lr, means))
-                self._note_not_finite(step, rows[0][0])
+        for number in [*range(settings.mini_batches)] * settings.epochs:
+            present = [part for part in data if part.share.present[number]]
+            cuts = [(part, part.share.cuts[number]) for part in present]
+            parts = [part.batch.rows(*at) for part, at in cuts if at[0] < at[1]]
+            if present:
+                names = [part.batch.term.name for part in present]
+                numbers.append(self.session.updater.step(parts, lr, means, names))
+                self._note_not_finite(step, data[0].share, number)
         self.session.policy.model.module.eval()
         skipped = sum(n["skipped"] for n in numbers)
         self.progress.skipped_updates += int(skipped)
         self.progress.bad_in_a_row = self.progress.bad_in_a_row + 1 if skipped == len(numbers) else 0
         averaged = {f"train/{name}": mean([n[name] for n in numbers]) for name in numbers[0] if name != "skipped"}
-        counted = sum(int(part.batch.loss_mask.sum()) for part in data)
-        sampled = sum(int(part.batch.rollout.sampled_mask.sum()) for part in data)
+        world = self.session.world
+        counted = int(world.sum(torch.tensor(sum(int(part.batch.loss_mask.sum()) for part in data))))
+        sampled = sum(int(part.rollouts.rollout.sampled_mask.sum()) for part in data)
         return {
             **averaged,
             "train/skipped_updates": float(self.progress.skipped_updates),
-            **{f"opd/{name}": value for name, value in means.means().items()},
+            **{f"opd/{name}": value for name, value in means.means(world).items()},
             "opd/masked_fraction": 1.0 - counted / max(1, sampled),
         }
 
-    def _note_not_finite(self, step: int, start: int) -> None:
-        """Remember where the student first broke in this step; `start` is the mini-batch's first row."""
+    def _note_not_finite(self, step: int, share: Share, number: int) -> None:
+        """Remember where the student first broke in this step, in the mini-batch of this number."""
         found = self.session.updater.not_finite
         if found and not self.progress.broke.startswith(f"step {step + 1}:"):
             row, position = found[0]
-            self.progress.broke = place_of((start + row, position), "the student's", step)
+            at = min(share.cuts[number][0] + row, len(share.rows) - 1)
+            self.progress.broke = place_of((share.rows[at], position), "the student's", step)
         found.clear()
 
     def _require_finite(self, metrics: Metrics) -> None:
         limit = self.settings.max_bad_steps
+        if not (limit and self.progress.bad_in_a_row >= limit):
+            return
+        places = self.session.world.gathered(self.progress.broke)
+        self.progress.broke = next((place for place in places if place), "")
         broke = f" ({self.progress.broke})" if self.progress.broke else ""
-        if limit and self.progress.bad_in_a_row >= limit:
-            raise RunError(
-                f"step {self.progress.step}: the loss or its gradient was not finite for {limit} steps in a row "
-                f"(loss {metrics['train/loss']}, gradient norm {metrics['train/grad_norm']}); no update was made "
-                f"from them{broke}. Lower optim.lr, or clip_log_ratio where the objective has it"
-            )
+        raise RunError(
+            f"step {self.progress.step}: the loss or its gradient was not finite for {limit} steps in a row "
+            f"(loss {metrics['train/loss']}, gradient norm {metrics['train/grad_norm']}); no update was made "
+            f"from them{broke}. Lower optim.lr, or clip_log_ratio where the objective has it"
+        )

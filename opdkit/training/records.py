@@ -91,6 +91,10 @@ class Records:
     def log(self, step: int, metrics: dict[str, float], data: Sequence[StepData]) -> None:
         """Keep and show the metrics of one step, what its diagnostics find, and a few of its rollouts."""
         settings = self.settings
+        if settings.log_samples or (settings.diagnostics and _due(step - 1, settings.diagnostics_every)):
+            data = [part.joined() for part in data]
+        if not self.session.world.main:
+            return
         with METRICS:
             metrics, tables = self._diagnosed(step, metrics, data)
             samples = [self._observer.samples(part, settings.log_samples) for part in data if settings.log_samples]
@@ -111,7 +115,7 @@ class Records:
             callback.on_step(step, metrics)
 
     def _tell_evaluation(self, step: int, label: str, summary: Mapping[str, Any]) -> None:
-        for callback in self.callbacks:
+        for callback in self.callbacks if self.session.world.main else ():
             callback.on_evaluation(step, label, summary)
 
     def _diagnosed(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from opdkit.errors import UserError
 from opdkit.evaluation import Asking, Benchmark, evaluate_on
 from opdkit.files import write_whole
 from opdkit.generation import HFRollout
-from opdkit.loggers import open_loggers
+from opdkit.loggers import no_loggers, open_loggers
 from opdkit.models import load
 from opdkit.runs import checkpoint
 from opdkit.runs.folder import RunFolder
@@ -32,6 +32,7 @@ from opdkit.training.loop import Loop, Progress
 from opdkit.training.records import Records
 from opdkit.training.session import Session, close_session, open_session
 from opdkit.training.signals import graceful_stop
+from opdkit.world.world import World
 
 Summary = dict[str, Any]
 
@@ -54,16 +55,27 @@ def train(
     Raises UserError before anything is written where the input is wrong, RunError where the run can't go on,
     Interrupted after a signal (the run has saved itself).
     """
-    folder = RunFolder(run_dir)
+    world, folder = World.current(), RunFolder(run_dir)
+    require_fit(experiment, world)
     try:
-        with folder.owned():
-            found = _take_up(experiment, folder, reporter, may_begin)
-            if experiment.resume and found is None and folder.summary.exists():
+        with _owned(folder, world):
+            found = world.from_main(lambda: _take_up(experiment, folder, reporter, may_begin))
+            done = world.from_main(lambda: bool(experiment.resume) and found is None and folder.summary.exists())
+            if done:
                 return json.loads(folder.summary.read_text(encoding="utf-8"))
             about = {"command": command, **environment(experiment.seed)}
             return _train(experiment, folder, reporter, found, about, warnings, callbacks)
     finally:
         close_session()
+
+
+@contextmanager
+def _owned(folder: RunFolder, world: World) -> Iterator[None]:
+    """The folder held by the main process of the run. The others go on once it is, and wait for the main one's end."""
+    with folder.owned() if world.main else nullcontext():
+        world.from_main(lambda: None)
+        yield
+        world.from_main(lambda: None)
 
 
 def _take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter, may_begin: bool) -> checkpoint.Found | None:
@@ -117,14 +129,17 @@ def _train(
     session = open_session(experiment, found, folder.path)
     with ExitStack() as stack:
         stack.callback(session.close)
-        if found is None:
+        main = session.world.main
+        if found is None and main:
             folder.start(experiment.resolved, {**about, "attention": _attention(session)})
         first = int(found.state["step"]) if found else 0
-        loggers = stack.enter_context(open_loggers(experiment.loggers, folder.path, experiment.resolved, first))
+        loggers = no_loggers()
+        if main:
+            loggers = stack.enter_context(open_loggers(experiment.loggers, folder.path, experiment.resolved, first))
         records = Records(experiment.recording(), session, folder, reporter, loggers, callbacks)
         for task in experiment.tasks().values():
             _tell(reporter, task.source, task.benchmark)
-        for warning in warnings(experiment, session) if found is None else ():
+        for warning in warnings(experiment, session) if found is None and main else ():
             reporter.note(f"warning: {warning}")
         stop = stack.enter_context(graceful_stop())
         before = records.benchmark_student(0, "before")
@@ -136,7 +151,8 @@ def _train(
         reporter.stage("training")
         loop.run()
         after = records.benchmark_student(experiment.steps, "after")
-        _finish(session, folder, records.card(experiment.steps))
+        if main:
+            _finish(session, folder, records.card(experiment.steps))
     summary = {
         "benchmark": " and ".join(task.benchmark.name for task in experiment.tasks().values()),
         "before": before,
@@ -147,8 +163,25 @@ def _train(
         "metrics_share": records.overhead.share,
         "run_dir": str(folder.path),
     }
-    write_whole(folder.summary, json.dumps(summary, indent=1) + "\n")
+    if session.world.main:
+        write_whole(folder.summary, json.dumps(summary, indent=1) + "\n")
     return summary
+
+
+def require_fit(experiment: Experiment, world: World) -> None:
+    """Raises UserError for what can't be done by as many processes."""
+    if world.size == 1:
+        return
+    if experiment.batch.mini_batch < world.size:
+        raise UserError(
+            f"batch.mini_batch={experiment.batch.mini_batch}: fewer rollouts than the {world.size} processes; "
+            f"allowed: at least one for each, or fewer processes"
+        )
+    if experiment.cadence.probe_every:
+        raise UserError(
+            f"probe_every={experiment.cadence.probe_every}: the probe takes gradients one by one, which is done in one "
+            f"process; allowed with several: probe_every=0"
+        )
 
 
 def _tell(reporter: Reporter, *sources: object) -> None:
@@ -183,7 +216,7 @@ def evaluate(evaluation: Evaluation, run_dir: Path, reporter: Reporter) -> Summa
     """Run one model on one benchmark; results go to `run_dir`/evals. Returns the benchmark's summary."""
     folder = RunFolder(run_dir)
     try:
-        with folder.owned():
+        with _owned(folder, World.current()):
             evaluation.benchmark.problems()  # a wrong path is told before the model is read
             _tell(reporter, evaluation.benchmark)
             reporter.stage("loading the model")

@@ -26,7 +26,7 @@ from opdkit.training.experiment import Experiment
 from opdkit.training.policy import Policy
 from opdkit.training.tasks import TaskRun, open_task, read_data
 from opdkit.training.update import Updater
-from opdkit.training.world import World
+from opdkit.world.world import World
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,11 @@ class Session:
     tasks: Mapping[str, TaskRun]
     schedule: Any
     updater: Updater
+
+    @property
+    def world(self) -> World:
+        """The processes of the run."""
+        return self.policy.world
 
     def collect(self, step: int) -> list[StepData]:
         """What step `step` (from 0) is made of: the task whose turn it is, or all of them."""
@@ -102,7 +107,7 @@ def open_session(experiment: Experiment, found: Found | None, folder: Path | Non
         for name, task in tasks.items()
     }
     updater = Updater(
-        policy, World.current(), experiment.optimizer.clip_norm, experiment.batch.pass_size,
+        policy, policy.world, experiment.optimizer.clip_norm, experiment.batch.pass_size,
         tuple(_watched(experiment, student)),
     )  # fmt: skip
     if found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -18,6 +17,7 @@ from opdkit.models import LanguageModel
 from opdkit.rewards import Group
 from opdkit.seeding import derive_seed
 from opdkit.training.problems import EpochSampler, ProblemStream
+from opdkit.world.world import World
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,9 @@ class AnswerSource:
     ) -> list[Completion]:
         if writer.author == "data":
             return [_solution(self.student, problem, self.max_new_tokens) for problem, _ in asked]
-        assert writer.engine is not None
-        return writer.engine.generate(asks, self.sampling)
+        engine = writer.engine
+        assert engine is not None
+        return World.current().shared(asks, lambda part: engine.generate(part, self.sampling))
 
     def restarted(self, size: StepSize, seed: int) -> AnswerSource:
         """See `RolloutSource`."""
@@ -169,15 +170,3 @@ def row_metrics(rollout: Rollout) -> dict[str, float]:
 def mean(values: Sequence[float]) -> float:
     """The mean; nan of nothing."""
     return sum(values) / len(values) if values else float("nan")
-
-
-def mini_batches(sizes: Sequence[int], count: int) -> list[tuple[int, int]]:
-    """Rows [start, stop) of each of `count` mini-batches: whole rollouts, in order, nearly equally many in each.
-
-    sizes: the rows of each rollout. With one row a rollout and a count that divides them, all are alike.
-    """
-    ends = [0]
-    for size in sizes:
-        ends.append(ends[-1] + size)
-    cuts = [ends[len(sizes) * part // count] for part in range(count + 1)]
-    return list(itertools.pairwise(cuts))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -21,7 +20,7 @@ from opdkit.training.finite import first_not_finite
 from opdkit.training.policy import Policy
 from opdkit.training.requests import student_request
 from opdkit.training.term import BoundTerm
-from opdkit.training.world import World
+from opdkit.world.world import World
 
 
 @dataclass(frozen=True)
@@ -85,36 +84,43 @@ class Updater:
     watched: tuple[nn.Parameter, ...]
     not_finite: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
-    def step(self, batches: Sequence[ScoredBatch], lr: float, means: TokenMeans) -> dict[str, float]:
+    def step(
+        self, batches: Sequence[ScoredBatch], lr: float, means: TokenMeans, terms: Sequence[str] = ()
+    ) -> dict[str, float]:
         """Backward over all micro-batches, then one optimiser step.
 
         Where the loss or a gradient is not finite the weights and the optimiser stay as they are.
 
+        All processes take part, also one without a row of the mini-batch: what they decide is one for all.
+
         Args:
-            batches: the mini-batch, one part for each term of each task in it. The loss of every micro-batch is
-                weighed under its term's denominator over the whole mini-batch, so the gradients add up to that of the
-                mini-batch in one piece.
+            batches: this process's part of the mini-batch, one for each term of each task in it. The loss of every
+                micro-batch is weighed under its term's denominator over the whole mini-batch, so the gradients add up
+                to that of the mini-batch in one piece.
             lr: the learning rate.
-            means: collects the metrics of the tokens.
+            means: collects the metrics of this process's tokens.
+            terms: the names of all terms of the mini-batch, where another process may have one that this one lacks.
 
         Returns:
             loss, grad_norm, grad_variance, grad_snr, lr and `skipped` (0 or 1).
         """
-        denominators = self.denominators(batches)
+        denominators = self.denominators(batches, terms)
         places = [(batch, cut) for batch in batches for cut in self.micro_batch.cuts(batch.rollout)]
         variance = GradientVariance(self.watched)
         optimizer = self.policy.optimizer
         loss = 0.0
         optimizer.zero_grad(set_to_none=True)
         with variance:
-            for number, (batch, (start, stop)) in enumerate(places, start=1):
+            for batch, (start, stop) in places:
                 part = batch.rows(start, stop)
-                added = self._backward(part, denominators[part.term.name], means, last=number == len(places))
+                added = self._backward(part, denominators[part.term.name], means)
                 loss += added
                 if not math.isfinite(added):
                     self._locate_not_finite(part, start)
                 variance.closed()
-        numbers = {"loss": loss, "lr": lr, **variance.result()}
+        self.policy.sum_gradients()
+        loss = float(self.world.sum(torch.tensor(loss, dtype=torch.float64)))
+        numbers = {"loss": loss, "lr": lr, **variance.result(self.world)}
         numbers["grad_norm"] = self._clip()
         finite = math.isfinite(loss) and math.isfinite(numbers["grad_norm"])
         if finite:
@@ -124,9 +130,9 @@ class Updater:
         optimizer.zero_grad(set_to_none=True)
         return numbers | {"skipped": 0.0 if finite else 1.0}
 
-    def denominators(self, batches: Sequence[ScoredBatch]) -> dict[str, Tensor]:
+    def denominators(self, batches: Sequence[ScoredBatch], terms: Sequence[str] = ()) -> dict[str, Tensor]:
         """Of each term, over all its parts and processes, by the term's name."""
-        own: dict[str, list[Tensor]] = {}
+        own: dict[str, list[Tensor]] = {name: [torch.zeros((), device=self.policy.device)] for name in terms}
         for batch in batches:
             own.setdefault(batch.term.name, []).append(batch.term.aggregation.denominator(batch.loss_mask))
         return {name: self.world.sum(torch.stack(parts).sum()) for name, parts in own.items()}
@@ -155,16 +161,12 @@ class Updater:
         if place is not None:
             self.not_finite.append((start + place[0], place[1]))
 
-    def _backward(self, part: ScoredBatch, denominator: Tensor, means: TokenMeans, last: bool) -> float:
-        if self.world.size == 1 and not bool(part.loss_mask.any()):
+    def _backward(self, part: ScoredBatch, denominator: Tensor, means: TokenMeans) -> float:
+        if not bool(part.loss_mask.any()):
             return 0.0
-        accelerator = self.policy.accelerator
-        with ExitStack() as stack:
-            if not last:
-                stack.enter_context(accelerator.no_sync(self.policy.scorer))
-            student, token_loss = self.weighted_loss(part, denominator)
-            loss = token_loss.value.sum()
-            accelerator.backward(loss)
+        student, token_loss = self.weighted_loss(part, denominator)
+        loss = token_loss.value.sum()
+        self.policy.accelerator.backward(loss)
         metrics: Mapping[str, Tensor] = token_loss.metrics
         with METRICS:
             means.add(token_metrics(part.rollout, student, part.teacher), part.loss_mask)

@@ -28,7 +28,7 @@ from opdkit.training.problems import EpochSampler
 from opdkit.training.sources import RolloutBatch, StepSize, Writer
 from opdkit.training.term import BoundTerm
 from opdkit.training.update import ScoredBatch, Updater
-from opdkit.training.world import World
+from opdkit.world.world import World
 from tests.tiny import save_pair, tiny_model
 
 PROBLEMS = [Problem(f"p{i}", (Message("user", "go"),), "") for i in range(2)]
@@ -108,7 +108,7 @@ def collected(policy: Policy, tmp_path_factory: pytest.TempPathFactory, request:
     objective = TokenDivergence(support="sampled", estimator="score")
     term = BoundTerm("student", objective, "student", spec, NoReward(), Everything(), TokenMean(), 1.0, 1)
     source = Episodes(episodes(policy), EpochSampler(2, 0))
-    settings = CollectSettings(0, None, request.param, MicroBatch(4))
+    settings = CollectSettings(0, None, request.param, 1, MicroBatch(4))
     writers: dict[Author, Writer] = {"student": Writer("student", None)}
     collector = RolloutCollector(
         "", settings, policy, source, writers, (term,), {"student": teacher}, {"student": Rewards()}

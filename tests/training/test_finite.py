@@ -32,4 +32,4 @@ def test_what_does_not_count_is_not_looked_at():
 
 def test_model_step_and_position_are_named():
     with pytest.raises(RunError, match=r"step 5: the teacher's logits are not finite at rollout 1, response token 0"):
-        require_finite(_scores(support_logits=(1, 0, 3)), COUNTED, "the teacher's", 4)
+        require_finite(_scores(support_logits=(1, 0, 3)), COUNTED, "the teacher's", 4, range(4))

@@ -1,0 +1,133 @@
+"""What the processes of a run add up, share out and tell one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, distributed
+
+from opdkit.errors import RunError
+from opdkit.world.wire import from_bytes, to_bytes
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class PeerLostError(RunError):
+    """Another process of the run has ended or does not answer."""
+
+
+@dataclass(frozen=True)
+class World:
+    """`size` processes, of which this is number `rank`. With one process nothing is communicated.
+
+    Every method but `shard` is called by all processes, in the same order. Raises PeerLostError where one is missing.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def current(cls) -> World:
+        """The processes that torch.distributed knows of, one where it was not started."""
+        if distributed.is_available() and distributed.is_initialized():
+            return cls(distributed.get_rank(), distributed.get_world_size())
+        return cls()
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes, logs and shows progress."""
+        return self.rank == 0
+
+    def shard(self, count: int) -> range:
+        """The part of `count` rows that is this process's, consecutive, sizes that differ by one at most."""
+        return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
+
+    def sum(self, value: Tensor) -> Tensor:
+        """The sum over all processes, the same bits in each."""
+        if self.size > 1:
+            value = value.clone()
+            with _together():
+                distributed.all_reduce(value)
+        return value
+
+    def max(self, value: float) -> float:
+        """The largest of the processes' values."""
+        if self.size == 1:
+            return value
+        found = torch.tensor(value, dtype=torch.float64)
+        with _together():
+            distributed.all_reduce(found, distributed.ReduceOp.MAX)
+        return float(found)
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in some process: a decision that is one for all."""
+        return flag if self.size == 1 else self.max(float(flag)) > 0
+
+    def from_main(self, compute: Callable[[], T]) -> T:
+        """What `compute` gives in the main process, which alone calls it."""
+        if self.size == 1:
+            return compute()
+        data = to_bytes(compute()) if self.main else b""
+        length = self.sum(torch.tensor(len(data)))
+        buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(int(length)).byte()
+        with _together():
+            distributed.broadcast(buffer, 0)
+        return from_bytes(buffer.numpy().tobytes())
+
+    def gathered(self, value: T) -> list[T]:
+        """The value of each process, in order."""
+        if self.size == 1:
+            return [value]
+        data = torch.frombuffer(bytearray(to_bytes(value)), dtype=torch.uint8)
+        lengths = self._placed(torch.tensor(float(len(data)), dtype=torch.float64)).long().tolist()
+        padded = torch.nn.functional.pad(data, (0, max(lengths) - len(data)))
+        found = [torch.empty_like(padded) for _ in range(self.size)]
+        with _together():
+            distributed.all_gather(found, padded)
+        return [from_bytes(one[:n].numpy().tobytes()) for one, n in zip(found, lengths, strict=True)]
+
+    def shared(self, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Result]]) -> list[Result]:
+        """`work(items)`, a result an item, where each process does its part of the items and has all the results."""
+        if self.size == 1:
+            return list(work(items))
+        part = self.shard(len(items))
+        own = list(work(items[part.start : part.stop])) if part else []
+        return [result for results in self.gathered(own) for result in results]
+
+    def joined(self, values: Tensor | None, rows: Sequence[int], count: int) -> Tensor | None:
+        """[count, ...], each process's `values` [len(rows), ...] at its `rows`. None where no process has any."""
+        if self.size == 1:
+            return values
+        shapes = self.gathered(None if values is None else (list(values.shape[1:]), str(values.dtype)))
+        known = next((shape for shape in shapes if shape is not None), None)
+        if known is None:
+            return None
+        dtype: torch.dtype = getattr(torch, known[1].removeprefix("torch."))
+        whole = torch.zeros((count, *known[0]), dtype=torch.uint8 if dtype is torch.bool else dtype)
+        if values is not None:
+            whole[list(rows)] = values.detach().cpu().to(whole.dtype)
+        return self.sum(whole).to(dtype)
+
+    def _placed(self, value: Tensor) -> Tensor:
+        """[size, ...], this process's value at its rank."""
+        whole = value.new_zeros((self.size, *value.shape))
+        whole[self.rank] = value
+        return self.sum(whole)
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """A call that every process makes. The backends tell a lost peer as a RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise PeerLostError(
+            "another process of this run has ended or does not answer; what is checkpointed is whole, and resume=true "
+            "goes on from it"
+        ) from error

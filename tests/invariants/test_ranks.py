@@ -1,0 +1,198 @@
+"""Several processes, started by torchrun over gloo, train as one does."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+from safetensors.torch import load_file
+
+from opdkit.cli.main import main
+from tests.invariants.conftest import merged, metrics, weights
+from tests.invariants.test_episodes import LETTERS, PLAYED
+from tests.invariants.test_multi import TASK
+from tests.ranks import environment, torchrun, train_together
+from tests.tiny import tiny_model
+
+BASE = ("steps=2", "optim.lr=1e-3", "diagnostics_every=2", "log_samples=3")
+GROUPED = ("batch.prompts=2", "batch.rollouts_per_prompt=4")
+LONGER = "def longer(problem, response, siblings):\n    return sum(len(response) > len(one) for one in siblings)\n"
+FAST: dict[str, tuple[str, ...]] = {
+    "grpo": ("objective=grpo", "reward=function", "reward.function=OWN/longer.py:longer", *GROUPED),
+    "multi": ("task=both", "task.schedule=mixed", "batch.mini_batch=4", "batch.micro_batch=1"),
+}
+MORE: dict[str, tuple[str, ...]] = {
+    "topk": ("batch.epochs=2", "batch.mini_batch=4", "batch.micro_batch=2", "eval_every=1"),
+    "sampled": ("objective=sampled", "masking=entropy"),
+    "union": ("objective=topk_union", "aggregation=sequence_mean"),
+    "bucket": ("objective=topk_bucket", "aggregation=sequence_sum"),
+    "full": ("objective=full_reverse_kl",),
+    "jsd": ("objective=gkd_jsd", "method=gkd", "student_share=0.5", "steps=3"),
+    "minillm": ("method=minillm",),
+    "iw": ("objective=iw_opd",),
+    "ema_teacher": ("objective=ema_pg_teacher",),
+    "student_support": ("objective=topk_student_sampled",),
+    "many_faces": ("objective=many_faces",),
+    "thinking_machines": ("objective=thinking_machines", "batch.mini_batch=4", "batch.micro_batch=2"),
+    "masked": ("objective=sampled", "objective.discount=0.5", "masking=first_occurrence"),
+    "rubrics": ("method=ropd", "text=sums_script", *GROUPED),
+    "game": (*PLAYED, "task=letters", "batch.micro_batch=1"),
+    "episodes": (*PLAYED, "task=letters", "rollout.form=episode", "batch.micro_batch=1"),
+    "turns": ("task=both", "task.schedule=alternating", "batch.mini_batch=4", "batch.micro_batch=1", "steps=4"),
+}
+
+
+@pytest.fixture(scope="session")
+def own(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The flag that makes `task=letters` and `task=both` known."""
+    folder = tmp_path_factory.mktemp("own")
+    model = tiny_model(2)
+    model.module.save_pretrained(folder / "teacher")
+    model.tokenizer.save_pretrained(folder / "teacher")
+    (folder / "task").mkdir()
+    (folder / "longer.py").write_text(LONGER)
+    (folder / "task" / "letters.yaml").write_text(LETTERS)
+    (folder / "task" / "both.yaml").write_text(TASK.replace("TEACHER", str(folder / "teacher")))
+    return str(folder)
+
+
+def _arguments(pair: list[str], own: str, overrides: Sequence[str]) -> list[str]:
+    given = merged(*pair, *BASE, *(text.replace("OWN", own) for text in overrides))
+    return [f"--config-dir={own}", *given] if {"task=both", "task=letters"} & set(given) else given
+
+
+def _responses(run: Path) -> list[str]:
+    return [json.loads(line)["response"] for line in (run / "samples.jsonl").read_text().splitlines()]
+
+
+def _close(one: Path, two: Path, relative: float = 1e-6) -> None:
+    """Every number of the two runs is the same, and what they wrote.
+
+    Differences of two log-probs keep the rounding of both, which depends on how many rows a forward pass has.
+    """
+    for before, after in zip(metrics(one), metrics(two), strict=True):
+        assert before.keys() == after.keys()
+        for name, value in before.items():
+            if isinstance(value, float) and not math.isnan(value):
+                least = 1e-5 if "failure/" in name else relative
+                assert after[name] == pytest.approx(value, rel=relative, abs=least), name
+    first, second = load_file(one / "final/model.safetensors"), load_file(two / "final/model.safetensors")
+    assert max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-4
+    assert _responses(one) == _responses(two)
+    for file in (one / "evals").rglob("*.responses.jsonl"):
+        assert file.read_text() == (two / file.relative_to(one)).read_text()
+
+
+def _compare(count: int, runs: Mapping[str, tuple[str, ...]], pair: list[str], own: str, folder: Path) -> None:
+    asked = {name: _arguments(pair, own, overrides) for name, overrides in runs.items()}
+    train_together(count, asked, folder)
+    for name, arguments in asked.items():
+        assert main(["train", *arguments, f"run_dir={folder / f'{name}-one'}"]) == 0
+        _close(folder / f"{name}-one", folder / name)
+
+
+def test_two_processes_equal_one(pair: list[str], own: str, tmp_path: Path) -> None:
+    _compare(2, FAST, pair, own, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("count", [2, 4])
+def test_objectives_games_and_several_tasks(pair: list[str], own: str, tmp_path: Path, count: int) -> None:
+    _compare(count, MORE, pair, own, tmp_path)
+
+
+LONG = ("steps=8", "checkpoint_every=2", "eval_every=4", "optim.lr=1e-3")
+
+
+def _start(count: int, folder: Path, arguments: Sequence[str]) -> subprocess.Popen[str]:
+    command = torchrun(count, "-m", "opdkit", "train", *arguments)
+    surroundings = environment() | {"OPDKIT_TIMEOUT_S": "60"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, env=surroundings, stdout=pipe, stderr=pipe, text=True)
+
+
+def _worker(process: subprocess.Popen[str], rank: int) -> psutil.Process:
+    """The process of a rank: torchrun tells it to the workers alone, by their environment."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    return next(child for child in children if child.environ().get("RANK") == str(rank))
+
+
+def _wait_for_lines(process: subprocess.Popen[str], file: Path, count: int) -> None:
+    until = time.monotonic() + 240
+    while not file.exists() or file.read_text().count("\n") <= count:
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_ends_all_and_the_run_goes_on(
+    train: Callable[..., Path], pair: list[str], tmp_path: Path, rank: int
+) -> None:
+    arguments = merged(*pair, *LONG, "run_dir=killed")
+    process = _start(2, tmp_path, arguments)
+    _wait_for_lines(process, tmp_path / "killed" / "metrics.jsonl", 4)
+    worker, began = _worker(process, rank), time.monotonic()
+    others = psutil.Process(process.pid).children(recursive=True)
+    worker.kill()
+    _, said = process.communicate(timeout=120)
+    assert time.monotonic() - began < 60
+    assert process.returncode != 0
+    assert said.count("opdkit: error:") <= 1
+    assert not any(other.is_running() for other in others)
+    again = _start(2, tmp_path, [*arguments, "resume=true"])
+    said = again.communicate(timeout=240)
+    assert again.returncode == 0, said
+    together = _start(2, tmp_path, merged(*pair, *LONG, "run_dir=whole"))
+    assert together.communicate(timeout=240)
+    assert weights(tmp_path / "whole") == weights(tmp_path / "killed")
+    assert metrics(tmp_path / "whole") == metrics(tmp_path / "killed")
+    _close(train("alone", *LONG), tmp_path / "killed")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_signal_to_one_process_stops_all_and_one_process_can_go_on(
+    train: Callable[..., Path], pair: list[str], tmp_path: Path
+) -> None:
+    arguments = merged(*pair, *LONG, "checkpoint_every=0", "run_dir=stopped")
+    process = _start(2, tmp_path, arguments)
+    _wait_for_lines(process, tmp_path / "stopped" / "metrics.jsonl", 2)
+    _worker(process, 1).send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "opdkit: error" not in said
+    assert len(list((tmp_path / "stopped" / "checkpoints").glob("step-*"))) == 1
+    assert main(["train", *arguments, "resume=true"]) == 0
+    _close(train("alone", *LONG), tmp_path / "stopped")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("batch.mini_batch=1", "batch.micro_batch=1"), "batch.mini_batch=1: fewer rollouts than the 2 processes"),
+        (("objectve=topk",), "objectve"),
+        (("probe_every=1",), "probe_every=1"),
+        (("reward=function", "reward.function=nowhere.py:f"), "reward.function"),
+    ],
+)
+def test_a_mistake_is_told_once(pair: list[str], tmp_path: Path, asked: tuple[str, ...], said: str) -> None:
+    process = _start(2, tmp_path, merged(*pair, *LONG, "run_dir=refused", *asked))
+    _, errors = process.communicate(timeout=120)
+    lines = [line for line in errors.splitlines() if line.startswith("opdkit: error:")]
+    assert len(lines) == 1, errors
+    assert said in lines[0]
+    assert "exitcode  : 2" in errors
+    assert not (tmp_path / "refused").exists()
