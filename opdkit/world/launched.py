@@ -7,18 +7,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from opdkit.errors import RunError, UserError
 
 if TYPE_CHECKING:
-    from torch.distributed import Store
-
     from opdkit.world.world import World
 
 _TIMEOUT = "OPDKIT_TIMEOUT_S"
 _DEFAULT_TIMEOUT_S = 1800
-_TOLD = "told"
+_TOLD = "opdkit/told"
 # How long another process leaves it to the main one to tell an error that both have.
 _PATIENCE_S = 2.0
 
@@ -26,6 +24,14 @@ _PATIENCE_S = 2.0
 def several() -> bool:
     """Whether a launcher has started more than one process; its environment variables say so."""
     return os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1") and "RANK" in os.environ
+
+
+class Store(Protocol):
+    """As much of torch.distributed's store as is used here: what one process sets, all see."""
+
+    def check(self, keys: list[str], /) -> bool: ...
+
+    def compare_set(self, key: str, expected_value: str, desired_value: str, /) -> bytes: ...
 
 
 def current() -> World:
@@ -47,9 +53,10 @@ def joined(command: str, allowed: tuple[str, ...], teller: Teller) -> Iterator[N
         return
     import torch
     from torch import distributed
+    from torch.distributed.rendezvous import rendezvous
 
     limit = timedelta(seconds=_timeout())
-    store, rank, size = next(iter(distributed.rendezvous("env://", timeout=limit)))
+    store, rank, size = next(iter(rendezvous("env://", timeout=limit)))
     teller.connect(store, rank)
     with teller.heard():
         if command not in allowed:
@@ -57,9 +64,7 @@ def joined(command: str, allowed: tuple[str, ...], teller: Teller) -> Iterator[N
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        distributed.init_process_group(
-            backend, store=distributed.PrefixStore("run", store), rank=rank, world_size=size, timeout=limit
-        )
+        distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=limit)
         yield
         distributed.destroy_process_group()
 
