@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from types import TracebackType
 
 
 class Stopwatch:
-    """A context that adds up the seconds spent in it. A context within it counts once.
+    """A context that adds up the seconds that all threads spend in it. A context within it counts once.
 
     Work that an accelerator does later is not waited for, and so not counted.
     """
 
     def __init__(self) -> None:
         self._seconds = 0.0
-        self._began = 0.0
-        self._depth = 0
+        self._adding = threading.Lock()
+        self._of_thread = _Thread()
 
     def __enter__(self) -> Stopwatch:
-        if self._depth == 0:
-            self._began = time.perf_counter()
-        self._depth += 1
+        if self._of_thread.depth == 0:
+            self._of_thread.began = time.perf_counter()
+        self._of_thread.depth += 1
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._depth -= 1
-        if self._depth == 0:
-            self._seconds += time.perf_counter() - self._began
+        self._of_thread.depth -= 1
+        if self._of_thread.depth == 0:
+            with self._adding:
+                self._seconds += time.perf_counter() - self._of_thread.began
 
     def taken(self) -> float:
         """The seconds so far; it begins at 0 again."""
-        seconds, self._seconds = self._seconds, 0.0
+        with self._adding:
+            seconds, self._seconds = self._seconds, 0.0
         return seconds
+
+
+class _Thread(threading.local):
+    """How deep a thread is in the context, and when it entered."""
+
+    depth: int = 0
+    began: float = 0.0
 
 
 METRICS = Stopwatch()

@@ -54,6 +54,7 @@ def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
         "precision",
         "gradient_variance",
         "max_bad_steps",
+        "max_staleness",
         "resume",
     )
     groups = {name: _object(name, resolved[name]) if resolved[name] else None for name in TRAIN_GROUPS}

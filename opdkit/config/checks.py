@@ -35,6 +35,7 @@ _AT_LEAST_ZERO = (
     "vocabulary_metrics_every",
     "diagnostics_every",
     "probe_every",
+    "max_staleness",
 )
 
 
@@ -104,9 +105,28 @@ def _check_pattern(pattern: str) -> None:
         raise UserError(f"gradient_variance={pattern}: not a regular expression ({error})") from error
 
 
+def check_staleness(experiment: Experiment) -> None:
+    """What can't go on while steps are collected by older weights. Raises UserError."""
+    asked = f"max_staleness={experiment.max_staleness}"
+    if experiment.max_staleness == 0:
+        return
+    if experiment.cadence.probe_every:
+        raise UserError(f"probe_every={experiment.cadence.probe_every}: the probe needs max_staleness=0, not {asked}")
+    for task in experiment.tasks().values():
+        for term in task.terms:
+            if term.objective.needs.single_update:
+                raise UserError(
+                    f"{asked}: {type(term.objective).__name__} as set has no importance ratio to correct by; allowed: "
+                    "max_staleness=0, objective/surrogate=ratio, or objective=topk"
+                )
+            if term.teacher is not None and term.teacher.capabilities.changes:
+                raise UserError(f"{asked}: teacher={term.teacher.path} changes with the student; allowed: 0")
+
+
 def check_together(experiment: Experiment) -> None:
     """Choices that are each fine and cannot be combined. Raises UserError."""
     check_tasks(experiment)
+    check_staleness(experiment)
     updates = experiment.batch.updates
     objectives = [term.objective for task in experiment.tasks().values() for term in task.terms]
     for objective in objectives if updates > 1 else ():

@@ -97,6 +97,7 @@ class TrainConfig:
     diagnostics_every: int = MISSING
     probe_every: int = MISSING
     max_bad_steps: int = MISSING
+    max_staleness: int = MISSING
     precision: str = MISSING
     gradient_variance: str | None = None
 

@@ -43,7 +43,8 @@ class TokenBatch:
     Attributes:
         loss_mask: bool[B, T], the tokens that count.
         old_log_prob: f32[B, T], the student's log-prob of each sampled token before the first update on this rollout
-            batch. None in that first update, where the student's own detached log-probs are the old ones.
+            batch, under the weights that wrote it. None where those are the weights of this update: then the student's
+            own detached log-probs are the old ones.
         reward: f32[B], None where the objective does not need it.
         tokens: i64[B, T], the sampled ids.
         entropy: f32[B, T], the entropy of the policy that sampled them, nats. None where nothing needs it.

@@ -19,6 +19,7 @@ _SINCE: dict[str, tuple[object, ...]] = {
     "text": (None,),
     "batch.micro_batch_tokens": (None,),
     "rollout.keep_cache": (True, False),
+    "max_staleness": (0,),
     "task.columns.solution": ("answer",),
     "objective.clip_range_high": (None,),
     "objective.reward_form": ("raw",),

@@ -90,6 +90,7 @@ class CollectSettings:
         micro_batch: the size of a forward pass.
         stats_every: steps between looks at the whole vocabulary, 0 for never.
         diagnostics_every: steps between diagnostics, which look at it, too, 0 for never.
+        stale: whether older weights than those that are updated may write a step.
     """
 
     seed: int
@@ -99,6 +100,12 @@ class CollectSettings:
     micro_batch: MicroBatch
     stats_every: int = 0
     diagnostics_every: int = 0
+    stale: bool = False
+
+    @property
+    def keeps_old(self) -> bool:
+        """Whether the weights of an update may differ from those that wrote."""
+        return self.updates > 1 or self.stale
 
     def looks(self, step: int) -> bool:
         """Whether step `step` (from 0) looks at the whole vocabulary of both models."""
@@ -129,8 +136,12 @@ class RolloutCollector:
     teachers: Mapping[str, OpenTeacher]
     rewards: Mapping[str, OpenReward] = field(default_factory=dict[str, OpenReward])
 
-    def collect(self, step: int) -> list[StepData]:
-        """The data of step `step` (from 0), one for each term that is due. No gradient is kept."""
+    def collect(self, step: int, version: int | None = None) -> list[StepData]:
+        """The data of step `step` (from 0), one for each term that is due. No gradient is kept.
+
+        version: after how many steps the policy has the weights that it writes with, None for `step`.
+        """
+        made = (step if version is None else version) * self.settings.updates
         due = due_terms(self.terms, self.settings.share, self.settings.seed, step)
         started = time.perf_counter()
         authors: list[Author] = list(dict.fromkeys(term.author for term, _ in due))
@@ -141,7 +152,8 @@ class RolloutCollector:
         for term, _ in due:
             key = (term.author, id(self.rewards[term.name]))
             if key not in graded:
-                graded[key], grades[key] = _rewarded(written[term.author], self.rewards[term.name], step)
+                of_version = _of_version(written[term.author], made)
+                graded[key], grades[key] = _rewarded(of_version, self.rewards[term.name], step)
         seconds = time.perf_counter() - started
         data: list[StepData] = []
         for term, weight in due:
@@ -187,7 +199,7 @@ class RolloutCollector:
             told = share.joined(old, reward), share.joined(scores.sampled_log_prob, reward)
             step_batch = StepBatch(counted, *told, reward, rollouts.group, known, step)
             advantage = share.own(term.objective.advantage(step_batch))  # type: ignore[attr-defined]
-        kept = old if self.settings.updates > 1 else None
+        kept = old if self.settings.keeps_old else None
         return ScoredBatch(term, weight, rollout, loss_mask, scores, kept, share.own(reward), advantage, stats_k)
 
     def _reads_entropy(self, step: int, term: BoundTerm) -> bool:
@@ -215,13 +227,20 @@ class RolloutCollector:
         return min(needs.k or _WATCHED_SUPPORT, self.policy.model.vocabulary)
 
     def _student_before(self, rollout: Rollout, loss_mask: Tensor, needs: Needs) -> Scores | None:
-        """The student before any update. Old log-probs are a pass of their own only where a later update starts from
+        """The student before any update. Old log-probs are a pass of their own only where an update starts from
         moved weights, or where the whole step is looked at before any update."""
-        old = (needs.old_log_prob and self.settings.updates > 1) or needs.advantage
+        old = (needs.old_log_prob and self.settings.keeps_old) or needs.advantage
         request = before_request(needs, old)
         if request is None or not len(rollout.tokens):
             return None
         return score_in_batches(self.policy.score, rollout, loss_mask, request, self.settings.micro_batch)
+
+
+def _of_version(batch: RolloutBatch, updates: int) -> RolloutBatch:
+    """The batch with the number of updates that the student had made, where the student wrote it."""
+    if batch.rollout.author != "student":
+        return batch
+    return replace(batch, rollout=replace(batch.rollout, policy_version=updates))
 
 
 def _rewarded(batch: RolloutBatch, reward: OpenReward, step: int) -> tuple[RolloutBatch, tuple[Grade, ...]]:

@@ -92,6 +92,8 @@ class Experiment:
         loggers: name -> description of a logger (see `opdkit.loggers`).
         diagnostics: name -> diagnostic of the failure modes (see `opdkit.diagnostics`).
         probe: settings of the gradient's probe.
+        max_staleness: how many steps old the weights are that write a step. 0: the newest; from 1 on, a step is written
+            and scored while another is updated on.
         gradient_variance: regular expression of the parameters whose gradient variance is measured, None for none.
         resume: whether the run goes on; "auto" leaves it to the run folder, and is settled before the run begins.
         resolved: the configuration as plain values, for config.yaml.
@@ -120,6 +122,7 @@ class Experiment:
     precision: Precision
     gradient_variance: str | None
     max_bad_steps: int
+    max_staleness: int
     resume: bool | Literal["auto"]
     resolved: Mapping[str, Any]
 
@@ -166,7 +169,10 @@ class Experiment:
         cadence = self.cadence
         every = (cadence.vocabulary_metrics_every, cadence.diagnostics_every)
         batch = self.batch
-        return CollectSettings(self.seed, self.method.share, batch.updates, batch.mini_batches, batch.pass_size, *every)
+        return CollectSettings(
+            self.seed, self.method.share, batch.updates, batch.mini_batches, batch.pass_size, *every,
+            stale=self.max_staleness > 0,
+        )  # fmt: skip
 
     def recording(self) -> RecordSettings:
         """What is recorded, and what the model card says."""

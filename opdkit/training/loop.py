@@ -92,6 +92,7 @@ class Loop:
         self.progress.step = step + 1
         metrics |= step_metrics(collected, metrics)
         tokens = sum(int(part.rollouts.rollout.sampled_mask.sum()) for part in collected)
+        metrics |= self.session.waits()
         metrics |= {
             "time/update_s": ended - update_started,
             "perf/tokens_per_s": tokens / (ended - started),
@@ -120,7 +121,7 @@ class Loop:
         state: Mapping[str, Any] = {
             "bad_in_a_row": progress.bad_in_a_row,
             "skipped_updates": progress.skipped_updates,
-            "walks": self.session.samplers(),
+            "walks": self.session.samplers(progress.step),
         }
         folder = checkpoint.write(
             self.checkpoints,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import re
 from collections.abc import Mapping
@@ -12,21 +13,25 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
+from safetensors.torch import load_file, save_file
 
 from opdkit.data.loss import Needs
 from opdkit.diagnostics import named_subset
 from opdkit.errors import UserError
-from opdkit.models import LanguageModel, load
+from opdkit.models import LanguageModel, Scorer, load
 from opdkit.rewards import RewardContext
 from opdkit.runs.checkpoint import Found, restore_optimizer, teacher_states
 from opdkit.seeding import derive_seed
 from opdkit.teachers import OpenTeacher, Teacher, TeacherContext, open_teachers
-from opdkit.training.collect import StepData
+from opdkit.training.ahead import AheadCollector, Work
+from opdkit.training.collect import RolloutCollector, StepData
 from opdkit.training.experiment import Experiment
 from opdkit.training.policy import Policy
-from opdkit.training.tasks import TaskRun, open_task, read_data
+from opdkit.training.tasks import TaskRun, open_task, read_data, written_by
 from opdkit.training.update import Updater
 from opdkit.world.world import World
+
+_AHEAD = "ahead.safetensors"
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Session:
     tasks: Mapping[str, TaskRun]
     schedule: Any
     updater: Updater
+    ahead: AheadCollector | None = None
 
     @property
     def world(self) -> World:
@@ -45,12 +51,17 @@ class Session:
 
     def collect(self, step: int) -> list[StepData]:
         """What step `step` (from 0) is made of: the task whose turn it is, or all of them."""
-        turn = [self.tasks[self.schedule.turn(step)]] if self.schedule is not None else self.tasks.values()
-        return [data for task in turn for data in task.collector.collect(step)]
+        if self.ahead is not None:
+            return self.ahead.take(step)
+        return collect_tasks({name: task.collector for name, task in self.tasks.items()}, self.schedule, step)
 
-    def samplers(self) -> dict[str, dict[str, int]]:
-        """Where each task's order of problems stands, for a checkpoint."""
-        return {name: task.collector.source.sampler.state() for name, task in self.tasks.items()}
+    def samplers(self, step: int) -> dict[str, dict[str, int]]:
+        """Where each task's order of problems stands before step `step`, for a checkpoint."""
+        return walks_of(self.tasks) if self.ahead is None else self.ahead.walks(step)
+
+    def waits(self) -> dict[str, float]:
+        """What waited for what in the last step, where steps are collected ahead."""
+        return {} if self.ahead is None else self.ahead.metrics()
 
     def open_teachers(self) -> list[OpenTeacher]:
         """Each teacher once."""
@@ -67,11 +78,15 @@ class Session:
             teacher.after_update(step)
 
     def save(self, folder: Path, card: str) -> None:
-        """Write the student as a Hugging Face folder."""
+        """Write the student as a Hugging Face folder, and the weights that wrote the steps which are under way."""
         self.policy.save(folder, card)
+        if self.ahead is not None and (weights := self.ahead.pending()):
+            save_file({name: value.cpu().contiguous() for name, value in weights.items()}, folder / _AHEAD)
 
     def close(self) -> None:
         """End the processes of games, teachers and rewards."""
+        if self.ahead is not None:
+            self.ahead.close()
         for task in self.tasks.values():
             task.collector.source.close()
             for reward in task.collector.rewards.values():
@@ -114,10 +129,45 @@ def open_session(experiment: Experiment, found: Found | None, folder: Path | Non
         restore_optimizer(found, policy.optimizer)
         for name, run in runs.items():
             run.collector.source.sampler.restore(found.state["walks"][name])
-    session = Session(policy, runs, experiment.alternation(), updater)
+    session = Session(policy, runs, experiment.alternation(), updater, _ahead(experiment, runs, policy, found))
     for teacher, state in zip(session.open_teachers(), teacher_states(found) if found else (), strict=False):
         teacher.restore(state)
     return session
+
+
+def collect_tasks(
+    collectors: Mapping[str, RolloutCollector], schedule: Any, step: int, version: int | None = None
+) -> list[StepData]:
+    """What step `step` (from 0) is made of: the task whose turn it is, or all of them."""
+    turn = [collectors[schedule.turn(step)]] if schedule is not None else collectors.values()
+    return [data for collector in turn for data in collector.collect(step, version)]
+
+
+def walks_of(tasks: Mapping[str, TaskRun]) -> dict[str, dict[str, int]]:
+    """Where each task's order of problems stands now."""
+    return {name: task.collector.source.sampler.state() for name, task in tasks.items()}
+
+
+def _ahead(
+    experiment: Experiment, runs: Mapping[str, TaskRun], policy: Policy, found: Found | None
+) -> AheadCollector | None:
+    """What collects steps beside the updates, with a copy of the student. None where every step is collected by the
+    newest weights."""
+    if experiment.max_staleness == 0:
+        return None
+    if policy.world.size > 1:
+        raise UserError(f"max_staleness={experiment.max_staleness}: allowed in one process; with several it is 0")
+    module = copy.deepcopy(policy.model.module).requires_grad_(False).eval()
+    model = replace(policy.model, module=module)
+    writer = replace(policy, model=model, scorer=Scorer(model))
+    collectors = {name: written_by(run, writer) for name, run in runs.items()}
+    schedule = experiment.alternation()
+    work = Work(lambda s, version: collect_tasks(collectors, schedule, s, version), lambda: walks_of(runs), module)
+    ahead = AheadCollector(work, policy.model.module, experiment.max_staleness, experiment.steps)
+    if found:
+        kept = found.folder / _AHEAD
+        ahead.restore(int(found.state["step"]), load_file(kept) if kept.is_file() else {})
+    return ahead
 
 
 def close_session() -> None:

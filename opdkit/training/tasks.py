@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from opdkit.data.problem import Message, Problem
@@ -148,6 +148,16 @@ def _asked_teachers(task: TaskSettings, teachers: Mapping[str, OpenTeacher]) -> 
                 by_teacher[id(teacher)] = WritingTeacher.of(teacher, task.rollout, task.sampling)
             writers[term.name] = by_teacher[id(teacher)]
     return writers
+
+
+def written_by(run: TaskRun, policy: Policy) -> RolloutCollector:
+    """The task's collector with another policy as the student that writes and scores."""
+    collector, spec = run.collector, run.settings.rollout
+    writers = {
+        author: Writer(author, spec.open(policy.model)) if author == "student" else writer
+        for author, writer in collector.writers.items()
+    }
+    return replace(collector, policy=policy, writers=writers)
 
 
 def _answers(task: TaskSettings, problems: Sequence[Problem], student: LanguageModel) -> RolloutSource:

@@ -100,7 +100,8 @@ def policy() -> Policy:
 
 @pytest.fixture
 def collected(policy: Policy, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> ScoredBatch:
-    """One step of sampled-token distillation under PPO ratios; the parameter is the number of updates."""
+    """One step of sampled-token distillation under PPO ratios; the parameter is the number of updates, or "stale":
+    one update, of weights that may be newer than those that wrote."""
     folder = tmp_path_factory.mktemp("pair")
     save_pair(folder)
     spec = LocalTeacher(str(folder / "teacher"))
@@ -108,7 +109,8 @@ def collected(policy: Policy, tmp_path_factory: pytest.TempPathFactory, request:
     objective = TokenDivergence(support="sampled", estimator="score")
     term = BoundTerm("student", objective, "student", spec, NoReward(), Everything(), TokenMean(), 1.0, 1)
     source = Episodes(episodes(policy), EpochSampler(2, 0))
-    settings = CollectSettings(0, None, request.param, 1, MicroBatch(4))
+    stale = request.param == "stale"
+    settings = CollectSettings(0, None, 1 if stale else request.param, 1, MicroBatch(4), stale=stale)
     writers: dict[Author, Writer] = {"student": Writer("student", None)}
     collector = RolloutCollector(
         "", settings, policy, source, writers, (term,), {"student": teacher}, {"student": Rewards()}
@@ -121,7 +123,7 @@ def test_tokens_that_the_policy_did_not_sample_never_count(collected: ScoredBatc
     assert collected.loss_mask.tolist() == [[True] * 3 + [False] * 2 + [True] * 2, [True] * 2 + [False] * 5]
 
 
-@pytest.mark.parametrize(("collected", "kept"), [(1, False), (2, True)], indirect=["collected"])
+@pytest.mark.parametrize(("collected", "kept"), [(1, False), (2, True), ("stale", True)], indirect=["collected"])
 def test_ratios_of_a_later_update_are_taken_against_the_policy_that_wrote(
     collected: ScoredBatch, kept: bool, policy: Policy
 ) -> None:
