@@ -1,0 +1,78 @@
+"""The thread that collects ahead: which weights write which step, and that it works beside the updates."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from opdkit.errors import RunError
+from opdkit.training.ahead import AheadCollector, Work
+from opdkit.training.collect import StepData
+
+
+class Run:
+    """A student of one number, which counts its steps; collecting notes what the writer's number was."""
+
+    def __init__(self, staleness: int, steps: int = 6) -> None:
+        self.student, self.writer = nn.Linear(1, 1), nn.Linear(1, 1)
+        self.student.requires_grad_(False)
+        self.seen: dict[int, tuple[int, float]] = {}
+        self.begun = [threading.Event() for _ in range(steps)]
+        self.cursor = 0
+        work = Work(self.collect, lambda: {"": {"cursor": self.cursor}}, self.writer)
+        self.ahead = AheadCollector(work, self.student, staleness, steps)
+        self.count(0)
+
+    def count(self, steps: int) -> None:
+        self.student.weight.fill_(float(steps))
+
+    def collect(self, step: int, version: int) -> list[StepData]:
+        self.cursor += 1
+        self.seen[step] = (version, float(self.writer.weight.detach()))
+        self.begun[step].set()
+        return []
+
+
+@pytest.mark.parametrize("staleness", [1, 2, 9])
+def test_each_step_is_written_by_its_weights_and_goes_on_from_what_was_pending(staleness: int) -> None:
+    run = Run(staleness)
+    for step in range(3):
+        run.ahead.take(step)
+        run.count(step + 1)
+    walks, pending = run.ahead.walks(3), run.ahead.pending()
+    assert walks == {"": {"cursor": 3}}
+    again = Run(staleness)
+    again.count(3)
+    again.ahead.restore(3, pending)
+    for one in (run, again):
+        for step in range(3, 6):
+            one.ahead.take(step)
+            assert one.ahead.metrics()["rollout/staleness"] == min(step, staleness)
+            one.count(step + 1)
+        one.ahead.close()
+        assert one.ahead.pending() == {}
+    expected = {step: (max(0, step - staleness), float(max(0, step - staleness))) for step in range(6)}
+    assert run.seen == expected
+    assert again.seen == {step: expected[step] for step in range(3, 6)}
+
+
+def test_the_next_step_is_collected_before_the_update_of_this_one_is_over() -> None:
+    run = Run(1)
+    run.ahead.take(0)
+    assert run.begun[1].wait(30)  # and this thread has not come back for it
+    run.ahead.close()
+
+
+def test_an_error_of_the_thread_is_raised_where_its_step_is_taken() -> None:
+    def broken(step: int, version: int) -> list[StepData]:
+        raise RunError("the game is gone")
+
+    module = nn.Linear(1, 1)
+    ahead = AheadCollector(Work(broken, dict, nn.Linear(1, 1)), module, 1, 4)
+    with pytest.raises(RunError, match="the game is gone"):
+        ahead.take(0)
+    ahead.close()
+    assert torch.is_grad_enabled()
