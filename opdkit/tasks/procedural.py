@@ -17,6 +17,7 @@ from opdkit.grading.grade import ask, extract_or_refuse, grade_mathematics, shor
 from opdkit.grading.normal_form import tidy
 from opdkit.seeding import derive_seed
 from opdkit.tasks.templates import check_template, render
+from opdkit.tasks.worked import worked_solution
 
 _DRAWS = 500
 _LARGEST = 10_000_000
@@ -167,7 +168,7 @@ class _Problems(Sequence[Problem]):
             identifier=f"{source.dataset}/{source.split}/{source.seed}/{index}",
             messages=render(source.template, fields, source.system),
             reference=gold if answer is None or source.scorer == "dataset" else answer,
-            context={"answer": answer or ""},
+            context={"answer": answer or "", "solution": worked_solution(source.dataset, fields) or ""},
         )
 
 

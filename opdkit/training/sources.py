@@ -16,6 +16,7 @@ from opdkit.generation import Ask, Completion, Engine, Sampling, Turn, pack
 from opdkit.models import LanguageModel
 from opdkit.rewards import Group
 from opdkit.seeding import derive_seed
+from opdkit.training.candidates import CandidateWriter
 from opdkit.training.problems import EpochSampler, ProblemStream
 from opdkit.world.world import World
 
@@ -53,10 +54,17 @@ class StepSize:
 
 @dataclass(frozen=True)
 class Writer:
-    """Who writes a step's responses: an engine, and the name of the policy behind it."""
+    """Who writes a step's responses.
+
+    Attributes:
+        author: the name of the policy.
+        engine: of that policy, None for responses from data.
+        select: writes several responses to each prompt and gives one. None: every response is a row.
+    """
 
     author: Author
     engine: Engine | None
+    select: CandidateWriter | None = None
 
 
 class RolloutSource(Protocol):
@@ -109,31 +117,41 @@ class AnswerSource:
     def take(self, step: int, writers: Sequence[Writer], entropy: bool = True) -> dict[Author, RolloutBatch]:
         """See `RolloutSource`."""
         copies = self.size.rollouts_per_prompt
-        asked = [pair for pair in self.stream.take(self.size.prompts) for _ in range(copies)]
+        prompts = self.stream.take(self.size.prompts)
+        asked = [pair for pair in prompts for _ in range(copies)]
         source = replace(self, sampling=replace(self.sampling, entropy=entropy))
-        return {writer.author: source._batch(step, asked, writer) for writer in writers}
+        batches: dict[Author, RolloutBatch] = {}
+        for writer in writers:
+            if writer.select is None:
+                batches[writer.author] = self._batch(asked, source._write(step, writer, asked), writer.author, copies)
+        own = batches["student"].rollout if "student" in batches else None
+        for writer in writers:
+            if writer.select is not None:
+                found = writer.select(step, prompts, own)
+                batch = self._batch(prompts, found.completions, writer.author, 1)
+                batches[writer.author] = replace(batch, metrics={**batch.metrics, **found.metrics})
+        return batches
 
-    def _batch(self, step: int, asked: Sequence[tuple[Problem, list[int]]], writer: Writer) -> RolloutBatch:
-        copies = self.size.rollouts_per_prompt
-        asks = [
-            Ask(tuple(ids), derive_seed(self.seed, "rollout", step, row), self.max_new_tokens)
-            for row, (_, ids) in enumerate(asked)
-        ]
-        rows = [(Turn(a.prompt_ids, c),) for a, c in zip(asks, self._write(writer, asks, asked), strict=True)]
-        rollout = pack(self.student, rows, [problem for problem, _ in asked], writer.author)
+    def _batch(
+        self, asked: Sequence[tuple[Problem, list[int]]], written: Sequence[Completion], author: Author, copies: int
+    ) -> RolloutBatch:
+        rows = [(Turn(tuple(ids), completion),) for (_, ids), completion in zip(asked, written, strict=True)]
+        rollout = pack(self.student, rows, [problem for problem, _ in asked], author)
         responses = texts(self.student, rollout)
         groups = tuple(Group(asked[i][0], responses[i : i + copies]) for i in range(0, len(asked), copies))
         group = torch.arange(len(asked), device=rollout.tokens.device) // copies
         metrics = row_metrics(rollout) | {"rollout/dropped_prompts": float(self.sampler.dropped)}
         return RolloutBatch(rollout, responses, groups, group, (1,) * len(asked), metrics)
 
-    def _write(
-        self, writer: Writer, asks: Sequence[Ask], asked: Sequence[tuple[Problem, list[int]]]
-    ) -> list[Completion]:
+    def _write(self, step: int, writer: Writer, asked: Sequence[tuple[Problem, list[int]]]) -> list[Completion]:
         if writer.author == "data":
             return [_solution(self.student, problem, self.max_new_tokens) for problem, _ in asked]
         engine = writer.engine
         assert engine is not None
+        asks = [
+            Ask(tuple(ids), derive_seed(self.seed, "rollout", step, row), self.max_new_tokens)
+            for row, (_, ids) in enumerate(asked)
+        ]
         return World.current().shared(asks, lambda part: engine.generate(part, self.sampling))
 
     def restarted(self, size: StepSize, seed: int) -> AnswerSource:

@@ -13,9 +13,11 @@ from opdkit.errors import UserError, error_prefix
 from opdkit.generation import EngineSpec, EpisodeRollout, Sampling
 from opdkit.models import ChatFrame, LanguageModel
 from opdkit.rewards import RewardContext, asks_teacher
+from opdkit.rewards.base import GradePairs
 from opdkit.seeding import derive_seed
 from opdkit.teachers import OpenTeacher, Teacher
 from opdkit.training.asked_teacher import WritingTeacher, open_rewards
+from opdkit.training.candidates import CandidateWriter
 from opdkit.training.collect import CollectSettings, RolloutCollector
 from opdkit.training.episodes import EpisodeSource
 from opdkit.training.policy import Policy
@@ -83,10 +85,20 @@ def _require_told(term: BoundTerm, task: TaskSettings, data: Sequence[Any]) -> N
             f"batch.rollouts_per_prompt=1: {type(term.objective).__name__} compares the rollouts of one prompt; "
             "allowed: at least 2"
         )
-    reads = frozenset() if term.teacher is None else term.teacher.capabilities.reads
-    if term.teacher is None or not reads:
+    _require_fields(term, task, data)
+    if term.selection is not None and is_environment(task.source):
+        raise UserError(
+            f"method.terms.{term.name}.selection: chooses among answers, and {task.source.name} is played in turns"
+        )
+
+
+def _require_fields(term: BoundTerm, task: TaskSettings, data: Sequence[Any]) -> None:
+    """Raise UserError where the first problem lacks a field of what the teacher is shown."""
+    told = f"method.terms.{term.name}: teacher={term.teacher.path if term.teacher is not None else 'none'}"
+    reads = frozenset[str]() if term.teacher is None else term.teacher.capabilities.reads
+    reads |= frozenset() if term.selection is None else term.selection.reads
+    if not reads:
         return
-    told = f"method.terms.{term.name}: teacher={term.teacher.path}"
     if is_environment(task.source):
         raise UserError(f"{told} writes a prompt of its own, and {task.source.name} is played in turns")
     if "sibling" in reads and task.size.rollouts_per_prompt < 2:
@@ -117,23 +129,38 @@ def open_task(
     """Join a task's data with the models. `teachers` holds the teacher of each term that has one."""
     student = policy.model
     source = _episodes(task, data, student) if is_environment(task.source) else _answers(task, data, student)
-    writers = _writers(task, student, teachers)
+    writers = _writers(task, policy, teachers, collect, rewards.grade)
     opened = open_rewards(task.terms, rewards, _asked_teachers(task, teachers))
     collector = RolloutCollector(task.name, collect, policy, source, writers, task.terms, teachers, opened)
     return TaskRun(task, next(iter(teachers.values()), None), collector)
 
 
-def _writers(task: TaskSettings, student: LanguageModel, teachers: Mapping[str, OpenTeacher]) -> dict[Author, Writer]:
+def _writers(
+    task: TaskSettings,
+    policy: Policy,
+    teachers: Mapping[str, OpenTeacher],
+    collect: CollectSettings,
+    grade: GradePairs | None,
+) -> dict[Author, Writer]:
     """An engine for each author that the terms name."""
     spec: EngineSpec = task.rollout
     writers: dict[Author, Writer] = {}
     for term in task.terms:
-        if term.author == "teacher" and term.author not in writers:
-            written = teachers[term.name].writer(spec)
-            assert written is not None  # bind_terms has checked the capability
-            writers["teacher"] = Writer("teacher", written[0])
-        elif term.author not in writers:
-            writers[term.author] = Writer(term.author, spec.open(student) if term.author == "student" else None)
+        if term.author in writers:
+            continue
+        if term.author != "teacher":
+            writers[term.author] = Writer(term.author, spec.open(policy.model) if term.author == "student" else None)
+            continue
+        written = teachers[term.name].writer(spec)
+        assert written is not None  # bind_terms has checked the capability
+        select = None
+        if term.selection is not None:
+            assert grade is not None  # read_data has refused environments
+            select = CandidateWriter(
+                term.selection, written[0], policy, grade, task.seed, collect.micro_batch, spec.max_prompt_tokens,
+                spec.max_new_tokens,
+            )  # fmt: skip
+        writers["teacher"] = Writer("teacher", written[0], select)
     return writers
 
 

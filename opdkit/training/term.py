@@ -13,6 +13,7 @@ from opdkit.masking import Masking
 from opdkit.rewards import Reward, asks_teacher
 from opdkit.seeding import derive_seed
 from opdkit.teachers import Teacher
+from opdkit.training.best_of import BestOf
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Term:
         aggregation: how token losses become one number.
         weight: of this term in the step's loss.
         every: steps from one use of the term to the next.
+        selection: of an author that is the teacher: it writes several responses to each prompt, and this chooses the
+            one that is trained on. None: it writes as often as the student, and all are.
     """
 
     objective: Any = None
@@ -39,8 +42,11 @@ class Term:
     aggregation: Any = None
     weight: float = 1.0
     every: int = 1
+    selection: BestOf | None = None
 
     def __post_init__(self) -> None:
+        if self.selection is not None and self.author != "teacher":
+            raise UserError(f"selection chooses among what a teacher writes, and author={self.author}")
         if self.author not in get_args(Author):
             raise UserError(f"author={self.author!r} is not one of {', '.join(get_args(Author))}")
         if not 0 <= self.weight < float("inf"):
@@ -84,6 +90,7 @@ class BoundTerm:
     aggregation: Aggregation
     weight: float
     every: int
+    selection: BestOf | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +106,15 @@ class RunChoices:
 
 def bind_terms(method: Method, run: RunChoices) -> tuple[BoundTerm, ...]:
     """The terms with the run's choices filled in. Raises UserError for a teacher that is missing or unfit."""
-    return tuple(_bound(name, term, run) for name, term in method.terms.items())
+    terms = tuple(_bound(name, term, run) for name, term in method.terms.items())
+    beside = method.share is None and any(term.author == "student" and term.every == 1 for term in terms)
+    for term in terms:
+        if term.selection is not None and term.selection.alignment == "positional" and not beside:
+            raise UserError(
+                f"method.terms.{term.name}.selection.alignment=positional: compares with the student's rollouts of the "
+                "step, and no term has them in every step; allowed: teacher_forced"
+            )
+    return terms
 
 
 def _bound(name: str, term: Term, run: RunChoices) -> BoundTerm:
@@ -128,6 +143,7 @@ def _bound(name: str, term: Term, run: RunChoices) -> BoundTerm:
         aggregation=term.aggregation or run.aggregation,
         weight=term.weight,
         every=term.every,
+        selection=term.selection,
     )
 
 

@@ -1,0 +1,121 @@
+"""Which of several responses of a teacher is trained on: the choice, and how well one suits the student."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from opdkit.data.problem import Message, Problem
+from opdkit.data.template import fill, template_fields
+from opdkit.errors import UserError
+from opdkit.generation import Completion, Sampling
+from opdkit.samplers import TopP
+
+Alignment = Literal["positional", "teacher_forced"]
+
+
+@dataclass(frozen=True)
+class BestOf:
+    """One response to each prompt, the best of several that the teacher writes.
+
+    Tier 1: of the right ones, the best aligned with the student. Tier 2, for prompts without a right one: the teacher
+    is asked once more with a hint, and what it writes is taken if it is right. Tier 3: the best aligned of all that
+    were written without the hint. Of equals the first. The response is trained behind the original prompt.
+
+    Attributes:
+        count: N, responses that the teacher writes to each prompt.
+        alignment: the share of a response's tokens that are among the student's `k` best ids. teacher_forced: at the
+            same place of the response, after the same tokens. positional: at the same place of the student's own
+            rollouts, however they go on, over the places that both have.
+        k: see `alignment`.
+        hint: takes the place of the last user turn in tier 2, with fields as in a privileged teacher's template. None
+            leaves tier 2 out.
+        temperature: of the teacher.
+        top_p: of the teacher.
+    """
+
+    count: int = 4
+    alignment: Alignment = "teacher_forced"
+    k: int = 16
+    hint: str | None = None
+    temperature: float = 0.7
+    top_p: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.alignment not in get_args(Alignment):
+            raise UserError(f"alignment={self.alignment!r} is not one of {', '.join(get_args(Alignment))}")
+        for name in ("count", "k"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name}={getattr(self, name)}: must be at least 1")
+        if not 0 < self.temperature < float("inf"):
+            raise UserError(f"temperature={self.temperature}: must be above 0, and finite")
+        if not 0 < self.top_p <= 1:
+            raise UserError(f"top_p={self.top_p}: must be above 0 and at most 1")
+        if self.hint is not None and "question" not in template_fields(self.hint):
+            raise UserError(f"hint={self.hint!r} has no {{question}}: the teacher would not see it")
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """What the hint asks for, by the names of `Problem.text`."""
+        return frozenset(template_fields(self.hint or ""))
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the teacher draws its tokens. Nobody reads its log-probs: the student scores what is kept."""
+        return Sampling(self.temperature, TopP(self.top_p), log_prob=False, entropy=False)
+
+    def hinted(self, problem: Problem) -> tuple[Message, ...] | None:
+        """The chat of tier 2, None where there is no hint, or the problem lacks a field of it."""
+        told = {name: text for name in self.reads if (text := problem.text(name)) is not None}
+        if self.hint is None or len(told) < len(self.reads):
+            return None
+        return (*problem.messages[:-1], Message("user", fill(self.hint, told)))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A response that may be chosen: what was written, whether it is right, and its alignment, 0 to 1."""
+
+    completion: Completion
+    right: bool
+    alignment: float
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The candidate that is trained on, and the tier that it comes from."""
+
+    candidate: Candidate
+    tier: int
+
+
+def choose(written: Sequence[Candidate], hinted: Candidate | None) -> Chosen:
+    """The candidate of one prompt.
+
+    Args:
+        written: without a hint, at least one.
+        hinted: with the hint, None where it was not asked.
+    """
+    right = [candidate for candidate in written if candidate.right]
+    if right:
+        return Chosen(_best(right), 1)
+    if hinted is not None and hinted.right:
+        return Chosen(hinted, 2)
+    return Chosen(_best(written), 3)
+
+
+def _best(candidates: Sequence[Candidate]) -> Candidate:
+    return max(candidates, key=lambda candidate: candidate.alignment)
+
+
+def share_among(tokens: Tensor, best: Tensor) -> float:
+    """The share of tokens i64[n] that are among best i64[m, k] at the same place, over the places that both have."""
+    places = min(len(tokens), len(best))
+    if places == 0:
+        return 0.0
+    found: Tensor = (best[:places] == tokens[:places, None]).any(dim=1)
+    return float(found.to(torch.float64).mean())
