@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.problem import Message, Problem
 from opdkit.data.rollout import Rollout
 from opdkit.generation import Ask, Completion, Engine, Turn, pack
@@ -40,7 +41,7 @@ class CandidateWriter:
         policy: the student, whose best ids alignment is measured by.
         grade: the task's own grader.
         seed: of the sampling.
-        batch: rows of a forward pass.
+        batch: the size of a forward pass.
         max_prompt_tokens: a hinted prompt that is longer is not asked.
         max_new_tokens: the longest response.
     """
@@ -50,7 +51,7 @@ class CandidateWriter:
     policy: Policy
     grade: GradePairs
     seed: int
-    batch: int
+    batch: MicroBatch
     max_prompt_tokens: int
     max_new_tokens: int
 

@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 
 from opdkit.data.grade import Grade
+from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.problem import Problem
 from opdkit.data.rollout import Rollout
 from opdkit.errors import UserError
@@ -86,7 +87,7 @@ def writer(texts: Sequence[str], limit: int = 200, **changes: object) -> tuple[C
     policy = Policy.of(model, AdamW(lr=1e-2), Accelerator(cpu=True), 1.0)
     spec = BestOf(**{"count": 2, "k": 8, "hint": "{question} {answer}", **changes})  # pyright: ignore
     script = Script(list(texts), model)
-    return CandidateWriter(spec, script, policy, grade, 0, 4, limit, 16), script
+    return CandidateWriter(spec, script, policy, grade, 0, MicroBatch(4), limit, 16), script
 
 
 def asked(model: LanguageModel) -> list[tuple[Problem, list[int]]]:
