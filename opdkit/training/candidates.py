@@ -18,6 +18,7 @@ from opdkit.seeding import derive_seed
 from opdkit.teachers import score_in_batches
 from opdkit.training.best_of import BestOf, Candidate, Chosen, choose, share_among
 from opdkit.training.policy import Policy
+from opdkit.world.world import World
 
 Asked = tuple[Problem, list[int]]
 """A problem and its prompt."""
@@ -74,7 +75,9 @@ class CandidateWriter:
             Ask(tuple(ids), derive_seed(self.seed, use, step, row), self.max_new_tokens)
             for row, (_, ids) in enumerate(asked)
         ]
-        return self.engine.generate(asks, self.spec.sampling) if asks else []
+        if not asks:
+            return []
+        return World.current().shared(asks, lambda part: self.engine.generate(part, self.spec.sampling))
 
     def _right(self, asked: Sequence[Asked], written: Sequence[Completion]) -> list[bool]:
         texts = [self._model.decode(list(completion.ids)) for completion in written]
