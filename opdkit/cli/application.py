@@ -54,6 +54,8 @@ def run(command: Command, request: Request, task: Callable[[DictConfig], Any]) -
     # Retries against a hub that cannot be reached would bury the one line that says so.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     schema.register()
+    if not request.shows and sys.stdout.isatty():
+        print("reading the configuration", end="\r", flush=True)  # torch takes seconds to import
     if request.shows:
         if request.composes:
             compose(Source(request.root, request.config_dir), request.overrides)

@@ -11,5 +11,7 @@ COMMANDS = {
     "study": "a question about the method, worked out: figures, a table, what was reproduced",
     "report": "runs compared on one page: `opdkit report runs/`",
     "ls": "what can be chosen: `opdkit ls`, `opdkit ls objective`; prompts of a set: `opdkit ls data task.path=...`",
+    "cp": "a copy of an option to change: `opdkit cp objective/topk`",
+    "init": "a folder of your own to start from: objective, reward, recipe, test, Makefile",
     "check": "compose and bind every experiment and option, without loading a weight",
 }

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from opdkit.console.curve import curve
 from opdkit.console.episodes import episode_tables
 from opdkit.console.terminal import Reporter
+from opdkit.jsonl import read_rows
 
 _COLUMNS = ("", "pass@1", "95 % interval", "truncated", "problems")
 
@@ -25,10 +27,23 @@ def close_training(reporter: Reporter, summary: Mapping[str, Any], evaluation_ar
     if isinstance(share, float):
         reporter.note(f"metrics and diagnostics took {_percent(share)} of the steps' time")
     folder = Path(str(summary["run_dir"]))
+    for text in _curves(folder / "metrics.jsonl"):
+        reporter.note(text)
     next_arguments = [f"model.path={_quoted(str(folder / 'final'))}", *evaluation_arguments]
     reporter.note(f"student   {folder / 'final'}")
     reporter.note(f"metrics   {folder / 'metrics.jsonl'}, samples.jsonl and evals/ beside it")
     reporter.note(f"next      opdkit eval {shlex.join(next_arguments)}")
+    reporter.note(f"          opdkit report {shlex.quote(str(folder))}")
+
+
+def _curves(path: Path) -> list[str]:
+    """Loss and reward over the steps, a line each."""
+    rows = read_rows(path)[0]
+    found: list[str] = []
+    for name, key in (("loss     ", "train/loss"), ("reward   ", "rollout/reward_mean")):
+        text = curve(name, [float(row[key]) for row in rows if isinstance(row.get(key), int | float)])
+        found += [text] if text else []
+    return found
 
 
 def close_evaluation(reporter: Reporter, summary: Mapping[str, Any], folder: Path) -> None:

@@ -6,6 +6,7 @@ from opdkit.evaluation.chunked import sample_seed
 from opdkit.evaluation.episode_runner import run_episodes
 from opdkit.evaluation.episodes import EpisodeBenchmark
 from opdkit.evaluation.policies import POLICIES
+from opdkit.evaluation.recorded import lay_recorded
 from opdkit.evaluation.runner import Answer, run_benchmark
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "BenchmarkGenerator",
     "EpisodeBenchmark",
     "evaluate_on",
+    "lay_recorded",
     "run_benchmark",
     "run_episodes",
     "sample_seed",

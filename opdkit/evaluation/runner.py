@@ -50,7 +50,7 @@ def run_benchmark(
     if not problems:
         raise UserError(f"benchmark {benchmark.name} has no problems")
     requests = requests_of(problems, benchmark.n_samples, seed)
-    settings = _settings(benchmark, seed, problems)
+    settings = settings_of(benchmark, seed, problems)
     asked = Asked(benchmark.name, "problem", "responses", settings, requests, benchmark.chunk)
     rows = collect_rows(asked, partial(_answer, generate, benchmark), folder, progress)
     summary = summarise(rows, benchmark, seed)
@@ -59,7 +59,8 @@ def run_benchmark(
     return summary
 
 
-def _settings(benchmark: Benchmark, seed: int, problems: Sequence[Problem]) -> dict[str, object]:
+def settings_of(benchmark: Benchmark, seed: int, problems: Sequence[Problem]) -> dict[str, object]:
+    """What rows must have been written under to count as this evaluation's."""
     digest = hashlib.sha256()
     for problem in problems:
         turns = [(message.role, message.content) for message in problem.messages]

@@ -10,7 +10,7 @@ from typing import Any
 
 from opdkit.console.terminal import Reporter
 from opdkit.data.table import Table
-from opdkit.evaluation import Asking, evaluate_on
+from opdkit.evaluation import Asking, evaluate_on, lay_recorded
 from opdkit.generation import Engine, EngineSpec
 from opdkit.loggers import MetricLogger
 from opdkit.models import LanguageModel
@@ -136,6 +136,8 @@ class Records:
         benchmark, spec = task.settings.benchmark, task.settings.rollout
         self.reporter.stage(f"evaluating {label} on {benchmark.name}")
         asking = Asking(*writer, spec.max_prompt_tokens, self.settings.seed, folder, self.reporter.stage)
+        if label in ("before", "teacher") and lay_recorded(asking, benchmark):
+            self.reporter.stage(f"{label} on {benchmark.name}: the answers that are recorded in the package")
         return evaluate_on(asking, benchmark)
 
     @cached_property
