@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDTH = 40
@@ -14,7 +15,7 @@ def sparkline(values: Sequence[float], width: int = _WIDTH) -> str:
     kept = [value for value in values if math.isfinite(value)]
     if len(kept) > width:
         edges = [round(place * len(kept) / width) for place in range(width + 1)]
-        kept = [sum(kept[a:b]) / (b - a) for a, b in zip(edges, edges[1:], strict=False)]
+        kept = [sum(kept[a:b]) / (b - a) for a, b in pairwise(edges)]
     if not kept:
         return ""
     low, high = min(kept), max(kept)
