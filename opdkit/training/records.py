@@ -136,7 +136,8 @@ class Records:
         benchmark, spec = task.settings.benchmark, task.settings.rollout
         self.reporter.stage(f"evaluating {label} on {benchmark.name}")
         asking = Asking(*writer, spec.max_prompt_tokens, self.settings.seed, folder, self.reporter.stage)
-        if label in ("before", "teacher") and lay_recorded(asking, benchmark):
+        alone = self.session.world.size == 1
+        if alone and label in ("before", "teacher") and lay_recorded(asking, benchmark):
             self.reporter.stage(f"{label} on {benchmark.name}: the answers that are recorded in the package")
         return evaluate_on(asking, benchmark)
 
