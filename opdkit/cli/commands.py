@@ -5,7 +5,7 @@ from __future__ import annotations
 COMMANDS = {
     "train": "train a student on its own rollouts under a teacher",
     "sweep": "train once for each combination of several values (train --multirun)",
-    "eval": "one model on one benchmark",
+    "eval": "one model on benchmarks",
     "doctor": "what a run would trip over: models, teacher and task looked at together",
     "serve": "a teacher's scores over HTTP, for `train teacher=remote`",
     "study": "a question about the method, worked out: figures, a table, what was reproduced",

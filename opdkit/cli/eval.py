@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +13,10 @@ from omegaconf import DictConfig
 from opdkit.cli import application
 from opdkit.cli.arguments import Request, read
 from opdkit.cli.run_folder import check_writable, new_folder
+from opdkit.cli.single import single_job
 from opdkit.config.build import Origin, build_evaluation
 from opdkit.config.near import refusal
+from opdkit.config.overrides import parse
 from opdkit.console.episodes import SHOWN
 from opdkit.errors import UserError
 from opdkit.world.launched import current
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from opdkit.console.terminal import Reporter
     from opdkit.training.experiment import Evaluation
     from opdkit.training.run import Summary
+
+
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -34,19 +40,72 @@ class EvalJob:
 
 def run(arguments: Sequence[str]) -> int:
     """Exit status of `opdkit eval`."""
-    return application.run(_COMMAND, request(arguments), job)
+    asked = request(arguments)
+    names = _benchmarks(asked)
+    if not names:
+        return application.run(_COMMAND, asked, job)
+    jobs = prepare_several(asked, names)
+    from opdkit.console.terminal import terminal_reporter
+
+    with terminal_reporter(silent=not current().main) as reporter:
+        execute_several(jobs, reporter)
+    return 0
 
 
 def request(arguments: Sequence[str]) -> Request:
     """What a command line of `opdkit eval` asks for."""
-    return _with_paths(read("eval", arguments))
+    return _as_meant(read("eval", arguments))
 
 
-def _with_paths(request: Request) -> Request:
-    """`task.path=`, as it is said to `opdkit train`, is `benchmark.path=` here: a benchmark has its task inside."""
-    said, meant = "task.path=", "benchmark.path="
-    named = (meant + text.removeprefix(said) if text.startswith(said) else text for text in request.overrides)
-    return replace(request, overrides=tuple(named))
+_MEANT = {"task.path=": "benchmark.path=", "sampler=": "sampler@benchmark.sampler=", "sampler.": "benchmark.sampler."}
+"""What is said of a run to `opdkit train` -> of a benchmark, which has its task and its sampler inside."""
+
+
+def _as_meant(request: Request) -> Request:
+    texts = list(request.overrides)
+    for said, meant in _MEANT.items():
+        texts = [meant + text.removeprefix(said) if text.startswith(said) else text for text in texts]
+    return replace(request, overrides=tuple(texts))
+
+
+def _benchmarks(request: Request) -> list[str]:
+    """The names of `benchmark=[a,b]` or `benchmark=a,b`; none where a single one is asked, or a sweep."""
+    typed = next((item for item in parse(request.overrides) if item.key == "benchmark"), None)
+    if typed is None or request.multirun:
+        return []
+    if typed.override.is_discrete_sweep():
+        names = list(typed.override.sweep_string_iterator())
+    elif isinstance(typed.value, list):
+        names = [str(name) for name in typed.value]
+    else:
+        return []
+    if request.shows:
+        raise UserError(f"{typed.text}: a configuration is shown of one benchmark at a time")
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"{typed.text}: allowed: names of benchmarks, each once")
+    return names
+
+
+def prepare_several(asked: Request, names: Sequence[str]) -> list[EvalJob]:
+    """One checked job for each benchmark, all of one folder. Raises UserError before anything runs."""
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    others = [text for text in asked.overrides if not text.startswith("benchmark=")]
+    if len(names) > 1 and (path := next((text for text in others if text.startswith("benchmark.path=")), None)):
+        raise UserError(f"{path}: {len(names)} benchmarks can't read one file; ask them one by one")
+    jobs: list[EvalJob] = []
+    for name in names:
+        one = replace(asked, overrides=(*others, f"benchmark={name}"))
+        config, origin = single_job(one, "opdkit eval")
+        given = config.run_dir
+        folder = jobs[0].folder if jobs else Path(given) if given else None
+        folder = folder or _new(Path(config.paths.runs), f"eval-{'-'.join(names)}"[:_LONGEST_NAME])
+        jobs.append(prepare(config, origin, folder))
+    called = [job.evaluation.benchmark.name for job in jobs]
+    if len(set(called)) < len(called):
+        raise UserError(
+            f"benchmark={','.join(names)}: two of them are called {called[0]} in files; ask them one by one"
+        )
+    return jobs
 
 
 def job(config: DictConfig) -> float:
@@ -94,16 +153,23 @@ def _check_show(evaluation: Evaluation) -> None:
 
 def execute(prepared: EvalJob, reporter: Reporter) -> Summary:
     """Runs a job, tells what came out, and returns its summary."""
+    return execute_several([prepared], reporter)[0]
+
+
+def execute_several(jobs: Sequence[EvalJob], reporter: Reporter) -> list[Summary]:
+    """Runs jobs of one model and one folder, tells what came out in one table, and returns their summaries."""
     from opdkit.console.episodes import show_response
     from opdkit.console.summary import close_evaluation
     from opdkit.training.run import evaluate
 
-    summary = evaluate(prepared.evaluation, prepared.folder, reporter)
+    folder = jobs[0].folder
+    summaries = evaluate([job.evaluation for job in jobs], folder, reporter)
     if current().main:
-        close_evaluation(reporter, summary, prepared.folder)
-        if prepared.evaluation.show is not None:
-            show_response(reporter, prepared.folder / "evals" / summary["responses"], prepared.evaluation.show)
-    return summary
+        close_evaluation(reporter, summaries, folder)
+        for job, summary in zip(jobs, summaries, strict=True):
+            if job.evaluation.show is not None:
+                show_response(reporter, folder / "evals" / summary["responses"], job.evaluation.show)
+    return summaries
 
 
 def _execute(prepared: EvalJob) -> float:

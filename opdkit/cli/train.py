@@ -96,7 +96,7 @@ def _command(origin: Origin) -> str:
 
 def _asked(origin: Origin) -> tuple[str, ...]:
     """What `opdkit eval` is to be told to ask the same questions, whoever chose them: the user or an experiment."""
-    changed = [text for text in origin.overrides if text.startswith("benchmark.")]
+    changed = [text for text in origin.overrides if text.startswith(("benchmark.", "sampler@benchmark."))]
     chosen = [f"{name}={origin.choices[name]}" for name in ("benchmark", "protocol") if origin.choices[name] != "None"]
     return (*chosen, *changed, *_own_folders(origin))
 

@@ -68,7 +68,7 @@ def check(root: str, typed: Iterable[Typed], folders: Sequence[Path], *, multiru
         if first == "hydra" or item.key.startswith("hydra/"):
             _check_hydra(item)
             continue
-        if item.key in known_groups:
+        if item.key in known_groups or (item.key, item.override.package) == ("sampler", "benchmark.sampler"):
             _check_choice(item, folders)
         elif "/" in item.key:
             _check_nested_group(item, known_groups, folders)

@@ -13,16 +13,16 @@ from opdkit.console.episodes import episode_tables
 from opdkit.console.terminal import Reporter
 from opdkit.jsonl import read_rows
 
-_COLUMNS = ("", "pass@1", "95 % interval", "truncated", "problems")
+_SEVERAL = re.compile(r"(?:pass|avg|majority)@(?!1$)\d+")  # keys that several answers to a problem give
 
 
 def close_training(reporter: Reporter, summary: Mapping[str, Any], evaluation_arguments: Sequence[str]) -> None:
     """summary: what a run returned: `benchmark`, `steps`, `seconds`, `run_dir`, and the benchmark's results under
     `before`, `after` and `teacher`; asked: the arguments of `opdkit eval` that ask the same of another model."""
     labels = (("before", "student before"), ("after", "student after"), ("teacher", "teacher"))
-    rows = [row for name, label in labels if summary.get(name) for row in _rows(label, summary[name])]
+    found = [row for name, label in labels if summary.get(name) for row in _by_task(label, summary[name])]
     title = f"{summary.get('benchmark')} after {summary.get('steps')} steps, {_duration(summary.get('seconds'))}"
-    reporter.table(title, _COLUMNS, rows)
+    reporter.table(title, *_table(found))
     share = summary.get("metrics_share")
     if isinstance(share, float):
         reporter.note(f"metrics and diagnostics took {_percent(share)} of the steps' time")
@@ -46,12 +46,15 @@ def _curves(path: Path) -> list[str]:
     return found
 
 
-def close_evaluation(reporter: Reporter, summary: Mapping[str, Any], folder: Path) -> None:
-    """summary: a benchmark's results."""
-    if "n_crashed" in summary:
+def close_evaluation(reporter: Reporter, summaries: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """summaries: the results of each benchmark. One table has all of them; games have one of their own, too."""
+    games = [summary for summary in summaries if "n_crashed" in summary]
+    if len(summaries) > 1:
+        reporter.table("benchmarks", *_table([(str(summary.get("benchmark")), summary) for summary in summaries]))
+    elif not games:
+        reporter.table(str(summaries[0].get("benchmark")), *_table([("model", summaries[0])]))
+    for summary in games:
         episode_tables(reporter, summary)
-    else:
-        reporter.table(str(summary.get("benchmark")), _COLUMNS, [_row("model", summary)])
     reporter.note(f"results   {folder / 'evals'}")
 
 
@@ -62,22 +65,36 @@ def close_study(reporter: Reporter, summary: Mapping[str, Any], folder: Path) ->
     reporter.note(f"page      {folder / 'findings.md'}, figures and tables beside it")
 
 
-def _rows(label: str, results: Mapping[str, Any]) -> list[list[str]]:
+def _by_task(label: str, results: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """One for a run of one task, else one for each of its tasks."""
     tasks: Mapping[str, Any] | None = results.get("tasks")
-    return [_row(label, results)] if tasks is None else [_row(f"{label}, {name}", tasks[name]) for name in tasks]
+    return [(label, results)] if tasks is None else [(f"{label}, {name}", tasks[name]) for name in tasks]
 
 
-def _row(label: str, results: Mapping[str, Any]) -> list[str]:
-    low, high = results.get("ci95") or (None, None)
-    interval = "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
-    return [
-        label,
-        _percent(results.get("pass@1")),
-        interval,
-        _percent(results.get("truncated_fraction")),
-        str(results.get("n_problems", "")),
+def _table(found: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Columns and rows of results by label; pass@k, avg@n and majority@n where there are several answers a problem."""
+    several = {key: None for _, results in found for key in results if _SEVERAL.fullmatch(key)}
+    known = any("standard_error" in results for _, results in found)
+    keys = sorted(several, key=lambda key: (key.split("@")[0] != "pass", key.split("@")[0], int(key.split("@")[1])))
+    rows = [
+        [
+            label,
+            _percent(results.get("pass@1")),
+            *([_percent(results.get("standard_error"))] if known else []),
+            _interval(results),
+            *(_percent(results.get(key)) for key in keys),
+            _percent(results.get("truncated_fraction")),
+            str(results.get("n_problems", "")),
+        ]
+        for label, results in found
     ]
+    error = ("std. error",) if known else ()
+    return ("", "pass@1", *error, "95 % interval", *keys, "truncated", "problems"), rows
+
+
+def _interval(results: Mapping[str, Any]) -> str:
+    low, high = results.get("ci95") or (None, None)
+    return "" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
 
 
 def _quoted(value: str) -> str:

@@ -19,6 +19,7 @@ from opdkit.doctor.step_profile import StepProfile
 from opdkit.doctor.templates import templates
 from opdkit.doctor.vocabulary import vocabulary
 from opdkit.errors import UserError
+from opdkit.evaluation import same_answers
 from opdkit.masking import EntropySelected, FirstOccurrence, Masking, NoMask, SpecialSpans, Vocabularies
 from opdkit.models import ModelSpec, load_skeleton
 from opdkit.teachers import OpenRetokenizedTeacher, RetokenizedTeacher
@@ -120,6 +121,9 @@ def warnings_at_start(experiment: Experiment, session: Session) -> list[str]:
     """What `train` says before its first step; nothing where all is well."""
     told: dict[str, None] = dict.fromkeys(getattr(experiment.objective, "warnings", ()))
     for task in session.tasks.values():
+        benchmark = task.settings.benchmark
+        if warning := same_answers(benchmark.sampler, benchmark.n_samples):
+            told[warning] = None
         if task.teacher is None:
             continue
         student = session.policy.model

@@ -1,7 +1,7 @@
 """Benchmarks: what is asked, how answers are counted, and how sure the count is."""
 
 from opdkit.evaluation.asking import Asking, BenchmarkGenerator, evaluate_on
-from opdkit.evaluation.benchmark import Benchmark
+from opdkit.evaluation.benchmark import Benchmark, same_answers
 from opdkit.evaluation.chunked import sample_seed
 from opdkit.evaluation.episode_runner import run_episodes
 from opdkit.evaluation.episodes import EpisodeBenchmark
@@ -20,5 +20,6 @@ __all__ = [
     "lay_recorded",
     "run_benchmark",
     "run_episodes",
+    "same_answers",
     "sample_seed",
 ]

@@ -11,6 +11,7 @@ from typing import Any
 
 from opdkit.data.problem import Problem
 from opdkit.errors import UserError, error_prefix
+from opdkit.samplers import Greedy
 from opdkit.tasks import ProblemSource
 
 
@@ -76,6 +77,16 @@ class Benchmark:
             "max_new_tokens": self.max_new_tokens,
             "limit": self.limit,
         }
+
+
+def same_answers(sampler: object, n_samples: int) -> str | None:
+    """A warning where several answers to a problem are all the same; None where they are drawn."""
+    if n_samples == 1 or not isinstance(sampler, Greedy):
+        return None
+    return (
+        f"n_samples={n_samples} with a greedy sampler: the {n_samples} answers to a problem are the same "
+        "(set: sampler=top_p of the benchmark, or n_samples=1)"
+    )
 
 
 def describe(value: Any) -> object:

@@ -19,7 +19,7 @@ from opdkit.errors import RunError, UserError
 from opdkit.evaluation.chunked import Asked, Request, collect_rows, requests_of
 from opdkit.evaluation.episodes import EpisodeBenchmark
 from opdkit.evaluation.responses import Row
-from opdkit.evaluation.statistics import stratified_interval
+from opdkit.evaluation.statistics import standard_error, stratified_interval
 from opdkit.files import write_whole
 from opdkit.seeding import derive_seed
 from opdkit.world.world import World
@@ -123,7 +123,7 @@ def _numbers(rows: Sequence[Row], seed: int, name: str) -> dict[str, Any]:
     """Rates over rows that did not crash; `pass@1` is the success rate, under the name that training looks for."""
     keys = ("success", "score")
     if not rows:
-        empty = {"n_played": 0, "pass@1": None, "ci95": None}
+        empty = {"n_played": 0, "pass@1": None, "ci95": None, "standard_error": None}
         return empty | dict.fromkeys((*keys, "score_ci95", "steps_mean", "steps_won_mean", "invalid_rate"))
     actions = sum(row["steps"] for row in rows)
     won = [row["steps"] for row in rows if row["success"]]
@@ -132,9 +132,10 @@ def _numbers(rows: Sequence[Row], seed: int, name: str) -> dict[str, Any]:
     return {
         "n_played": len(rows),
         "pass@1": rates["success"],
-        "ci95": _interval(rows, "success", derive_seed(seed, "bootstrap", name)),
+        "ci95": list(stratified_interval(_strata(rows, "success"), derive_seed(seed, "bootstrap", name))),
+        "standard_error": standard_error(_strata(rows, "success")),
         **rates,
-        "score_ci95": _interval(rows, "score", derive_seed(seed, "bootstrap", name, "score")),
+        "score_ci95": list(stratified_interval(_strata(rows, "score"), derive_seed(seed, "bootstrap", name, "score"))),
         "steps_mean": actions / len(rows),
         "steps_won_mean": float(np.mean(won)) if won else None,
         "invalid_rate": sum(row["invalid"] for row in rows) / actions if actions else None,
@@ -148,8 +149,8 @@ def _numbers(rows: Sequence[Row], seed: int, name: str) -> dict[str, Any]:
     }
 
 
-def _interval(rows: Sequence[Row], key: str, seed: int) -> list[float]:
-    """95 % for the mean of `key`: the samples of an episode go together, and each game keeps its share.
+def _strata(rows: Sequence[Row], key: str) -> list[NDArray[np.float64]]:
+    """The means of `key` of each game's episodes: the samples of an episode go together, and each game keeps its share.
 
     Games with a single episode are resampled together: one by one, they would seem to be known exactly.
     """
@@ -161,5 +162,4 @@ def _interval(rows: Sequence[Row], key: str, seed: int) -> list[float]:
         [values for values in found if len(values) > 1],
         [values[0] for values in found if len(values) == 1],
     )
-    strata: list[NDArray[np.float64]] = [np.array(values) for values in (*several, single) if values]
-    return list(stratified_interval(strata, seed))
+    return [np.array(values) for values in (*several, single) if values]

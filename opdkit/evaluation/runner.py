@@ -17,7 +17,7 @@ from opdkit.errors import UserError
 from opdkit.evaluation.benchmark import Benchmark
 from opdkit.evaluation.chunked import Asked, Request, collect_rows, requests_of
 from opdkit.evaluation.responses import Row
-from opdkit.evaluation.statistics import bootstrap_interval, majority_correct, pass_at_k, powers_of_two
+from opdkit.evaluation.statistics import bootstrap_interval, majority_correct, pass_at_k, powers_of_two, standard_error
 from opdkit.files import write_whole
 from opdkit.grading.normal_form import normal_form
 from opdkit.seeding import derive_seed
@@ -116,6 +116,7 @@ def summarise(rows: Sequence[Row], benchmark: Benchmark, seed: int) -> dict[str,
         "n_samples": samples,
         **{f"pass@{k}": float(pass_at_k(correct, k).mean()) for k in passes},
         "ci95": [low, high],
+        "standard_error": standard_error([accuracy]),
         f"avg@{samples}": float(accuracy.mean()),
         f"majority@{samples}": float(np.mean(majority)),
         "truncated_fraction": float(np.mean([row["truncated"] for row in rows])),

@@ -90,6 +90,17 @@ def stratified_interval(
     return float(low), float(high)
 
 
+def standard_error(strata: Sequence[NDArray[np.float64]]) -> float | None:
+    """The standard error of the mean of all values, where each stratum keeps its share: sqrt(sum_h n_h s_h^2) / n.
+
+    None where a stratum has a single value, whose spread is unknown. Cochran 1977, theorem 5.3.
+    """
+    if not strata or any(len(values) < 2 for values in strata):
+        return None
+    total = sum(len(values) * float(values.var(ddof=1)) for values in strata)
+    return total**0.5 / sum(len(values) for values in strata)
+
+
 def _exact_at_an_end(value: float, count: int, level: float) -> tuple[float, float]:
     """Clopper and Pearson's interval of `count` outcomes that were all 0, or all 1, in closed form."""
     rest = ((1.0 - level) / 2.0) ** (1.0 / count)

@@ -17,11 +17,11 @@ from accelerate import Accelerator
 from opdkit.console.terminal import Reporter
 from opdkit.diagnostics import environment
 from opdkit.errors import UserError
-from opdkit.evaluation import Asking, Benchmark, evaluate_on
+from opdkit.evaluation import Asking, Benchmark, evaluate_on, same_answers
 from opdkit.files import write_whole
 from opdkit.generation import HFRollout
 from opdkit.loggers import no_loggers, open_loggers
-from opdkit.models import load
+from opdkit.models import LanguageModel, load
 from opdkit.runs import checkpoint
 from opdkit.runs.folder import RunFolder
 from opdkit.tasks import Telling
@@ -212,20 +212,37 @@ def _finish(session: Session, folder: RunFolder, card: str) -> None:
     beside.rename(folder.final)
 
 
-def evaluate(evaluation: Evaluation, run_dir: Path, reporter: Reporter) -> Summary:
-    """Run one model on one benchmark; results go to `run_dir`/evals. Returns the benchmark's summary."""
+def evaluate(evaluations: Sequence[Evaluation], run_dir: Path, reporter: Reporter) -> list[Summary]:
+    """Run one model on benchmarks, one after the other; results go to `run_dir`/evals. Returns a summary of each.
+
+    evaluations: of the same model; they differ in nothing but the benchmark.
+    """
     folder = RunFolder(run_dir)
     try:
         with _owned(folder, World.current()):
-            evaluation.benchmark.problems()  # a wrong path is told before the model is read
-            _tell(reporter, evaluation.benchmark)
+            for evaluation in evaluations:  # a wrong path is told before the model is read
+                _prepare(evaluation, reporter)
+            first = evaluations[0]
             reporter.stage("loading the model")
-            accelerator = Accelerator(mixed_precision="bf16" if evaluation.precision == "bfloat16" else "no")
-            autocast = torch.bfloat16 if evaluation.precision == "bfloat16" else None
-            model = replace(load(evaluation.model, accelerator.device, "model"), autocast=autocast)
-            limits = (evaluation.benchmark.max_new_tokens, evaluation.max_prompt_tokens, evaluation.batch_size)
-            engine = HFRollout(*limits, cache_gib=evaluation.cache_gib).open(model)
-            asking = Asking(engine, model, evaluation.max_prompt_tokens, evaluation.seed, folder.evals, reporter.stage)
-            return evaluate_on(asking, evaluation.benchmark, getattr(evaluation.benchmark, "baselines", ()))
+            accelerator = Accelerator(mixed_precision="bf16" if first.precision == "bfloat16" else "no")
+            autocast = torch.bfloat16 if first.precision == "bfloat16" else None
+            model = replace(load(first.model, accelerator.device, "model"), autocast=autocast)
+            return [_evaluate(evaluation, model, folder, reporter) for evaluation in evaluations]
     finally:
         close_session()
+
+
+def _prepare(evaluation: Evaluation, reporter: Reporter) -> None:
+    benchmark = evaluation.benchmark
+    benchmark.problems()
+    _tell(reporter, benchmark)
+    if warning := same_answers(benchmark.sampler, benchmark.n_samples):
+        reporter.note(f"warning: {benchmark.name}: {warning}")
+
+
+def _evaluate(evaluation: Evaluation, model: LanguageModel, folder: RunFolder, reporter: Reporter) -> Summary:
+    benchmark = evaluation.benchmark
+    limits = (benchmark.max_new_tokens, evaluation.max_prompt_tokens, evaluation.batch_size)
+    engine = HFRollout(*limits, cache_gib=evaluation.cache_gib).open(model)
+    asking = Asking(engine, model, evaluation.max_prompt_tokens, evaluation.seed, folder.evals, reporter.stage)
+    return evaluate_on(asking, benchmark, getattr(benchmark, "baselines", ()))

@@ -92,7 +92,7 @@ def test_the_closing_table_says_before_after_teacher_and_what_is_next() -> None:
 
 def test_an_evaluation_closes_with_its_table() -> None:
     out = io.StringIO()
-    close_evaluation(PlainReporter(out), RESULT | {"benchmark": "gsm8k"}, Path("runs/x"))
+    close_evaluation(PlainReporter(out), [RESULT | {"benchmark": "gsm8k"}], Path("runs/x"))
     assert "25.0 %" in out.getvalue()
     assert "runs/x/evals" in out.getvalue()
 

@@ -13,6 +13,7 @@ from opdkit.evaluation.statistics import (
     majority_correct,
     pass_at_k,
     powers_of_two,
+    standard_error,
     stratified_interval,
 )
 
@@ -105,3 +106,13 @@ def test_interval_of_other_values_that_agree_has_no_width_and_of_none_is_refused
     assert bootstrap_interval(np.full(5, 0.5), seed=0) == (0.5, 0.5)
     with pytest.raises(ValueError, match="no values"):
         bootstrap_interval(np.array([]), seed=0)
+
+
+def test_the_standard_error_is_that_of_the_mean_and_of_strata() -> None:
+    values = np.array([0.0, 1.0, 1.0, 0.5])
+    assert standard_error([values]) == pytest.approx(float(values.std(ddof=1)) / 2)
+    strata = [np.array([0.0, 1.0]), np.array([1.0, 1.0, 0.0])]
+    spread = [len(part) ** 2 / 25 * float(part.var(ddof=1)) / len(part) for part in strata]
+    assert standard_error(strata) == pytest.approx(sum(spread) ** 0.5)
+    assert standard_error([np.array([1.0])]) is None
+    assert standard_error([]) is None
