@@ -35,7 +35,7 @@ def decode(model: LanguageModel, asks: Sequence[Ask], sampling: Sampling, rememb
     decoder = Decoder(model, prompts, longest)
     logits = decoder.start(known_prefixes(model, asks))
     for step in range(longest):
-        scaled = logits / sampling.temperature
+        scaled = logits if sampling.temperature == 1.0 else logits / sampling.temperature
         allowed = None if isinstance(sampling.filter, Ancestral) else sampling.filter(scaled)
         chosen = draw(scaled, allowed, noise[:, step])
         told.add(scaled, chosen)

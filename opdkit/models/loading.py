@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,6 +47,7 @@ def load(
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    spec = replace(spec, dtype=spec.held_in(torch.device(device).type, trains))
     tokenizer = _read(lambda: _tokenizer(spec, key), spec, key)
     module = _read(lambda: _module(spec, key), spec, key)
     if offload:
@@ -73,6 +75,8 @@ def load_skeleton(spec: ModelSpec, key: str = "model") -> LanguageModel:
     Raises UserError as `load` does, but for what only weights can tell.
     """
     transformers_logging.set_verbosity_error()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    spec = replace(spec, dtype=spec.held_in(device, trains=key == "model"))
     tokenizer = _read(lambda: _tokenizer(spec, key), spec, key)
     module = _read(lambda: _empty_module(spec, key), spec, key)
     return _language_model(module, tokenizer, spec)

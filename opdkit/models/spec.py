@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from opdkit.errors import UserError
 
@@ -14,7 +14,7 @@ EMBEDDED = (
 )  # fmt: skip
 # What chat_text itself tells a tokenizer's apply_chat_template.
 _GIVEN = ("conversation", "chat_template", "add_generation_prompt", "tokenize", "return_dict", "return_tensors")
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class ModelSpec:
     path: a folder, a hub id, or one of `EMBEDDED`, the pairs in the package: student and teacher of
         sums, agent_student and agent_teacher of text games (the student knows sums, too),
         bpe_teacher of sums with another tokenizer.
-    dtype: what the weights are held in. attention: transformers' name of the implementation; auto: scaled dot
+    dtype: what the weights are held in. auto: bfloat16 on an accelerator where they are not trained, else float32.
+    attention: transformers' name of the implementation; auto: scaled dot
         products where the architecture has them, else what it has.
     gradient_checkpointing: recompute activations in the backward pass. revision: of a hub id.
     trust_remote_code: run code that comes with the model; off unless asked for.
@@ -40,8 +41,8 @@ class ModelSpec:
     template_kwargs: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.dtype not in ("float32", "bfloat16", "float16"):
-            raise UserError(f"dtype={self.dtype!r} is not one of float32, bfloat16, float16")
+        if self.dtype not in get_args(Precision):
+            raise UserError(f"dtype={self.dtype!r} is not one of {', '.join(get_args(Precision))}")
         for name in self.template_kwargs:
             if name in _GIVEN:
                 raise UserError(f"template_kwargs.{name}: opdkit gives the template this itself")
@@ -49,6 +50,12 @@ class ModelSpec:
             raise UserError("path='' names no model: give a folder or a hub id")
         if self.path.startswith("embedded/") and self.path not in EMBEDDED:
             raise UserError(f"path={self.path!r} is not in the package; allowed: {', '.join(EMBEDDED)}")
+
+    def held_in(self, device: str, trains: bool) -> Precision:
+        """The dtype on a kind of device ("cpu", "cuda", ...)."""
+        if self.dtype != "auto":
+            return self.dtype
+        return "float32" if trains or device in ("cpu", "meta") else "bfloat16"
 
     def location(self) -> str:
         """The folder or hub id that transformers is given."""

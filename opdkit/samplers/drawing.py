@@ -19,7 +19,8 @@ def draw(logits: Tensor, allowed: Tensor | None, uniform: Tensor) -> Tensor:
     if allowed is not None:
         logits = logits.masked_fill(~allowed, -torch.inf)
     weight = (logits - logits.amax(dim=-1, keepdim=True)).double().exp_()
-    cumulative = weight.cumsum(dim=-1)
+    in_order = weight.device.type == "cpu"
+    cumulative = weight.cumsum_(dim=-1) if in_order else weight.cumsum(dim=-1)
     total = cumulative[:, -1:].contiguous()
     if not bool((torch.isfinite(total) & (total > 0)).all()):
         raise RunError("the logits of the model that generates are not finite: its weights are damaged")
@@ -27,7 +28,7 @@ def draw(logits: Tensor, allowed: Tensor | None, uniform: Tensor) -> Tensor:
     chosen = torch.searchsorted(cumulative, target, right=True)
     # At uniform = 1 the target is the total: its first occurrence belongs to the last id with any mass.
     chosen = torch.minimum(chosen, torch.searchsorted(cumulative, total))
-    if cumulative.device.type == "cpu":
+    if in_order:
         return chosen[:, 0]  # a sum that is taken in order grows at ids with mass alone
     # A parallel scan may round a sum up between two ids of no mass; then, and only then, this matters.
     return torch.where(weight.gather(1, chosen) > 0, chosen, logits.argmax(dim=-1, keepdim=True))[:, 0]

@@ -104,3 +104,10 @@ def test_what_is_no_model_is_told_in_one_line(tmp_path: Path, monkeypatch: pytes
 def test_a_spec_refuses_what_it_cannot_hold(field: str, value: str) -> None:
     with pytest.raises(UserError, match=field):
         ModelSpec(**{"path": "x", field: value})
+
+
+def test_auto_holds_a_model_that_is_not_trained_in_half_where_there_is_an_accelerator() -> None:
+    spec = ModelSpec("x", dtype="auto")
+    held = [spec.held_in(device, trains) for device in ("cpu", "cuda") for trains in (False, True)]
+    assert held == ["float32", "float32", "bfloat16", "float32"]
+    assert ModelSpec("x", dtype="float16").held_in("cuda", trains=False) == "float16"
