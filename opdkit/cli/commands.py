@@ -9,6 +9,8 @@ COMMANDS = {
     "doctor": "what a run would trip over: models, teacher and task looked at together",
     "serve": "a teacher's scores over HTTP, for `train teacher=remote`",
     "study": "a question about the method, worked out: figures, a table, what was reproduced",
+    "show": "rollouts and responses in the terminal, coloured by log-ratio: `opdkit show RUN`",
+    "chat": "a talk with a model: `opdkit chat model.path=...`",
     "report": "runs compared on one page: `opdkit report runs/`",
     "ls": "what can be chosen: `opdkit ls`, `opdkit ls objective`; prompts of a set: `opdkit ls data task.path=...`",
     "cp": "a copy of an option to change: `opdkit cp objective/topk`",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from opdkit.cli.commands import COMMANDS
 from opdkit.config.location import groups, search_folders
 
-_ROOTS = {"train": "train", "sweep": "train", "eval": "eval", "study": "study"}
+_ROOTS = {"train": "train", "chat": "train", "sweep": "train", "eval": "eval", "study": "study"}
 
 
 def run(arguments: Sequence[str]) -> int:

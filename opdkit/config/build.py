@@ -106,6 +106,23 @@ def build_preview(config: DictConfig, origin: Origin) -> tuple[Any, ModelSpec, i
     return task, model, rollout.max_prompt_tokens
 
 
+@dataclass(frozen=True)
+class Spoken:
+    """How a model writes in a run: `rollout` opens its engine, `sampling` is what the engine draws by."""
+
+    rollout: Any
+    sampling: Any
+
+
+def build_chat(config: DictConfig, origin: Origin) -> tuple[ModelSpec, Spoken, int]:
+    """The model of a configuration of `train`, how it writes, and the seed. Raises UserError."""
+    from opdkit.generation import Sampling
+
+    model, sampler, rollout = _some(("model", "sampler", "rollout"), config, origin)
+    sampling = Sampling(float(config.temperature), sampler, log_prob=False, entropy=False)
+    return model, Spoken(rollout, sampling), int(config.seed)
+
+
 def _some(groups: Sequence[str], config: DictConfig, origin: Origin) -> list[Any]:
     """The objects of some groups; the others are not looked at."""
     check_shorthands(config, parse(origin.overrides), dict(origin.choices), origin.folders)

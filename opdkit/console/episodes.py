@@ -39,7 +39,7 @@ def show_response(reporter: Reporter, path: Path, choice: str) -> None:
     """
     for row in read_rows(path)[0]:
         if _is_wanted(row, choice):
-            for text in _response_lines(row):
+            for text in response_lines(row):
                 reporter.note(text)
             return
     reporter.note(f"show={choice}: no response is {choice}")
@@ -52,7 +52,8 @@ def _is_wanted(row: Mapping[str, Any], choice: str) -> bool:
     return choice == row.get("episode", row.get("problem"))
 
 
-def _response_lines(row: Mapping[str, Any]) -> list[str]:
+def response_lines(row: Mapping[str, Any]) -> list[str]:
+    """A response with its verdict, or the transcript of an episode, as lines of untrusted text."""
     if "exchanges" not in row:
         ending = "right" if row["correct"] else "wrong"
         head = f"{row['problem']}: {ending}, read as {row['extracted']}, the answer is {row['reference']}"
