@@ -19,6 +19,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging
 
+EMBEDDED = Path(__file__).resolve().parents[2] / "opdkit" / "models" / "embedded" / "teacher"
+
 
 def untie(model: Any) -> torch.Tensor:
     """Gives `model` an lm_head of its own, equal to the input embeddings; returns its weight."""
@@ -30,7 +32,7 @@ def untie(model: Any) -> torch.Tensor:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--teacher", type=Path, default=Path("opdkit/models/embedded/teacher"))
+    parser.add_argument("--teacher", type=Path, default=EMBEDDED)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--stop", default="<|im_end|>", help="the student's stop token")
     parser.add_argument("--instead", default="<|endoftext|>", help="what the copy stops with")

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import re
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,10 +61,9 @@ def root_page(root: str) -> str:
     """The keys of a root configuration."""
     file = conf_dir() / f"{root}.yaml"
     hints = typing.get_type_hints(SCHEMAS[root])
-    lines = [f"# {root}.yaml", "", f"The keys of `{ROOTS[root]}`. {description(file)}", "", *_head()]
-    for key in keys(file):
-        if key.name.split(".")[0] not in ("hydra", "defaults"):
-            lines.append(_row(key, written(_hint(hints, key.name)) or key.kind))
+    lines = [f"# {root}.yaml", "", f"The keys of `{ROOTS[root]}`. {description(file)}", ""]
+    own = [key for key in keys(file) if key.name.split(".")[0] not in ("hydra", "defaults")]
+    lines += _table(_row(key, written(_hint(hints, key.name)) or key.kind) for key in own)
     chosen = yaml.load(file.read_text(encoding="utf-8"), Loader=_LOADER)["defaults"]
     lines += ["", "## Groups", "", "| group | chosen by default |", "|---|---|"]
     for entry in chosen:
@@ -117,7 +116,7 @@ def option_section(file: Path) -> list[str]:
         lines += ["", f"Class `{target}`."]
     found = [key for key in keys(file) if key.argument != "_target_"]
     if found:
-        lines += ["", *_head(), *(_row(key, key.kind) for key in found)]
+        lines += ["", *_table(_row(key, key.kind) for key in found)]
     return lines
 
 
@@ -294,8 +293,10 @@ def _glossary() -> dict[str, str]:
     return yaml.safe_load((Path(__file__).parent / "meanings.yaml").read_text(encoding="utf-8"))
 
 
-def _head() -> list[str]:
-    return ["| key | type | default | meaning |", "|---|---|---|---|"]
+def _table(rows: Iterable[str]) -> list[str]:
+    """A table of keys, in a block that the style sheet knows."""
+    head = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    return ['<div class="keys" markdown>', "", *head, *rows, "", "</div>"]
 
 
 def _row(key: Key, kind: str) -> str:
