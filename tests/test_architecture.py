@@ -114,7 +114,8 @@ def circle(texts: dict[str, set[str]]) -> list[str]:
 
 
 def test_no_files_import_each_other_in_a_circle() -> None:
-    graph = {module(file): imports(file) for file in FILES}
+    # The package's own face looks its names up when they are asked for.
+    graph = {module(file): imports(file) for file in FILES if module(file) != "opdkit"}
     for name, found in graph.items():
         # `from package import module` needs the package's face for its name alone.
         graph[name] = {m for m in found if not any(other.startswith(f"{m}.") for other in found if other in graph)}
