@@ -58,8 +58,16 @@ class BenchmarkGenerator:
         asks = [Ask(rendered[i], seeds[i], self.max_new_tokens) for i in fits]
         completions = self.asking.engine.generate(asks, self.sampling) if asks else []
         for index, one in zip(fits, completions, strict=True):
-            answers[index] = Answer(renderer.decode(one.ids), len(one.ids), one.stop_reason == "length")
+            text = renderer.decode(one.ids)
+            kept = cut_at(text, self.sampling.stop)
+            answers[index] = Answer(kept, len(one.ids), one.stop_reason == "length" and kept == text)
         return answers
+
+
+def cut_at(text: str, stop: Sequence[str]) -> str:
+    """The text up to the first of the stop strings."""
+    places = [place for string in stop if (place := text.find(string)) >= 0]
+    return text[: min(places)] if places else text
 
 
 def evaluate_on(
@@ -69,7 +77,8 @@ def evaluate_on(
 
     baselines: of an episode benchmark, the policies that play the same games; their summaries stand beside it.
     """
-    sampling = Sampling(benchmark.temperature, benchmark.sampler, log_prob=False, entropy=False)
+    stop = () if isinstance(benchmark, EpisodeBenchmark) else tuple(benchmark.stop)
+    sampling = Sampling(benchmark.temperature, benchmark.sampler, log_prob=False, entropy=False, stop=stop)
     if isinstance(benchmark, EpisodeBenchmark):
         return _play(asking, benchmark, sampling, baselines)
     generator = BenchmarkGenerator(asking, sampling, benchmark.max_new_tokens)

@@ -22,6 +22,7 @@ class Benchmark:
     name: what its files and tables are called after, the source's name where none is given.
     sampler, temperature and max_new_tokens (tokens of a response) are the protocol; limit keeps the first problems
     only; pass_at names values of k for pass@k beside the powers of two; path replaces the source's own path;
+    stop: strings at the first of which a response ends, without it;
     chunk is how many responses are asked for, and saved, at a time: it changes no result.
     Raises UserError for values out of range, among them a k above n_samples.
     """
@@ -36,6 +37,7 @@ class Benchmark:
     pass_at: Sequence[int] = ()
     path: str | None = None
     chunk: int = 128
+    stop: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -53,6 +55,8 @@ class Benchmark:
         for k in self.pass_at:
             if not 1 <= k <= self.n_samples:
                 raise UserError(f"benchmark.pass_at={k} with n_samples={self.n_samples}; allowed: 1 to n_samples")
+        if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
+            raise UserError(f"benchmark.stop={self.stop!r}; allowed: a list of strings, each of one sign or more")
         if self.path is not None and not hasattr(self.source, "path"):
             raise UserError(
                 f"benchmark.path={self.path}: the problems of {self.name} are generated, not read from a file"
@@ -76,6 +80,7 @@ class Benchmark:
             "sampler": describe(self.sampler),
             "max_new_tokens": self.max_new_tokens,
             "limit": self.limit,
+            **({"stop": list(self.stop)} if self.stop else {}),
         }
 
 

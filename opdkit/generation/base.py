@@ -69,12 +69,15 @@ class Sampling:
         log_prob: whether the log-probs of the sampled ids are wanted. An engine may leave them out all the same.
         entropy: whether the entropies are wanted, which take a pass over the vocabulary each. An engine may leave them
             out all the same.
+        stop: strings, at the first of which a response ends, with the token that completes it. An engine may go on
+            behind it: whoever reads the text cuts it.
     """
 
     temperature: float
     filter: Sampler
     log_prob: bool = True
     entropy: bool = True
+    stop: tuple[str, ...] = ()
 
 
 class Engine(Protocol):

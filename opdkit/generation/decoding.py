@@ -41,6 +41,8 @@ def decode(model: LanguageModel, asks: Sequence[Ask], sampling: Sampling, rememb
         told.add(scaled, chosen)
         for row, token in zip(alive, chosen.tolist(), strict=True):
             written[row].add(token, stops)
+        if sampling.stop:
+            _end_at_strings(model, [written[row] for row in alive], sampling.stop)
         going = [place for place, row in enumerate(alive) if not written[row].ended]
         if not going or len(going) <= (1 - _DROP_SHARE) * len(alive):
             told.flush(alive)
@@ -56,6 +58,14 @@ def decode(model: LanguageModel, asks: Sequence[Ask], sampling: Sampling, rememb
     log_prob, entropy = told.rows([len(row.ids) for row in written])
     parts = zip(written, log_prob, entropy, strict=True)
     return [Completion(tuple(row.ids), p, h, "stop" if row.stopped else "length") for row, p, h in parts]
+
+
+def _end_at_strings(model: LanguageModel, rows: Sequence[_Row], stop: Sequence[str]) -> None:
+    """End the rows whose last tokens complete one of the strings."""
+    window = max(len(text.encode()) for text in stop) + 1  # a token has a byte at least, and the first may have more
+    for row in rows:
+        if not row.ended and any(text in model.decode(row.ids[-window:]) for text in stop):
+            row.stopped = row.ended = True
 
 
 def known_prefixes(model: LanguageModel, asks: Sequence[Ask]) -> list[Prefix | None]:

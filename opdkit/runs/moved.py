@@ -22,6 +22,10 @@ _SINCE: dict[str, tuple[object, ...]] = {
     "max_staleness": (0,),
     "task.columns.solution": ("answer",),
     "objective.clip_range_high": (None,),
+    "benchmark.stop": ([],),
+    **{f"{place}.shots": (0,) for place in ("task", "benchmark.source")},
+    **{f"{place}.shots_from": (None,) for place in ("task", "benchmark.source")},
+    "benchmark.source.columns.solution": ("answer", "solution"),
     "objective.reward_form": ("raw",),
 }
 """Key that came later -> its values that say what was computed before it came."""

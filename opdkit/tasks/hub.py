@@ -13,9 +13,13 @@ from opdkit.tasks.files import SUFFIXES, Place, Row, read_file
 
 def rows_of(path: str, subset: str | None, split: str) -> Iterator[tuple[Place, Row]]:
     """The rows of a local file, or of a set on the hub where `path` does not look like one. Raises UserError."""
+    return read_file(Path(path).expanduser()) if looks_local(path) else read_hub(path, subset, split)
+
+
+def looks_local(path: str) -> bool:
+    """Whether `path` names a file, and no set on the hub."""
     file = Path(path).expanduser()
-    looks_local = file.suffix.lower() in SUFFIXES or path.startswith((".", "/", "~")) or file.exists()
-    return read_file(file) if looks_local else read_hub(path, subset, split)
+    return file.suffix.lower() in SUFFIXES or path.startswith((".", "/", "~")) or file.exists()
 
 
 def read_hub(name: str, subset: str | None, split: str) -> Iterator[tuple[Place, Row]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from opdkit.data.grade import Grade
@@ -16,7 +16,8 @@ from opdkit.grading.tolerance import read_tolerances, with_tolerances
 from opdkit.tasks.answers import BOXED, bare_answer, check_pattern, grade_answers
 from opdkit.tasks.columns import as_text, look_up
 from opdkit.tasks.files import Place, Row
-from opdkit.tasks.hub import rows_of
+from opdkit.tasks.hub import looks_local, rows_of
+from opdkit.tasks.shots import with_shots
 from opdkit.tasks.templates import check_template, render, template_fields
 
 _OPTIONAL = ("id", "unit", "tolerance")
@@ -39,7 +40,10 @@ class Records:
     answer_pattern: a regular expression whose first group, at its last match, is the gold answer; `boxed` takes what
     the last box holds, or all where there is none.
     template: the user's turn; {question} and the other fields are filled in. system: the system's turn.
-    limit: the first rows only. Raises UserError, naming the file and line, for anything a file can get wrong.
+    limit: the first rows only.
+    shots: how many worked examples stand ahead of each question, as earlier turns; shots_from: the file, or the split
+    of the same set, of which they are the first rows. Their answers are the column `solution`, or the answer in a box.
+    Raises UserError, naming the file and line, for anything a file can get wrong.
     """
 
     name: str
@@ -52,6 +56,8 @@ class Records:
     drop: str | None = None
     answer_pattern: str | None = None
     limit: int | None = None
+    shots: int = 0
+    shots_from: str | None = None
 
     def __post_init__(self) -> None:
         for needed in ("question", "answer"):
@@ -60,6 +66,8 @@ class Records:
         check_template(self.template, {name for name, column in self.columns.items() if column} - {"answer"})
         if self.limit is not None and self.limit < 1:
             raise UserError(f"limit={self.limit}; allowed: 1 or more")
+        if self.shots < 0 or (self.shots and not self.shots_from):
+            raise UserError(f"shots={self.shots}; allowed: 0, or more with shots_from, a file or a split of other rows")
         check_pattern("drop", self.drop)
         if self.answer_pattern != BOXED:
             check_pattern("answer_pattern", self.answer_pattern, groups=1)
@@ -67,7 +75,18 @@ class Records:
     def load(self) -> Sequence[Problem]:
         """All problems, in the order of the rows."""
         with error_prefix("path="):
-            return self._problems()
+            problems = self._problems()
+        return with_shots(problems, self._examples()) if self.shots else problems
+
+    def _examples(self) -> list[Problem]:
+        rows = {"path" if looks_local(str(self.shots_from)) else "split": self.shots_from, "limit": self.shots}
+        if "split" in rows and looks_local(self.path):
+            raise UserError(f"shots_from={self.shots_from}: path={self.path} is a file and has no splits; name a file")
+        with error_prefix("shots_from="):
+            examples = replace(self, **rows)._problems()
+        if len(examples) < self.shots:
+            raise UserError(f"shots={self.shots}: shots_from={self.shots_from} holds {len(examples)} rows")
+        return examples
 
     def _problems(self) -> list[Problem]:
         problems: list[Problem] = []

@@ -6,6 +6,7 @@ import pytest
 
 from opdkit.errors import UserError
 from opdkit.evaluation import Benchmark
+from opdkit.evaluation.asking import cut_at
 from opdkit.tasks import ReasoningGym
 from tests.evaluation.stubs import Doubles
 
@@ -57,3 +58,14 @@ def test_values_out_of_range_are_refused(settings: dict[str, object], message: s
 def test_generated_problems_have_no_path() -> None:
     with pytest.raises(UserError, match="generated, not read from a file"):
         Benchmark(ReasoningGym("chain_sum"), None, path="x.jsonl")
+
+
+def test_an_answer_is_cut_at_the_first_of_its_stop_strings() -> None:
+    assert cut_at("4.\nQ: next\n\n", ("\n\n", "\nQ:")) == "4."
+    assert cut_at("4.", ("\n",)) == "4."
+    assert cut_at("4.", ()) == "4."
+    for stop in ("\n", [""], [3]):
+        with pytest.raises(UserError, match=r"benchmark\.stop="):
+            Benchmark(Doubles(), sampler=None, stop=stop)  # type: ignore[arg-type]
+    assert "stop" not in Benchmark(Doubles(), sampler=None).protocol(), "an evaluation of before goes on"
+    assert Benchmark(Doubles(), sampler=None, stop=["\n"]).protocol()["stop"] == ["\n"]

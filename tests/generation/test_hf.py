@@ -134,3 +134,21 @@ def test_what_is_not_asked_for_is_not_told_and_the_ids_are_the_same(sampler: Top
     rollout = pack(model, rows, [problem for problem, _ in problems])
     assert rollout.scored
     assert rollout.entropy is None
+
+
+def test_a_response_ends_at_a_stop_string() -> None:
+    model = tiny_model(0)
+    asks = [Ask(tuple(ids), seed, 24) for seed, (_, ids) in enumerate(rendered(model, tiny_problems(6)))]
+    engine = HFRollout(24, 256, 64).open(model)
+    whole = engine.generate(asks, Sampling(1.0, Ancestral()))
+    texts = [model.decode(one.ids) for one in whole]
+    string = max(texts, key=len)[3:5]
+    cut = engine.generate(asks, Sampling(1.0, Ancestral(), stop=("never said", string)))
+    assert any(string in text for text in texts)
+    for before, after, text in zip(whole, cut, texts, strict=True):
+        assert after.ids == before.ids[: len(after.ids)]
+        if string not in text:
+            assert (after.ids, after.stop_reason) == (before.ids, before.stop_reason)
+        else:
+            assert string in model.decode(after.ids)
+            assert string not in model.decode(after.ids[:-1])
