@@ -22,6 +22,7 @@ from opdkit.training.record_settings import RecordSettings
 from opdkit.training.sources import StepSize
 from opdkit.training.tasks import TaskSettings, task_seed, teacher_names
 from opdkit.training.term import Method, RunChoices, bind_terms
+from opdkit.training.writing import Writing
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -162,6 +163,7 @@ class Experiment:
             terms=bind_terms(self.method, run),
             sampling=Sampling(self.temperature, self.sampler),
             seed=task_seed(name, self.seed),
+            writing=Writing(self.method.length, self.method.prefix),
         )
 
     def collecting(self) -> CollectSettings:

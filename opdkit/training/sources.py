@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -18,6 +19,7 @@ from opdkit.rewards import Group
 from opdkit.seeding import derive_seed
 from opdkit.training.candidates import CandidateWriter
 from opdkit.training.problems import EpochSampler, ProblemStream
+from opdkit.training.writing import WHOLE, Writing, behind_prefixes
 from opdkit.world.world import World
 
 
@@ -60,11 +62,13 @@ class Writer:
         author: the name of the policy.
         engine: of that policy, None for responses from data.
         select: writes several responses to each prompt and gives one. None: every response is a row.
+        guide: begins the responses where a step has a prefix, None for none.
     """
 
     author: Author
     engine: Engine | None
     select: CandidateWriter | None = None
+    guide: Engine | None = None
 
 
 class RolloutSource(Protocol):
@@ -100,6 +104,7 @@ class AnswerSource:
         stream: the problems.
         sampling: of every answer.
         max_new_tokens: the longest answer.
+        writing: how much of it is written, by step.
     """
 
     size: StepSize
@@ -108,6 +113,7 @@ class AnswerSource:
     stream: ProblemStream
     sampling: Sampling
     max_new_tokens: int
+    writing: Writing = WHOLE
 
     @property
     def sampler(self) -> EpochSampler:
@@ -123,19 +129,18 @@ class AnswerSource:
         batches: dict[Author, RolloutBatch] = {}
         for writer in writers:
             if writer.select is None:
-                batches[writer.author] = self._batch(asked, source._write(step, writer, asked), writer.author, copies)
+                batches[writer.author] = self._batch(asked, source._rows(step, writer, asked), writer.author, copies)
         own = batches["student"].rollout if "student" in batches else None
         for writer in writers:
             if writer.select is not None:
                 found = writer.select(step, prompts, own)
-                batch = self._batch(prompts, found.completions, writer.author, 1)
+                batch = self._batch(prompts, _single(prompts, found.completions), writer.author, 1)
                 batches[writer.author] = replace(batch, metrics={**batch.metrics, **found.metrics})
         return batches
 
     def _batch(
-        self, asked: Sequence[tuple[Problem, list[int]]], written: Sequence[Completion], author: Author, copies: int
+        self, asked: Sequence[tuple[Problem, list[int]]], rows: Sequence[tuple[Turn, ...]], author: Author, copies: int
     ) -> RolloutBatch:
-        rows = [(Turn(tuple(ids), completion),) for (_, ids), completion in zip(asked, written, strict=True)]
         rollout = pack(self.student, rows, [problem for problem, _ in asked], author)
         responses = texts(self.student, rollout)
         groups = tuple(Group(asked[i][0], responses[i : i + copies]) for i in range(0, len(asked), copies))
@@ -143,15 +148,21 @@ class AnswerSource:
         metrics = row_metrics(rollout) | {"rollout/dropped_prompts": float(self.sampler.dropped)}
         return RolloutBatch(rollout, responses, groups, group, (1,) * len(asked), metrics)
 
-    def _write(self, step: int, writer: Writer, asked: Sequence[tuple[Problem, list[int]]]) -> list[Completion]:
+    def _rows(self, step: int, writer: Writer, asked: Sequence[tuple[Problem, list[int]]]) -> list[tuple[Turn, ...]]:
+        limit = self.writing.limit(step, self.max_new_tokens)
         if writer.author == "data":
-            return [_solution(self.student, problem, self.max_new_tokens) for problem, _ in asked]
-        engine = writer.engine
-        assert engine is not None
+            return _single(asked, [_solution(self.student, problem, limit) for problem, _ in asked])
         asks = [
-            Ask(tuple(ids), derive_seed(self.seed, "rollout", step, row), self.max_new_tokens)
-            for row, (_, ids) in enumerate(asked)
+            Ask(tuple(ids), derive_seed(self.seed, "rollout", step, row), limit) for row, (_, ids) in enumerate(asked)
         ]
+        prefix = 0 if writer.guide is None else self.writing.prefix_at(step, limit)
+        if prefix:
+            go_on, begin = partial(self._write, writer.engine), partial(self._write, writer.guide)
+            return behind_prefixes(go_on, begin, asks, prefix)
+        return _single(asked, self._write(writer.engine, asks))
+
+    def _write(self, engine: Engine | None, asks: Sequence[Ask]) -> list[Completion]:
+        assert engine is not None
         return World.current().shared(asks, lambda part: engine.generate(part, self.sampling))
 
     def restarted(self, size: StepSize, seed: int) -> AnswerSource:
@@ -160,6 +171,11 @@ class AnswerSource:
 
     def close(self) -> None:
         """See `RolloutSource`."""
+
+
+def _single(asked: Sequence[tuple[Problem, list[int]]], written: Sequence[Completion]) -> list[tuple[Turn, ...]]:
+    """Rows of one completion each."""
+    return [(Turn(tuple(ids), completion),) for (_, ids), completion in zip(asked, written, strict=True)]
 
 
 def _solution(model: LanguageModel, problem: Problem, limit: int) -> Completion:

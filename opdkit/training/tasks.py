@@ -10,7 +10,7 @@ from opdkit.data.problem import Message, Problem
 from opdkit.data.rollout import Author
 from opdkit.environments import EnvironmentPool, EnvironmentSource
 from opdkit.errors import UserError, error_prefix
-from opdkit.generation import EngineSpec, EpisodeRollout, Sampling
+from opdkit.generation import Engine, EngineSpec, EpisodeRollout, Sampling
 from opdkit.models import ChatFrame, LanguageModel
 from opdkit.rewards import RewardContext, asks_teacher
 from opdkit.rewards.base import GradePairs
@@ -24,6 +24,7 @@ from opdkit.training.policy import Policy
 from opdkit.training.problems import EpochSampler, ProblemStream
 from opdkit.training.sources import AnswerSource, RolloutSource, StepSize, Writer
 from opdkit.training.term import BoundTerm
+from opdkit.training.writing import WHOLE, Writing
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class TaskSettings:
         terms: of the method, with the task's teacher.
         sampling: of the rollouts.
         seed: of the order and the sampling.
+        writing: how much of a response is written, by step.
     """
 
     name: str
@@ -51,6 +53,7 @@ class TaskSettings:
     terms: tuple[BoundTerm, ...]
     sampling: Sampling
     seed: int
+    writing: Writing = WHOLE
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,8 @@ def _writers(
                 spec.max_new_tokens,
             )  # fmt: skip
         writers["teacher"] = Writer("teacher", written[0], select)
+    if task.writing.prefix is not None and "student" in writers:
+        writers["student"] = replace(writers["student"], guide=_guide(task, teachers))
     return writers
 
 
@@ -181,10 +186,19 @@ def written_by(run: TaskRun, policy: Policy) -> RolloutCollector:
     """The task's collector with another policy as the student that writes and scores."""
     collector, spec = run.collector, run.settings.rollout
     writers = {
-        author: Writer(author, spec.open(policy.model)) if author == "student" else writer
+        author: replace(writer, engine=spec.open(policy.model)) if author == "student" else writer
         for author, writer in collector.writers.items()
     }
     return replace(collector, policy=policy, writers=writers)
+
+
+def _guide(task: TaskSettings, teachers: Mapping[str, OpenTeacher]) -> Engine:
+    """The engine of the first teacher that writes. Raises UserError where there is none."""
+    for teacher in teachers.values():
+        written = teacher.writer(task.rollout)
+        if written is not None:
+            return written[0]
+    raise UserError(f"method.prefix: the teacher begins a response, and teacher={teacher_names(task)} writes none")
 
 
 def _answers(task: TaskSettings, problems: Sequence[Problem], student: LanguageModel) -> RolloutSource:
@@ -193,11 +207,14 @@ def _answers(task: TaskSettings, problems: Sequence[Problem], student: LanguageM
 
     stream = ProblemStream(problems, render, task.rollout.max_prompt_tokens, task.seed)
     stream.require_one()
-    return AnswerSource(task.size, task.seed, student, stream, task.sampling, task.rollout.max_new_tokens)
+    limit = task.rollout.max_new_tokens
+    return AnswerSource(task.size, task.seed, student, stream, task.sampling, limit, task.writing)
 
 
 def _episodes(task: TaskSettings, episodes: Sequence[Any], student: LanguageModel) -> RolloutSource:
     rollout: EpisodeRollout = task.rollout
+    if task.writing != WHOLE:
+        raise UserError(f"method.length and method.prefix are for answers, and {task.source.name} is played in turns")
     system = [] if task.source.system is None else [Message("system", task.source.system)]
     ChatFrame(student, [*system, Message("user", "You are in a room.")])  # refuses an unfit template now
     _check_positions(student, rollout)

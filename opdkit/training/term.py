@@ -14,6 +14,7 @@ from opdkit.rewards import Reward, asks_teacher
 from opdkit.seeding import derive_seed
 from opdkit.teachers import Teacher
 from opdkit.training.best_of import BestOf
+from opdkit.training.writing import Schedule
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,14 @@ class Method:
         terms: a step adds up all that are due.
         share: None, or for two terms: a step has the first one with this probability, else the second, and the loss
             is that term's alone (GKD's lambda).
+        length: the longest response by step, None for the engine's limit alone.
+        prefix: tokens that the teacher writes by step before the student goes on, None for none.
     """
 
     terms: Mapping[str, Term]
     share: float | None = None
+    length: Schedule | None = None
+    prefix: Schedule | None = None
 
     def __post_init__(self) -> None:
         if not self.terms:

@@ -66,3 +66,29 @@ def test_the_run_s_teacher_may_write_the_answers_that_rubrics_are_made_from(
     student = [text for text in pair if not text.startswith("teacher")]
     assert main(["train", *merged(*student, *asked, "teacher=null", f"run_dir={run}_none")]) == 2
     assert "its reward has the run's teacher write" in capsys.readouterr().err
+
+
+def test_a_length_at_the_limit_changes_nothing_and_a_shorter_one_cuts(train: Train) -> None:
+    plain = train("plain", "objective=sampled", "steps=2")
+    at_limit = ("method=fast_opd", "objective=sampled", "steps=2", "method.length.start=8")
+    assert weights(train("limit", *at_limit)) == weights(plain)
+    short = metrics(train("short", *at_limit[:-1], "method.length.start=3"))
+    assert short[1]["rollout/length_mean"] <= 3 < short[2]["rollout/length_mean"]
+
+
+def test_what_the_teacher_began_is_not_counted_and_the_run_ends_without_it(train: Train) -> None:
+    plain = metrics(train("plain", "objective=trust_region", "steps=2"))
+    guided = metrics(train("guided", "method=guided", "steps=2", "method.prefix.start=5"))
+    assert guided[1]["rollout/length_mean"] <= 3 + 1
+    assert guided[1]["rollout/length_mean"] < plain[1]["rollout/length_mean"]
+    assert guided[2]["rollout/length_mean"] > 5
+    none = train("none", "method=guided", "steps=2", "method.prefix.start=0")
+    assert metrics(none)[2]["train/loss"] == plain[2]["train/loss"]
+
+
+def test_a_prefix_needs_a_teacher_that_writes(
+    pair: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("method=guided", "teacher=extrapolated", f"teacher.inner.path={pair[-1].split('=')[1]}", *pair[:2])
+    assert main(["train", *merged(*asked, "steps=1", f"run_dir={tmp_path / 'x'}")]) == 2
+    assert "method.prefix: the teacher begins a response" in capsys.readouterr().err
