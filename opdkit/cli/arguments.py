@@ -14,7 +14,17 @@ from opdkit.config.schema import OPTIONAL_GROUPS
 from opdkit.errors import UserError
 
 _NULLS = {f"{group}=null": f"{group}=none" for group in OPTIONAL_GROUPS}
-_FLAGS = ("--help", "--hydra-help", "--cfg", "--resolve", "--package", "--multirun", "--config-dir", "--info")
+_FLAGS = (
+    "--help",
+    "--hydra-help",
+    "--cfg",
+    "--resolve",
+    "--package",
+    "--multirun",
+    "--config-dir",
+    "--info",
+    "--dry-run",
+)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from opdkit.cli import application
 from opdkit.cli.arguments import read
 from opdkit.cli.run_folder import check_writable, new_folder
+from opdkit.cli.single import single_job
 from opdkit.config.build import Origin, build_experiment
 from opdkit.runs.folder import RunFolder
 from opdkit.world.launched import current
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from opdkit.training.callbacks import Callback
     from opdkit.training.experiment import Experiment
     from opdkit.training.run import Summary
+
+
+_DRY = "--dry-run"
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,19 @@ class TrainJob:
 
 def run(arguments: Sequence[str]) -> int:
     """Exit status of `opdkit train`."""
+    if _DRY in arguments:
+        return _dry([text for text in arguments if text != _DRY])
     return application.run(_COMMAND, read("train", arguments), job)
+
+
+def _dry(arguments: Sequence[str]) -> int:
+    """Checks the run as if it began, and prints what it would do. Nothing is loaded or written."""
+    from opdkit.doctor.plan import plan
+
+    prepared = prepare(*single_job(read("train", arguments), f"opdkit train {_DRY}"))
+    for name, told in plan(prepared.experiment, prepared.folder):
+        print(f"{name:<11} {told}")
+    return 0
 
 
 def job(config: DictConfig) -> float:
