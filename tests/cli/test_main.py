@@ -60,7 +60,7 @@ def test_exit_status(
     def fail(given: list[str]) -> int:
         raise error
 
-    monkeypatch.setattr(dispatcher, "_dispatch", fail)
+    monkeypatch.setattr(dispatcher, "run", fail)
     assert dispatcher.main(["train"]) == status
     expected = "opdkit: error: the disk is full\n" if status == 1 else ""
     assert capsys.readouterr().err == expected
