@@ -19,6 +19,7 @@ TRAIN_GROUPS = (
     "sampler",
     "masking",
     "model",
+    "adapter",
     "teacher",
     "reward",
     "rollout",
@@ -38,7 +39,7 @@ RECIPES = {
 }
 """Root -> groups that change other groups and the root's scalars; they leave no key of their own."""
 
-OPTIONAL_GROUPS = ("teacher",)
+OPTIONAL_GROUPS = ("teacher", "adapter")
 """Groups that may be null. Their option `none` is what null stands for, since Hydra takes no null for a choice."""
 
 SHORTHANDS = ("k", "n_samples", "student_share")
@@ -70,6 +71,7 @@ class TrainConfig:
     sampler: Group = field(default_factory=Group)
     masking: Group = field(default_factory=Group)
     model: Group = field(default_factory=Group)
+    adapter: Group = field(default_factory=Group)
     teacher: Group = field(default_factory=Group)
     reward: Group = field(default_factory=Group)
     text: Group | None = None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from opdkit.models.decoding import Decoder
     from opdkit.models.language_model import LanguageModel
     from opdkit.models.loading import load, load_skeleton, load_tokenizer
+    from opdkit.models.lora import LoRA
     from opdkit.models.prefix import Prefix
     from opdkit.models.scorer import Request, Scorer
     from opdkit.models.vocabulary import require_same
@@ -23,6 +24,7 @@ _HOMES = {
     "ChatFrame": "chat",
     "Decoder": "decoding",
     "LanguageModel": "language_model",
+    "LoRA": "lora",
     "load": "loading",
     "load_skeleton": "loading",
     "load_tokenizer": "loading",
@@ -36,6 +38,7 @@ __all__ = [
     "ChatFrame",
     "Decoder",
     "LanguageModel",
+    "LoRA",
     "ModelSpec",
     "Prefix",
     "Request",

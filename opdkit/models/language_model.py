@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,22 @@ from torch import Tensor, nn
 from opdkit.data.problem import Message
 from opdkit.heads import Head
 from opdkit.models.template import chat_text
+
+
+class Adapter(Protocol):
+    """What is trained in the layers of a model whose own weights stay."""
+
+    def disabled(self) -> AbstractContextManager[None]:
+        """The model as it is without."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write a folder that names the model and holds what was trained."""
+        ...
+
+    def save_final(self, folder: Path) -> None:
+        """Write what a run ends with; the model is not used again."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -27,6 +45,7 @@ class LanguageModel:
         drops_rows: whether rows may leave a batch that is being decoded.
         refusal: why nothing can be decoded with it, None where it can.
         autocast: the dtype that generation computes in, None for that of the weights.
+        adapter: the adapters in its layers that are trained in its stead, None where there are none.
     """
 
     module: Any
@@ -37,6 +56,7 @@ class LanguageModel:
     drops_rows: bool = True
     refusal: str | None = None
     autocast: torch.dtype | None = None
+    adapter: Adapter | None = None
 
     @property
     def device(self) -> torch.device:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from opdkit.data.rollout import Rollout
 from opdkit.data.scores import Scores
 from opdkit.errors import UserError
+from opdkit.generation import Engine, EngineSpec
 from opdkit.heads import Head
 from opdkit.models import LanguageModel, Request
 from opdkit.teachers.base import Capabilities, OpenTeacher, TeacherContext
@@ -59,6 +60,8 @@ class SelfTeacher:
         """See `Teacher`. Nothing is read: the student is in memory already."""
         student = replace(context.student, name=self.path, autocast=context.autocast)
         model = student
+        if self.kind == "start" and student.adapter is not None:
+            return OpenBaseTeacher(self, student.module, student, context)
         if self.kind != "live":
             model = replace(student, module=copy.deepcopy(student.module).requires_grad_(False))
         return OpenSelfTeacher(self, student.module, model, context)
@@ -111,6 +114,36 @@ class OpenSelfTeacher(OpenLocalTeacher):
         if self._spec.kind != "live":
             for name, own in self._model.module.named_parameters():
                 own.copy_(state[name])
+
+
+class OpenBaseTeacher(OpenSelfTeacher):
+    """Scores with the student's base, its adapters switched off: what the run began with, without a copy."""
+
+    def restricted(self, vocabulary: int) -> OpenTeacher:
+        """See `OpenTeacher`."""
+        return OpenBaseTeacher(self._spec, self._student, self._model.restricted(vocabulary), self._context)
+
+    @torch.no_grad()
+    def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
+        """See `OpenTeacher`."""
+        assert self._model.adapter is not None
+        with self._model.adapter.disabled():
+            return super().score(rollout, loss_mask, request)
+
+    def bytes(self) -> int:
+        """See `OpenTeacher`."""
+        return 0
+
+    def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
+        """See `OpenTeacher`. None: an engine would write with the adapters on."""
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """See `OpenTeacher`. The base never changes."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """See `OpenTeacher`."""
 
 
 def _as_it_stands(head: Head) -> Head:

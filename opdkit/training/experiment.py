@@ -89,6 +89,7 @@ class Experiment:
     Attributes:
         method: the terms of a step.
         objective: of the terms that leave it open, as are teacher, reward, masking and aggregation.
+        adapter: what is trained in the student's stead, None for the student itself.
         teacher: None for no teacher.
         loggers: name -> description of a logger (see `opdkit.loggers`).
         diagnostics: name -> diagnostic of the failure modes (see `opdkit.diagnostics`).
@@ -107,6 +108,7 @@ class Experiment:
     sampler: Sampler
     masking: Masking
     model: Any
+    adapter: Any
     teacher: Teacher | None
     rollout: Any
     task: Any

@@ -79,8 +79,22 @@ class Policy:
             return self.scorer(rollout, loss_mask, request, self.temperature)
 
     def save(self, folder: Path, card: str) -> None:
-        """Write a Hugging Face folder with the tokenizer and a model card."""
-        self.model.module.save_pretrained(folder)
+        """Write a Hugging Face folder with the tokenizer and a model card; an adapter's where one is trained."""
+        if self.model.adapter is None:
+            self.model.module.save_pretrained(folder)
+        else:
+            self.model.adapter.save(folder)
+        self._describe(folder, card)
+
+    def save_final(self, folder: Path, card: str) -> None:
+        """Write what the run ends with; the student is not used again."""
+        if self.model.adapter is None:
+            self.model.module.save_pretrained(folder)
+        else:
+            self.model.adapter.save_final(folder)
+        self._describe(folder, card)
+
+    def _describe(self, folder: Path, card: str) -> None:
         self.model.tokenizer.save_pretrained(folder)
         (folder / "README.md").write_text(card, encoding="utf-8")
 

@@ -207,7 +207,7 @@ def _finish(session: Session, folder: RunFolder, card: str) -> None:
     beside = folder.path / ".writing-final"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
-    session.save(beside, card)
+    session.save_final(beside, card)
     shutil.rmtree(folder.final, ignore_errors=True)
     beside.rename(folder.final)
 

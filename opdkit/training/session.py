@@ -83,6 +83,10 @@ class Session:
         if self.ahead is not None and (weights := self.ahead.pending()):
             save_file({name: value.cpu().contiguous() for name, value in weights.items()}, folder / _AHEAD)
 
+    def save_final(self, folder: Path, card: str) -> None:
+        """Write the student as the run ends with it; it is not used again."""
+        self.policy.save_final(folder, card)
+
     def close(self) -> None:
         """End the processes of games, teachers and rewards."""
         if self.ahead is not None:
@@ -180,12 +184,25 @@ def close_session() -> None:
 
 
 def _student(experiment: Experiment, found: Found | None, accelerator: Accelerator) -> LanguageModel:
-    spec = experiment.model
-    if found:
+    """The model that is trained, from the checkpoint where a run goes on; with an adapter, its base stays."""
+    spec, adapter = experiment.model, experiment.adapter
+    if found and adapter is None:
         spec = replace(spec, path=str(found.folder), revision=None)
-    return replace(
-        load(spec, accelerator.device, "model", trains=True), name=experiment.model.path, autocast=_autocast(experiment)
-    )
+    model = load(spec, accelerator.device, "model", trains=adapter is None)
+    if adapter is not None:
+        torch.manual_seed(derive_seed(experiment.seed, "adapter"))
+        model = adapter.attach(model, spec, found.folder if found else None)
+    _require_float32(model, spec.dtype)
+    return replace(model, name=experiment.model.path, autocast=_autocast(experiment))
+
+
+def _require_float32(model: LanguageModel, dtype: str) -> None:
+    """A step of a usual size is lost in the rounding of a weight of 16 bits."""
+    if any(p.requires_grad and p.element_size() < 4 for p in model.module.parameters()):
+        raise UserError(
+            f"model.dtype={dtype}: weights of 16 bits lose most of an update to rounding; allowed: model.dtype=float32 "
+            f"(precision=bfloat16 still computes in 16 bits), or adapter=lora, whose own weights have 32"
+        )
 
 
 def _autocast(experiment: Experiment) -> torch.dtype | None:

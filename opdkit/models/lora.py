@@ -1,0 +1,146 @@
+"""Trains low-rank adapters on a model whose own weights stay as they are (LoRA, Hu et al. 2021)."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from torch import nn
+
+from opdkit.errors import UserError
+from opdkit.extras import need_package
+from opdkit.models.language_model import LanguageModel
+from opdkit.models.spec import ModelSpec
+from opdkit.models.template import first_line
+
+ALL_LINEAR = "all-linear"
+_WEIGHTS = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True)
+class LoRA:
+    """Low-rank adapters: W + (alpha / r) B A, of which A and B are trained, in float32.
+
+    Attributes:
+        r: rank.
+        alpha: the adapter is scaled by alpha / r.
+        dropout: of the adapter's input.
+        targets: names of the linear layers that get one, or all-linear for all but lm_head.
+        modules_to_save: names of further modules that are trained in full, neither lm_head nor the embeddings.
+        merge: whether final/ is a whole model with the adapter added to its weights, rather than an adapter folder.
+    """
+
+    r: int = 32
+    alpha: float = 32.0
+    dropout: float = 0.0
+    targets: str | Sequence[str] = ALL_LINEAR
+    modules_to_save: Sequence[str] = ()
+    merge: bool = False
+
+    def __post_init__(self) -> None:
+        if self.r < 1:
+            raise UserError(f"adapter.r={self.r}: must be at least 1")
+        if not self.alpha > 0:
+            raise UserError(f"adapter.alpha={self.alpha}: must be above 0")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"adapter.dropout={self.dropout}: must be at least 0 and below 1")
+        if isinstance(self.targets, str) and self.targets != ALL_LINEAR:
+            raise UserError(f"adapter.targets={self.targets}: must be {ALL_LINEAR}, or a list of names like [q_proj]")
+        if not self.targets:
+            raise UserError("adapter.targets=[]: names no layer")
+        need_package("peft", "lora")
+
+    def attach(self, model: LanguageModel, spec: ModelSpec, saved: Path | None) -> LanguageModel:
+        """The model with adapters in its layers, which alone are trained.
+
+        Args:
+            model: the base. Its module is changed in place.
+            spec: of the base, for the adapter's folder to name.
+            saved: an adapter folder to go on from, None for a new one, which changes nothing at first.
+
+        Raises UserError for layers that are not there or can't have one.
+        """
+        self._check(model.module)
+        from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+
+        names = self.targets if isinstance(self.targets, str) else list(self.targets)
+        config = LoraConfig(
+            r=self.r, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=names,
+            modules_to_save=list(self.modules_to_save) or None, task_type="CAUSAL_LM",
+        )  # fmt: skip
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                adapted = get_peft_model(model.module, config)
+        except ValueError as error:
+            raise UserError(f"adapter.targets={self.targets}: {first_line(error)}") from error
+        config.base_model_name_or_path = _lasting(spec.path)
+        config.revision = spec.revision
+        if saved is not None:
+            set_peft_model_state_dict(adapted, load_file(saved / _WEIGHTS))
+        adapted.eval()
+        return replace(model, adapter=Adapters(adapted, self.merge))
+
+    def _check(self, module: Any) -> None:
+        """Raise UserError for names that no layer has, and for those whose weights the scores read themselves."""
+        layers = dict(module.named_modules())
+        linear = sorted({name.rsplit(".", 1)[-1] for name, one in layers.items() if isinstance(one, nn.Linear)})
+        read = (module.get_output_embeddings(), module.get_input_embeddings())
+        chosen = () if isinstance(self.targets, str) else self.targets
+        for key, names in (("targets", chosen), ("modules_to_save", self.modules_to_save)):
+            for name in names:
+                found = [one for path, one in layers.items() if path == name or path.endswith(f".{name}")]
+                if not found:
+                    raise UserError(f"adapter.{key}: {name} is no layer of the model; linear ones: {', '.join(linear)}")
+                if any(one in read for one in found):
+                    raise UserError(f"adapter.{key}: {name} can't be adapted: scores read its weights directly")
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """The adapters of a model in memory.
+
+    Attributes:
+        wrapper: peft's wrapper around the model.
+        merges: see `LoRA.merge`.
+    """
+
+    wrapper: Any
+    merges: bool
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """The base model as it is without them, to the bit."""
+        with self.wrapper.disable_adapter():
+            yield
+
+    def save(self, folder: Path) -> None:
+        """Write an adapter folder."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.wrapper.save_pretrained(folder)
+        (folder / "README.md").unlink(missing_ok=True)
+
+    def save_final(self, folder: Path) -> None:
+        """Write an adapter folder, or with `merges` the whole model; then the adapters are gone from memory."""
+        if self.merges:
+            self.wrapper.merge_and_unload(safe_merge=True).save_pretrained(folder)
+        else:
+            self.save(folder)
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether it holds an adapter's weights."""
+    return (folder / _WEIGHTS).is_file()
+
+
+def _lasting(path: str) -> str:
+    """The path as it can be found from another working directory."""
+    local = Path(path).expanduser()
+    return str(local.resolve()) if local.exists() and not re.match(r"embedded/", path) else path
