@@ -37,7 +37,7 @@ class LoRA:
     """
 
     r: int = 32
-    alpha: float = 32.0
+    alpha: int = 32
     dropout: float = 0.0
     targets: str | Sequence[str] = ALL_LINEAR
     modules_to_save: Sequence[str] = ()

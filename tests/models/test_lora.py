@@ -102,7 +102,7 @@ def test_layers_that_are_not_there_or_cant_have_one(spec: ModelSpec, adapter: Lo
 
 @pytest.mark.parametrize(
     ("fields", "said"),
-    [({"r": 0}, "adapter.r=0"), ({"alpha": 0.0}, "adapter.alpha"), ({"dropout": 1.0}, "adapter.dropout"),
+    [({"r": 0}, "adapter.r=0"), ({"alpha": 0}, "adapter.alpha"), ({"dropout": 1.0}, "adapter.dropout"),
      ({"targets": "q_proj"}, "adapter.targets=q_proj"), ({"targets": ()}, "names no layer")],
 )  # fmt: skip
 def test_values_out_of_range(fields: dict[str, object], said: str) -> None:
