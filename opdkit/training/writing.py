@@ -20,7 +20,13 @@ Shape = Literal["linear", "cosine"]
 class Schedule:
     """A number of tokens that goes from `start` to `stop` over `steps` steps, and stays there.
 
-    shape: linear; cosine: half a period, flat at both ends. Raises UserError on a value out of range.
+    Attributes:
+        start: tokens at the first step.
+        stop: tokens at the last step, and from there on.
+        steps: from the first to the last.
+        shape: linear, or cosine: half a period, flat at both ends.
+
+    Raises UserError on a value out of range.
     """
 
     start: int
