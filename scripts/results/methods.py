@@ -225,8 +225,8 @@ _OPENING = f"""# Each method on embedded material
 Written by `python scripts/results/methods.py page runs/methods` from the runs that the same script's `run` leaves.
 The student is what `scripts/assets/train_hint_student.py` makes; its weakness is planted: told nothing, it mostly
 takes 7 for 6 and 8 for 9. `topk`, `sampled` and `brts` have `embedded/teacher`, an outside teacher at 99.6 %; the
-others have no teacher but the student itself, and what it is told. Sums of 4 one-digit terms, {STEPS} steps of 16 rollouts, two updates a step, greedy pass@1 on 128 held-out
-problems, two shared CPU cores.
+others have no teacher but the student itself, and what it is told. Sums of 4 one-digit terms, {STEPS} steps of 16
+rollouts, two updates a step, greedy pass@1 on 128 held-out problems, two shared CPU cores.
 
 A learning rate is the better of two on seed 400 with other training and other held-out problems. The comparison has
 seeds 300 to 304. Intervals are Student's, 95 %, over seeds; differences are paired by seed. `context` learns to
