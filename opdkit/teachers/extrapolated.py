@@ -12,11 +12,11 @@ from torch import Tensor
 from opdkit.data.rollout import Rollout
 from opdkit.data.scores import Scores
 from opdkit.errors import UserError
-from opdkit.generation import Engine, EngineSpec
 from opdkit.heads import Head
 from opdkit.models import LanguageModel, Request
 from opdkit.models.scorer import score_hidden
 from opdkit.teachers.base import Capabilities, OpenTeacher, Teacher, TeacherContext
+from opdkit.teachers.wrapped import WrappedTeacher
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,14 @@ class ExtrapolatedTeacher:
         return OpenExtrapolatedTeacher(self, self.inner.open(context), self.reference.open(context), context)
 
 
-class OpenExtrapolatedTeacher:
+class OpenExtrapolatedTeacher(WrappedTeacher):
     """Both models score, and their last layers side by side are one lm_head."""
 
     def __init__(
         self, spec: ExtrapolatedTeacher, inner: OpenTeacher, reference: OpenTeacher, context: TeacherContext
     ) -> None:
         self._spec = spec
-        self._inner = inner
+        super().__init__(inner)
         self._reference = reference
         self._context = context
 
@@ -81,19 +81,9 @@ class OpenExtrapolatedTeacher:
         return self._spec.path
 
     @property
-    def tokenizer(self) -> Any:
-        """See `OpenTeacher`."""
-        return self._inner.tokenizer
-
-    @property
     def vocabulary(self) -> int:
         """The ids that both know."""
         return min(self._inner.vocabulary, self._reference.vocabulary)
-
-    @property
-    def stop_ids(self) -> frozenset[int]:
-        """See `OpenTeacher`."""
-        return self._inner.stop_ids
 
     def check(self, student: LanguageModel) -> None:
         """See `OpenTeacher`."""
@@ -138,10 +128,6 @@ class OpenExtrapolatedTeacher:
                 own = share * head.scale * head.bias[: self.vocabulary]
                 bias = own if bias is None else bias + own
         return torch.cat(hidden, -1), Head(torch.cat(weights, -1), bias)
-
-    def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
-        """None."""
-        return None
 
     def metrics(self) -> Mapping[str, float]:
         """See `OpenTeacher`."""

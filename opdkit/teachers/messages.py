@@ -76,14 +76,15 @@ def read_request(body: bytes) -> ScoringRequest:
     """Raises MessageError for bytes that are no request."""
     tensors, settings = _load(body)
     try:
-        parts = [tensors[name].long() for name in ("ids", "row", "column", "sampled")]
+        ids, row, column, sampled = (tensors[name].long() for name in ("ids", "row", "column", "sampled"))
         support, mask = _widen(tensors.get("support"), settings["masked"])
         wanted = Request(**{name: settings[name] for name in _FLAGS}, support_ids=support, support_mask=mask)
-        request = ScoringRequest(*parts, wanted, float(settings["temperature"]), int(settings["limit"]))
+        temperature, limit = float(settings["temperature"]), int(settings["limit"])
+        request = ScoringRequest(ids, row, column, sampled, wanted, temperature, limit)
     except (KeyError, TypeError, ValueError) as error:
         raise MessageError(f"a request lacks or mistakes {error}") from None
     count = len(request.row) if request.row.dim() == 1 else -1
-    shapes = [tuple(part.shape) for part in parts[1:]]
+    shapes = [tuple(part.shape) for part in (row, column, sampled)]
     fits = request.ids.dim() == 2 and shapes == [(count,)] * 3
     if not fits or (support is not None and (support.dim() != 3 or support.shape[:2] != (1, count))):
         raise MessageError("the shapes of a request do not fit one another")

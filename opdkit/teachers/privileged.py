@@ -14,9 +14,10 @@ from opdkit.data.rollout import Rollout
 from opdkit.data.scores import Scores
 from opdkit.data.template import fill, template_fields
 from opdkit.errors import UserError
-from opdkit.generation import Engine, EngineSpec, pad_prompts
+from opdkit.generation import pad_prompts
 from opdkit.models import LanguageModel, Request
 from opdkit.teachers.base import Capabilities, OpenTeacher, Teacher, TeacherContext
+from opdkit.teachers.wrapped import WrappedTeacher
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,11 @@ class PrivilegedTeacher:
         return tuple(turns)
 
 
-class OpenPrivilegedTeacher:
+class OpenPrivilegedTeacher(WrappedTeacher):
     """Swaps the prompts of a rollout and hands it to the inner teacher."""
 
     def __init__(self, inner: OpenTeacher, spec: PrivilegedTeacher, student: LanguageModel) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._spec = spec
         self._student = student
         self._metrics: dict[str, float] = {}
@@ -94,25 +95,6 @@ class OpenPrivilegedTeacher:
     def name(self) -> str:
         """See `OpenTeacher`."""
         return self._spec.path
-
-    @property
-    def tokenizer(self) -> Any:
-        """See `OpenTeacher`."""
-        return self._inner.tokenizer
-
-    @property
-    def vocabulary(self) -> int:
-        """See `OpenTeacher`."""
-        return self._inner.vocabulary
-
-    @property
-    def stop_ids(self) -> frozenset[int]:
-        """See `OpenTeacher`."""
-        return self._inner.stop_ids
-
-    def check(self, student: LanguageModel) -> None:
-        """See `OpenTeacher`."""
-        self._inner.check(student)
 
     def restricted(self, vocabulary: int) -> OpenTeacher:
         """See `OpenTeacher`."""
@@ -163,30 +145,6 @@ class OpenPrivilegedTeacher:
             "prompt_length_mean": sum(written) / len(written) if written else 0.0,
         }
 
-    def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
-        """None: an engine would be asked with the student's prompt."""
-        return None
-
     def metrics(self) -> Mapping[str, float]:
         """See `OpenTeacher`."""
         return {**self._inner.metrics(), **self._metrics}
-
-    def bytes(self) -> int:
-        """See `OpenTeacher`."""
-        return self._inner.bytes()
-
-    def after_update(self, step: int) -> None:
-        """See `OpenTeacher`."""
-        self._inner.after_update(step)
-
-    def state(self) -> dict[str, Any]:
-        """See `OpenTeacher`."""
-        return self._inner.state()
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """See `OpenTeacher`."""
-        self._inner.restore(state)
-
-    def close(self) -> None:
-        """See `OpenTeacher`."""
-        self._inner.close()

@@ -12,13 +12,13 @@ from torch import Tensor
 from opdkit.data.rollout import Rollout
 from opdkit.data.scores import Scores
 from opdkit.errors import UserError
-from opdkit.generation import Engine, EngineSpec
 from opdkit.models import LanguageModel, ModelSpec, Request
 from opdkit.teachers.base import Capabilities, OpenTeacher, Teacher, TeacherContext
 from opdkit.teachers.byte_scores import ByteFilterScores, BytePrefixScores
 from opdkit.teachers.local import score_in_batches
 from opdkit.teachers.mapped_scores import MappedScores, SpanScores, StrictScores
 from opdkit.teachers.retelling import Bridge
+from opdkit.teachers.wrapped import WrappedTeacher
 
 Mode = Literal["strict", "byte_prefix", "byte_filter", "span"]
 
@@ -79,20 +79,15 @@ _MODES: Mapping[Mode, type[MappedScores]] = {
 }
 
 
-class OpenRetokenizedTeacher:
+class OpenRetokenizedTeacher(WrappedTeacher):
     """Retells each rollout to the inner teacher and maps its answer back to the student's tokens."""
 
     def __init__(self, inner: OpenTeacher, bridge: Bridge, mapped: MappedScores, context: TeacherContext) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._student = context.student
         self._batch = context.batch
         self._mapped = mapped
         self._strict = StrictScores(inner, bridge, context.temperature)
-
-    @property
-    def name(self) -> str:
-        """See `OpenTeacher`."""
-        return self._inner.name
 
     @property
     def tokenizer(self) -> Any:
@@ -130,31 +125,3 @@ class OpenRetokenizedTeacher:
     def shared_mass(self, rollout: Rollout) -> float | None:
         """See `StrictScores`."""
         return self._strict.shared_mass(rollout)
-
-    def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
-        """None: it would write in tokens of its own."""
-        return None
-
-    def metrics(self) -> Mapping[str, float]:
-        """See `OpenTeacher`."""
-        return self._inner.metrics()
-
-    def bytes(self) -> int:
-        """See `OpenTeacher`."""
-        return self._inner.bytes()
-
-    def after_update(self, step: int) -> None:
-        """See `OpenTeacher`."""
-        self._inner.after_update(step)
-
-    def state(self) -> dict[str, Any]:
-        """See `OpenTeacher`."""
-        return self._inner.state()
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """See `OpenTeacher`."""
-        self._inner.restore(state)
-
-    def close(self) -> None:
-        """See `OpenTeacher`."""
-        self._inner.close()

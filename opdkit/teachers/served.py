@@ -101,6 +101,10 @@ class OpenRemoteTeacher:
         """See `OpenTeacher`."""
         return frozenset(self._about.stop_ids)
 
+    def metrics(self) -> Mapping[str, float]:
+        """See `OpenTeacher`."""
+        return {}
+
     def check(self, student: LanguageModel) -> None:
         """See `OpenTeacher`."""
         require_same(student.tokenizer, self.tokenizer, (student.name, self.name))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.rollout import Rollout
 from opdkit.errors import UserError
 from opdkit.generation import HFRollout
@@ -49,7 +50,7 @@ def rollout() -> Rollout:
 
 def opened(strength: float, inner: LanguageModel = TEACHER, reference: LanguageModel = REFERENCE) -> OpenTeacher:
     spec = ExtrapolatedTeacher(Held(inner), Held(reference), strength)
-    return spec.open(TeacherContext("cpu", STUDENT, TEMPERATURE, 2))
+    return spec.open(TeacherContext("cpu", STUDENT, TEMPERATURE, MicroBatch(2)))
 
 
 def by_hand(rollout: Rollout, strength: float) -> Tensor:
@@ -84,7 +85,7 @@ def test_scores_are_those_of_the_mixed_logits(rollout: Rollout) -> None:
 
 @pytest.mark.parametrize("asked", [Request(sampled=True), Request(top_k=4), Request(vocabulary=True)], ids=str)
 def test_strength_one_is_the_teacher_bit_for_bit(rollout: Rollout, asked: Request) -> None:
-    plain = OpenLocalTeacher(TEACHER, TEMPERATURE, 2).score(rollout, rollout.sampled_mask, asked)
+    plain = OpenLocalTeacher(TEACHER, TEMPERATURE, MicroBatch(2)).score(rollout, rollout.sampled_mask, asked)
     found = opened(1.0).score(rollout, rollout.sampled_mask, asked)
     for name in ("sampled_log_prob", "support_logits", "hidden"):
         ours, theirs = getattr(found, name), getattr(plain, name)
@@ -97,7 +98,7 @@ def test_a_reference_that_is_the_teacher_changes_nothing_and_strength_zero_is_th
     def log_prob(teacher: OpenTeacher) -> Any:
         return teacher.score(rollout, mask, asked).sampled_log_prob
 
-    own, reference = (log_prob(OpenLocalTeacher(m, TEMPERATURE, 2)) for m in (TEACHER, REFERENCE))
+    own, reference = (log_prob(OpenLocalTeacher(m, TEMPERATURE, MicroBatch(2))) for m in (TEACHER, REFERENCE))
     torch.testing.assert_close(log_prob(opened(3.0, TEACHER, TEACHER)), own, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(log_prob(opened(0.0)), reference, rtol=1e-5, atol=1e-5)
 
@@ -107,5 +108,5 @@ def test_refuses_what_it_cannot_mix() -> None:
         ExtrapolatedTeacher(Held(TEACHER), Held(REFERENCE), -1.0)
     with pytest.raises(UserError, match=r"teacher\.reference=tiny-2 can't give"):
         ExtrapolatedTeacher(Held(TEACHER), Held(REFERENCE, vocabulary=False)).open(
-            TeacherContext("cpu", STUDENT, 1.0, 2)
+            TeacherContext("cpu", STUDENT, 1.0, MicroBatch(2))
         )
