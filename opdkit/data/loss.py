@@ -49,6 +49,7 @@ class TokenBatch:
         tokens: i64[B, T], the sampled ids.
         entropy: f32[B, T], the entropy of the policy that sampled them, nats. None where nothing needs it.
         advantage: f32[B, T], the step's, where the objective needs one.
+        behaviour_log_prob: f32[B, T], what the engine that wrote the tokens said of them. None where it said nothing.
     """
 
     loss_mask: Tensor
@@ -57,6 +58,7 @@ class TokenBatch:
     tokens: Tensor | None = None
     entropy: Tensor | None = None
     advantage: Tensor | None = None
+    behaviour_log_prob: Tensor | None = None
 
 
 @dataclass(frozen=True)

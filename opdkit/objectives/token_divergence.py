@@ -12,6 +12,7 @@ from opdkit.functional.baselines import Baseline
 from opdkit.functional.divergences import Divergence, ReverseKL
 from opdkit.functional.estimators import importance_ratio, sampled_kl
 from opdkit.functional.masked import only
+from opdkit.functional.mismatch import Mismatch
 from opdkit.functional.surrogates import Ratio, Surrogate
 from opdkit.functional.tails import Tail
 from opdkit.functional.weighting import Weighting
@@ -42,7 +43,8 @@ class TokenDivergence:
     (reward_form). clip_log_ratio: a bound on |cost| and |h| in A; floor: no log-ratio -cost is below
     log(floor / (1 - floor)). baseline: what cost_t is measured from (`functional.baselines`), None for 0. surrogate:
     `functional.surrogates`.
-    weighting w: `functional.weighting`, None for 1.
+    weighting w: `functional.weighting`, None for 1. mismatch: a weight beside it, for tokens on whose probability the
+    engine that wrote them and the trainer disagree (`functional.mismatch`), None for 1.
 
     Units: nats a token. Supports, prefixes, teacher, costs and weights are constants in the gradient.
     Errors: UserError where a choice is out of range or two make no sense together (`objectives.refusals`).
@@ -65,6 +67,7 @@ class TokenDivergence:
     baseline: Baseline | None = None
     surrogate: Surrogate = field(default_factory=Ratio)
     weighting: Weighting | None = None
+    mismatch: Mismatch | None = None
 
     def __post_init__(self) -> None:
         refusals.check(self)
@@ -90,7 +93,7 @@ class TokenDivergence:
         over_top = self.support not in ("sampled", "full")
         open_tail = self.tail not in (None, "renormalise")
         sampled_tail = self.tail in ("sampled", "sampled_detached")
-        weighted_by_ratio = self.weighting is not None and self.weighting.needs_log_ratio
+        weighted_by_ratio = self.mismatch is not None or (self.weighting is not None and self.weighting.needs_log_ratio)
         corrected = (self.has_advantage and not self.surrogate.single_update) or self.estimator in ("k1", "k2", "k3")
         base_k = None if self.baseline is None else self.baseline.k
         model = ModelNeeds(
@@ -122,6 +125,8 @@ class TokenDivergence:
         if self.weighting is not None:
             ratio = None if student.sampled_log_prob is None else _log_ratio(student, teacher, batch).detach()
             value = value * self.weighting(ratio, batch.entropy, batch.loss_mask)
+        if self.mismatch is not None and batch.behaviour_log_prob is not None:
+            value = value * self.mismatch(only(_old(student, batch) - batch.behaviour_log_prob, batch.loss_mask))
         return TokenLoss(only(value, batch.loss_mask), metrics)
 
     def advantage(self, step: StepBatch) -> Tensor:
@@ -160,8 +165,14 @@ def _sampled(student: Scores, teacher: Scores, batch: TokenBatch) -> tuple[Tenso
     assert student.sampled_log_prob is not None
     assert teacher.sampled_log_prob is not None
     log_p = only(student.sampled_log_prob, batch.loss_mask)
-    old = log_p.detach() if batch.old_log_prob is None else only(batch.old_log_prob, batch.loss_mask)
-    return log_p, only(teacher.sampled_log_prob, batch.loss_mask).detach(), old
+    return log_p, only(teacher.sampled_log_prob, batch.loss_mask).detach(), _old(student, batch)
+
+
+def _old(student: Scores, batch: TokenBatch) -> Tensor:
+    """log p before the first update, f32[B, T], zeros where masked."""
+    assert student.sampled_log_prob is not None
+    own = student.sampled_log_prob.detach() if batch.old_log_prob is None else batch.old_log_prob
+    return only(own, batch.loss_mask)
 
 
 def _log_ratio(student: Scores, teacher: Scores, batch: TokenBatch) -> Tensor:

@@ -142,7 +142,13 @@ class Updater:
         student = self._score(part)
         rollout = part.rollout
         token_batch = TokenBatch(
-            part.loss_mask, part.old_log_prob, part.reward, rollout.tokens, rollout.entropy, part.advantage
+            part.loss_mask,
+            part.old_log_prob,
+            part.reward,
+            rollout.tokens,
+            rollout.entropy,
+            part.advantage,
+            rollout.behaviour_log_prob,
         )
         token_loss = part.term.objective(student, part.teacher, token_batch)
         weights = part.term.aggregation.weights(part.loss_mask, denominator)

@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from opdkit.data.loss import Objective
+from opdkit.data.loss import Objective, TokenBatch
+from opdkit.data.scores import Scores
 from opdkit.errors import UserError
 from opdkit.functional.baselines import Baseline
 from opdkit.functional.groups import group_advantage
+from opdkit.functional.mismatch import MaskedRatio, TruncatedRatio
 from opdkit.objectives import EntropyAware, TrustRegion
 from tests.objectives.presets import sampled_token, top_k
 from tests.objectives.worlds import World, ask, make_world
@@ -112,3 +114,26 @@ def test_outliers_are_masked_or_covered_and_the_others_stay():
 def test_refuses_what_is_out_of_range(make, told):
     with pytest.raises(UserError, match=told):
         make()
+
+
+def test_a_mismatch_of_the_engine_is_weighed_and_one_that_is_none_changes_nothing():
+    old = torch.tensor([[-1.0, -2.0, -0.5, -3.0]], dtype=torch.float64)
+    student, teacher = (old + 0.1).requires_grad_(), old - 0.7
+    mask = torch.tensor([[True, True, True, False]])
+
+    def value(objective: Objective, engine: Tensor) -> Tensor:
+        batch = TokenBatch(mask, old, behaviour_log_prob=engine)
+        return objective(Scores(sampled_log_prob=student), Scores(sampled_log_prob=teacher), batch).value.detach()
+
+    plain = value(sampled_token(), old)
+    engine = old - torch.tensor([[1.0, 4.0, 0.25, 9.0]], dtype=torch.float64).log()
+    for mismatch in (MaskedRatio(), TruncatedRatio()):
+        assert torch.equal(value(sampled_token(mismatch=mismatch), old), plain)
+        assert sampled_token(mismatch=mismatch).needs.old_log_prob
+    icepop, truncated = (value(sampled_token(mismatch=one), engine) for one in (MaskedRatio(), TruncatedRatio()))
+    torch.testing.assert_close(icepop, plain * torch.tensor([[1.0, 4.0, 0.0, 0.0]], dtype=torch.float64))
+    torch.testing.assert_close(truncated, plain * torch.tensor([[1.0, 2.0, 0.25, 0.0]], dtype=torch.float64))
+    with pytest.raises(UserError, match="must lie around 1"):
+        MaskedRatio(1.5)
+    with pytest.raises(UserError, match="at least 1"):
+        TruncatedRatio(0.5)
