@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from opdkit.cli.main import main
 from tests.site.blocks import ROOT, Block, blocks, write_files
 
 DOCS = ROOT / "docs"
@@ -39,34 +40,24 @@ def shortened(words: Sequence[str]) -> list[str]:
     return [*words, *added]
 
 
-def run(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    offline = {"WANDB_MODE": "offline", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    environment = os.environ | offline | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+def run_script(arguments: Sequence[str], folder: Path) -> None:
+    """A Python script of the checkout, or `-c` with a text, in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{arguments}: {done.stderr}"
 
 
 def run_block(block: Block, folder: Path) -> None:
     if block.language == "python" and not block.title:
-        done = run([sys.executable, "-c", block.text], folder)
-        assert done.returncode == 0, block.text + done.stderr
+        run_script(["-c", block.text], folder)
     if block.language != "bash" or block.mark in ("not run", "compose"):
         return
     for words in block.commands:
-        script = words[0] == "python"
-        done = run(
-            [sys.executable, *([str(ROOT / words[1]), *words[2:]] if script else ["-m", *shortened(words)])], folder
-        )
-        told = f"{' '.join(words)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
-        assert done.returncode == (2 if block.mark == "fails" else 0), told
-
-
-def whole_page(page: Path, folder: Path) -> None:
-    playable = shutil.which("java") is not None and find_spec("textworld_express") is not None
-    if page.stem == "two-teachers" and not playable:
-        pytest.skip("games need Java and opdkit[textworld-express]")
-    write_files(page, folder)
-    for block in joined(blocks(page)):
-        run_block(block, folder)
+        if words[0] == "python":
+            run_script([str(ROOT / words[1]), *words[2:]], folder)
+        else:
+            assert main(shortened(words)[1:]) == (2 if block.mark == "fails" else 0), words
 
 
 def joined(found: list[Block]) -> list[Block]:
@@ -79,8 +70,17 @@ def joined(found: list[Block]) -> list[Block]:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("page", [DOCS / "index.md", *PAGES], ids=lambda p: str(p.relative_to(DOCS)))
-def test_page(page: Path, tmp_path: Path) -> None:
-    whole_page(page, tmp_path)
+def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    playable = shutil.which("java") is not None and find_spec("textworld_express") is not None
+    if page.stem == "two-teachers" and not playable:
+        pytest.skip("games need Java and opdkit[textworld-express]")
+    for name, value in {"WANDB_MODE": "offline", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    write_files(page, tmp_path)
+    for block in joined(blocks(page)):
+        run_block(block, tmp_path)
 
 
 def test_few_steps_are_added_where_the_page_does_not_say_otherwise() -> None:
