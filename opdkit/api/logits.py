@@ -169,8 +169,10 @@ def _over_ids(objective: Objective, vocabulary: int) -> Objective:
     """The same loss without hidden states: the full vocabulary is the support of all its ids."""
     if not objective.needs.student.vocabulary:
         return objective
-    if isinstance(objective, TokenDivergence):
-        return replace(objective, support="teacher", k=vocabulary, tail="renormalise")
+    if isinstance(objective, TokenDivergence) and objective.support == "full":
+        # Nothing is left in a tail: both choices mean the same, and each estimator allows one of them.
+        tail = "drop" if objective.estimator == "score" else "renormalise"
+        return replace(objective, support="teacher", k=vocabulary, tail=tail)
     raise UserError(f"{type(objective).__name__} needs hidden states and a head; logits are not enough")
 
 

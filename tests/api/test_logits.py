@@ -17,7 +17,8 @@ from opdkit.models.scorer import score_hidden
 from opdkit.training.requests import before_request, student_request, teacher_request
 
 ROWS, WIDTH, INNER, VOCABULARY = 3, 4, 6, 17
-NAMES = sorted(location.options("objective", [location.conf_dir()]))
+NEEDS_A_HEAD = {"vopd"}
+NAMES = sorted({*location.options("objective", [location.conf_dir()])} - NEEDS_A_HEAD)
 
 
 class Pair:
@@ -74,6 +75,13 @@ def test_value_and_gradient_are_those_of_the_trainer(name: str) -> None:
     (gradient,) = torch.autograd.grad(value, pair.hidden[0])
     torch.testing.assert_close(value, expected, check_dtype=False, rtol=1e-6, atol=1e-8)
     torch.testing.assert_close(gradient, expected_gradient, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS_A_HEAD))
+def test_what_needs_a_head_is_refused(name: str) -> None:
+    logits, tokens = torch.zeros(1, 2, VOCABULARY), torch.zeros(1, 2, dtype=torch.long)
+    with pytest.raises(UserError, match="needs hidden states and a head; logits are not enough"):
+        opdkit.load_objective(name)(logits, logits, tokens=tokens)
 
 
 def test_the_keys_of_the_objective_are_chosen_by_name() -> None:
