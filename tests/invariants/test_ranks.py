@@ -82,7 +82,8 @@ def _close(one: Path, two: Path, relative: float = 1e-6) -> None:
         for name, value in before.items():
             if isinstance(value, float) and not math.isnan(value) and not name.endswith("seconds"):
                 least = 1e-5 if "failure/" in name else relative
-                assert after[name] == pytest.approx(value, rel=relative, abs=least), name
+                wide = 5 * relative if "grad_" in name else relative  # sums of many numbers in another order
+                assert after[name] == pytest.approx(value, rel=wide, abs=least), name
     first, second = load_file(one / "final/model.safetensors"), load_file(two / "final/model.safetensors")
     assert max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-4
     assert _responses(one) == _responses(two)
