@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint type check bench wheel-smoke docs clean
+.PHONY: help install demo test test-all test-vllm lint type check bench wheel-smoke docs clean
 
 help:  ## list what can be done
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -29,6 +29,10 @@ test: install  ## the fast tests (at most ten minutes on 2 cores)
 
 test-all: install  ## every test, the slow ones too
 	$(BIN)/python -m pytest -q -m "not peer"
+
+test-vllm: install  ## the tests against a real vLLM: OPDKIT_VLLM_PYTHON=ENV/bin/python (docs/serving.md says how)
+	test -n "$$OPDKIT_VLLM_PYTHON" || { echo 'OPDKIT_VLLM_PYTHON names no interpreter with vLLM'; exit 2; }
+	$(BIN)/python -m pytest -q -m slow tests/serving/test_vllm_real.py tests/text/test_vllm.py
 
 lint: install  ## ruff: rules and format; the order of the layers
 	$(BIN)/ruff check .

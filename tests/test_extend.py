@@ -24,7 +24,7 @@ from opdkit.data.loss import ModelNeeds, Needs, TokenLoss
 from opdkit.data.problem import Message, Problem
 from opdkit.functional.divergences import ReverseKL
 from opdkit.functional.masked import only
-from opdkit.generation import HFEngine
+from opdkit.generation import EngineCorrection, HFEngine
 from opdkit.loggers import MetricLogger
 from opdkit.teachers import LocalTeacher
 
@@ -93,6 +93,13 @@ class Louder(LocalTeacher):
 class Engine:
     max_new_tokens: int = 8
     max_prompt_tokens: int = 128
+
+    @property
+    def correction(self):
+        return EngineCorrection()
+
+    def in_process(self):
+        return self
 
     def open(self, model):
         return HFEngine(model, 2)

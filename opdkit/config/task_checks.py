@@ -26,6 +26,16 @@ def check_tasks(experiment: Experiment) -> None:
                 f"{key}: {task.source.name} is played in turns, and {type(task.rollout).__name__} writes one answer; "
                 f"allowed: rollout=episodes"
             )
+        if experiment.max_staleness and task.rollout.in_process() != task.rollout:
+            raise UserError(
+                f"max_staleness={experiment.max_staleness}: an engine in another process has the newest weights alone; "
+                "allowed: max_staleness=0, or rollout=hf"
+            )
+        if task.rollout.correction.mode != "none" and experiment.temperature != 1.0:
+            raise UserError(
+                f"rollout.engine_correction={task.rollout.correction.mode}: vLLM tells its log-probs at temperature 1, "
+                f"and temperature={experiment.temperature}; allowed: temperature=1, or engine_correction=none"
+            )
     _check_benchmarks(tasks)
 
 

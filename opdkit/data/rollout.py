@@ -47,6 +47,8 @@ class Rollout:
             read them and no loss counts them. None where there are none.
         author: who sampled the tokens. behaviour_log_prob and entropy are the author's.
         policy_version: how many updates the student had made when it sampled them, 0 for another author.
+        engine_log_prob: f32[B, T], log-prob of each sampled token in the numerics of an engine that is not the student
+            itself. None where there is none.
         scored: whether the engine gave behaviour_log_prob, which is zeros where it did not.
     """
 
@@ -60,6 +62,7 @@ class Rollout:
     author: Author = "student"
     policy_version: int = 0
     scored: bool = True
+    engine_log_prob: Tensor | None = None
 
     @property
     def attention_mask(self) -> Tensor:

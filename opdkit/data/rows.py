@@ -32,6 +32,7 @@ def rollout_rows(rollout: Rollout, start: int, stop: int) -> Rollout:
         entropy=crop(rollout.entropy, start, stop, width),
         stop_reason=rollout.stop_reason[start:stop],
         environment_mask=crop(rollout.environment_mask, start, stop, width),
+        engine_log_prob=crop(rollout.engine_log_prob, start, stop, width),
     )
 
 

@@ -106,7 +106,7 @@ class DoctorRun:
         collector = _task(session).collector
         size = StepSize(min(self.experiment.batch.rollouts, _SAMPLES), 1)
         source = collector.source.restarted(size, self.experiment.seed)
-        writer = Writer("student", self.experiment.rollout.open(session.policy.model))
+        writer = Writer("student", self.experiment.rollout.in_process().open(session.policy.model))
         return source.take(0, [writer])["student"].rollout
 
 

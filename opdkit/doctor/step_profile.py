@@ -75,7 +75,7 @@ class StepProfile:
         rollout, batch = experiment.rollout, experiment.batch
         limit = rollout.max_prompt_tokens + rollout.max_new_tokens
         longest = Ask((0,) * rollout.max_prompt_tokens, 0, rollout.max_new_tokens)
-        engine = rollout.open(student)
+        engine = rollout.in_process().open(student)
         at_once = min(batch.rollouts, engine.rows_at_once(longest) if isinstance(engine, HFEngine) else batch.rollouts)
         learnt = [p for p in student.module.parameters() if p.requires_grad]
         return Shapes(
@@ -137,7 +137,7 @@ class StepProfile:
         source = self.task.collector.source.restarted(StepSize(rows, 1), experiment.seed)
         assert isinstance(source, AnswerSource)
         problems = source.stream.take(rows)
-        engine = experiment.rollout.open(self.session.policy.model)
+        engine = experiment.rollout.in_process().open(self.session.policy.model)
 
         def write(tokens: int) -> float:
             asks = [

@@ -9,6 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from opdkit.data.rollout import StopReason
+from opdkit.generation.correction import EngineCorrection
 from opdkit.models import LanguageModel, Prefix
 from opdkit.samplers import Sampler
 
@@ -51,12 +52,15 @@ class Completion:
             where the engine does not give it.
         entropy: f32[n] on the CPU, of the same distributions, nats. None where the engine does not give it.
         stop_reason: "stop" where a stop token was sampled, "length" where the limit cut the response.
+        engine_log_prob: f32[n] on the CPU, log-prob of each id in the numerics of an engine that is not the student
+            itself, at the sampling temperature and before the filter. None where there is none.
     """
 
     ids: tuple[int, ...]
     log_prob: Tensor | None
     entropy: Tensor | None
     stop_reason: StopReason
+    engine_log_prob: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,15 @@ class EngineSpec(Protocol):
     @property
     def max_prompt_tokens(self) -> int:
         """A longer prompt is not asked."""
+        ...
+
+    @property
+    def correction(self) -> EngineCorrection:
+        """What is done about log-probs of the engine that are not the student's."""
+        ...
+
+    def in_process(self) -> EngineSpec:
+        """The engine for other models than the student: in this process, with the same limits."""
         ...
 
     def open(self, model: LanguageModel) -> Engine:

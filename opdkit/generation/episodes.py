@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from opdkit.errors import UserError
 from opdkit.generation.base import Engine, EngineSpec
+from opdkit.generation.correction import EngineCorrection
 from opdkit.generation.hf import HFRollout
 from opdkit.generation.pack import Turn
 from opdkit.models import LanguageModel
@@ -53,6 +54,19 @@ class EpisodeRollout:
                 raise UserError(f"rollout.{name}={getattr(self, name)!r} must be one of {', '.join(choices)}")
         if self.side_by_side < 1:
             raise UserError(f"rollout.side_by_side={self.side_by_side} must be at least 1")
+        if self.engine is not None:
+            for name in ("max_new_tokens", "max_prompt_tokens"):
+                if getattr(self.engine, name) < getattr(self, name):
+                    raise UserError(f"rollout.engine.{name}={getattr(self.engine, name)} is below rollout.{name}")
+
+    @property
+    def correction(self) -> EngineCorrection:
+        """Of the engine."""
+        return EngineCorrection() if self.engine is None else self.engine.correction
+
+    def in_process(self) -> EpisodeRollout:
+        """See `EngineSpec`."""
+        return replace(self, engine=None)
 
     def open(self, model: LanguageModel) -> Engine:
         """See `EngineSpec`."""

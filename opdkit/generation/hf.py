@@ -15,6 +15,7 @@ import torch
 
 from opdkit.errors import UserError
 from opdkit.generation.base import Ask, Completion, Sampling
+from opdkit.generation.correction import EngineCorrection
 from opdkit.generation.decoding import decode
 from opdkit.models import LanguageModel
 
@@ -41,6 +42,15 @@ class HFRollout:
                 raise UserError(f"rollout.{name}={getattr(self, name)} must be at least 1")
         if self.cache_gib is not None and not self.cache_gib > 0:
             raise UserError(f"rollout.cache_gib={self.cache_gib} must be above 0")
+
+    @property
+    def correction(self) -> EngineCorrection:
+        """None is needed: the engine is the student."""
+        return EngineCorrection()
+
+    def in_process(self) -> HFRollout:
+        """Itself."""
+        return self
 
     def open(self, model: LanguageModel) -> HFEngine:
         """See `EngineSpec`."""

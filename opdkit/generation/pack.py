@@ -56,6 +56,8 @@ def pack(
     scored = all(one.log_prob is not None for one in completions)
     log_prob = torch.zeros(shape)
     entropy = torch.zeros(shape) if all(one.entropy is not None for one in completions) else None
+    told = all(one.engine_log_prob is not None for one in completions)
+    engine = torch.zeros(shape) if told else None
     for index, (row, (ids, flags)) in enumerate(zip(rows, spread, strict=True)):
         tokens[index, : len(ids)] = torch.tensor(ids, dtype=torch.long)
         sampled[index, : len(ids)] = torch.tensor(flags, dtype=torch.bool)
@@ -64,6 +66,8 @@ def pack(
             log_prob[index, sampled[index]] = _joined([turn.completion.log_prob for turn in row])
         if entropy is not None:
             entropy[index, sampled[index]] = _joined([turn.completion.entropy for turn in row])
+        if engine is not None:
+            engine[index, sampled[index]] = _joined([turn.completion.engine_log_prob for turn in row])
     environment = attended & ~sampled
     device = model.device
     return Rollout(
@@ -76,6 +80,7 @@ def pack(
         environment.to(device) if bool(environment.any()) else None,
         author,
         scored=scored,
+        engine_log_prob=None if engine is None else engine.to(device),
     )
 
 

@@ -8,6 +8,7 @@ from opdkit.teachers.offloaded import OffloadedTeacher, ResidentSlot, open_teach
 from opdkit.teachers.privileged import OpenPrivilegedTeacher, PrivilegedTeacher
 from opdkit.teachers.remote import RemoteTeacher
 from opdkit.teachers.retokenized import OpenRetokenizedTeacher, RetokenizedTeacher
+from opdkit.teachers.vllm import VLLMTeacher
 
 __all__ = [
     "Capabilities",
@@ -27,6 +28,7 @@ __all__ = [
     "SelfTeacher",
     "Teacher",
     "TeacherContext",
+    "VLLMTeacher",
     "open_teachers",
     "score_in_batches",
 ]

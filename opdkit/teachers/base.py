@@ -25,12 +25,15 @@ class Capabilities:
     Attributes:
         sampled: the log-prob of the sampled token.
         own_top_k: its own best ids with their logits.
-        given_ids: logits of any ids, and the logsumexp.
+        given_ids: logits of any ids.
         vocabulary: hidden states and lm_head, for the whole vocabulary.
         text: responses of its own.
         reads: what it must be told of a problem beside its chat, by the names of `Problem.text`; `sibling` is another
             response of the same group that is right.
         changes: whether it changes while the student trains, so that it can't be read from disk again.
+        logsumexp: of all its logits.
+        temperature: the only one at which it knows `sampled` and `logsumexp`; None for any. At others it has logits up
+            to a constant alone.
     """
 
     sampled: bool = True
@@ -40,22 +43,31 @@ class Capabilities:
     text: bool = True
     reads: frozenset[str] = frozenset()
     changes: bool = False
+    logsumexp: bool = True
+    temperature: float | None = None
 
-    def require(self, needs: Needs, name: str) -> None:
-        """Raise UserError, naming the teacher, where `needs` asks for more."""
+    def require(self, needs: Needs, name: str, temperature: float) -> None:
+        """Raise UserError, naming the teacher, where `needs` asks for more at the run's temperature."""
         if needs.teacher is None:
             return
         asked = {
             "sampled": needs.teacher.sampled,
             "own_top_k": needs.support in ("teacher", "union", "intersection"),
             "given_ids": needs.support in ("student", "union", "intersection")
-            or (needs.support is not None and needs.include_sampled)
-            or needs.teacher.logsumexp,
+            or (needs.support is not None and needs.include_sampled and not self.sampled),
+            "logsumexp": needs.teacher.logsumexp,
             "vocabulary": needs.teacher.vocabulary,
         }
         missing = [capability for capability, wanted in asked.items() if wanted and not getattr(self, capability)]
         if missing:
             raise UserError(f"teacher={name} can't give what the objective needs: {', '.join(missing)}")
+        normalised = needs.teacher.sampled or needs.teacher.logsumexp
+        if self.temperature is not None and temperature != self.temperature and normalised:
+            raise UserError(
+                f"temperature={temperature}: teacher={name} tells log-probs at {self.temperature:g} alone, and the "
+                f"objective needs them normalised; allowed: temperature={self.temperature:g}, or an objective that "
+                "renormalises inside the teacher's best ids, as objective=topk"
+            )
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,8 @@ class OpenLocalTeacher:
         return score_in_batches(score, rollout, loss_mask, request, self._batch)
 
     def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
-        """See `OpenTeacher`."""
-        return spec.open(self._model), self._model
+        """See `OpenTeacher`. The student's engine may be elsewhere; this one is in this process."""
+        return spec.in_process().open(self._model), self._model
 
     @property
     def attention(self) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from opdkit.extras import need_package
+from opdkit.servers.contact import Contact
 from opdkit.teachers.base import Capabilities, OpenTeacher, TeacherContext
-from opdkit.teachers.contact import Contact
 
 _START = "opdkit serve teacher=local teacher.path=... port=8700"
 

@@ -54,7 +54,7 @@ class RetokenizedTeacher:
     def capabilities(self) -> Capabilities:
         """No whole vocabulary, since the student's is another one, and no responses in the student's tokens."""
         support = self.mode != "span"
-        return Capabilities(own_top_k=support, given_ids=support, vocabulary=False, text=False)
+        return Capabilities(own_top_k=support, given_ids=support, vocabulary=False, text=False, logsumexp=support)
 
     def open(self, context: TeacherContext) -> OpenTeacher:
         """See `Teacher`. Raises UserError for two tokenizers that can't be aligned."""

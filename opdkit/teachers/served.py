@@ -22,9 +22,10 @@ from opdkit.models import LanguageModel, Request, require_same
 from opdkit.models.scorer import spread
 from opdkit.models.tokenizer_files import tokenizer_of
 from opdkit.retrying import PassingError
+from opdkit.servers.contact import Contact
+from opdkit.servers.pool import ServerPool
 from opdkit.teachers.about import MODEL_HEADER, About
 from opdkit.teachers.base import OpenTeacher, TeacherContext
-from opdkit.teachers.contact import Contact
 from opdkit.teachers.messages import (
     MessageError,
     ScoringRequest,
@@ -33,7 +34,6 @@ from opdkit.teachers.messages import (
     read_scores,
     restricted_head,
 )
-from opdkit.teachers.servers import ServerPool
 
 
 def open_served(contact: Contact, model: str | None, context: TeacherContext) -> OpenTeacher:

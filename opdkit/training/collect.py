@@ -15,6 +15,7 @@ from opdkit.data.loss import Needs, StepBatch
 from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.rollout import Author, Rollout
 from opdkit.data.scores import Scores
+from opdkit.generation import EngineCorrection, gap_metrics
 from opdkit.masking import Vocabularies, needs_entropy
 from opdkit.models import Request
 from opdkit.rewards import OpenReward
@@ -125,6 +126,7 @@ class RolloutCollector:
         terms: of the method, for this task.
         teachers: the open teacher of each term that has one, by the term's name.
         rewards: the open reward of each term, by the term's name.
+        correction: what is done about log-probs of the student's engine that are not the student's.
     """
 
     name: str
@@ -135,6 +137,7 @@ class RolloutCollector:
     terms: tuple[BoundTerm, ...]
     teachers: Mapping[str, OpenTeacher]
     rewards: Mapping[str, OpenReward] = field(default_factory=dict[str, OpenReward])
+    correction: EngineCorrection = field(default_factory=EngineCorrection)
 
     def collect(self, step: int, version: int | None = None) -> list[StepData]:
         """The data of step `step` (from 0), one for each term that is due. No gradient is kept.
@@ -146,7 +149,11 @@ class RolloutCollector:
         started = time.perf_counter()
         authors: list[Author] = list(dict.fromkeys(term.author for term, _ in due))
         entropy = any(self._reads_entropy(step, term) for term, _ in due)
-        written = self.source.take(step, [self.writers[author] for author in authors], entropy)
+        writers = [self.writers[author] for author in authors]
+        for writer in writers:
+            if writer.author == "student" and writer.engine is not None:
+                writer.engine.refresh(self.policy.model, made)
+        written = self.source.take(step, writers, entropy)
         graded: dict[tuple[Author, int], RolloutBatch] = {}
         grades: dict[tuple[Author, int], tuple[Grade, ...]] = {}
         for term, _ in due:
@@ -160,6 +167,7 @@ class RolloutCollector:
             key = (term.author, id(self.rewards[term.name]))
             began = time.perf_counter()
             share = Share.of(graded[key].sizes, self.settings.mini_batches, World.current())
+            graded[key] = self._with_gap(graded[key], entropy, share)
             batch = self._score(step, (term, weight), graded[key], grades[key], share)
             if share.world.size == 1:  # a teacher's numbers are of its own rows, and not said how to add up
                 graded[key] = _with_teacher_metrics(graded[key], self.teachers.get(term.name))
@@ -200,7 +208,24 @@ class RolloutCollector:
             step_batch = StepBatch(counted, *told, reward, rollouts.group, known, step)
             advantage = share.own(term.objective.advantage(step_batch))  # type: ignore[attr-defined]
         kept = old if self.settings.keeps_old else None
-        return ScoredBatch(term, weight, rollout, loss_mask, scores, kept, share.own(reward), advantage, stats_k)
+        own = share.own(reward), advantage, stats_k, self._token_weights(rollout)
+        return ScoredBatch(term, weight, rollout, loss_mask, scores, kept, *own)
+
+    def _token_weights(self, rollout: Rollout) -> Tensor | None:
+        """f32[B, T] where another numerics wrote the rollout and that is corrected, else None."""
+        if rollout.engine_log_prob is None or self.correction.mode == "none":
+            return None
+        return self.correction.weights(rollout.behaviour_log_prob, rollout.engine_log_prob, rollout.sampled_mask)
+
+    @torch.no_grad()
+    def _with_gap(self, batch: RolloutBatch, entropy: bool, share: Share) -> RolloutBatch:
+        """The batch with how far an engine's log-probs are from the student's, where the engine tells them."""
+        if batch.rollout.engine_log_prob is None:
+            return batch
+        rollout = self._seen_by_student(batch.rollout, entropy, share)
+        assert rollout.engine_log_prob is not None
+        gap = gap_metrics(rollout.behaviour_log_prob, rollout.engine_log_prob, rollout.sampled_mask)
+        return replace(batch, rollout=rollout, metrics={**batch.metrics, **gap})
 
     def _reads_entropy(self, step: int, term: BoundTerm) -> bool:
         """Whether something of this step reads the entropies of the student's tokens."""
@@ -218,7 +243,8 @@ class RolloutCollector:
             own = score_in_batches(self.policy.score, part, part.sampled_mask, request, self.settings.micro_batch)
         log_prob = share.joined(own.sampled_log_prob, rollout.tokens)
         assert log_prob is not None
-        return replace(rollout, behaviour_log_prob=log_prob, entropy=share.joined(own.entropy, rollout.tokens))
+        entropies = share.joined(own.entropy, rollout.tokens)
+        return replace(rollout, behaviour_log_prob=log_prob, entropy=entropies, scored=True)
 
     def _stats_k(self, step: int, needs: Needs) -> int:
         """How many of its best ids each model tells this step; 0 where its vocabulary is not looked at."""

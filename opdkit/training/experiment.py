@@ -154,7 +154,7 @@ class Experiment:
 
     def _task(self, name: str, part: TaskPart, batch: Batch) -> TaskSettings:
         teacher = part.teacher or self.teacher
-        run = RunChoices(self.objective, teacher, self.reward, self.masking, self.aggregation)
+        run = RunChoices(self.objective, teacher, self.reward, self.masking, self.aggregation, self.temperature)
         return TaskSettings(
             name=name,
             source=part.source,

@@ -53,7 +53,7 @@ class Records:
         summaries: dict[str, dict[str, Any]] = {}
         for name, task in self.session.tasks.items():
             spec: EngineSpec = task.settings.rollout
-            summaries[name] = self._evaluate(task, (spec.open(student), student), folder, label)
+            summaries[name] = self._evaluate(task, (spec.in_process().open(student), student), folder, label)
         if label in ("before", "after"):
             self.loggers.log(step, _named(summaries.values()))
         self.results[label] = by_task(summaries)

@@ -93,6 +93,9 @@ class Session:
             self.ahead.close()
         for task in self.tasks.values():
             task.collector.source.close()
+            for writer in task.collector.writers.values():
+                if writer.engine is not None:
+                    writer.engine.close()
             for reward in task.collector.rewards.values():
                 reward.close()
         for teacher in self.open_teachers():

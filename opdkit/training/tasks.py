@@ -10,7 +10,7 @@ from opdkit.data.problem import Message, Problem
 from opdkit.data.rollout import Author
 from opdkit.environments import EnvironmentPool, EnvironmentSource
 from opdkit.errors import UserError, error_prefix
-from opdkit.generation import Engine, EngineSpec, EpisodeRollout, Sampling
+from opdkit.generation import Engine, EngineCorrection, EngineSpec, EpisodeRollout, Sampling
 from opdkit.models import ChatFrame, LanguageModel
 from opdkit.rewards import RewardContext, asks_teacher
 from opdkit.rewards.base import GradePairs
@@ -134,7 +134,8 @@ def open_task(
     source = _episodes(task, data, student) if is_environment(task.source) else _answers(task, data, student)
     writers = _writers(task, policy, teachers, collect, rewards.grade)
     opened = open_rewards(task.terms, rewards, _asked_teachers(task, teachers))
-    collector = RolloutCollector(task.name, collect, policy, source, writers, task.terms, teachers, opened)
+    correction: EngineCorrection = task.rollout.correction
+    collector = RolloutCollector(task.name, collect, policy, source, writers, task.terms, teachers, opened, correction)
     return TaskRun(task, next(iter(teachers.values()), None), collector)
 
 

@@ -107,6 +107,7 @@ class RunChoices:
     reward: Reward
     masking: Masking
     aggregation: Aggregation
+    temperature: float = 1.0
 
 
 def bind_terms(method: Method, run: RunChoices) -> tuple[BoundTerm, ...]:
@@ -135,7 +136,7 @@ def _bound(name: str, term: Term, run: RunChoices) -> BoundTerm:
     if found and teacher is None:
         raise UserError(f"method.terms.{name}: {found[0]}, and teacher=null")
     if found and teacher is not None:
-        teacher.capabilities.require(objective.needs, teacher.path)
+        teacher.capabilities.require(objective.needs, teacher.path, run.temperature)
         if found != ["its objective needs one"] and not teacher.capabilities.text:
             raise UserError(f"method.terms.{name}: {found[-1]}, and teacher={teacher.path} writes no responses")
     return BoundTerm(

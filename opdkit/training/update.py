@@ -37,6 +37,7 @@ class ScoredBatch:
         reward: f32[B] or None.
         advantage: f32[B, T] where the objective looks at the whole step for it, else None.
         stats_k: how many of its best ids the student tells for the metrics, 0 for none.
+        token_weight: f32[B, T], of each token's loss, None for 1.
     """
 
     term: BoundTerm
@@ -48,6 +49,7 @@ class ScoredBatch:
     reward: Tensor | None
     advantage: Tensor | None
     stats_k: int
+    token_weight: Tensor | None = None
 
     def rows(self, start: int, stop: int) -> ScoredBatch:
         """Rows [start, stop), cropped to the response positions that they use."""
@@ -61,6 +63,7 @@ class ScoredBatch:
             old_log_prob=crop(self.old_log_prob, start, stop, width),
             reward=None if self.reward is None else self.reward[start:stop],
             advantage=crop(self.advantage, start, stop, width),
+            token_weight=crop(self.token_weight, start, stop, width),
         )
 
 
@@ -154,6 +157,8 @@ class Updater:
         weights = part.term.aggregation.weights(part.loss_mask, denominator)
         if part.weight != 1.0:
             weights = weights * part.weight
+        if part.token_weight is not None:
+            weights = weights * part.token_weight
         return student, replace(token_loss, value=token_loss.value * weights)
 
     def _score(self, part: ScoredBatch) -> Scores:

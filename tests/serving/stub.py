@@ -1,0 +1,134 @@
+"""As much of a vLLM server as opdkit asks for, over a tiny model in this process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import uvicorn
+from safetensors.torch import load_file
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from opdkit.generation import Ask, HFEngine, Sampling
+from opdkit.models import LanguageModel
+from opdkit.samplers import Ancestral, Greedy, MinP, Sampler, TopK, TopP
+from opdkit.serving.server import listening
+
+
+@dataclass
+class Stub:
+    """most: log-probs that are told at most. stale: it does not take over weights. longest: tokens of a sequence.
+    requests: the bodies of the completions. calls: what was asked of the workers."""
+
+    model: LanguageModel
+    most: int = 64
+    stale: bool = False
+    longest: int = 512
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    async def models(self, _: Request) -> Response:
+        return JSONResponse(
+            {"object": "list", "data": [{"id": "served", "object": "model", "max_model_len": self.longest}]}
+        )
+
+    async def detokenize(self, request: Request) -> Response:
+        return JSONResponse({"prompt": self.model.tokenizer.decode((await request.json())["tokens"])})
+
+    async def completions(self, request: Request) -> Response:
+        body = await request.json()
+        self.requests.append(body)
+        if body["model"] != "served":
+            return PlainTextResponse("no such model", 404)
+        if body.get("prompt_logprobs", 0) > self.most:
+            asked = body["prompt_logprobs"]
+            told = f"Requested prompt logprobs of {asked}, which is greater than max allowed: {self.most}"
+            return JSONResponse({"error": {"message": told}}, 400)
+        return JSONResponse({"choices": [await run_in_threadpool(self.choice, body)]})
+
+    def choice(self, body: dict[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            if "prompt_logprobs" in body:
+                return {
+                    "index": 0,
+                    "text": "",
+                    "prompt_logprobs": self.prompt_logprobs(body["prompt"], body["prompt_logprobs"]),
+                }
+            ask = Ask(tuple(body["prompt"]), body["seed"], body["max_tokens"])
+            (one,) = HFEngine(self.model, 1).generate([ask], Sampling(body["temperature"] or 1.0, _filter(body)))
+        assert one.log_prob is not None
+        told = {"token_logprobs": one.log_prob.tolist()}
+        return {"index": 0, "token_ids": list(one.ids), "finish_reason": one.stop_reason, "logprobs": told}
+
+    async def collective_rpc(self, request: Request) -> Response:
+        body = await request.json()
+        self.calls.append(body)
+        if not self.stale:
+            state = load_file(f"{body['kwargs']['weights_path']}/model.safetensors")
+            with self._lock:
+                self.model.module.load_state_dict(state, strict=False)
+        return JSONResponse({"results": [None]})
+
+    async def reset_prefix_cache(self, _: Request) -> Response:
+        return JSONResponse({"success": True})
+
+    @torch.no_grad()
+    def prompt_logprobs(self, ids: list[int], count: int) -> list[Any]:
+        """None, then of each id its log-prob, and the best ids with theirs."""
+        logits = self.model.module(input_ids=torch.tensor([ids]), use_cache=False).logits[0].float()
+        log_prob = logits.log_softmax(-1)
+        places: list[Any] = [None]
+        for at in range(1, len(ids)):
+            row = log_prob[at - 1]
+            best = row.topk(count).indices.tolist()
+            rank = int((row > row[ids[at]]).sum()) + 1
+            ranked = {ids[at]: rank} | {index: place + 1 for place, index in enumerate(best)}
+            places.append(
+                {str(i): {"logprob": float(row[i]), "rank": r, "decoded_token": "?"} for i, r in ranked.items()}
+            )
+        return places
+
+
+def _filter(body: dict[str, Any]) -> Sampler:
+    if body["temperature"] == 0:
+        return Greedy()
+    if body["top_k"]:
+        return TopK(body["top_k"])
+    if body["min_p"]:
+        return MinP(body["min_p"])
+    return TopP(body["top_p"]) if body["top_p"] < 1 else Ancestral()
+
+
+@contextmanager
+def stubbed(model: LanguageModel, port: int = 0, **changes: Any) -> Iterator[tuple[str, Stub]]:
+    """The address of a stub, and the stub."""
+    stub = Stub(model, **changes)
+    routes = [
+        Route("/v1/models", stub.models),
+        Route("/detokenize", stub.detokenize, methods=["POST"]),
+        Route("/collective_rpc", stub.collective_rpc, methods=["POST"]),
+        Route("/reset_prefix_cache", stub.reset_prefix_cache, methods=["POST"]),
+        Route("/v1/completions", stub.completions, methods=["POST"]),
+    ]
+    server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="warning", ws="none"))
+    listener = listening("127.0.0.1", port)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.005)
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", stub
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        listener.close()

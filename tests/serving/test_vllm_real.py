@@ -1,0 +1,103 @@
+"""A real vLLM on this machine's CPU: it writes with the student's weights, and scores as a teacher.
+
+OPDKIT_VLLM_PYTHON=ENV/bin/python make test-vllm      (how to make ENV: tests/text/test_vllm.py)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from opdkit.data.micro_batches import MicroBatch
+from opdkit.data.problem import Message, Problem
+from opdkit.errors import UserError
+from opdkit.generation import Ask, Engine, HFRollout, Sampling, Turn, VLLMRollout, pack
+from opdkit.generation.vllm_engine import VLLMEngine
+from opdkit.models import ModelSpec, Request, Scorer, load
+from opdkit.samplers import Ancestral, Greedy, TopP
+from opdkit.teachers import OpenLocalTeacher, TeacherContext, VLLMTeacher
+
+PYTHON = os.environ.get("OPDKIT_VLLM_PYTHON")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1200),
+    pytest.mark.skipif(PYTHON is None, reason="OPDKIT_VLLM_PYTHON names no environment with vLLM"),
+]
+OPTIONS = ["--dtype", "float32", "--enforce-eager", "--max-logprobs", "64"]
+CHAT = Problem("p", (Message("user", "Work out 3 + 4 - 5 + 9 step by step."),), "11")
+# The embedded pair has one architecture and one tokenizer, with a tied lm_head: what the CPU build of vLLM gets wrong.
+STUDENT = load(ModelSpec("embedded/student"), "cpu")
+TEACHER = load(ModelSpec("embedded/teacher"), "cpu")
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("VLLM_CPU_KVCACHE_SPACE", "1"), ("TORCHDYNAMO_DISABLE", "1")):
+            patch.setenv(name, value)
+        opened = VLLMRollout(100, 60, python=PYTHON, options=OPTIONS).open(STUDENT)
+        yield opened
+        opened.close()
+
+
+def asks(count: int) -> list[Ask]:
+    return [Ask(tuple(STUDENT.render(CHAT.messages)), 2**62 + i, 100) for i in range(count)]
+
+
+def test_each_version_of_the_weights_is_proven_and_writes(engine: Engine) -> None:
+    sampling = Sampling(1.0, Greedy())
+    for version, model in enumerate((STUDENT, TEACHER, STUDENT)):
+        engine.refresh(model, version)
+        (ours,) = engine.generate(asks(1), sampling)
+        (theirs,) = HFRollout(100, 60).open(model).generate(asks(1), sampling)
+        assert (ours.ids, ours.stop_reason) == (theirs.ids, theirs.stop_reason)
+
+
+def test_log_probs_are_the_students_and_a_row_does_not_depend_on_those_beside_it(engine: Engine) -> None:
+    engine.refresh(STUDENT, 10)
+    found = engine.generate(asks(6), Sampling(1.0, TopP(0.9)))
+    (alone,) = engine.generate(asks(6)[3:4], Sampling(1.0, TopP(0.9)))
+    assert alone.ids == found[3].ids
+    assert len({one.ids for one in found}) > 1
+    rows = [(Turn(ask.prompt_ids, one),) for ask, one in zip(asks(6), found, strict=True)]
+    rollout = pack(STUDENT, rows, [CHAT] * 6)
+    own = Scorer(STUDENT)(rollout, rollout.sampled_mask, Request(sampled=True), 1.0).sampled_log_prob
+    assert own is not None
+    assert rollout.engine_log_prob is not None
+    torch.testing.assert_close(rollout.engine_log_prob, own.detach(), atol=2e-4, rtol=1e-4)
+
+
+def test_it_is_a_teacher_too(engine: Engine) -> None:
+    engine.refresh(TEACHER, 20)
+    assert isinstance(engine, VLLMEngine)
+    written = HFRollout(40, 60).open(STUDENT).generate(asks(3), Sampling(1.0, Ancestral()))
+    rows = [(Turn(ask.prompt_ids, one),) for ask, one in zip(asks(3), written, strict=True)]
+    rollout = pack(STUDENT, rows, [CHAT] * 3)
+    spec: dict[str, Any] = {"servers": engine.addresses, "patience": 30.0}
+    teacher = VLLMTeacher(**spec).open(TeacherContext("cpu", STUDENT, 1.0, MicroBatch(2)))
+    teacher.check(STUDENT)
+    request = Request(sampled=True, top_k=32, normaliser=True)
+    ours = teacher.score(rollout, rollout.sampled_mask, request)
+    theirs = OpenLocalTeacher(TEACHER, 1.0, MicroBatch(2)).score(rollout, rollout.sampled_mask, request)
+    assert ours.support_logits is not None
+    assert theirs.support_logits is not None
+    assert theirs.logsumexp is not None
+    torch.testing.assert_close(ours.sampled_log_prob, theirs.sampled_log_prob, atol=2e-4, rtol=1e-4)
+    mask = rollout.sampled_mask[..., None]
+    expected = ((theirs.support_logits - theirs.logsumexp[..., None]) * mask).detach()
+    torch.testing.assert_close(ours.support_logits, expected, atol=5e-4, rtol=1e-4)
+    with pytest.raises(UserError, match="start it with --max-logprobs 65"):
+        teacher.score(rollout, rollout.sampled_mask, Request(top_k=65))
+    teacher.close()
+
+
+def test_an_interpreter_without_vllm_is_named(tmp_path: Path) -> None:
+    import sys
+
+    with pytest.raises(UserError, match=r"rollout\.python: .* has no vLLM; name an interpreter"):
+        VLLMRollout(python=sys.executable).open(STUDENT)

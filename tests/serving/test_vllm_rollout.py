@@ -1,0 +1,163 @@
+"""rollout=vllm against a stub of the server: the same tokens as in process, the newest weights, one-line refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from opdkit.errors import RunError, UserError
+from opdkit.generation import Ask, EngineCorrection, EpisodeRollout, HFEngine, Sampling, VLLMRollout, gap_metrics
+from opdkit.generation.vllm_sampling import sampling_fields
+from opdkit.samplers import Ancestral, Greedy, MinP, Sampler, TopK, TopP
+from tests.serving.running import free_port
+from tests.serving.stub import Stub, stubbed
+from tests.tiny import tiny_model
+
+PLAIN = {"vocab_size": 260}
+ASKS = [Ask(tuple(range(65 + i, 75 + i)), 2**62 + i, 4 + i) for i in range(6)]
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[str, Stub]]:
+    with stubbed(tiny_model(9, **PLAIN)) as found:
+        yield found
+
+
+def spec(*servers: str, **changes: Any) -> VLLMRollout:
+    settings = {"max_new_tokens": 16, "max_prompt_tokens": 32, "backoff": 0.02, "patience": 5.0, "timeout": 20.0}
+    return VLLMRollout(servers=list(servers), **(settings | changes))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "temperature"),
+    [(Ancestral(), 1.0), (TopP(0.8), 0.7), (TopK(3), 1.3), (MinP(0.05), 1.0), (Greedy(), 1.0)],
+    ids=str,
+)
+def test_ids_are_those_that_the_same_weights_sample(
+    sampler: Sampler, temperature: float, served: tuple[str, Stub]
+) -> None:
+    student, sampling = tiny_model(0, **PLAIN), Sampling(temperature, sampler)
+    engine = spec(served[0]).open(student)
+    found = engine.generate(ASKS, sampling)
+    expected = HFEngine(student, 1).generate(ASKS, sampling)
+    engine.close()
+    assert [(one.ids, one.stop_reason) for one in found] == [(one.ids, one.stop_reason) for one in expected]
+    assert all(one.log_prob is None and one.entropy is None for one in found)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours.engine_log_prob is None) == (temperature != 1.0)
+        if ours.engine_log_prob is not None and not isinstance(sampler, Greedy):
+            torch.testing.assert_close(ours.engine_log_prob, theirs.log_prob, atol=1e-5, rtol=1e-5)
+
+
+def test_a_sampler_that_vllm_lacks_is_refused() -> None:
+    class Odd:
+        def __call__(self, logits: torch.Tensor) -> torch.Tensor:
+            return logits
+
+    with pytest.raises(UserError, match="vLLM has none like Odd; allowed with rollout=vllm: ancestral, top_p"):
+        sampling_fields(Sampling(1.0, Odd()))
+
+
+def test_weights_are_handed_over_once_a_version_and_proven(served: tuple[str, Stub]) -> None:
+    address, stub = served
+    first, second, sampling = tiny_model(0, **PLAIN), tiny_model(1, **PLAIN), Sampling(1.0, Ancestral())
+    engine = spec(address).open(first)
+    assert stub.calls == []
+    for version, model in ((0, first), (0, first), (1, second)):
+        engine.refresh(model, version)
+        found = engine.generate(ASKS, sampling)
+        assert [one.ids for one in found] == [one.ids for one in HFEngine(model, 1).generate(ASKS, sampling)]
+    assert [call["method"] for call in stub.calls] == ["reload_weights"] * 2
+    stub.stale = True
+    with pytest.raises(RunError, match=r"its log-probs are .* nats off the student's on average"):
+        engine.refresh(tiny_model(2, **PLAIN), 2)
+    engine.close()
+
+
+def test_the_folder_of_weights_goes_with_the_engine(served: tuple[str, Stub], tmp_path: Path) -> None:
+    engine = spec(served[0]).open(tiny_model(0, **PLAIN))
+    engine.refresh(tiny_model(0, **PLAIN), 0)
+    folder = Path(served[1].calls[0]["kwargs"]["weights_path"])
+    assert (folder / "model.safetensors").is_file()
+    engine.close()
+    assert not folder.exists()
+    engine = spec(served[0], weights_folder=str(tmp_path / "w")).open(tiny_model(0, **PLAIN))
+    engine.refresh(tiny_model(0, **PLAIN), 0)
+    engine.close()
+    assert (tmp_path / "w" / "model.safetensors").is_file()
+
+
+def test_a_dead_server_is_left_out_and_told_until_it_has_the_newest_weights(
+    served: tuple[str, Stub], caplog: pytest.LogCaptureFixture
+) -> None:
+    student, sampling, port = tiny_model(0, **PLAIN), Sampling(1.0, Ancestral()), free_port()
+    expected = [one.ids for one in HFEngine(student, 1).generate(ASKS, sampling)]
+    with stubbed(tiny_model(8, **PLAIN), port) as (other, stub):
+        engine = spec(other, served[0]).open(student)
+        engine.refresh(student, 0)
+        assert [one.ids for one in engine.generate(ASKS, sampling)] == expected
+        assert stub.requests
+    assert [one.ids for one in engine.generate(ASKS, sampling)] == expected
+    assert f"rollout: {other} is left out for now" in caplog.text
+    with stubbed(tiny_model(8, **PLAIN), port) as (_, stub):  # it came back with weights of its own
+        assert [one.ids for one in engine.generate(ASKS, sampling)] == expected
+        assert not stub.requests
+        engine.refresh(student, 1)
+        stub.requests.clear()
+        assert [one.ids for one in engine.generate(ASKS, sampling)] == expected
+        assert stub.requests
+    engine.close()
+
+
+def test_the_only_server_is_waited_for_and_prepared_again() -> None:
+    student, sampling, port = tiny_model(0, **PLAIN), Sampling(1.0, Ancestral()), free_port()
+    expected = [one.ids for one in HFEngine(student, 1).generate(ASKS, sampling)]
+    with stubbed(tiny_model(8, **PLAIN), port) as (address, _):
+        engine = spec(address).open(student)
+        engine.refresh(student, 0)
+    with stubbed(tiny_model(8, **PLAIN), port):
+        assert [one.ids for one in engine.generate(ASKS, sampling)] == expected
+    engine.close()
+
+
+def test_refusals_are_one_line(served: tuple[str, Stub]) -> None:
+    student = tiny_model(0, **PLAIN)
+    nobody = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(UserError, match=rf"rollout\.servers: no server answers at {nobody} .*VLLM_SERVER_DEV_MODE=1"):
+        spec(nobody).open(student)
+    with pytest.raises(UserError, match=r"together 532, more than the 512 tokens of http"):
+        spec(served[0], max_new_tokens=500).open(student)
+    for changes, line in (
+        ({"engine_cap": 1.0}, r"rollout\.engine_cap=1\.0 must be above 1"),
+        ({"engine_correction": "all"}, r"rollout\.engine_correction='all' is not one of none, token_tis"),
+        ({"gap_limit": 0.0}, r"rollout\.gap_limit=0\.0 must be above 0"),
+        ({"python": "python"}, r"rollout\.servers are given, so none is started"),
+        ({"max_new_tokens": 0}, r"rollout\.max_new_tokens=0"),
+    ):
+        with pytest.raises(UserError, match=line):
+            spec(served[0], **changes)
+    with pytest.raises(UserError, match=r"rollout\.python='/nowhere/this' can't be started"):
+        VLLMRollout(python="/nowhere/this").open(student)
+    with pytest.raises(UserError, match=r"rollout\.engine\.max_new_tokens=16 is below rollout\.max_new_tokens"):
+        EpisodeRollout(max_new_tokens=32, max_prompt_tokens=32, engine=spec(served[0]))
+
+
+def test_corrections_are_their_formulas() -> None:
+    student = torch.tensor([[0.0, 1.0, 5.0], [-1.0, -1.0, 0.0]])
+    engine = torch.zeros(2, 3)
+    mask = torch.tensor([[True, True, False], [True, True, True]])
+    plain = EngineCorrection().weights(student, engine, mask)
+    assert plain.tolist() == mask.float().tolist()
+    weights = EngineCorrection("token_tis", 2.0).weights(student, engine, mask)
+    ratio = torch.tensor([[1.0, 2.0, 0.0], [0.36787944, 0.36787944, 1.0]])
+    torch.testing.assert_close(weights, ratio)
+    kept = EngineCorrection("sequence_mask", 3.0).weights(student, engine, mask)
+    assert kept.tolist() == [[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]  # e and e^-2
+    found = gap_metrics(student, engine + 0.05, mask)
+    assert found["engine/log_prob_gap_max"] == pytest.approx(1.05)
+    assert found["engine/log_prob_gap_mean"] == pytest.approx((0.05 + 0.95 + 1.05 + 1.05 + 0.05) / 5)
+    assert found["engine/log_prob_gap_share"] == pytest.approx(3 / 5)
