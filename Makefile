@@ -48,9 +48,10 @@ check: test  ## the tests, then every experiment composed and bound without load
 bench: install  ## opdkit's update phase and heads beside TRL's, as ratios in one run
 	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) torch
-	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[bench]'
+	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[bench,serve]'
 	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) --no-deps liger-kernel
 	$(BENCH_VENV)/bin/python -m benchmarks $(BENCH_ARGS)
+	$(BENCH_VENV)/bin/python -m benchmarks.served
 
 docs: install  ## build the site into build/site, strictly
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'

@@ -43,7 +43,7 @@ def url() -> Iterator[str]:
 
 
 def remote(*servers: str, context: TeacherContext = CONTEXT, **changes: Any) -> OpenTeacher:
-    settings = {"backoff": 0.02, "patience": 20.0, "timeout": 20.0, "token_variable": "OPDKIT_TEST_TOKEN"}
+    settings = {"backoff": 0.02, "patience": 60.0, "timeout": 60.0, "token_variable": "OPDKIT_TEST_TOKEN"}
     return RemoteTeacher(servers=list(servers), **(settings | changes)).open(context)
 
 

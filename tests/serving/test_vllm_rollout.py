@@ -28,7 +28,7 @@ def served() -> Iterator[tuple[str, Stub]]:
 
 
 def spec(*servers: str, **changes: Any) -> VLLMRollout:
-    settings = {"max_new_tokens": 16, "max_prompt_tokens": 32, "backoff": 0.02, "patience": 5.0, "timeout": 20.0}
+    settings = {"max_new_tokens": 16, "max_prompt_tokens": 32, "backoff": 0.02, "patience": 60.0, "timeout": 60.0}
     return VLLMRollout(servers=list(servers), **(settings | changes))
 
 

@@ -36,7 +36,7 @@ def rollout() -> Rollout:
 
 
 def opened(server: str, temperature: float = 1.0, **changes: Any) -> OpenTeacher:
-    settings = {"backoff": 0.02, "patience": 5.0}
+    settings = {"backoff": 0.02, "patience": 60.0}
     return VLLMTeacher(servers=[server], **(settings | changes)).open(
         TeacherContext("cpu", STUDENT, temperature, MicroBatch(2))
     )
@@ -131,7 +131,7 @@ def test_refusals_are_one_line(served: tuple[str, Stub], rollout: Rollout) -> No
         teacher.score(rollout, rollout.sampled_mask, Request(top_k=100))
     odd = tiny_model(2, tokenizer=tiny_tokenizer([("a", "b")]))
     with stubbed(odd) as (address, _):
-        other = VLLMTeacher(servers=[address], backoff=0.02, patience=5.0)
+        other = VLLMTeacher(servers=[address], backoff=0.02, patience=60.0)
         student = tiny_model(3, tokenizer=tiny_tokenizer([("x", "y")]))
         with pytest.raises(UserError, match="id 260 is 'xy' there and 'ab' here"):
             other.open(TeacherContext("cpu", student, 1.0, MicroBatch(2))).check(student)
