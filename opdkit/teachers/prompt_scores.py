@@ -149,6 +149,10 @@ class OpenPromptScores:
     def restore(self, state: dict[str, Any]) -> None:
         """See `OpenTeacher`."""
 
+    def metrics(self) -> dict[str, float]:
+        """See `OpenTeacher`."""
+        return {}
+
     def close(self) -> None:
         """See `OpenTeacher`."""
         self._pool.close()
@@ -178,7 +182,7 @@ class _Row:
         """Scores of [n, ...] at their places in [1, T, ...]."""
         place = (torch.zeros_like(self.steps), self.steps)
         fields = {name: getattr(scores, name) for name in Scores.tensors()}
-        full = {n: None if v is None else spread(v.to(device), shape, place) for n, v in fields.items()}
+        full: dict[str, Any] = {n: None if v is None else spread(v.to(device), shape, place) for n, v in fields.items()}
         return Scores(**full, temperature=scores.temperature)
 
 

@@ -152,6 +152,10 @@ class OpenRemoteTeacher:
                 f"served when the run was saved ({before})"
             )
 
+    def metrics(self) -> dict[str, float]:
+        """See `OpenTeacher`."""
+        return {}
+
     def close(self) -> None:
         """See `OpenTeacher`."""
         self._pool.close()

@@ -116,6 +116,7 @@ def test_what_the_server_says_of_its_model_is_what_it_is(url: str) -> None:
     assert teacher.tokenizer.chat_template == TEACHER.tokenizer.chat_template
     teacher.check(STUDENT)
     assert teacher.writer(HFRollout()) is None
+    assert teacher.metrics() == {}
     teacher.restore(teacher.state())
     with pytest.raises(UserError, match=r"another model than the one that was served when the run was saved \(0\)"):
         teacher.restore({"fingerprint": "0"})

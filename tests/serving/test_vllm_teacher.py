@@ -133,6 +133,8 @@ def test_refusals_are_one_line(served: tuple[str, Stub], rollout: Rollout) -> No
     with stubbed(odd) as (address, _):
         other = VLLMTeacher(servers=[address], backoff=0.02, patience=60.0)
         student = tiny_model(3, tokenizer=tiny_tokenizer([("x", "y")]))
+        met = other.open(TeacherContext("cpu", student, 1.0, MicroBatch(2)))
         with pytest.raises(UserError, match="id 260 is 'xy' there and 'ab' here"):
-            other.open(TeacherContext("cpu", student, 1.0, MicroBatch(2))).check(student)
+            met.check(student)
+        met.close()
     teacher.close()

@@ -302,9 +302,8 @@ def test_what_it_says_of_itself() -> None:
     teacher = RetokenizedTeacher(Held(TEACHER))
     assert teacher.path == "held"
     assert teacher.capabilities == Capabilities(vocabulary=False, text=False)
-    assert RetokenizedTeacher(Held(TEACHER), "span").capabilities == Capabilities(
-        True, False, False, False, False, False
-    )
+    none = dict.fromkeys(("own_top_k", "given_ids", "vocabulary", "text", "logsumexp"), False)
+    assert RetokenizedTeacher(Held(TEACHER), "span").capabilities == Capabilities(**none)
     one = opened()
     assert (one.vocabulary, one.stop_ids, one.tokenizer) == (263, frozenset({257}), STUDENT.tokenizer)
     assert one.restricted(263) is one

@@ -31,7 +31,7 @@ def main() -> None:
     os.environ.setdefault("VLLM_SERVER_DEV_MODE", "1")
     metadata.version = version
     sys.argv = ["vllm", "serve", *sys.argv[1:], "--worker-extension-cls", "opdkit_vllm_worker.Reload"]
-    from vllm.entrypoints.cli.main import main as serve
+    from vllm.entrypoints.cli.main import main as serve  # pyright: ignore[reportMissingImports]
 
     serve()
 

@@ -14,7 +14,7 @@ class Reload:
         """Read the weights of a folder. The CPU build keeps lm_head packed apart from the embedding that it is tied to,
         and leaves it as it was: it is packed again."""
         self.model_runner.reload_weights(weights_path=weights_path)
-        head = getattr(self.model_runner.get_model(), "lm_head", None)
+        head: Any = getattr(self.model_runner.get_model(), "lm_head", None)
         method = getattr(head, "quant_method", None)
         if method is not None and next(head.parameters()).device.type == "cpu":
             method.process_weights_after_loading(head)
