@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from opdkit.cli.main import main
 from opdkit.errors import RunError, UserError
 from opdkit.generation import Ask, EngineCorrection, EpisodeRollout, HFEngine, Sampling, VLLMRollout, gap_metrics
 from opdkit.generation.vllm_sampling import sampling_fields
 from opdkit.samplers import Ancestral, Greedy, MinP, Sampler, TopK, TopP
-from tests.serving.running import free_port
+from tests.serving.running import free_port, running
 from tests.serving.stub import Stub, stubbed
-from tests.tiny import tiny_model
+from tests.tiny import save_pair, tiny_model
 
 PLAIN = {"vocab_size": 260}
 ASKS = [Ask(tuple(range(65 + i, 75 + i)), 2**62 + i, 4 + i) for i in range(6)]
@@ -161,3 +164,36 @@ def test_corrections_are_their_formulas() -> None:
     assert found["engine/log_prob_gap_max"] == pytest.approx(1.05)
     assert found["engine/log_prob_gap_mean"] == pytest.approx((0.05 + 0.95 + 1.05 + 1.05 + 0.05) / 5)
     assert found["engine/log_prob_gap_share"] == pytest.approx(3 / 5)
+
+
+def test_a_run_with_both_served_is_the_run_in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pair = save_pair(tmp_path)
+    run = [
+        "steps=2", "logger=jsonl", "task=chain_sum_few", "benchmark=chain_sum_short", "rollout.max_new_tokens=12",
+        "rollout.max_prompt_tokens=96", "batch.prompts=4", "batch.mini_batch=4", "batch.micro_batch=2",
+        "batch.epochs=1", "benchmark.limit=2", "diagnostics=none",
+    ]  # fmt: skip
+    rows = 264  # a loaded model has the rows of its lm_head
+    with (
+        stubbed(replace(tiny_model(9), vocabulary=rows)) as (address, stub),
+        running(replace(tiny_model(1), vocabulary=rows)) as served,
+    ):
+        there = [
+            "rollout=vllm", f"rollout.servers=[{address}]", "teacher=remote", f"teacher.servers=[{served}]",
+            "rollout.engine_correction=token_tis",
+        ]  # fmt: skip
+        assert main(["train", *pair[:2], *there, *run, "run_dir=there"]) == 0
+    assert len(stub.calls) == 2
+    assert main(["train", *pair, *run, "run_dir=here"]) == 0
+    ours, theirs = (read_steps(tmp_path / name / "metrics.jsonl") for name in ("there", "here"))
+    assert max(row["engine/log_prob_gap_max"] for row in ours) < 1e-4
+    for one, other in zip(ours, theirs, strict=True):
+        assert one["rollout/length_mean"] == other["rollout/length_mean"]
+        for name in ("train/loss", "train/grad_norm"):
+            assert one[name] == pytest.approx(other[name], rel=2e-3)
+
+
+def read_steps(file: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    return [row for row in rows if "train/loss" in row]
