@@ -152,10 +152,6 @@ class OpenRemoteTeacher:
                 f"served when the run was saved ({before})"
             )
 
-    def metrics(self) -> dict[str, float]:
-        """See `OpenTeacher`."""
-        return {}
-
     def close(self) -> None:
         """See `OpenTeacher`."""
         self._pool.close()
