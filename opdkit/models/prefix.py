@@ -55,6 +55,7 @@ def put(cache: DynamicCache, prefixes: Sequence[Prefix | None], used: Sequence[i
     """Begin an empty cache with the first `used` tokens of each row, padded on the left to `width`."""
     like = next(prefix for prefix in prefixes if prefix is not None)
     for number, (layer, (keys, values)) in enumerate(zip(cache.layers, like.layers, strict=True)):
+        assert isinstance(layer, GrowingLayer)  # `can_keep` has looked
         rows = [
             keys.new_zeros((len(prefixes), keys.shape[0], width, keys.shape[2])),
             values.new_zeros((len(prefixes), values.shape[0], width, values.shape[2])),
