@@ -4,6 +4,8 @@ BENCH_VENV ?= .venv-bench
 PYTHON ?= python3
 # CONSTRAINTS=/dev/null takes the newest of everything; Python 3.10 needs that.
 export CONSTRAINTS ?= constraints.txt
+# Processes that share the fast tests, one thread each.
+TEST_PROCESSES ?= 2
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -25,7 +27,7 @@ demo: install  ## install, then train the embedded student from its teacher (min
 	$(BIN)/opdkit train
 
 test: install  ## the fast tests (at most ten minutes on 2 cores)
-	$(BIN)/python -m pytest -q -m "not slow and not peer"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist worksteal -m "not slow and not peer"
 
 test-all: install  ## every test, the slow ones too
 	$(BIN)/python -m pytest -q -m "not peer"
