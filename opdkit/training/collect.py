@@ -15,6 +15,7 @@ from opdkit.data.loss import Needs, StepBatch
 from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.rollout import Author, Rollout
 from opdkit.data.scores import Scores
+from opdkit.errors import UserError
 from opdkit.generation import EngineCorrection, gap_metrics
 from opdkit.masking import Vocabularies, needs_entropy
 from opdkit.models import Request
@@ -272,7 +273,7 @@ def _of_version(batch: RolloutBatch, updates: int) -> RolloutBatch:
 def _rewarded(batch: RolloutBatch, reward: OpenReward, step: int) -> tuple[RolloutBatch, tuple[Grade, ...]]:
     """The batch with the reward's metrics, and one grade a row."""
     groups, told = World.current().from_main(lambda: (reward.grade(batch.groups, step), dict(reward.metrics())))
-    graded = [grade for group in groups for grade in group]
+    graded = _grades(groups, batch, reward)
     metrics = dict(batch.metrics) | {"rollout/reward_mean": mean([grade.reward for grade in graded])}
     if batch.row_grades is None:
         metrics["rollout/ungraded_fraction"] = mean([grade.status in ("timeout", "crashed") for grade in graded])
@@ -282,6 +283,21 @@ def _rewarded(batch: RolloutBatch, reward: OpenReward, step: int) -> tuple[Rollo
         pairs = zip(rows, batch.row_grades, strict=True)
         rows = [replace(grade, extracted=own.extracted, status=own.status) for grade, own in pairs]
     return replace(batch, metrics=metrics), tuple(rows)
+
+
+def _grades(groups: Sequence[Sequence[Grade]], batch: RolloutBatch, reward: OpenReward) -> list[Grade]:
+    """One grade a rollout. Raises UserError where a reward, perhaps the user's own, gives something else."""
+    graded = [grade for group in groups for grade in group]
+    wrong = next((grade for grade in graded if not isinstance(grade, Grade)), None)
+    if wrong is not None:
+        raise UserError(
+            f"reward: {type(reward).__name__}.grade gives a {type(wrong).__name__} where a Grade belongs "
+            "(opdkit.data.grade.Grade(reward=...))"
+        )
+    sizes, wanted = [len(group) for group in groups], [len(group.responses) for group in batch.groups]
+    if sizes != wanted:
+        raise UserError(f"reward: {type(reward).__name__}.grade gives {sizes} grades for groups of {wanted} responses")
+    return graded
 
 
 def _with_teacher_metrics(batch: RolloutBatch, teacher: OpenTeacher | None) -> RolloutBatch:

@@ -27,7 +27,7 @@ def jobs() -> list[Job]:
             plan = planned(ablation.experiment, case.overrides)
             if case.name in named and plan not in known:
                 known.append(plan)
-                folder = f"{ablation.name}/{case.name.replace(' ', '_')}"
+                folder = f"{ablation.name}/{case.name.replace(' = ', '_').replace(' ', '_')}"
                 told = (f"experiment={ablation.experiment}", *case.overrides)
                 found += [Job(f"{folder}/seed{seed}", (*told, f"seed={seed}")) for seed in SEEDS]
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
@@ -15,13 +16,14 @@ from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.problem import Message, Problem
 from opdkit.data.rollout import Author, Rollout
 from opdkit.diagnostics import TokenMeans
+from opdkit.errors import UserError
 from opdkit.generation import Completion, Turn, pack
 from opdkit.masking import Vocabularies
 from opdkit.models import Request
 from opdkit.objectives import TokenDivergence, TokenMean
 from opdkit.rewards import Group, OpenReward
 from opdkit.teachers import LocalTeacher, TeacherContext
-from opdkit.training.collect import CollectSettings, RolloutCollector
+from opdkit.training.collect import CollectSettings, RolloutCollector, _rewarded
 from opdkit.training.optimizer import AdamW
 from opdkit.training.policy import Policy
 from opdkit.training.problems import EpochSampler
@@ -144,3 +146,21 @@ def test_ratios_of_a_later_update_are_taken_against_the_policy_that_wrote(
         assert float((second - 1).abs().max()) > 1e-2
     else:
         torch.testing.assert_close(second, torch.ones_like(second), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([[0.5, 0.5]], "gives a float where a Grade belongs"),
+        ([[Grade.of(True)]], r"gives \[1\] grades for groups of \[2\]"),
+    ],
+)
+def test_a_reward_that_gives_something_else_is_told_in_one_line(given: list[list[Any]], message: str) -> None:
+    class Wrong(Rewards):
+        def grade(self, groups: Sequence[Group], step: int) -> list[list[Grade]]:
+            return given
+
+    rollout = pack(tiny_model(0), [(Turn((1,), Completion((5,), None, None, "stop")),)] * 2, PROBLEMS)
+    batch = RolloutBatch(rollout, ("", ""), (Group(PROBLEMS[0], ("", "")),), torch.zeros(2).long(), (1, 1), {})
+    with pytest.raises(UserError, match=message):
+        _rewarded(batch, Wrong(), 0)
