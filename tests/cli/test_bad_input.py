@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 TYPED: list[tuple[str, list[str]]] = [
     # commands and flags
-    ("trian", ["trian: no such command; allowed: .*report, serve, study, sweep, train", r"did you mean train\?"]),
+    ("trian", ["trian: no such command; allowed: .*report, serve, show, study, sweep, train", r"did you mean train\?"]),
     ("--objective=topk", ["--objective=topk: no such command"]),
     ("train --mutlirun", ["--mutlirun: no such flag", r"did you mean --multirun\?"]),
     ("train --cfg everything", ["--cfg", "everything", "job"]),
@@ -65,7 +65,7 @@ TYPED: list[tuple[str, list[str]]] = [
     ("train steps=[1,2]", [r"steps=\[1,2\]"]),
     ("train k=many", ["k=many: the value must be a whole number"]),
     ("train temperature=warm", ["temperature=warm: the value must be a number"]),
-    ("train resume=perhaps", ["resume=perhaps: the value must be true or false"]),
+    ("train resume=perhaps", ["resume=perhaps: no such choice; allowed: auto, false, true"]),
     ("train batch=4", ["batch=4"]),
     ("train method=gkd student_share=1.5", ["share=1.5 must be between 0 and 1"]),
     ("train student_share=0.5", ["method=opd has no student_share; allowed with method=gkd"]),
