@@ -17,6 +17,7 @@ _SINCE: dict[str, tuple[object, ...]] = {
     "teacher.cpu_offload": (False,),
     "reward": ({"_target_": "opdkit.rewards.TaskReward"},),
     "text": (None,),
+    "adapter": ({}, None),
     "batch.micro_batch_tokens": (None,),
     "rollout.keep_cache": (True, False),
     "max_staleness": (0,),
