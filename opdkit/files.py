@@ -1,11 +1,11 @@
-"""Writes files atomically."""
+"""Writes files atomically, and copies text into folders of the user's."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from opdkit.errors import RunError
+from opdkit.errors import RunError, UserError
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -23,3 +23,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise RunError(f"{path} could not be written: {error.strerror}") from error
+
+
+def copy_text(source: Path, target: Path) -> None:
+    """Copies a text file, and makes the folders above the copy. Raises UserError where it can't be written."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written: {error.strerror}") from error

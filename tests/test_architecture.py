@@ -30,7 +30,8 @@ ONLY = {"transformers": ("models",), **dict.fromkeys(HYDRA, ("config", "cli"))}
 UPSTREAM = (
     "data", "errors", "files", "hub", "functional", "heads", "objectives", "samplers", "masking", "models", "teachers",
     "generation", "text", "rewards", "tasks", "grading", "environments", "evaluation", "loggers", "reports", "console",
-    "runs", "intervals", "charts", "tokenization", "jsonl", "tables", "untrusted", "extras",
+    "runs", "intervals", "charts", "tokenization", "jsonl", "tables", "untrusted", "extras", "world",
+    "servers", "addresses", "retrying", "processes", "seeding", "memory", "stopwatch",
 )  # fmt: skip
 DOWNSTREAM = ("opdkit.training", "opdkit.config", "opdkit.cli", "opdkit.api")
 UNSAFE_CALLS = ("eval", "exec", "compile", "__import__")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 from omegaconf import open_dict
 
 from opdkit.cli.arguments import make_importable
+from opdkit.cli.parser import LineParser
 from opdkit.config import schema
 from opdkit.config.build import Origin, build_evaluation, build_experiment, build_service, build_study
 from opdkit.config.compose import Source, compose
@@ -21,14 +21,9 @@ from opdkit.extras import PackageMissingError
 _BUILD = {"train": build_experiment, "eval": build_evaluation, "study": build_study, "serve": build_service}
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; usage: opdkit check [--config-dir FOLDER]")
-
-
 def run(arguments: Sequence[str]) -> int:
     """Prints a line for each choice. Returns 1 where one does not compose or bind."""
-    parser = _Parser(prog="opdkit check", description="Checks every option and experiment.", allow_abbrev=False)
+    parser = LineParser("opdkit check", "Checks every option and experiment.", "[--config-dir FOLDER]")
     parser.add_argument("-cd", "--config-dir", help="a folder with options of your own")
     try:
         own = parser.parse_args(list(arguments)).config_dir

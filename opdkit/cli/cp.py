@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from opdkit.cli.parser import LineParser
 from opdkit.config.location import conf_dir, options_of
 from opdkit.config.near import refusal
 from opdkit.errors import UserError
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; usage: opdkit cp GROUP/OPTION [--to FOLDER] [--as NAME]")
+from opdkit.files import copy_text
 
 
 def run(arguments: Sequence[str]) -> int:
     """Copies the file under another name, since opdkit's own option keeps its own, and says how to choose it."""
-    parser = _Parser(prog="opdkit cp", description="A copy of an option, to change.", allow_abbrev=False)
+    parser = LineParser("opdkit cp", "A copy of an option, to change.", "GROUP/OPTION [--to FOLDER] [--as NAME]")
     parser.add_argument("option", help="for example objective/topk")
     parser.add_argument("--to", default="conf", help="a folder of options of your own (conf)")
     parser.add_argument("--as", dest="name", help="what the copy is called (my_<option>)")
@@ -39,11 +34,7 @@ def run(arguments: Sequence[str]) -> int:
     file = Path(given.to) / group / f"{name}.yaml"
     if file.exists():
         raise UserError(f"{file}: is there already; name the copy with --as")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(known[option].read_text(encoding="utf-8"), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{file}: cannot be written: {error.strerror}") from error
+    copy_text(known[option], file)
     root = "eval" if group == "benchmark" else "train"
     print(f"{file}\nnext      opdkit {root} --config-dir {given.to} {group}={name}")
     return 0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from opdkit.cli.parser import LineParser
 from opdkit.errors import UserError
+from opdkit.files import copy_text
 
 _STARTER = Path(__file__).parent / "starter"
 _PLACES = {
@@ -20,14 +20,9 @@ _PLACES = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; usage: opdkit init DIR")
-
-
 def run(arguments: Sequence[str]) -> int:
     """Writes the files and names them. Refuses a folder that holds one of them."""
-    parser = _Parser(prog="opdkit init", description="A folder of your own to start from.", allow_abbrev=False)
+    parser = LineParser("opdkit init", "A folder of your own to start from.", "DIR")
     parser.add_argument("folder", help="made where it is not there")
     try:
         folder = Path(parser.parse_args(list(arguments)).folder)
@@ -38,11 +33,7 @@ def run(arguments: Sequence[str]) -> int:
         raise UserError(f"{folder}: already holds {there[0]}; name another folder")
     for name, source in _PLACES.items():
         file = folder / name
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text((_STARTER / f"{source}.txt").read_text(encoding="utf-8"), encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{file}: cannot be written: {error.strerror}") from error
+        copy_text(_STARTER / f"{source}.txt", file)
         print(file)
     print(f"next      cd {folder} && make test train")
     return 0

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from opdkit.cli.parser import LineParser
 from opdkit.config.location import description, groups, options, options_of, search_folders
-from opdkit.errors import UserError
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; usage: opdkit ls [GROUP] [--config-dir FOLDER]")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -22,7 +15,7 @@ def run(arguments: Sequence[str]) -> int:
         from opdkit.cli import data
 
         return data.run(arguments[1:])
-    parser = _Parser(prog="opdkit ls", description="What can be chosen.", allow_abbrev=False)
+    parser = LineParser("opdkit ls", "What can be chosen.", "[GROUP] [--config-dir FOLDER]")
     parser.add_argument("group", nargs="?", help="a config group, e.g. objective; `data task.path=...`: three prompts")
     parser.add_argument("-cd", "--config-dir", help="a folder with options of your own")
     try:

@@ -14,7 +14,7 @@ from opdkit.errors import Interrupted, RunError, UserError
 from opdkit.world.launched import Teller, joined
 
 IN_PROCESSES = ("train", "eval")
-"""Commands that torchrun and `accelerate launch` may start in several processes."""
+"""Commands that torchrun may start in several processes."""
 
 HELP = """opdkit <command> [key=value ...]
 

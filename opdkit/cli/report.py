@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from opdkit.errors import UserError
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; usage: opdkit report RUNS... [--out FOLDER] [--wandb]")
+from opdkit.cli.parser import LineParser
 
 
 def run(arguments: Sequence[str]) -> int:
     """Writes the report and says where it is; what was passed over is told on stderr, one line each."""
-    parser = _Parser(
-        prog="opdkit report",
-        description="Compares runs: results with intervals, paired differences, curves, rollouts, on one page.",
-        allow_abbrev=False,
+    parser = LineParser(
+        "opdkit report",
+        "Compares runs: results with intervals, paired differences, curves, rollouts, on one page.",
+        "RUNS... [--out FOLDER] [--wandb]",
     )
     parser.add_argument("runs", nargs="+", help="run folders, folders above them, or globs")
     parser.add_argument("-o", "--out", default="report", help="folder for report.html, .md, .csv and .png (report)")

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from opdkit.cli.parser import LineParser
 from opdkit.console.samples import legend, response_text, rollout_text
 from opdkit.errors import UserError
 from opdkit.jsonl import read_rows
 from opdkit.reports.rollouts import THRESHOLDS
 
 _SHOWN = 3
-_USAGE = "opdkit show RUN|RESPONSES.jsonl [--step N] [--right | --wrong]"
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; usage: {_USAGE}")
 
 
 def run(arguments: Sequence[str]) -> int:
     """Shows rows in a terminal one at a time, elsewhere the first three."""
-    parser = _Parser(prog="opdkit show", description="Rollouts and responses in the terminal.", allow_abbrev=False)
+    parser = LineParser(
+        "opdkit show", "Rollouts and responses in the terminal.", "RUN|RESPONSES.jsonl [--step N] [--right | --wrong]"
+    )
     parser.add_argument("path", help="a run folder (its samples.jsonl), or a file of responses in its evals/")
     parser.add_argument("--step", type=int, help="of a run: this step; otherwise the last comes first")
     which = parser.add_mutually_exclusive_group()

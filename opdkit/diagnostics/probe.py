@@ -103,7 +103,7 @@ def _by_position(probed: Probed) -> Table:
 def position_limits(loss_mask: Tensor, buckets: int) -> list[int]:
     """At most `buckets` + 1 growing positions, from 0 to T, with about as many counted tokens between any two.
 
-    counted bool[B, T].
+    loss_mask bool[B, T].
     """
     width = loss_mask.shape[1]
     by_position = loss_mask.sum(0).cumsum(0).double()

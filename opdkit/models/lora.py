@@ -135,11 +135,6 @@ class Adapters:
             self.save(folder)
 
 
-def is_adapter(folder: Path) -> bool:
-    """Whether it holds an adapter's weights."""
-    return (folder / _WEIGHTS).is_file()
-
-
 def _lasting(path: str) -> str:
     """The path as it can be found from another working directory."""
     local = Path(path).expanduser()

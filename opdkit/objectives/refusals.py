@@ -7,49 +7,39 @@ from typing import Protocol, get_args
 
 from opdkit.errors import UserError
 from opdkit.functional.baselines import Baseline
-from opdkit.functional.divergences import DensityPower, Divergence, ReverseKL
+from opdkit.functional.divergences import DensityPower, ReverseKL
 from opdkit.functional.surrogates import Ratio, Surrogate
 from opdkit.functional.tails import Tail
 from opdkit.objectives.choices import Estimator, RewardForm, Support
+from opdkit.objectives.policy import PolicyTerm
 
 
-class Choices(Protocol):
+class Choices(PolicyTerm, Protocol):
     """What is checked of a `TokenDivergence`, whose docstring says what each is."""
 
     @property
-    def divergence(self) -> Divergence: ...
-    @property
     def support(self) -> Support: ...
+
     @property
     def k(self) -> int | None: ...
+
     @property
     def include_sampled(self) -> bool: ...
+
     @property
     def tail(self) -> Tail | None: ...
+
     @property
     def estimator(self) -> Estimator: ...
-    @property
-    def discount(self) -> float: ...
-    @property
-    def normalise_returns(self) -> bool: ...
-    @property
-    def whiten(self) -> bool: ...
-    @property
-    def reward_weight(self) -> float: ...
-    @property
-    def reward_form(self) -> RewardForm: ...
-    @property
-    def clip_log_ratio(self) -> float | None: ...
-    @property
-    def floor(self) -> float | None: ...
+
     @property
     def baseline(self) -> Baseline | None: ...
+
     @property
     def surrogate(self) -> Surrogate: ...
+
     @property
     def has_advantage(self) -> bool: ...
-    @property
-    def estimates_by_policy(self) -> bool: ...
 
 
 def check(objective: Choices) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
+from opdkit.addresses import address_fault
 from opdkit.errors import UserError
 
 
@@ -54,12 +54,8 @@ class Contact:
 
 
 def _check_address(server: str) -> None:
-    try:
-        parts = urlsplit(server)
-        wrong = parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0
-    except ValueError:
-        wrong, parts = True, urlsplit("")
-    if parts.username or parts.password or parts.query:
+    fault = address_fault(server)
+    if fault == "secret":
         raise UserError("servers: an address holds a name, a password or a query; a token belongs in token_variable")
-    if wrong:
+    if fault == "form":
         raise UserError(f"servers: {server!r} is no address; needed: http(s)://host[:port]")

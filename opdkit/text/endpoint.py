@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
+from opdkit.addresses import address_fault
 from opdkit.errors import UserError
 from opdkit.text.base import Chat
 
@@ -76,12 +76,8 @@ class Endpoint:
         return {name: value for name, value in body.items() if name not in self.omit}
 
     def _check_url(self) -> None:
-        try:
-            parts = urlsplit(self.base_url)
-            wrong = parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0
-        except ValueError:
-            wrong, parts = True, urlsplit("")
-        if parts.username or parts.password or parts.query:
+        fault = address_fault(self.base_url)
+        if fault == "secret":
             raise UserError("base_url holds a name, a password or a query; a key belongs in the variable key_variable")
-        if wrong:
+        if fault == "form":
             raise UserError(f"base_url={self.base_url!r} is no address; needed: http(s)://host[:port]/v1")

@@ -16,13 +16,6 @@ _SPACE = "\u2581"  # SentencePiece's visible space
 _PROBE = "A b  c\n\n\td 12.3"
 
 
-class AddedTokenLike(Protocol):
-    """A token that was added to a trained vocabulary."""
-
-    content: str
-    special: bool
-
-
 class Encoder(Protocol):
     """As much of a tokenizer as a text is split with."""
 

@@ -13,7 +13,7 @@ from opdkit.errors import RunError
 def first_not_finite(scores: Scores, loss_mask: Tensor) -> tuple[int, int] | None:
     """Row and position of the first counted token with a score that is not finite, None where all are.
 
-    counted bool[B, T]. Ids are whole numbers and are passed over.
+    loss_mask bool[B, T]. Ids are whole numbers and are passed over.
     """
     for name in Scores.tensors():
         values: Tensor | None = getattr(scores, name)

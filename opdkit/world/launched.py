@@ -1,4 +1,4 @@
-"""The start and the end of processes that torchrun or `accelerate launch` has started around one command."""
+"""The start and the end of processes that torchrun has started around one command."""
 
 from __future__ import annotations
 

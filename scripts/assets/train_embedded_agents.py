@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -28,9 +27,8 @@ from train_embedded_pair import (
     SEED_STRIDE,
     encode,
     greedy_accuracy,
-    learning_rate_share,
+    learn,
     sums,
-    update,
     wilson_interval,
 )
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -144,17 +142,12 @@ def share_right(model: LlamaForCausalLM, rows: list[Row]) -> float:
     return torch.cat([read(model, batch)[0] for batch in batches(rows)]).float().mean().item()
 
 
-def learn(model: LlamaForCausalLM, steps: Iterator[list[Row]], plan: Plan) -> Iterator[int]:
+def phase_steps(model: LlamaForCausalLM, steps: Iterator[list[Row]], plan: Plan) -> Iterator[int]:
     """One phase: yields the number of each step when it is done."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=plan.lr, betas=(0.9, 0.95), weight_decay=0.01)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: learning_rate_share(done + 1, plan.steps))
-    started = time.monotonic()
-    for step, rows in enumerate(steps, start=1):
-        loss_mask = sum(sum(row.learnt) for row in rows)
-        total = update(optimizer, scheduler, (read(model, batch)[1] / loss_mask for batch in batches(rows)))
-        if step % 25 == 0:
-            print(f"step {step} of {plan.steps}: loss {total:.4f}, {time.monotonic() - started:.0f} s", flush=True)
-        yield step
+    losses = (
+        ((read(model, batch)[1] for batch in batches(rows)), sum(sum(row.learnt) for row in rows)) for rows in steps
+    )
+    return learn(model, losses, plan.lr, plan.steps, every=25)
 
 
 def train(options: argparse.Namespace, tokenizer: PreTrainedTokenizerFast) -> tuple[LlamaForCausalLM, LlamaForCausalLM]:
@@ -168,7 +161,7 @@ def train(options: argparse.Namespace, tokenizer: PreTrainedTokenizerFast) -> tu
     worked = sum_rows(tokenizer)
     for phase, plan in enumerate(phases(options)):
         chats = game_rows(tokenizer, episodes, Disguise(plan.seed, spared, plan.phrases), plan)
-        for step in learn(model, ([*rows, *islice(worked, options.sums)] for rows in chats), plan):
+        for step in phase_steps(model, ([*rows, *islice(worked, options.sums)] for rows in chats), plan):
             if phase == 0 and step == options.student_step:
                 student.load_state_dict(model.state_dict())
     return student, model

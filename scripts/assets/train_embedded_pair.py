@@ -25,6 +25,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from opdkit.tasks.worked import left_to_right
+
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 SPECIAL_TOKENS = (PAD, START, END, "<think>", "</think>")
 CHAT_TEMPLATE = (
@@ -56,13 +58,9 @@ class Sum:
 
     def worked(self) -> str:
         """The answer to imitate: 64 tokens or more, one numbered step a line, then the boxed result."""
-        first, *rest = self.expression.split()
-        total, lines = int(first), ["From left to right:\n"]
-        for number, (sign, term) in enumerate(zip(rest[::2], rest[1::2], strict=True), start=1):
-            following = total + int(term) if sign == "+" else total - int(term)
-            lines.append(f"{number}. {total} {sign} {term} = {following}\n")
-            total = following
-        return "".join(lines) + f"\\boxed{{{total}}}"
+        solution = left_to_right(self.expression)
+        assert solution is not None  # reasoning-gym writes sums and differences alone
+        return solution
 
 
 def sums(seed: int, held_out: bool) -> Iterator[Sum]:
@@ -185,23 +183,44 @@ def learning_rate_share(step: int, steps: int) -> float:
     return min(1.0, step / WARMUP_STEPS) * (0.02 + 0.98 * cosine)
 
 
+def answer_losses(model: LlamaForCausalLM, rows: Iterable[Encoded]) -> tuple[Iterator[torch.Tensor], int]:
+    """`answer_loss` of one micro-batch after another, and the answers' tokens in all."""
+    ordered = sorted(rows, key=len)
+    parts = (ordered[first : first + MICRO_BATCH] for first in range(0, len(ordered), MICRO_BATCH))
+    return (answer_loss(model, part) for part in parts), sum(len(row.answer) for row in ordered)
+
+
+def learn(
+    model: LlamaForCausalLM, losses: Iterable[tuple[Iterable[torch.Tensor], int]], lr: float, steps: int, every: int
+) -> Iterator[int]:
+    """Supervised training; yields the number of each step when it is done.
+
+    Args:
+        model: what is trained.
+        losses: of each step, sums over tokens and the number of these tokens.
+        lr: the highest learning rate, under AdamW.
+        steps: of the schedule.
+        every: steps between two lines of progress.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.01)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: learning_rate_share(done + 1, steps))
+    started = time.monotonic()
+    for step, (parts, tokens) in enumerate(losses, start=1):
+        total = update(optimizer, scheduler, (part / tokens for part in parts))
+        if step % every == 0:
+            print(f"step {step} of {steps}: loss {total:.4f}, {time.monotonic() - started:.0f} s", flush=True)
+        yield step
+
+
 def train(options: argparse.Namespace, tokenizer: PreTrainedTokenizerFast) -> tuple[LlamaForCausalLM, LlamaForCausalLM]:
     """Run the training; returns the student (a copy taken on the way) and the teacher (the end)."""
     model = build_model(tokenizer)
     student = build_model(tokenizer)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, betas=(0.9, 0.95), weight_decay=0.01)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: learning_rate_share(done + 1, options.steps))
-    problems = sums(options.seed * SEED_STRIDE, held_out=False)
-    started = time.monotonic()
-    for step in range(1, options.steps + 1):
-        rows = sorted((encode(tokenizer, problem) for problem in islice(problems, options.batch)), key=len)
-        loss_mask = sum(len(row.answer) for row in rows)
-        parts = (rows[first : first + MICRO_BATCH] for first in range(0, len(rows), MICRO_BATCH))
-        total = update(optimizer, scheduler, (answer_loss(model, part) / loss_mask for part in parts))
+    problems = (encode(tokenizer, problem) for problem in sums(options.seed * SEED_STRIDE, held_out=False))
+    losses = (answer_losses(model, islice(problems, options.batch)) for _ in range(options.steps))
+    for step in learn(model, losses, options.lr, options.steps, every=25):
         if step == options.student_step:
             student.load_state_dict(model.state_dict())
-        if step % 25 == 0:
-            print(f"step {step} of {options.steps}: loss {total:.4f}, {time.monotonic() - started:.0f} s", flush=True)
     return student, model
 
 

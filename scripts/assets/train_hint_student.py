@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import random
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
@@ -25,15 +25,13 @@ import yaml
 from train_embedded_pair import (
     HELD_OUT_SEED,
     MAX_NEW_TOKENS,
-    MICRO_BATCH,
     QUESTION,
     SEED_STRIDE,
     Encoded,
     Sum,
-    answer_loss,
-    learning_rate_share,
+    answer_losses,
+    learn,
     sums,
-    update,
     wilson_interval,
 )
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -145,20 +143,17 @@ def train(
 ) -> LlamaForCausalLM:  # fmt: skip
     """Supervised training from the embedded teacher; returns the model at the end."""
     model = LlamaForCausalLM.from_pretrained(START)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, betas=(0.9, 0.95), weight_decay=0.01)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: learning_rate_share(done + 1, options.steps))
     problems = sums((options.seed + 500) * SEED_STRIDE, held_out=False)
     draw = random.Random(options.seed)
-    started = time.monotonic()
-    for step in range(1, options.steps + 1):
+
+    def rows() -> Iterator[Encoded]:
         chosen = draw.choices(prompts, [SHARES[prompt.name] for prompt in prompts], k=options.batch)
-        pairs = zip(chosen, islice(problems, options.batch), strict=True)
-        rows = sorted((encode(tokenizer, *prompt.example(problem, draw)) for prompt, problem in pairs), key=len)
-        tokens = sum(len(row.answer) for row in rows)
-        parts = (rows[first : first + MICRO_BATCH] for first in range(0, len(rows), MICRO_BATCH))
-        total = update(optimizer, scheduler, (answer_loss(model, part) / tokens for part in parts))
-        if step % 25 == 0:
-            print(f"step {step} of {options.steps}: loss {total:.4f}, {time.monotonic() - started:.0f} s", flush=True)
+        for prompt, problem in zip(chosen, islice(problems, options.batch), strict=True):
+            yield encode(tokenizer, *prompt.example(problem, draw))
+
+    losses = (answer_losses(model, rows()) for _ in range(options.steps))
+    for _ in learn(model, losses, options.lr, options.steps, every=25):
+        pass
     return model
 
 

@@ -10,7 +10,6 @@ worked answers and the held-out expressions are those of `train_embedded_pair.py
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from itertools import islice
@@ -20,16 +19,14 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from train_embedded_pair import (
     HELD_OUT_SEED,
-    MICRO_BATCH,
     QUESTION,
     SEED_STRIDE,
-    answer_loss,
+    answer_losses,
     build_model,
     encode,
     greedy_accuracy,
-    learning_rate_share,
+    learn,
     sums,
-    update,
     wilson_interval,
 )
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
@@ -81,17 +78,10 @@ def texts(seed: int) -> Iterator[str]:
 def train(options: argparse.Namespace, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """Supervised training on worked answers; returns the model at the end."""
     model = build_model(tokenizer)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.lr, betas=(0.9, 0.95), weight_decay=0.01)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: learning_rate_share(done + 1, options.steps))
-    problems = sums(options.seed * SEED_STRIDE, held_out=False)
-    started = time.monotonic()
-    for step in range(1, options.steps + 1):
-        rows = sorted((encode(tokenizer, problem) for problem in islice(problems, options.batch)), key=len)
-        tokens = sum(len(row.answer) for row in rows)
-        parts = (rows[first : first + MICRO_BATCH] for first in range(0, len(rows), MICRO_BATCH))
-        total = update(optimizer, scheduler, (answer_loss(model, part) / tokens for part in parts))
-        if step % 100 == 0:
-            print(f"step {step} of {options.steps}: loss {total:.4f}, {time.monotonic() - started:.0f} s", flush=True)
+    problems = (encode(tokenizer, problem) for problem in sums(options.seed * SEED_STRIDE, held_out=False))
+    losses = (answer_losses(model, islice(problems, options.batch)) for _ in range(options.steps))
+    for _ in learn(model, losses, options.lr, options.steps, every=100):
+        pass
     return model
 
 

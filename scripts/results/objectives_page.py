@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import relatives
+from learning_rates import accuracy
 
 from opdkit.intervals import t_interval
 
@@ -84,11 +85,11 @@ def embedded_table(root: Path) -> list[str]:
 def accuracy_table(root: Path) -> list[str]:
     """pass@1 by rate on the selection's seed, of every run that has ended, and of the compared seeds."""
     tried = {float(folder.parent.name[2:]) for folder in (root / "grid").glob("*/lr*/summary.json")}
-    rates = sorted({*relatives.RATES, *tried})
+    rates = sorted({*relatives.COMPARED.rates, *tried})
     head = " | ".join(f"{rate:g}" for rate in rates)
     lines = [f"| objective | {head} | compared seeds | of them |", "|---|" + "--:|" * len(rates) + "--:|---|"]
     for name in relatives.MEMBERS:
-        grid = {rate: relatives.accuracy(root, relatives.selection(name, rate)) for rate in rates}
+        grid = {rate: accuracy(root, relatives.COMPARED.selection(name, rate)) for rate in rates}
         files = sorted((root / "final" / name).glob("seed*/summary.json"))
         after = [100 * json.loads(file.read_text(encoding="utf-8"))["after"]["pass@1"] for file in files]
         if not after and all(value is None for value in grid.values()):

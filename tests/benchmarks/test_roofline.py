@@ -38,10 +38,10 @@ def test_multiply_adds_of_the_layers_are_what_torch_counts():
         with torch.no_grad():
             teacher.model(input_ids=ids, use_cache=False)
         student.model(input_ids=ids, use_cache=False).last_hidden_state.sum().backward()
-    loss_mask = sum(
+    flops_of_products = sum(
         flops for op, flops in counter.get_flop_counts()["Global"].items() if str(op).split(".")[-1] in ("mm", "addmm")
     )
-    assert multiply_adds(SHAPE)["layers"] == loss_mask // 2
+    assert multiply_adds(SHAPE)["layers"] == flops_of_products // 2
 
 
 def test_heads_and_attention_are_counted_by_hand():

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import uvicorn
+
 from opdkit.models import LanguageModel
 from opdkit.serving.server import listening, server_of
 from opdkit.serving.settings import Service
@@ -30,6 +32,13 @@ def running(model: LanguageModel, wrap: Wrap = lambda app: app, port: int = 0, *
     """The address of a server of `model`. wrap: put around the application."""
     server = server_of(model, service(**changes))
     server.config.app = wrap(server.config.app)
+    with in_thread(server, port) as address:
+        yield address
+
+
+@contextmanager
+def in_thread(server: uvicorn.Server, port: int) -> Iterator[str]:
+    """The address at which the server answers, in a thread that ends with the context."""
     listener = listening("127.0.0.1", port)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

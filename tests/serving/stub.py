@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from starlette.routing import Route
 from opdkit.generation import Ask, HFEngine, Sampling
 from opdkit.models import LanguageModel
 from opdkit.samplers import Ancestral, Greedy, MinP, Sampler, TopK, TopP
-from opdkit.serving.server import listening
+from tests.serving.running import in_thread
 
 
 @dataclass
@@ -121,14 +120,5 @@ def stubbed(model: LanguageModel, port: int = 0, **changes: Any) -> Iterator[tup
         Route("/v1/completions", stub.completions, methods=["POST"]),
     ]
     server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="warning", ws="none"))
-    listener = listening("127.0.0.1", port)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.005)
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", stub
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        listener.close()
+    with in_thread(server, port) as address:
+        yield address, stub

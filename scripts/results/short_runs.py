@@ -1,0 +1,129 @@
+"""Makes short training runs of several candidates, each at the better learning rates of a small grid.
+
+A run is `opdkit train` without its evaluations of the start and of the teacher.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from learning_rates import Job, accuracy
+
+from opdkit.config.build import Origin, build_experiment
+from opdkit.config.compose import Source, compose
+from opdkit.evaluation import Asking, evaluate_on
+from opdkit.training.collect import StepData
+from opdkit.training.experiment import Experiment
+from opdkit.training.loop import Loop
+from opdkit.training.session import Session, close_session, open_session
+from opdkit.training.signals import StopRequest
+
+SEEDS = (300, 301, 302, 303, 304)
+SHORT = (
+    "batch.prompts=16", "batch.mini_batch=8", "batch.micro_batch=8", "batch.epochs=1",
+    "task.parameters.max_terms=4", "benchmark.source.parameters.max_terms=4", "benchmark.limit=128",
+    "optim.warmup_steps=2", "logger=jsonl", "diagnostics=none", "vocabulary_metrics_every=0", "gradient_variance=null",
+)  # fmt: skip
+_SELECTION = ("seed=400", "task.seed=1", "benchmark.source.seed=1")
+_GROUPS = ("objective", "method", "model", "teacher")
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What is compared.
+
+    Attributes:
+        members: a name, and the overrides that make it.
+        common: the overrides of every run.
+        rates: the grid of learning rates.
+    """
+
+    members: Mapping[str, tuple[str, ...]]
+    common: tuple[str, ...]
+    rates: tuple[float, ...]
+
+    def selection(self, name: str, rate: float) -> Job:
+        """A run that the choice of a learning rate looks at."""
+        return Job(f"grid/{name}/lr{rate:g}", (*self.common, *self.members[name], f"optim.lr={rate}", *_SELECTION))
+
+    def comparison(self, name: str, rate: float, seed: int) -> Job:
+        """A run that is compared."""
+        return Job(f"final/{name}/seed{seed}", (*self.common, *self.members[name], f"optim.lr={rate}", f"seed={seed}"))
+
+    def start(self, name: str) -> Job:
+        """The student before any training, under the settings of a member."""
+        return Job("start", (*self.common, *self.members[name]))
+
+    def grid(self, root: Path, name: str) -> dict[float, float]:
+        """pass@1 by learning rate, of the runs that have ended."""
+        found = {rate: accuracy(root, self.selection(name, rate)) for rate in self.rates}
+        return {rate: value for rate, value in found.items() if value is not None}
+
+    def best(self, root: Path, name: str) -> float | None:
+        """The best rate, None where the grid has not ended."""
+        found = self.grid(root, name)
+        return max(found, key=lambda rate: found[rate]) if len(found) == len(self.rates) else None
+
+
+def built(overrides: Sequence[str]) -> Experiment:
+    """The experiment that the command line would build; the last value of a key counts."""
+    last = {text.split("=")[0]: text for text in overrides}
+    source = Source("train")
+    typed = {group: last[group].split("=")[1] for group in _GROUPS if group in last}
+    chosen = {"objective": "topk", "method": "opd", "model": "embedded", "teacher": "embedded"} | typed
+    return build_experiment(compose(source, list(last.values())), Origin(list(last.values()), chosen, source.folders))
+
+
+def make(root: Path, job: Job, *, trains: bool = True) -> None:
+    """Run a job that has no summary yet. trains: False evaluates the student as it begins."""
+    folder = root / job.name
+    if (folder / "summary.json").is_file():
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    experiment = built(job.overrides)
+    session = open_session(experiment, None)
+    seen = _Observer()
+    if trains:
+        Loop(experiment.looping(), session, folder / "checkpoints", seen, StopRequest()).run()
+        shutil.rmtree(folder / "checkpoints")
+    after = _evaluated(session, experiment, folder)
+    told = {"after": after, "step_s": min(seen.seconds, default=0.0), "lengths": seen.lengths}
+    (folder / "summary.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    session.close()
+    close_session()
+    print(f"{job.name}: {after['pass@1']:.3f}", flush=True)
+
+
+@dataclass
+class _Observer:
+    """Keeps the time of each step and the length of its rollouts."""
+
+    seconds: list[float] = field(default_factory=list[float])
+    lengths: list[float] = field(default_factory=list[float])
+
+    def evaluate(self, step: int) -> dict[str, float]:
+        return {}
+
+    def log(self, step: int, metrics: Mapping[str, float], data: Sequence[StepData]) -> None:
+        self.seconds.append(sum(metrics[f"time/{part}_s"] for part in ("rollout", "teacher", "update")))
+        self.lengths.append(metrics["rollout/length_mean"])
+
+    def saved(self, step: int, folder: Path) -> None:
+        pass
+
+    def card(self, step: int) -> str:
+        return ""
+
+
+def _evaluated(session: Session, experiment: Experiment, folder: Path) -> dict[str, float]:
+    student, task = session.policy.model, session.tasks[""].settings
+    asking = Asking(
+        engine=task.rollout.open(student), renderer=student, seed=experiment.seed, folder=folder / "evals",
+        max_prompt_tokens=task.rollout.max_prompt_tokens, progress=lambda text: None,
+    )  # fmt: skip
+    return evaluate_on(asking, experiment.benchmark)
