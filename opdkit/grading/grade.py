@@ -27,7 +27,7 @@ _cache: dict[tuple[object, ...], dict[str, Any]] = {}
 
 
 def grade_mathematics(pairs: Sequence[tuple[str, str]]) -> list[Grade]:
-    """Verdicts on (response, reference) pairs, where the reference is the bare gold answer.
+    """Grades of (response, reference) pairs, where the reference is the bare gold answer.
 
     The status is "ok" where the grade judges the answer, also a wrong one; "no_answer" where the response
     gives none; "not_text" (lone surrogates) and "other_turn" (a chat's marker before the end: the response went on

@@ -212,8 +212,9 @@ class ServerPool:
         except httpx.TransportError as error:
             unreached = isinstance(error, httpx.ConnectError)
             raise PassingError(f"{server}: {_shown(str(error)) or type(error).__name__}", unreached=unreached) from None
-        self._judge(server, response, bytes(answer))
-        return bytes(answer)
+        content = bytes(answer)
+        self._judge(server, response, content)
+        return content
 
     def _judge(self, server: str, response: httpx.Response, answer: bytes) -> None:
         status = response.status_code

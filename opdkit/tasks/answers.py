@@ -29,7 +29,7 @@ def bare_answer(place: Place, text: str, pattern: str | None) -> str:
 
 
 def grade_answers(pairs: Sequence[tuple[str, str]]) -> list[Grade]:
-    """Verdicts on (response, reference) pairs; see `grade_mathematics`. References may bear tolerances."""
+    """Grades of (response, reference) pairs; see `grade_mathematics`. References may bear tolerances."""
     split = [split_tolerances(reference) for _, reference in pairs]
     answers = [(response, bare) for (response, _), (bare, _) in zip(pairs, split, strict=True)]
     grades = grade_mathematics(answers)

@@ -83,7 +83,7 @@ class Dataset:
         return [told for told, _ in self._parts]
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Grade]:
-        """Verdicts on (response, reference) pairs as mathematics; unknown where there is no reference."""
+        """Grades of (response, reference) pairs as mathematics; unknown where there is no reference."""
         graded = iter(grade_answers([pair for pair in pairs if pair[1]]))
         unknown = Grade(0.0, status="no_reference", counts=False)
         return [next(graded) if reference else unknown for _, reference in pairs]

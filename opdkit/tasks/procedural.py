@@ -72,7 +72,7 @@ class ReasoningGym:
         return problems
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Grade]:
-        """Verdicts on (response, reference) pairs; see `grade_mathematics` for the statuses."""
+        """Grades of (response, reference) pairs; see `grade_mathematics` for the statuses."""
         if self.scorer == "answers":
             return grade_mathematics(pairs)
         grades: list[Grade | None] = []

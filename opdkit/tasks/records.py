@@ -104,7 +104,7 @@ class Records:
         return problems
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Grade]:
-        """Verdicts on (response, reference) pairs; see `grade_answers`."""
+        """Grades of (response, reference) pairs; see `grade_answers`."""
         return grade_answers(pairs)
 
     def _problem(self, place: Place, row: Row) -> Problem:
