@@ -19,12 +19,13 @@ from opdkit.generation import Ask, HFEngine
 from opdkit.heads.tiles import logits_alive
 from opdkit.memory import MIB, Peak, release_freed_pages, resident_mib
 from opdkit.seeding import derive_seed
-from opdkit.training.collect import RolloutCollector, StepData
+from opdkit.training.collect import RolloutCollector
 from opdkit.training.experiment import Experiment
 from opdkit.training.loop import Loop
 from opdkit.training.session import Session
 from opdkit.training.signals import StopRequest
 from opdkit.training.sources import AnswerSource, StepSize
+from opdkit.training.step_data import StepData
 from opdkit.training.tasks import TaskRun
 from opdkit.training.update import ScoredBatch
 

@@ -34,6 +34,7 @@ _TEXT = re.compile(
     r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox|operatorname\*?)\s*\{([^{}]*)\}"
 )
 _IN_TEXT = "\x02"  # stands before a text's words; tidied answers hold no control characters
+_STOP_AT_THE_END = re.compile(r"(?:\\\\|\\text\s{0,9}\{[ .,;]{0,9}\})$")
 _MEANINGLESS_SPACE = re.compile(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])")
 _ASSIGNMENT = re.compile(r"\s*([A-Za-z](?:_\{?\w+\}?)?(?:\([A-Za-z]\))?|\\[A-Za-z]+)\s*=\s*(?![=<>])([^=]+)$")
 _NAME = re.compile(r"[A-Za-z](?:_\{?\w+\}?)?")
@@ -42,7 +43,7 @@ _DECIMAL = r"((?:\d{1,3}(?:(?:,\d{3})+|(?: \d{3})+)|\d{1,300})?)(\.\d{0,300})?(?
 _NUMBER = re.compile(
     rf"\s*([-+]?)\s*(?:([{CURRENCIES}])\s*([-+]?))?\s*"
     rf"(?:(?:(\d{{1,300}})\s*)?{_FRACTION}|(?:(\d{{1,300}})\s+)?(\d{{1,300}})\s*/\s*(\d{{1,300}})|{_DECIMAL})"
-    r"\s*(%|percent\b)?\s*(?P<tail>.*)$",
+    r"(?:[\s\x02]*(%|percent\b))?\s*(?P<tail>.*)$",
     re.DOTALL,
 )
 
@@ -80,7 +81,7 @@ def tidy(text: str) -> str:
     text = _SPACING.sub(" ", text)
     text = re.sub(r"\\[dtc]frac(?![A-Za-z])", r"\\frac", text)
     text = re.sub(r"\^\s*\{\s*\\circ\s*\}", r"^\\circ", text).strip()
-    return unify(_unwrap(mark_repetition(text)))
+    return unify(_unwrap(mark_repetition(_STOP_AT_THE_END.sub("", text))))
 
 
 def _unwrap(text: str) -> str:

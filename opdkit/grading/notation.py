@@ -15,6 +15,8 @@ _SYNONYMS = (
     (re.compile(r"\\varnothing(?![A-Za-z])|^\\\{\s*\\\}$"), r"\\emptyset"),
     (re.compile(r"\\(?:mathbb\s*\{\s*R\s*\}|R)(?![A-Za-z])"), _REAL_LINE.replace("\\", "\\\\")),
     (re.compile(r"\\(?:[lr]vert|mid)(?![A-Za-z])"), "|"),
+    (re.compile(r"\\[dt]binom(?![A-Za-z])"), r"\\binom"),
+    (re.compile(r"\{([^{}\\]{1,40})\\choose(?![A-Za-z])([^{}\\]{1,40})\}"), r"\\binom{\1}{\2}"),
     (re.compile(r"\\langle(?![A-Za-z])"), "("),
     (re.compile(r"\\rangle(?![A-Za-z])"), ")"),
     (re.compile(r"\\(?:leqslant|leq)(?![A-Za-z])"), r"\\le "),

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from opdkit.training.collect import StepData
+from opdkit.training.step_data import StepData
 
 Walks = dict[str, dict[str, int]]
 Weights = Mapping[str, Tensor]

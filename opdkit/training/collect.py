@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from opdkit.data.loss import Needs, StepBatch
 from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.rollout import Author, Rollout
 from opdkit.data.scores import Scores
-from opdkit.errors import UserError
 from opdkit.generation import EngineCorrection, gap_metrics
 from opdkit.masking import Vocabularies, needs_entropy
 from opdkit.models import Request
@@ -24,60 +22,17 @@ from opdkit.teachers import OpenTeacher, score_in_batches
 from opdkit.training.finite import require_finite
 from opdkit.training.policy import Policy
 from opdkit.training.requests import before_request, teacher_request
+from opdkit.training.rewarding import reward_of, rewarded
 from opdkit.training.share import Share
 from opdkit.training.siblings import with_siblings
-from opdkit.training.sources import RolloutBatch, RolloutSource, Writer, mean
+from opdkit.training.sources import RolloutBatch, RolloutSource, Writer
+from opdkit.training.step_data import StepData
 from opdkit.training.term import BoundTerm, due_terms
 from opdkit.training.update import ScoredBatch
 from opdkit.world.world import World
 
 # Diagnostics of an objective without a support of its own look at this many of the teacher's best ids.
 _WATCHED_SUPPORT = 32
-
-
-@dataclass(frozen=True)
-class StepData:
-    """What a step has of one term of one task.
-
-    Attributes:
-        name: the task's, empty where there is one only.
-        batch: the rows with everything that is fixed before the first update.
-        rollouts: the rows as they were written.
-        grades: one a row.
-        rollout_seconds: writing and grading, 0 where another term of the step shares the rollouts.
-        teacher_seconds: masking and scoring.
-        share: which of the rows `batch` holds, and where its mini-batches are.
-    """
-
-    name: str
-    batch: ScoredBatch
-    rollouts: RolloutBatch
-    grades: tuple[Grade, ...]
-    rollout_seconds: float
-    teacher_seconds: float
-    share: Share
-
-    @property
-    def responses(self) -> tuple[str, ...]:
-        """One a row."""
-        return self.rollouts.responses
-
-    def joined(self) -> StepData:
-        """The same with a batch of the whole step's rows, with what diagnostics and samples look at in it.
-
-        All processes call it.
-        """
-        share, batch, whole = self.share, self.batch, self.rollouts.rollout
-        if share.world.size == 1:
-            return self
-
-        def join(values: Tensor | None) -> Any:
-            return share.joined(values, whole.tokens)
-
-        own, teacher = batch.rollout, batch.teacher
-        rollout = replace(whole, behaviour_log_prob=join(own.behaviour_log_prob), entropy=join(own.entropy))
-        scores = Scores(join(teacher.sampled_log_prob), entropy=join(teacher.entropy), temperature=teacher.temperature)
-        return replace(self, batch=replace(batch, rollout=rollout, loss_mask=join(batch.loss_mask), teacher=scores))
 
 
 @dataclass(frozen=True)
@@ -161,7 +116,7 @@ class RolloutCollector:
             key = (term.author, id(self.rewards[term.name]))
             if key not in graded:
                 of_version = _of_version(written[term.author], made)
-                graded[key], grades[key] = _rewarded(of_version, self.rewards[term.name], step)
+                graded[key], grades[key] = rewarded(of_version, self.rewards[term.name], step)
         seconds = time.perf_counter() - started
         data: list[StepData] = []
         for term, weight in due:
@@ -200,7 +155,7 @@ class RolloutCollector:
             loss_mask = loss_mask if scores.scored is None else loss_mask & scores.scored
             require_finite(scores, loss_mask, f"the teacher's ({teacher.name})", step, share.rows)
         old = None if before is None else before.sampled_log_prob
-        reward, known = _reward_of(grades, loss_mask)
+        reward, known = reward_of(grades, loss_mask)
         advantage = None
         if needs.advantage:
             counted = share.joined(loss_mask, whole.tokens)
@@ -270,43 +225,6 @@ def _of_version(batch: RolloutBatch, updates: int) -> RolloutBatch:
     return replace(batch, rollout=replace(batch.rollout, policy_version=updates))
 
 
-def _rewarded(batch: RolloutBatch, reward: OpenReward, step: int) -> tuple[RolloutBatch, tuple[Grade, ...]]:
-    """The batch with the reward's metrics, and one grade a row."""
-    groups, told = World.current().from_main(lambda: (reward.grade(batch.groups, step), dict(reward.metrics())))
-    graded = _grades(groups, batch, reward)
-    metrics = dict(batch.metrics) | {"rollout/reward_mean": mean([grade.reward for grade in graded])}
-    if batch.row_grades is None:
-        metrics["rollout/ungraded_fraction"] = mean([grade.status in ("timeout", "crashed") for grade in graded])
-    metrics |= {f"reward/{name}": value for name, value in told.items()}
-    rows = [grade for grade, size in zip(graded, batch.sizes, strict=True) for _ in range(size)]
-    if batch.row_grades is not None:
-        pairs = zip(rows, batch.row_grades, strict=True)
-        rows = [replace(grade, extracted=own.extracted, status=own.status) for grade, own in pairs]
-    return replace(batch, metrics=metrics), tuple(rows)
-
-
-def _grades(groups: Sequence[Sequence[Grade]], batch: RolloutBatch, reward: OpenReward) -> list[Grade]:
-    """One grade a rollout. Raises UserError where a reward, perhaps the user's own, gives something else."""
-    graded = [grade for group in groups for grade in group]
-    wrong = next((grade for grade in graded if not isinstance(grade, Grade)), None)
-    if wrong is not None:
-        raise UserError(
-            f"reward: {type(reward).__name__}.grade gives a {type(wrong).__name__} where a Grade belongs "
-            "(opdkit.data.grade.Grade(reward=...))"
-        )
-    sizes, wanted = [len(group) for group in groups], [len(group.responses) for group in batch.groups]
-    if sizes != wanted:
-        raise UserError(f"reward: {type(reward).__name__}.grade gives {sizes} grades for groups of {wanted} responses")
-    return graded
-
-
 def _with_teacher_metrics(batch: RolloutBatch, teacher: OpenTeacher | None) -> RolloutBatch:
     found = {} if teacher is None else teacher.metrics()
     return replace(batch, metrics={**batch.metrics, **{f"teacher/{name}": value for name, value in found.items()}})
-
-
-def _reward_of(grades: Sequence[Grade], like: Tensor) -> tuple[Tensor, Tensor]:
-    """f32[B] rewards, 0 where unknown, and bool[B], whether each is known."""
-    known = torch.tensor([grade.counts for grade in grades], device=like.device)
-    reward = torch.tensor([grade.reward if grade.counts else 0.0 for grade in grades], device=like.device)
-    return reward, known

@@ -16,13 +16,13 @@ from opdkit.memory import MIB
 from opdkit.runs import checkpoint
 from opdkit.seeding import derive_seed
 from opdkit.stopwatch import METRICS
-from opdkit.training.collect import StepData
 from opdkit.training.finite import place_of
 from opdkit.training.loop_settings import LoopSettings
 from opdkit.training.session import Session
 from opdkit.training.share import Share
 from opdkit.training.signals import StopRequest
 from opdkit.training.sources import mean
+from opdkit.training.step_data import StepData
 from opdkit.training.steps import step_metrics
 
 Metrics = dict[str, float]

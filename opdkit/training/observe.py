@@ -12,7 +12,7 @@ from opdkit.data.table import Table
 from opdkit.diagnostics import Diagnostic, Finding, Observation
 from opdkit.masking import Pieces
 from opdkit.models import LanguageModel
-from opdkit.training.collect import StepData
+from opdkit.training.step_data import StepData
 
 # Characters of a response that samples.jsonl keeps.
 _SAMPLE_LENGTH = 20_000

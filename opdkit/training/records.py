@@ -18,11 +18,11 @@ from opdkit.runs.card import model_card
 from opdkit.runs.folder import RunFolder
 from opdkit.stopwatch import METRICS
 from opdkit.training.callbacks import Callback
-from opdkit.training.collect import StepData
 from opdkit.training.observe import StepObserver
 from opdkit.training.probe import Probe
 from opdkit.training.record_settings import RecordSettings
 from opdkit.training.session import Session
+from opdkit.training.step_data import StepData
 from opdkit.training.steps import Overhead, namespaced
 from opdkit.training.tasks import TaskRun
 

@@ -24,9 +24,10 @@ from opdkit.runs.checkpoint import Found, restore_optimizer, teacher_states
 from opdkit.seeding import derive_seed
 from opdkit.teachers import OpenTeacher, Teacher, TeacherContext, open_teachers
 from opdkit.training.ahead import AheadCollector, Work
-from opdkit.training.collect import RolloutCollector, StepData
+from opdkit.training.collect import RolloutCollector
 from opdkit.training.experiment import Experiment
 from opdkit.training.policy import Policy
+from opdkit.training.step_data import StepData
 from opdkit.training.tasks import TaskRun, open_task, read_data, written_by
 from opdkit.training.update import Updater
 from opdkit.world.world import World

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from opdkit.training.collect import StepData
+from opdkit.training.step_data import StepData
 
 _OF_THE_STEP = ("train/", "opd/")
 _TIME = "time/"

@@ -28,7 +28,7 @@ def jobs() -> list[Job]:
             if case.name in named and plan not in known:
                 known.append(plan)
                 folder = f"{ablation.name}/{case.name.replace(' = ', '_').replace(' ', '_')}"
-                told = (f"experiment={ablation.experiment}", *case.overrides)
+                told = (f"experiment={ablation.experiment}", "hydra.mode=RUN", *case.overrides)
                 found += [Job(f"{folder}/seed{seed}", (*told, f"seed={seed}")) for seed in SEEDS]
     return found
 

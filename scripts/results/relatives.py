@@ -21,8 +21,8 @@ from torch import Tensor
 
 from opdkit.diagnostics.projection import Projection, names_of
 from opdkit.diagnostics.total_variance import bias, split
-from opdkit.training.collect import StepData
 from opdkit.training.session import Session, close_session, open_session
+from opdkit.training.step_data import StepData
 from opdkit.training.term import Method, Term
 
 EXACT = "full_reverse_kl"

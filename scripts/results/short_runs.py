@@ -16,11 +16,11 @@ from learning_rates import Job, accuracy
 from opdkit.config.build import Origin, build_experiment
 from opdkit.config.compose import Source, compose
 from opdkit.evaluation import Asking, evaluate_on
-from opdkit.training.collect import StepData
 from opdkit.training.experiment import Experiment
 from opdkit.training.loop import Loop
 from opdkit.training.session import Session, close_session, open_session
 from opdkit.training.signals import StopRequest
+from opdkit.training.step_data import StepData
 
 SEEDS = (300, 301, 302, 303, 304)
 SHORT = (

@@ -10,7 +10,7 @@ from torch import nn
 
 from opdkit.errors import RunError
 from opdkit.training.ahead import AheadCollector, Work
-from opdkit.training.collect import StepData
+from opdkit.training.step_data import StepData
 
 
 class Run:

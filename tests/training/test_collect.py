@@ -23,10 +23,11 @@ from opdkit.models import Request
 from opdkit.objectives import TokenDivergence, TokenMean
 from opdkit.rewards import Group, OpenReward
 from opdkit.teachers import LocalTeacher, TeacherContext
-from opdkit.training.collect import CollectSettings, RolloutCollector, _rewarded
+from opdkit.training.collect import CollectSettings, RolloutCollector
 from opdkit.training.optimizer import AdamW
 from opdkit.training.policy import Policy
 from opdkit.training.problems import EpochSampler
+from opdkit.training.rewarding import rewarded
 from opdkit.training.sources import RolloutBatch, StepSize, Writer
 from opdkit.training.term import BoundTerm
 from opdkit.training.update import ScoredBatch, Updater
@@ -163,4 +164,4 @@ def test_a_reward_that_gives_something_else_is_told_in_one_line(given: list[list
     rollout = pack(tiny_model(0), [(Turn((1,), Completion((5,), None, None, "stop")),)] * 2, PROBLEMS)
     batch = RolloutBatch(rollout, ("", ""), (Group(PROBLEMS[0], ("", "")),), torch.zeros(2).long(), (1, 1), {})
     with pytest.raises(UserError, match=message):
-        _rewarded(batch, Wrong(), 0)
+        rewarded(batch, Wrong(), 0)
