@@ -27,11 +27,7 @@ def bind(key: str, node: object) -> None:
     target = locate(key, values.pop("_target_"))
     signature = _signature(key, target)
     hints = _hints(target)
-    keyed = {
-        name: parameter
-        for name, parameter in signature.parameters.items()
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    }
+    keyed = _keyed(signature)
     takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
     for name, value in values.items():
         if name not in keyed and not takes_any:
@@ -40,6 +36,14 @@ def bind(key: str, node: object) -> None:
     for name, parameter in keyed.items():
         if parameter.default is parameter.empty and name not in values:
             raise UserError(f"{key}.{name}: {_name(target)} needs it, and it is not given")
+
+
+def keys_of(key: str, path: object) -> list[str]:
+    """The keys that the class or function of a `_target_` takes; none where it can't be looked at."""
+    try:
+        return list(_keyed(_signature(key, locate(key, path))))
+    except UserError:
+        return []
 
 
 def locate(key: str, path: object) -> Any:
@@ -63,6 +67,12 @@ def _signature(key: str, target: Any) -> inspect.Signature:
         return inspect.signature(target)
     except (TypeError, ValueError) as error:
         raise UserError(f"{key}._target_: {_name(target)} has no signature to check against") from error
+
+
+def _keyed(signature: inspect.Signature) -> dict[str, inspect.Parameter]:
+    """The parameters that can be given by name."""
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {name: parameter for name, parameter in signature.parameters.items() if parameter.kind in by_name}
 
 
 def _hints(target: Any) -> dict[str, Any]:

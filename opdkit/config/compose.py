@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from opdkit.config import location, schema
+from opdkit.config.binding import keys_of
 from opdkit.config.near import no_value, refusal
 from opdkit.config.overrides import Typed, check, parse
 from opdkit.errors import UserError
@@ -115,7 +116,11 @@ def _check_key(base: DictConfig, item: Typed) -> None:
             if not names and part == last:
                 raise UserError(f"{item.text}: {walked} has no {part} yet; write +{item.text} to add it")
             where = f" in {walked}" if walked else ""
-            raise UserError(refusal(item.text, f"no key named {part}{where}", part, names))
+            more = keys_of(walked, node.get("_target_")) if "_target_" in names else []
+            if part == last and part in more:
+                raise UserError(f"{item.text}: {walked} does not set {part} yet; write +{item.text} to add it")
+            allowed = [*names, *(name for name in more if name not in names)]
+            raise UserError(refusal(item.text, f"no key named {part}{where}", part, allowed))
         walked = f"{walked}.{part}" if walked else part
         node = cast(Any, node)._get_node(part)  # the value may be an interpolation that cannot be read yet
 

@@ -69,11 +69,13 @@ class ModelNeeds:
         sampled: the log-prob of the sampled token over the whole vocabulary.
         logsumexp: the normaliser of all logits. The student's has a gradient.
         vocabulary: every id, as hidden states and a head to be streamed.
+        own_vocabulary: the same of the teacher's own vocabulary, be it another one than the student's.
     """
 
     sampled: bool = False
     logsumexp: bool = False
     vocabulary: bool = False
+    own_vocabulary: bool = False
 
 
 @dataclass(frozen=True)

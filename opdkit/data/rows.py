@@ -69,7 +69,8 @@ def join_scores(parts: Sequence[Scores], width: int) -> Scores:
         return torch.cat([_padded(value, width, last) for value in values])
 
     fields = {name: joined(name) for name in Scores.tensors()}
-    return Scores(**fields, head=parts[0].head, temperature=parts[0].temperature)
+    first = parts[0]
+    return Scores(**fields, paired_ids=first.paired_ids, head=first.head, temperature=first.temperature)
 
 
 def _padded(values: Tensor, width: int, last: int) -> Tensor:

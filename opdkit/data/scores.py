@@ -21,6 +21,9 @@ class Scores:
     logsumexp f32[B, T], of all logits; entropy f32[B, T], in nats;
     top_ids i64[B, T, k], the model's own best ids, best first, for diagnostics;
     hidden f[B, T, D], the state before lm_head, and head, that lm_head: the whole vocabulary, for whoever streams it;
+    span_length i64[B, T], of a teacher that speaks of spans: at a span's first token how many of the student's it has,
+    0 at the others; span_log_prob f32[B, T], there the log-prob of the teacher's tokens behind its first one;
+    paired_ids i64[S, 2], the student's and the teacher's id of what both vocabularies have, None for one vocabulary;
     scored bool[B, T], the tokens asked for that have scores, None where all have: the others do not count;
     temperature: what every logit was divided by, and what the logits of hidden and head are yet to be divided by.
     A field that was not asked for is None. Positions that do not count hold zeros.
@@ -34,6 +37,9 @@ class Scores:
     entropy: Tensor | None = None
     top_ids: Tensor | None = None
     hidden: Tensor | None = None
+    span_length: Tensor | None = None
+    span_log_prob: Tensor | None = None
+    paired_ids: Tensor | None = None
     scored: Tensor | None = None
     head: Head | None = None
     temperature: float = 1.0
@@ -41,4 +47,4 @@ class Scores:
     @classmethod
     def tensors(cls) -> tuple[str, ...]:
         """Names of the fields that are tensors of [B, T, ...]."""
-        return tuple(name for name in cls.__dataclass_fields__ if name not in ("head", "temperature"))
+        return tuple(name for name in cls.__dataclass_fields__ if name not in ("paired_ids", "head", "temperature"))

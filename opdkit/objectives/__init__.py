@@ -7,9 +7,11 @@ from opdkit.objectives.likelihood import NegativeLogLikelihood
 from opdkit.objectives.rlsd import SelfDistilledPolicy
 from opdkit.objectives.token_divergence import TokenDivergence
 from opdkit.objectives.trust_region import TrustRegion
+from opdkit.objectives.two_vocabularies import GeneralLogits, UniversalLogits
 
 __all__ = [
     "EntropyAware",
+    "GeneralLogits",
     "GroupRelativePolicy",
     "NegativeLogLikelihood",
     "SelfDistilledPolicy",
@@ -18,4 +20,5 @@ __all__ = [
     "TokenDivergence",
     "TokenMean",
     "TrustRegion",
+    "UniversalLogits",
 ]

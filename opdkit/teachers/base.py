@@ -27,6 +27,7 @@ class Capabilities:
         own_top_k: its own best ids with their logits.
         given_ids: logits of any ids.
         vocabulary: hidden states and lm_head, for the whole vocabulary.
+        own_vocabulary: the same for a vocabulary that is not the student's.
         text: responses of its own.
         reads: what it must be told of a problem beside its chat, by the names of `Problem.text`; `sibling` is another
             response of the same group that is right.
@@ -45,6 +46,7 @@ class Capabilities:
     changes: bool = False
     logsumexp: bool = True
     temperature: float | None = None
+    own_vocabulary: bool = False
 
     def require(self, needs: Needs, name: str, temperature: float) -> None:
         """Raise UserError, naming the teacher, where `needs` asks for more at the run's temperature."""
@@ -57,10 +59,14 @@ class Capabilities:
             or (needs.support is not None and needs.include_sampled and not self.sampled),
             "logsumexp": needs.teacher.logsumexp,
             "vocabulary": needs.teacher.vocabulary,
+            "own_vocabulary": needs.teacher.own_vocabulary and not self.vocabulary,
         }
         missing = [capability for capability, wanted in asked.items() if wanted and not getattr(self, capability)]
         if missing:
-            raise UserError(f"teacher={name} can't give what the objective needs: {', '.join(missing)}")
+            gives = " (of teacher=retokenized, teacher.mode=merged or position gives it)" * (
+                "own_vocabulary" in missing
+            )
+            raise UserError(f"teacher={name} can't give what the objective needs: {', '.join(missing)}{gives}")
         normalised = needs.teacher.sampled or needs.teacher.logsumexp
         if self.temperature is not None and temperature != self.temperature and normalised:
             raise UserError(

@@ -17,10 +17,11 @@ from opdkit.teachers.base import Capabilities, OpenTeacher, Teacher, TeacherCont
 from opdkit.teachers.byte_scores import ByteFilterScores, BytePrefixScores
 from opdkit.teachers.local import score_in_batches
 from opdkit.teachers.mapped_scores import MappedScores, SpanScores, StrictScores
+from opdkit.teachers.own_scores import MergedScores, PositionScores
 from opdkit.teachers.retelling import Bridge
 from opdkit.teachers.wrapped import WrappedTeacher
 
-Mode = Literal["strict", "byte_prefix", "byte_filter", "span"]
+Mode = Literal["strict", "byte_prefix", "byte_filter", "span", "merged", "position"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class RetokenizedTeacher:
             vocabularies have. byte_prefix: all tokens, by the teacher's distribution over the student's vocabulary in
             bytes, in one pass. byte_filter: the same without a look at what the response says next; it costs further
             passes where the teacher's tokens are longer than the student's. span: all tokens, by the log-probs of
-            both sides summed over the text between common boundaries; for objectives on the sampled token.
+            both sides summed over the text between common boundaries; for objectives on the sampled token. merged and
+            position: the teacher's distribution over its own vocabulary, for objective=gold and uld; merged at the
+            spans between common boundaries, position at token t for token t, whatever their texts.
     """
 
     inner: Any
@@ -53,8 +56,12 @@ class RetokenizedTeacher:
     @property
     def capabilities(self) -> Capabilities:
         """No whole vocabulary, since the student's is another one, and no responses in the student's tokens."""
-        support = self.mode != "span"
-        return Capabilities(own_top_k=support, given_ids=support, vocabulary=False, text=False, logsumexp=support)
+        own = self.mode in ("merged", "position")
+        support = self.mode != "span" and not own
+        return Capabilities(
+            sampled=not own, own_top_k=support, given_ids=support, vocabulary=False, text=False, logsumexp=support,
+            own_vocabulary=own,
+        )  # fmt: skip
 
     def open(self, context: TeacherContext) -> OpenTeacher:
         """See `Teacher`. Raises UserError for two tokenizers that can't be aligned."""
@@ -67,7 +74,8 @@ class RetokenizedTeacher:
         template_kwargs = inner.template_kwargs if isinstance(inner, ModelSpec) else {}
         bridge = Bridge.between(context.student, opened, template_kwargs)
         # One tokenizer for both: all tokens stand one against one, and each mode gives the inner teacher's numbers.
-        way = StrictScores if bridge.same and self.mode != "span" else _MODES[self.mode]
+        mapped = self.mode not in ("span", "merged", "position")
+        way = StrictScores if bridge.same and mapped else _MODES[self.mode]
         return OpenRetokenizedTeacher(opened, bridge, way(opened, bridge, context.temperature), context)
 
 
@@ -76,6 +84,8 @@ _MODES: Mapping[Mode, type[MappedScores]] = {
     "byte_prefix": BytePrefixScores,
     "byte_filter": ByteFilterScores,
     "span": SpanScores,
+    "merged": MergedScores,
+    "position": PositionScores,
 }
 
 

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from opdkit.functional.divergences import JensenShannon
 from opdkit.tokenization.alignment import Alignment
-from opdkit.tokenization.shared import SharedVocabulary
 
 
 def span_sums(log_prob: Tensor, spans: Sequence[range]) -> Tensor:
@@ -68,16 +67,28 @@ def merge_spans(log_prob: Tensor, tokens: Tensor, spans: Sequence[range]) -> Ten
     return log_prob[first] + later[:, None]
 
 
-def gold(log_p: Tensor, log_q: Tensor, shared: SharedVocabulary, beta: float = 0.5) -> Tensor:
-    """JSD_beta(p, q) over the shared ids + ULD over the others, f[...].
+def gold(
+    log_p: Tensor,
+    log_q: Tensor,
+    pairs: Tensor | None,
+    beta: float = 0.5,
+    weights: tuple[float, float] | None = None,
+) -> Tensor:
+    """w JSD_beta(p, q) over the ids that both have + w' ULD over the others, f[...].
 
-    log_p f[..., V_student], log_q f[..., V_teacher], of aligned tokens or of merged spans. General on-policy logit
-    distillation, TRL's `GOLDTrainer`. With equal vocabularies it is the JSD.
+    log_p f[..., V_student], log_q f[..., V_teacher], of aligned tokens or of merged spans; pairs i64[S, 2], the
+    student's id and the teacher's, None for one vocabulary. weights: w and w', None for S / V_teacher and the rest of
+    one. General on-policy logit distillation, TRL's `GOLDTrainer`. With one vocabulary it is the JSD.
     """
-    ids = (shared.student_ids.to(log_p.device), shared.teacher_ids.to(log_q.device))
-    same = JensenShannon(beta).terms(log_p[..., ids[0]], log_q[..., ids[1]]).sum(-1)
+    jsd = JensenShannon(beta)
+    if pairs is None:
+        return jsd.terms(log_p, log_q).sum(-1) * (1.0 if weights is None else weights[0])
+    ids = pairs.to(log_p.device).unbind(1)
+    same = jsd.terms(log_p[..., ids[0]], log_q[..., ids[1]]).sum(-1)
     ours, theirs = (_others(x.shape[-1], one) for x, one in ((log_p, ids[0]), (log_q, ids[1])))
-    return same + uld(log_p[..., ours], log_q[..., theirs])
+    share = len(pairs) / log_q.shape[-1]
+    matched, ranked = (share, 1.0 - share) if weights is None else weights
+    return matched * same + ranked * uld(log_p[..., ours], log_q[..., theirs])
 
 
 def _others(size: int, ids: Tensor) -> Tensor:

@@ -29,6 +29,11 @@ class SharedVocabulary:
     def __len__(self) -> int:
         return len(self.student_ids)
 
+    @property
+    def pairs(self) -> Tensor:
+        """i64[S, 2]: the student's id and the teacher's."""
+        return torch.stack([self.student_ids, self.teacher_ids], dim=1)
+
     def mass(self, log_prob: Tensor) -> Tensor:
         """Probability f[...] of the shared ids together. log_prob f[..., V_teacher], of the teacher."""
         return log_prob[..., self.teacher_ids.to(log_prob.device)].logsumexp(-1).exp()

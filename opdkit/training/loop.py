@@ -21,9 +21,8 @@ from opdkit.training.loop_settings import LoopSettings
 from opdkit.training.session import Session
 from opdkit.training.share import Share
 from opdkit.training.signals import StopRequest
-from opdkit.training.sources import mean
 from opdkit.training.step_data import StepData
-from opdkit.training.steps import step_metrics
+from opdkit.training.steps import step_metrics, update_metrics
 
 Metrics = dict[str, float]
 
@@ -153,7 +152,7 @@ class Loop:
         skipped = sum(n["skipped"] for n in numbers)
         self.progress.skipped_updates += int(skipped)
         self.progress.bad_in_a_row = self.progress.bad_in_a_row + 1 if skipped == len(numbers) else 0
-        averaged = {f"train/{name}": mean([n[name] for n in numbers]) for name in numbers[0] if name != "skipped"}
+        averaged = update_metrics(numbers, several_terms=self.session.several_terms)
         world = self.session.world
         counted = int(world.sum(torch.tensor(sum(int(part.batch.loss_mask.sum()) for part in data))))
         sampled = sum(int(part.rollouts.rollout.sampled_mask.sum()) for part in data)

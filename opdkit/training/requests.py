@@ -34,7 +34,7 @@ def teacher_request(needs: Needs, before: Scores | None, stats_k: int) -> Reques
         combine="intersection" if needs.support == "intersection" else "union",
         include_sampled=needs.include_sampled,
         normaliser=needs.teacher.logsumexp,
-        vocabulary=needs.teacher.vocabulary,
+        vocabulary=needs.teacher.vocabulary or needs.teacher.own_vocabulary,
         stats_k=stats_k,
     )
 

@@ -64,6 +64,11 @@ class Session:
         """What waited for what in the last step, where steps are collected ahead."""
         return {} if self.ahead is None else self.ahead.metrics()
 
+    @property
+    def several_terms(self) -> bool:
+        """Whether the loss has more than one term, be it of different steps."""
+        return len({term.name for task in self.tasks.values() for term in task.collector.terms}) > 1
+
     def open_teachers(self) -> list[OpenTeacher]:
         """Each teacher once."""
         held = [teacher for task in self.tasks.values() for teacher in task.collector.teachers.values()]

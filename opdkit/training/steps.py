@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from opdkit.training.sources import mean
 from opdkit.training.step_data import StepData
 
 _OF_THE_STEP = ("train/", "opd/")
@@ -53,6 +54,18 @@ def step_metrics(data: Sequence[StepData], updates: Mapping[str, float]) -> dict
         "time/rollout_s": sum(part.rollout_seconds for part in data),
         "time/teacher_s": sum(part.teacher_seconds for part in data),
     }
+
+
+def update_metrics(updates: Sequence[Mapping[str, float]], *, several_terms: bool) -> dict[str, float]:
+    """The means of what a step's updates told, below `train/`; with several terms `<term>/train/loss`, too, which add
+    up to `train/loss`."""
+    metrics: dict[str, float] = {}
+    for name in dict.fromkeys(name for numbers in updates for name in numbers):
+        term, _, number = name.rpartition("/")
+        if name != "skipped" and (several_terms or not term):
+            place = f"{term}/train/{number}" if term else f"train/{number}"
+            metrics[place] = mean([numbers.get(name, 0.0) for numbers in updates])
+    return metrics
 
 
 def namespaced(place: str, numbers: Mapping[str, float], metrics: Mapping[str, float]) -> dict[str, float]:

@@ -105,25 +105,28 @@ class Updater:
             terms: the names of all terms of the mini-batch, where another process may have one that this one lacks.
 
         Returns:
-            loss, grad_norm, grad_variance, grad_snr, lr and `skipped` (0 or 1).
+            loss, <term>/loss (what the term adds to it), grad_norm, grad_variance, grad_snr, lr and `skipped` (0 or 1).
         """
         denominators = self.denominators(batches, terms)
         places = [(batch, cut) for batch in batches for cut in self.micro_batch.cuts(batch.rollout)]
         variance = GradientVariance(self.watched)
         optimizer = self.policy.optimizer
-        loss = 0.0
+        loss, by_term = 0.0, dict.fromkeys(denominators, 0.0)
         optimizer.zero_grad(set_to_none=True)
         with variance:
             for batch, (start, stop) in places:
                 part = batch.rows(start, stop)
                 added = self._backward(part, denominators[part.term.name], means)
                 loss += added
+                by_term[part.term.name] += added
                 if not math.isfinite(added):
                     self._locate_not_finite(part, start)
                 variance.closed()
         self.policy.sum_gradients()
         loss = float(self.world.sum(torch.tensor(loss, dtype=torch.float64)))
         numbers = {"loss": loss, "lr": lr, **variance.result(self.world)}
+        added_up = self.world.sum(torch.tensor(list(by_term.values()), dtype=torch.float64)).tolist()
+        numbers |= {f"{name}/loss": value for name, value in zip(by_term, added_up, strict=True)}
         numbers["grad_norm"] = self._clip()
         finite = math.isfinite(loss) and math.isfinite(numbers["grad_norm"])
         if finite:

@@ -51,6 +51,8 @@ TYPED: list[tuple[str, list[str]]] = [
     ("train ++kk=3", ["no key named kk"]),
     ("train step=3", ["step=3: no key named step", r"did you mean steps\?"]),
     ("train objective.kk=3", ["objective.kk=3: no key named kk in objective", r"did you mean k\?"]),
+    ("train method=rlsd method.terms.student.wieght=2", ["allowed: .*every.*weight", r"did you mean weight\?"]),
+    ("train method=rlsd method.terms.student.weight=2", [r"not set weight yet; write \+method\.terms\.student\.w"]),
     ("train +objective.kk=3", ["objective.kk: no such key in TokenDivergence", r"did you mean k\?"]),
     ("train batch.promts=3", ["no key named promts in batch", r"did you mean prompts\?"]),
     ("train optim.lr.peak=3", ["optim.lr holds a single value"]),
@@ -121,7 +123,7 @@ TYPED: list[tuple[str, list[str]]] = [
     ("eval benchmark=aime25 benchmark.source.template='{problm}'", [r"benchmark.source.template asks for \{problm\}"]),
     ("eval benchmark=gsm8k benchmark.path=empty", ["benchmark.path=empty: files of kind"]),
     ("eval benchmark=gsm8k benchmark.path=nowhere.csv", ["benchmark.path=nowhere.csv: no such file"]),
-    ("eval benchmark.path=x.jsonl", ["benchmark.path=x.jsonl: no key named path in benchmark"]),
+    ("eval benchmark.path=x.jsonl", ["benchmark does not set path yet", r"write \+benchmark.path=x.jsonl"]),
     ("eval benchmark.name=a/b", ["benchmark.name='a/b'"]),
     # choices that do not go together
     ("train objective=sampled k=32", ["k=32: objective=sampled has no k; allowed with .*objective=topk"]),

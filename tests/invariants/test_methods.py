@@ -24,6 +24,9 @@ def test_terms_of_micro_batches_equal_the_full_batch(train: Train) -> None:
 def test_a_term_of_weight_zero_changes_nothing(train: Train) -> None:
     plain = train("plain", "objective=minillm", "steps=2")
     weightless = train("weightless", "method=minillm", "method.terms.data.weight=0", "steps=2")
+    assert metrics(weightless)[1]["data/train/loss"] == 0
+    assert metrics(weightless)[1]["student/train/loss"] == pytest.approx(metrics(weightless)[1]["train/loss"])
+    assert not [name for name in metrics(plain)[1] if name.endswith("/train/loss")]
     assert metrics(weightless)[1]["train/grad_norm"] == pytest.approx(metrics(plain)[1]["train/grad_norm"], rel=1e-5)
     moved = train("moved", "method=minillm", "steps=2")
     assert metrics(moved)[1]["train/grad_norm"] != pytest.approx(metrics(plain)[1]["train/grad_norm"], rel=1e-2)

@@ -54,8 +54,11 @@ def test_both_terms_of_brts_move_with_the_teacher(train: Train) -> None:
     assert 0 < row["teacher/best_of/alignment_mean"] <= row["teacher/best_of/alignment_chosen"] <= 1
     assert "teacher/rollout/length_mean" in row
     parts = metrics(train("parts", *BRTS, *asked, "batch.micro_batch=2"))[1]
-    for name in ("train/loss", "train/grad_norm"):
+    told = ("student/train/loss", "teacher/train/loss")
+    for name in ("train/loss", "train/grad_norm", *told):
         assert row[name] == pytest.approx(parts[name], rel=2e-4)
+    assert sum(row[name] for name in told) == pytest.approx(row["train/loss"])
+    assert all(row[name] > 0 for name in told)
     aligned = "method.terms.teacher.selection.alignment=positional"
     assert metrics(train("positional", *BRTS, *asked, aligned))[1]["teacher/best_of/alignment_mean"] > 0
 

@@ -84,6 +84,8 @@ LOCAL: dict[str, Local] = {
     "full_reverse_kl": lambda p, q, y, ours, theirs: kl(p, q),
     "gkd_forward": lambda p, q, y, ours, theirs: kl(q, p),
     "gkd_jsd": lambda p, q, y, ours, theirs: 0.5 * kl(q, mixed(0.5, q, p)) + 0.5 * kl(p, mixed(0.5, q, p)),
+    "gold": lambda p, q, y, ours, theirs: 0.5 * kl(q, mixed(0.5, q, p)) + 0.5 * kl(p, mixed(0.5, q, p)),
+    "uld": lambda p, q, y, ours, theirs: (p.sort().values - q.sort().values).abs().sum(),
     "distillm_forward": lambda p, q, y, ours, theirs: kl(q, mixed(0.1, q, p)),
     "distillm_reverse": lambda p, q, y, ours, theirs: kl(p, mixed(0.1, p, q)),
 }

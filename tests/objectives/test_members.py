@@ -118,7 +118,7 @@ def test_a_moved_student_keeps_its_supports_and_stays_finite(objectives, name):
 
 def test_raises_what_the_teacher_prefers(objectives):
     """A uniform student, a teacher with one favourite: minus the gradient is largest there."""
-    for name in sorted(LOCAL):
+    for name in sorted({*LOCAL} - {"uld"}):  # sorted probabilities have no names
         world = make_world(0)
         teacher = torch.zeros_like(world.teacher)
         teacher[..., 2] = 3.0

@@ -18,11 +18,21 @@ MODES = {
     "byte_prefix": ("teacher.mode=byte_prefix",),
     "byte_filter": ("teacher.mode=byte_filter",),
     "span": ("teacher.mode=span", "objective=sampled"),
+    "merged": ("teacher.mode=merged", "objective=gold"),
+    "position": ("teacher.mode=position", "objective=uld"),
 }
+WITHOUT = {
+    "span": ("opd/teacher_entropy",),
+    **dict.fromkeys(("merged", "position"), ("opd/teacher_entropy", "opd/log_ratio_mean")),
+}
+"""Metrics that a mode can't have."""
 
 
 # How much of what the student wrote has no score.
-UNSCORED = {"strict": (0.5, 0.95), "byte_prefix": (0.0, 0.2), "byte_filter": (0.0, 0.0), "span": (0.0, 0.0)}
+UNSCORED = {
+    "strict": (0.5, 0.95), "byte_prefix": (0.0, 0.2), "byte_filter": (0.0, 0.0), "span": (0.0, 0.0),
+    "merged": (0.0, 0.0), "position": (0.3, 0.7),
+}  # fmt: skip
 
 
 def steps(folder: Path, *overrides: str) -> list[dict[str, float]]:
@@ -37,7 +47,7 @@ def test_a_run_trains_and_micro_batches_change_nothing(mode: str, tmp_path: Path
     parts = steps(tmp_path / "parts", *MODES[mode], "batch.micro_batch=1")
     assert len(whole) == 2
     for name in ("train/loss", "opd/teacher_entropy", "opd/log_ratio_mean"):
-        if mode == "span" and name == "opd/teacher_entropy":
+        if name in WITHOUT.get(mode, ()):
             continue
         assert [row[name] for row in parts] == pytest.approx([row[name] for row in whole], rel=1e-4, abs=1e-6), name
     low, high = UNSCORED[mode]
@@ -50,6 +60,8 @@ def test_span_scores_are_refused_where_an_objective_needs_a_support(
     assert main(["train", *SMALL, "teacher.mode=span", "batch.micro_batch=4", f"run_dir={tmp_path}"]) == 2
     told = capsys.readouterr().err
     assert "teacher=embedded/bpe_teacher can't give what the objective needs: own_top_k" in told
+    assert main(["train", *SMALL, "objective=uld", "batch.micro_batch=4", f"run_dir={tmp_path}"]) == 2
+    assert "needs: own_vocabulary (of teacher=retokenized, teacher.mode=merged or position" in capsys.readouterr().err
     assert main(["train", *SMALL, "teacher.mode=words", "batch.micro_batch=4", f"run_dir={tmp_path}"]) == 2
     assert "words" in capsys.readouterr().err
 

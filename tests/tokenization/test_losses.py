@@ -81,8 +81,9 @@ def test_gold_with_one_vocabulary_is_the_jsd() -> None:
     p, q = random(5, size).log_softmax(-1), random(5, size, seed=1).log_softmax(-1)
     shared = shared_vocabulary(both, both, (size, size))
     expected = JensenShannon(0.3).terms(p, q).sum(-1)
-    assert torch.equal(gold(p, q, shared, beta=0.3), expected)
-    torch.testing.assert_close(gold(p, p, shared), torch.zeros(5, dtype=torch.float64))
+    assert torch.equal(gold(p, q, shared.pairs, beta=0.3), expected)
+    assert torch.equal(gold(p, q, None, beta=0.3), expected)
+    torch.testing.assert_close(gold(p, p, shared.pairs), torch.zeros(5, dtype=torch.float64))
 
 
 def test_gold_compares_shared_ids_by_name_and_the_others_by_rank() -> None:
@@ -94,4 +95,6 @@ def test_gold_compares_shared_ids_by_name_and_the_others_by_rank() -> None:
     jsd = sum(JensenShannon().terms(p[i], q[j]).item() for i, j in pairs)
     alone, others = [p[2].exp().item(), 0.0], sorted((q[2].exp().item(), q[3].exp().item()), reverse=True)
     rank = sum(abs(a - b) for a, b in zip(alone, others, strict=True))
-    assert gold(p, q, shared).item() == pytest.approx(jsd + rank)
+    assert gold(p, q, shared.pairs, weights=(1.0, 1.0)).item() == pytest.approx(jsd + rank)
+    share = len(pairs) / sizes[1]  # of the teacher's vocabulary, as published
+    assert gold(p, q, shared.pairs).item() == pytest.approx(share * jsd + (1 - share) * rank)
