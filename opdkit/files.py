@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from opdkit.errors import RunError, UserError
@@ -23,6 +25,23 @@ def write_whole(path: Path, content: str | bytes) -> None:
     except OSError as error:
         beside.unlink(missing_ok=True)
         raise RunError(f"{path} could not be written: {error.strerror}") from error
+
+
+def write_folder(target: Path, write: Callable[[Path], None]) -> None:
+    """Replaces a folder by what `write` puts into an empty one beside it: an interruption leaves no part of one.
+
+    Raises RunError where the disk refuses; the old folder stays as it is.
+    """
+    beside = target.with_name(f".writing-{target.name}")
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        write(beside)
+        shutil.rmtree(target, ignore_errors=True)
+        beside.rename(target)
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise RunError(f"{target} could not be written: {error}") from error
 
 
 def copy_text(source: Path, target: Path) -> None:

@@ -22,7 +22,8 @@ class Run:
 
     Attributes:
         path: the run folder.
-        summary: `before`, `after` and `teacher` (each a benchmark's summary), `steps`, `seconds`, `run_dir`.
+        summary: `before`, `after` and `teacher` (each a benchmark's summary), `steps`, `seconds`, `run_dir`;
+            `stopped_early` and `best` where the run was stopped by a metric, and kept its best student.
     """
 
     path: Path
@@ -59,6 +60,12 @@ class Run:
     def final(self) -> Path:
         """The trained student, a Hugging Face folder."""
         return RunFolder(self.path).final
+
+    @property
+    def best(self) -> Path | None:
+        """The student of the best step, a Hugging Face folder. None of a run without `keep_best.metric`."""
+        folder = RunFolder(self.path).best
+        return folder if folder.is_dir() else None
 
     @property
     def checkpoints(self) -> Path:

@@ -42,6 +42,7 @@ class Origin:
 def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
     """Checks everything that needs no weights, and builds. Raises UserError."""
     from opdkit.training.experiment import Batch, Cadence, Experiment  # brings torch: `--cfg job` needs none of it
+    from opdkit.training.watch import EarlyStop, KeepBest
 
     resolved = _checked("train", TRAIN_GROUPS, config, origin)
     check_values(resolved)
@@ -64,6 +65,8 @@ def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
         diagnostics=several["diagnostics"],
         batch=Batch(**resolved["batch"]),
         cadence=Cadence(**cadence),
+        early_stop=EarlyStop(**resolved["early_stop"]),
+        keep_best=KeepBest(**resolved["keep_best"]),
         **{name: resolved[name] for name in plain},
         resolved=resolved,
     )

@@ -24,6 +24,7 @@ _AT_LEAST_ONE = (
     "batch.micro_batch_tokens",
     "batch.epochs",
     "keep_checkpoints",
+    "early_stop.patience",
     "max_bad_steps",
     "batch_size",
     "max_prompt_tokens",
@@ -35,6 +36,7 @@ _AT_LEAST_ZERO = (
     "vocabulary_metrics_every",
     "diagnostics_every",
     "probe_every",
+    "early_stop.min_delta",
     "max_staleness",
 )
 
@@ -123,10 +125,28 @@ def check_staleness(experiment: Experiment) -> None:
                 raise UserError(f"{asked}: teacher={term.teacher.path} changes with the student; allowed: 0")
 
 
+def check_watched(experiment: Experiment) -> None:
+    """The metrics of early stop and best student. Others are looked for in step 1. Raises UserError."""
+    from opdkit.training.watch import EVALUATED
+
+    names = [f"eval/{task.benchmark.name}/{kind}" for task in experiment.tasks().values() for kind in EVALUATED]
+    for key, settings in (("early_stop", experiment.early_stop), ("keep_best", experiment.keep_best)):
+        if settings.mode not in ("max", "min"):
+            raise UserError(refusal(f"{key}.mode={settings.mode}", "no such mode", settings.mode, ("max", "min")))
+        metric = settings.metric
+        if metric is None or not metric.startswith("eval/"):
+            continue
+        if metric not in names:
+            raise UserError(refusal(f"{key}.metric={metric}", "no such metric of this run", metric, names))
+        if not experiment.cadence.eval_every:
+            raise UserError(f"{key}.metric={metric}: eval_every=0 evaluates at the end only; give eval_every=...")
+
+
 def check_together(experiment: Experiment) -> None:
     """Choices that are each fine and cannot be combined. Raises UserError."""
     check_tasks(experiment)
     check_staleness(experiment)
+    check_watched(experiment)
     updates = experiment.batch.updates
     objectives = [term.objective for task in experiment.tasks().values() for term in task.terms]
     for objective in objectives if updates > 1 else ():

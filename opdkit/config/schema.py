@@ -64,6 +64,20 @@ class Batch:
 
 
 @dataclass
+class EarlyStop:
+    metric: str | None = MISSING
+    mode: str = MISSING
+    patience: int = MISSING
+    min_delta: float = MISSING
+
+
+@dataclass
+class KeepBest:
+    metric: str | None = MISSING
+    mode: str = MISSING
+
+
+@dataclass
 class TrainConfig:
     method: Group = field(default_factory=Group)
     objective: Group = field(default_factory=Group)
@@ -99,6 +113,8 @@ class TrainConfig:
     diagnostics_every: int = MISSING
     probe_every: int = MISSING
     max_bad_steps: int = MISSING
+    early_stop: EarlyStop = field(default_factory=EarlyStop)
+    keep_best: KeepBest = field(default_factory=KeepBest)
     max_staleness: int = MISSING
     precision: str = MISSING
     gradient_variance: str | None = None

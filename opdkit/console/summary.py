@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,24 @@ def close_training(reporter: Reporter, summary: Mapping[str, Any], evaluation_ar
     for text in _curves(folder / "metrics.jsonl"):
         reporter.note(text)
     next_arguments = [f"model.path={_quoted(str(folder / 'final'))}", *evaluation_arguments]
+    for text in _watched(summary):
+        reporter.note(text)
     reporter.note(f"student   {folder / 'final'}")
     reporter.note(f"metrics   {folder / 'metrics.jsonl'}, samples.jsonl and evals/ beside it")
     reporter.note(f"next      opdkit eval {shlex.join(next_arguments)}")
     reporter.note(f"          opdkit report {shlex.quote(str(folder))}")
+
+
+def _watched(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Why the run stopped early, and of which step the student was kept."""
+    if early := summary.get("stopped_early"):
+        best = "" if early["value"] is None else f" than {early['value']:.4g} at step {early['step']}"
+        yield (
+            f"stopped early at step {summary['steps']} of {early['of']}: {early['metric']} was no better{best} in "
+            f"{early['since']} readings"
+        )
+    if best := summary.get("best"):
+        yield f"best      {best['folder']} (step {best['step']}: {best['metric']} {best['value']:.4g})"
 
 
 def _curves(path: Path) -> list[str]:

@@ -37,6 +37,7 @@ def plan(experiment: Experiment, folder: Path) -> Iterator[tuple[str, str]]:
         limits = f"prompts up to {task.rollout.max_prompt_tokens} tokens, responses up to {task.rollout.max_new_tokens}"
         yield f"task {name}".strip(), f"{task.source.name}, {limits}; benchmark {task.benchmark.name}"
     yield from _steps(experiment)
+    yield from _watched(experiment)
     yield "files", f"{folder}/: config.yaml, env.json, metrics.jsonl, samples.jsonl, evals/, checkpoints/, final/"
 
 
@@ -53,6 +54,14 @@ def _steps(experiment: Experiment) -> Iterator[tuple[str, str]]:
     yield "evaluations", f"before and after, the teacher once{between}"
     every = f"every {cadence.checkpoint_every} steps and at the end" if cadence.checkpoint_every else "at the end"
     yield "checkpoints", f"{every}, the newest {cadence.keep_checkpoints} kept"
+
+
+def _watched(experiment: Experiment) -> Iterator[tuple[str, str]]:
+    stop, keep = experiment.early_stop, experiment.keep_best
+    if stop.metric is not None:
+        yield "early stop", f"where {stop.metric} ({stop.mode}) was no better in {stop.patience} readings"
+    if keep.metric is not None:
+        yield "best", f"the student of the step with the best {keep.metric} ({keep.mode}), in best/"
 
 
 def _teachers(experiment: Experiment) -> dict[str, object]:

@@ -28,6 +28,7 @@ from opdkit.training.sources import AnswerSource, StepSize
 from opdkit.training.step_data import StepData
 from opdkit.training.tasks import TaskRun
 from opdkit.training.update import ScoredBatch
+from opdkit.training.watch import Watch
 
 # Rollouts that are timed: a mini-batch, but no more than these. Decoding steps that tell what one costs.
 _MOST = 16
@@ -161,9 +162,13 @@ class _Told:
         """Nothing is evaluated."""
         return {}
 
-    def log(self, step: int, metrics: dict[str, float], data: Sequence[StepData]) -> None:
+    def log(self, step: int, metrics: dict[str, float], data: Sequence[StepData]) -> dict[str, float]:
         """Keep the metrics."""
         self.metrics |= metrics
+        return metrics
+
+    def keep_best(self, step: int, watch: Watch) -> None:
+        """No model is written."""
 
     def card(self, step: int) -> str:
         """No model is written."""

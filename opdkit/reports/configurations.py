@@ -14,7 +14,8 @@ from opdkit.reports.text import NOTHING
 
 # What may differ between runs of one configuration: which seed, and where and how much is written.
 IGNORED = (
-    "seed", "run_dir", "resume", "paths", "logger", "checkpoint_every", "keep_checkpoints", "log_samples",
+    "seed", "run_dir", "resume", "paths", "logger", "checkpoint_every", "keep_checkpoints", "keep_best",
+    "log_samples",
 )  # fmt: skip
 ABSENT = NOTHING
 _LONGEST = 48

@@ -20,7 +20,7 @@ from opdkit.runs.moved import as_written_today
 # Keys that may differ between a run and its resumption: they do not change what is computed.
 _FREE_KEYS = (
     "resume", "run_dir", "logger", "diagnostics", "diagnostics_every", "probe", "probe_every", "paths",
-    "keep_checkpoints", "checkpoint_every",
+    "keep_checkpoints", "checkpoint_every", "early_stop", "keep_best",
 )  # fmt: skip
 # Keys of a text model of opdkit.text: where it is asked and how patiently, and what it may cost.
 _FREE_OF_TEXT = frozenset(
@@ -55,6 +55,10 @@ class RunFolder:
         return self.path / "final"
 
     @property
+    def best(self) -> Path:
+        return self.path / "best"
+
+    @property
     def summary(self) -> Path:
         return self.path / "summary.json"
 
@@ -70,6 +74,13 @@ class RunFolder:
         try:
             return int(json.loads(self.summary.read_text(encoding="utf-8"))["steps"])
         except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def stopped_early(self) -> Mapping[str, Any] | None:
+        """What a finished run was stopped early by; None of one that made all its steps, or is not finished."""
+        try:
+            return json.loads(self.summary.read_text(encoding="utf-8")).get("stopped_early")
+        except (OSError, ValueError, AttributeError):
             return None
 
     def require_same_config(self, resolved: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ from opdkit.training.record_settings import RecordSettings
 from opdkit.training.sources import StepSize
 from opdkit.training.tasks import TaskSettings, task_seed, teacher_names
 from opdkit.training.term import Method, RunChoices, bind_terms
+from opdkit.training.watch import EarlyStop, KeepBest
 from opdkit.training.writing import Writing
 
 Precision = Literal["float32", "bfloat16"]
@@ -96,6 +97,8 @@ class Experiment:
         probe: settings of the gradient's probe.
         max_staleness: how many steps old the weights are that write a step. 0: the newest; from 1 on, a step is written
             and scored while another is updated on.
+        early_stop: when the run ends before its last step.
+        keep_best: of which step the student is kept.
         gradient_variance: regular expression of the parameters whose gradient variance is measured, None for none.
         resume: whether the run goes on; "auto" leaves it to the run folder, and is settled before the run begins.
         resolved: the configuration as plain values, for config.yaml.
@@ -119,6 +122,8 @@ class Experiment:
     diagnostics: Mapping[str, Any]
     batch: Batch
     cadence: Cadence
+    early_stop: EarlyStop
+    keep_best: KeepBest
     steps: int
     seed: int
     temperature: float

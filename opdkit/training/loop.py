@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from opdkit.diagnostics import TokenMeans, peak_rss_mib
-from opdkit.errors import Interrupted, RunError
+from opdkit.errors import Interrupted, RunError, UserError
 from opdkit.memory import MIB
 from opdkit.runs import checkpoint
 from opdkit.seeding import derive_seed
@@ -23,6 +23,7 @@ from opdkit.training.share import Share
 from opdkit.training.signals import StopRequest
 from opdkit.training.step_data import StepData
 from opdkit.training.steps import step_metrics, update_metrics
+from opdkit.training.watch import Watch
 
 Metrics = dict[str, float]
 
@@ -45,8 +46,12 @@ class Observer(Protocol):
         """Metrics of the student after `step` steps."""
         ...
 
-    def log(self, step: int, metrics: Metrics, data: Sequence[StepData]) -> None:
-        """Keep the numbers and rollouts of step `step`, counted from 1."""
+    def log(self, step: int, metrics: Metrics, data: Sequence[StepData]) -> Metrics:
+        """Keep the numbers and rollouts of step `step`, counted from 1. What was kept, in the main process."""
+        ...
+
+    def keep_best(self, step: int, watch: Watch) -> None:
+        """Keep the student: after `step` steps it is the best so far."""
         ...
 
     def card(self, step: int) -> str:
@@ -60,18 +65,19 @@ class Observer(Protocol):
 
 @dataclass
 class Loop:
-    """Runs steps until the end, a signal, or too many bad steps."""
+    """Runs steps until the end, a metric that no longer improves, a signal, or too many bad steps."""
 
     settings: LoopSettings
     session: Session
     checkpoints: Path
     observer: Observer
     stop: StopRequest
+    watch: Watch = field(default_factory=Watch)
     progress: Progress = field(default_factory=Progress)
 
     def run(self) -> None:
         """All the steps that are left."""
-        while self.progress.step < self.settings.steps:
+        while self.progress.step < self.settings.steps and not self.watch.stopped:
             stopped_by = self.one()
             if stopped_by:
                 raise Interrupted(stopped_by)
@@ -103,13 +109,20 @@ class Loop:
         last = self.progress.step == settings.steps
         if not last and settings.eval_every and self.progress.step % settings.eval_every == 0:
             metrics |= self.observer.evaluate(self.progress.step)
-        self.observer.log(self.progress.step, metrics, collected)
+        logged = self.observer.log(self.progress.step, metrics, collected)
         self._require_finite(metrics)
+        self._require_watched(logged)
+        self.read(logged)
         due = settings.checkpoint_every and self.progress.step % settings.checkpoint_every == 0
         stopped_by = int(self.session.world.max(self.stop.signal_number or 0))
-        if due or last or stopped_by:
+        if due or last or stopped_by or self.watch.stopped:
             self.save()
         return stopped_by
+
+    def read(self, metrics: Metrics) -> None:
+        """Hold the metrics of the last step against those before, and keep its student where it is the best."""
+        if self.watch.read(self.progress.step, self.session.world.from_main(lambda: metrics)):
+            self.session.world.from_main(lambda: self.observer.keep_best(self.progress.step, self.watch))
 
     def save(self) -> None:
         """Write a checkpoint of the run as it stands. The main process does, and the others wait for it."""
@@ -121,6 +134,7 @@ class Loop:
             "bad_in_a_row": progress.bad_in_a_row,
             "skipped_updates": progress.skipped_updates,
             "walks": self.session.samplers(progress.step),
+            "watch": self.watch.state(),
         }
         folder = checkpoint.write(
             self.checkpoints,
@@ -171,6 +185,12 @@ class Loop:
             at = min(share.cuts[number][0] + row, len(share.rows) - 1)
             self.progress.broke = place_of((share.rows[at], position), "the student's", step)
         found.clear()
+
+    def _require_watched(self, logged: Metrics) -> None:
+        """A metric that is watched and does not exist is told after the first step."""
+        missing = self.watch.missing(logged) if self.progress.step == 1 and self.session.schedule is None else None
+        if self.session.world.from_main(lambda: missing):
+            raise UserError("{}={}: step 1 has no such metric; metrics.jsonl has those it has".format(*(missing or "")))
 
     def _require_finite(self, metrics: Metrics) -> None:
         limit = self.settings.max_bad_steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,6 +12,7 @@ from typing import Any
 from opdkit.console.terminal import Reporter
 from opdkit.data.table import Table
 from opdkit.evaluation import Asking, evaluate_on, lay_recorded
+from opdkit.files import write_folder
 from opdkit.generation import Engine, EngineSpec
 from opdkit.loggers import MetricLogger
 from opdkit.models import LanguageModel
@@ -25,6 +27,7 @@ from opdkit.training.session import Session
 from opdkit.training.step_data import StepData
 from opdkit.training.steps import Overhead, namespaced
 from opdkit.training.tasks import TaskRun
+from opdkit.training.watch import EVALUATED, Watch
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,13 @@ class Records:
     def benchmark_student(self, step: int, label: str) -> dict[str, Any]:
         """The student's summary after `step` steps, of each task where there are several (see `by_task`).
 
-        `after` goes to evals/, anything else to a folder below it.
+        `after` goes to evals/, anything else to a folder below it. A run that stopped early has been evaluated after
+        its last step: those answers are taken.
         """
         folder = self.folder.evals if label == "after" else self.folder.evals / label
+        answered = self.folder.evals / f"step-{step:06d}"
+        if label == "after" and self.session.world.main and answered.is_dir():
+            shutil.copytree(answered, folder, dirs_exist_ok=True)
         student = self.session.policy.model
         summaries: dict[str, dict[str, Any]] = {}
         for name, task in self.session.tasks.items():
@@ -77,7 +84,17 @@ class Records:
         """See `opdkit.training.loop.Observer`."""
         summary = self.benchmark_student(step, f"step-{step:06d}")
         del self.results[f"step-{step:06d}"]
-        return _named(summary["tasks"].values() if "tasks" in summary else [summary])
+        return evaluation_metrics(summary)
+
+    def keep_best(self, step: int, watch: Watch) -> None:
+        """See `opdkit.training.loop.Observer`."""
+        best = watch.keep
+        if best is None or best.value is None:
+            return
+        why = {"kept for": f"{best.metric} = {best.value:.4g}, the best so far ({best.mode})"}
+        facts = replace(self.settings.card, settings={**self.settings.card.settings, **why})
+        card = model_card(facts, step, self.results)
+        write_folder(self.folder.best, lambda beside: self.session.policy.save(beside, card))
 
     def card(self, step: int) -> str:
         """See `opdkit.training.loop.Observer`."""
@@ -88,13 +105,16 @@ class Records:
         for callback in self.callbacks:
             callback.on_checkpoint(step, folder)
 
-    def log(self, step: int, metrics: dict[str, float], data: Sequence[StepData]) -> None:
-        """Keep and show the metrics of one step, what its diagnostics find, and a few of its rollouts."""
+    def log(self, step: int, metrics: dict[str, float], data: Sequence[StepData]) -> dict[str, float]:
+        """Keep and show the metrics of one step, what its diagnostics find, and a few of its rollouts.
+
+        Returns all the metrics in the main process.
+        """
         settings = self.settings
         if settings.log_samples or (settings.diagnostics and _due(step - 1, settings.diagnostics_every)):
             data = [part.joined() for part in data]
         if not self.session.world.main:
-            return
+            return metrics
         with METRICS:
             metrics, tables = self._diagnosed(step, metrics, data)
             samples = [self._observer.samples(part, settings.log_samples) for part in data if settings.log_samples]
@@ -113,6 +133,7 @@ class Records:
         self.reporter.step(step, settings.steps, metrics)
         for callback in self.callbacks:
             callback.on_step(step, metrics)
+        return metrics
 
     def _tell_evaluation(self, step: int, label: str, summary: Mapping[str, Any]) -> None:
         for callback in self.callbacks if self.session.world.main else ():
@@ -163,6 +184,11 @@ def by_task(summaries: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     return {"pass@1": mean, "tasks": dict(summaries)}
 
 
+def evaluation_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of a run's summary (see `by_task`)."""
+    return _named(summary["tasks"].values() if "tasks" in summary else [summary])
+
+
 def _renamed(task: str, tables: Iterable[Table]) -> tuple[Table, ...]:
     return tuple(replace(table, name=f"{task}/{table.name}" if task else table.name) for table in tables)
 
@@ -171,6 +197,6 @@ def _named(summaries: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     return {
         f"eval/{found['benchmark']}/{name}": float(found[name])
         for found in summaries
-        for name in ("pass@1", "score", "invalid_rate", "truncated_fraction")
+        for name in EVALUATED
         if isinstance(found.get(name), int | float)
     }

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from opdkit.console.terminal import Reporter
 from opdkit.diagnostics import environment
 from opdkit.errors import UserError
 from opdkit.evaluation import Asking, Benchmark, evaluate_on, same_answers
-from opdkit.files import write_whole
+from opdkit.files import write_folder, write_whole
 from opdkit.generation import HFRollout
 from opdkit.loggers import no_loggers, open_loggers
 from opdkit.models import LanguageModel, load
@@ -29,9 +28,10 @@ from opdkit.teachers import OpenLocalTeacher
 from opdkit.training.callbacks import Callback
 from opdkit.training.experiment import Evaluation, Experiment
 from opdkit.training.loop import Loop, Progress
-from opdkit.training.records import Records
+from opdkit.training.records import Records, evaluation_metrics
 from opdkit.training.session import Session, close_session, open_session
 from opdkit.training.signals import graceful_stop
+from opdkit.training.watch import Watch
 from opdkit.world.world import World
 
 Summary = dict[str, Any]
@@ -86,9 +86,12 @@ def _take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter, may_
     if not folder.config.exists():
         raise UserError(f"resume=true, but run_dir={str(folder.path)!r} holds no run")
     folder.require_same_config(experiment.resolved)
-    done = folder.steps_done()
+    done, stopped = folder.steps_done(), folder.stopped_early()
     if done is not None and done >= experiment.steps:
         reporter.note(f"{folder.path} is complete: nothing is left to do")
+        return None
+    if stopped is not None and stopped["early_stop"] == asdict(experiment.early_stop):
+        reporter.note(f"{folder.path} is complete: it stopped early, and early_stop is as it was")
         return None
     found = checkpoint.newest(folder.checkpoints)
     if found is None and may_begin and done is None and not any(folder.checkpoints.glob("step-*")):
@@ -100,7 +103,8 @@ def _take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter, may_
         reporter.note(f"passed over a damaged checkpoint, {reason}")
     reporter.note(f"going on from {found.folder.name}")
     if done is not None:
-        reporter.note(_extension(experiment, done, int(found.state["step"])))
+        first = int(found.state["step"])
+        reporter.note(_extension(experiment, done, first) if stopped is None else _unstopped(experiment, done, first))
         folder.extend(experiment.resolved)
     return found
 
@@ -112,6 +116,15 @@ def _extension(experiment: Experiment, done: int, first: int) -> str:
     return (
         f"it was complete after {done} steps and now has {steps}; the learning rate ({optimizer.schedule}) was "
         f"{ended:.3g} at its last step and goes on at {goes_on:.3g}, as in a run of {steps}"
+    )
+
+
+def _unstopped(experiment: Experiment, done: int, first: int) -> str:
+    """`_extension` for a run that was stopped early."""
+    lr = experiment.optimizer.lr_at(first, experiment.steps)
+    return (
+        f"it had stopped early after {done} steps and now has up to {experiment.steps}; the learning rate goes on at "
+        f"{lr:.3g}, as in a run of {experiment.steps}"
     )
 
 
@@ -144,21 +157,26 @@ def _train(
         stop = stack.enter_context(graceful_stop())
         before = records.benchmark_student(0, "before")
         teacher = records.benchmark_teachers()
-        progress = Progress(first)
+        progress, watch = Progress(first), Watch.of(experiment.early_stop, experiment.keep_best)
         if found:
             progress = Progress(first, found.state["bad_in_a_row"], found.state["skipped_updates"])
-        loop = Loop(experiment.looping(), session, folder.checkpoints, records, stop, progress)
+            watch.restore(found.state.get("watch", {}))
+        loop = Loop(experiment.looping(), session, folder.checkpoints, records, stop, watch, progress)
         reporter.stage("training")
         loop.run()
-        after = records.benchmark_student(experiment.steps, "after")
+        steps = progress.step
+        after = records.benchmark_student(steps, "after")
+        if steps == experiment.steps:
+            loop.read(evaluation_metrics(after))
         if main:
-            _finish(session, folder, records.card(experiment.steps))
+            write_folder(folder.final, lambda beside: session.save_final(beside, records.card(steps)))
     summary = {
         "benchmark": " and ".join(task.benchmark.name for task in experiment.tasks().values()),
         "before": before,
         "after": after,
         **({} if teacher is None else {"teacher": teacher}),
-        "steps": experiment.steps,
+        "steps": steps,
+        **_watched(experiment, watch, folder, steps),
         "seconds": round(time.perf_counter() - started, 1),
         "metrics_share": records.overhead.share,
         "run_dir": str(folder.path),
@@ -166,6 +184,20 @@ def _train(
     if session.world.main:
         write_whole(folder.summary, json.dumps(summary, indent=1) + "\n")
     return summary
+
+
+def _watched(experiment: Experiment, watch: Watch, folder: RunFolder, steps: int) -> Summary:
+    """What the summary says of a run that stopped early, and of the student that was kept."""
+    told: Summary = {}
+    if watch.stop is not None and steps < experiment.steps:
+        told["stopped_early"] = {
+            **asdict(watch.stop),
+            "of": experiment.steps,
+            "early_stop": asdict(experiment.early_stop),
+        }
+    if watch.keep is not None and watch.keep.value is not None:
+        told["best"] = {**asdict(watch.keep), "folder": str(folder.best)}
+    return told
 
 
 def require_fit(experiment: Experiment, world: World) -> None:
@@ -200,16 +232,6 @@ def _attention(session: Session) -> dict[str, str]:
         if isinstance(task.teacher, OpenLocalTeacher)
     }
     return {"model": session.policy.model.attention, **teachers}
-
-
-def _finish(session: Session, folder: RunFolder, card: str) -> None:
-    """Write the student into final/, beside first."""
-    beside = folder.path / ".writing-final"
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    session.save_final(beside, card)
-    shutil.rmtree(folder.final, ignore_errors=True)
-    beside.rename(folder.final)
 
 
 def evaluate(evaluations: Sequence[Evaluation], run_dir: Path, reporter: Reporter) -> list[Summary]:

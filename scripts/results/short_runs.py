@@ -21,6 +21,7 @@ from opdkit.training.loop import Loop
 from opdkit.training.session import Session, close_session, open_session
 from opdkit.training.signals import StopRequest
 from opdkit.training.step_data import StepData
+from opdkit.training.watch import Watch
 
 SEEDS = (300, 301, 302, 303, 304)
 SHORT = (
@@ -109,9 +110,13 @@ class _Observer:
     def evaluate(self, step: int) -> dict[str, float]:
         return {}
 
-    def log(self, step: int, metrics: Mapping[str, float], data: Sequence[StepData]) -> None:
+    def log(self, step: int, metrics: dict[str, float], data: Sequence[StepData]) -> dict[str, float]:
         self.seconds.append(sum(metrics[f"time/{part}_s"] for part in ("rollout", "teacher", "update")))
         self.lengths.append(metrics["rollout/length_mean"])
+        return metrics
+
+    def keep_best(self, step: int, watch: Watch) -> None:
+        pass
 
     def saved(self, step: int, folder: Path) -> None:
         pass

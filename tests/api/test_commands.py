@@ -53,6 +53,7 @@ def test_a_run_tells_its_numbers_and_paths(made: tuple[opdkit.Run, Seen, list[st
     assert sorted(path.name for path in run.checkpoints.iterdir())[-1] == "step-000003"
     assert opdkit.Run.read(run.path) == run
     assert run.config.is_file()
+    assert run.best is None
 
 
 def test_its_metrics_are_a_dataframe(made: tuple[opdkit.Run, Seen, list[str]]) -> None:
