@@ -21,7 +21,7 @@ SIGNATURES = {
 }
 MEMBERS = {
     "Run": {
-        "path", "summary", "read", "metrics", "samples", "dataframe", "final", "checkpoints", "config",
+        "path", "summary", "read", "metrics", "samples", "dataframe", "final", "best", "checkpoints", "config",
     },
     "EvaluationRun": {"path", "summary", "responses"},
     "LogitObjective": {"objective", "aggregation", "per_token"},
