@@ -47,8 +47,10 @@ class BytePrefixScores:
         log_probs = _log_probs(states, told, self._temperature)
         scored = torch.zeros_like(loss_mask)
         parts: list[Scores] = []
+        stops = self._bridge.stops
         for row, log_mass in enumerate(self._log_masses(told, log_probs)):
-            found = _known(log_mass, told.student_ids[row], loss_mask[row])
+            ours = torch.tensor(told.student_ids[row], dtype=torch.long, device=log_mass.device)
+            found = _known(stops.swapped_masses(log_mass, ours), ours, loss_mask[row])
             scored[row, found.positions] = True
             parts.append(_scores_of(found, rollout.tokens[row], _row_of(request, row)))
         joined = join_scores(parts, rollout.tokens.shape[1])
@@ -113,11 +115,10 @@ def _log_probs(states: Scores, told: Retold, temperature: float) -> Iterator[Ten
         yield full_log_prob(states.hidden[row, : len(theirs)], states.head, temperature)
 
 
-def _known(log_mass: Tensor, ours: list[int], counted: Tensor) -> _Row:
+def _known(log_mass: Tensor, sampled: Tensor, counted: Tensor) -> _Row:
     """The counted tokens that have a mass. One that the teacher's spelling would never begin with has none: then
     nothing can be said of it."""
-    sampled = torch.tensor(ours, dtype=torch.long, device=log_mass.device)
-    has = counted[: len(ours)] & log_mass.gather(1, sampled[:, None])[:, 0].isfinite()
+    has = counted[: len(sampled)] & log_mass.gather(1, sampled[:, None])[:, 0].isfinite()
     return _Row(has.nonzero()[:, 0], log_mass[has])
 
 

@@ -15,6 +15,7 @@ from opdkit.models import Request
 from opdkit.models.scorer import score_hidden
 from opdkit.teachers.base import OpenTeacher
 from opdkit.teachers.retelling import Bridge, Retold
+from opdkit.teachers.stops import gain_of, with_gain
 from opdkit.tokenization import (
     align,
     share_span_log_ratio,
@@ -44,12 +45,21 @@ class StrictScores:
     def __call__(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
         """See `MappedScores`."""
         hidden, head, at = self._states(rollout, loss_mask)
+        stops, tokens = self._bridge.stops, self._bridge.stops.first_of(rollout.tokens)
         to_teacher = self._bridge.shared.to_teacher.to(loss_mask.device)
         whole = Request(sampled=request.sampled, normaliser=request.normaliser, stats_k=int(request.stats_k > 0))
-        found = score_hidden(hidden, head, to_teacher[rollout.tokens].clamp(min=0), at, whole, self._temperature)
-        support = self._support(hidden, head, rollout.tokens, at, request)
+        found = score_hidden(hidden, head, to_teacher[tokens].clamp(min=0), at, whole, self._temperature)
+        log_prob, shared = found.sampled_log_prob, self._head(head)
+        row = (self._bridge.shared.student_ids == stops.ours[0]).nonzero() if stops.several else None
+        if row is not None and len(row) and head.softcap is None:
+            gain = stops.gain(hidden, head, self._temperature)
+            if log_prob is not None:
+                ends = tokens[at] == stops.ours[0]
+                log_prob = log_prob.index_put(at, torch.where(ends, gain, 0.0), accumulate=True)
+            hidden, shared = with_gain(hidden, shared, int(row), gain, self._temperature)
+        support = self._support(hidden, shared, rollout.tokens, at, request)
         scored = torch.zeros_like(loss_mask).index_put(at, torch.ones_like(at[0]).bool())
-        return replace(support, sampled_log_prob=found.sampled_log_prob, logsumexp=found.logsumexp,
+        return replace(support, sampled_log_prob=log_prob, logsumexp=found.logsumexp,
                        entropy=found.entropy, scored=scored)  # fmt: skip
 
     def shared_mass(self, rollout: Rollout) -> float | None:
@@ -77,16 +87,17 @@ class StrictScores:
         counted = loss_mask.tolist()
         pairs: list[tuple[int, int, int]] = []
         for row, (ours, theirs) in enumerate(zip(told.student_ids, told.teacher_ids, strict=True)):
+            firsts = self._bridge.stops.first_of(torch.tensor(ours, dtype=torch.long)).tolist()
             for i, j in align(*self._bridge.symbols(ours, theirs)).strict:
-                if counted[row][i] and int(to_teacher[ours[i]]) == theirs[j]:
+                if counted[row][i] and int(to_teacher[firsts[i]]) == theirs[j]:
                     pairs.append((row, i, j))
         return torch.tensor(pairs, dtype=torch.long, device=loss_mask.device).reshape(-1, 3)
 
     def _support(
         self, hidden: Tensor, head: Head, tokens: Tensor, at: tuple[Tensor, Tensor], request: Request
     ) -> Scores:
-        """Supports in the student's ids: scored under a head that has the shared rows alone, in their order."""
-        shared = self._bridge.shared
+        """Supports in the student's ids, with a head that has the shared rows alone, in their order."""
+        shared, stops = self._bridge.shared, self._bridge.stops
         device = tokens.device
         names = shared.student_ids.to(device)
         index = torch.full((len(shared.to_teacher),), -1, device=device).index_put(
@@ -94,7 +105,7 @@ class StrictScores:
         )
         given, mask = request.support_ids, request.support_mask
         if given is not None:
-            known = index[given]
+            known = index[stops.swapped(given, tokens)]
             mask = (known >= 0) if mask is None else mask & (known >= 0)
             mask = None if bool(mask.all()) else mask
             given = known.clamp(min=0)
@@ -102,12 +113,13 @@ class StrictScores:
             request, sampled=False, normaliser=False, vocabulary=False, top_k=min(request.top_k, len(names)),
             support_ids=given, support_mask=mask, stats_k=min(request.stats_k, len(names)),
         )  # fmt: skip
-        found = score_hidden(hidden, self._head(head), index[tokens].clamp(min=0), at, wanted, self._temperature)
-        return replace(
-            found,
-            support_ids=None if found.support_ids is None else names[found.support_ids],
-            top_ids=None if found.top_ids is None else names[found.top_ids],
-        )
+        firsts = index[stops.first_of(tokens)].clamp(min=0)
+        found = score_hidden(hidden, head, firsts, at, wanted, self._temperature)
+        named = {
+            name: None if ids is None else stops.swapped(names[ids], tokens)
+            for name, ids in (("support_ids", found.support_ids), ("top_ids", found.top_ids))
+        }
+        return replace(found, **named)
 
     def _head(self, head: Head) -> Head:
         """The rows of the shared ids, kept for as long as the weight is the same tensor."""
@@ -132,8 +144,7 @@ class SpanScores:
     def __call__(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
         """See `MappedScores`."""
         told = self._bridge.retell(rollout)
-        own = self._inner.score(told.rollout, told.rollout.sampled_mask, Request(sampled=True)).sampled_log_prob
-        assert own is not None
+        own = self._own(told)
         log_prob, scored = torch.zeros_like(rollout.behaviour_log_prob), torch.zeros_like(loss_mask)
         for row, (ours, theirs) in enumerate(zip(told.student_ids, told.teacher_ids, strict=True)):
             found = align(*self._bridge.symbols(ours, theirs))
@@ -142,3 +153,15 @@ class SpanScores:
                 log_prob[row, : len(shared)] = shared
                 scored[row, : len(shared)] = True
         return Scores(sampled_log_prob=log_prob.masked_fill(~loss_mask, 0.0), scored=scored & loss_mask)
+
+    def _own(self, told: Retold) -> Tensor:
+        """f32[B, T'], log q of the teacher's tokens; of a stop, of all its stop ids together."""
+        tokens, stops = told.rollout.tokens, self._bridge.stops
+        ids = torch.tensor(stops.theirs, device=tokens.device).expand(*tokens.shape, -1) if stops.several else None
+        found = self._inner.score(told.rollout, told.rollout.sampled_mask, Request(sampled=True, support_ids=ids))
+        own = found.sampled_log_prob
+        assert own is not None
+        if ids is None:
+            return own
+        assert found.support_logits is not None
+        return own + torch.where(tokens == stops.theirs[0], gain_of(found.support_logits), 0.0)

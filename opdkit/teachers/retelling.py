@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from opdkit.errors import UserError
 from opdkit.models import LanguageModel
 from opdkit.models.template import chat_text
 from opdkit.teachers.base import OpenTeacher
+from opdkit.teachers.stops import Stops
 from opdkit.tokenization import SharedVocabulary, Symbols, TokenBytes, respell, shared_vocabulary, token_bytes
 
 
@@ -70,6 +71,15 @@ class Bridge:
         if not len(shared):
             raise UserError(f"model={student.name} and teacher={teacher.name} have no token in common")
         return cls(ours, theirs, shared, same, teacher.tokenizer, teacher.name, template_kwargs)
+
+    def with_one_stop(self) -> Bridge:
+        """The same for a teacher that can't be asked for its other stop ids: the first counts alone."""
+        return replace(self, teacher=replace(self.teacher, roles=dict(list(self.teacher.roles.items())[:1])))
+
+    @property
+    def stops(self) -> Stops:
+        """The stop ids of both sides, none where one tokenizer has the ids as they are."""
+        return Stops.of(self.student, self.teacher)
 
     def retell(self, rollout: Rollout) -> Retold:
         """Raises UserError for episodes: what an environment wrote between the answers is not retold."""

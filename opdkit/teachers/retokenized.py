@@ -73,6 +73,8 @@ class RetokenizedTeacher:
         opened = inner.open(context)
         template_kwargs = inner.template_kwargs if isinstance(inner, ModelSpec) else {}
         bridge = Bridge.between(context.student, opened, template_kwargs)
+        if self.mode == "span" and not known.given_ids:
+            bridge = bridge.with_one_stop()
         # One tokenizer for both: all tokens stand one against one, and each mode gives the inner teacher's numbers.
         mapped = self.mode not in ("span", "merged", "position")
         way = StrictScores if bridge.same and mapped else _MODES[self.mode]

@@ -1,0 +1,116 @@
+"""Stop tokens that disagree: the end of a response is scored as the end under either side's ids."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from opdkit.data.rollout import Rollout
+from opdkit.heads import Head
+from opdkit.models import LanguageModel, Request
+from opdkit.teachers.stops import Stops, with_gain
+from tests.teachers.test_retokenized import STUDENT_MERGES, TEACHER_MERGES, TEMPERATURE, opened, rollout_of
+from tests.tiny import tiny_model, tiny_tokenizer
+
+EOS, USER, ASSISTANT = 257, 258, 259
+ANSWERS = ("the thin\n\nthing <eos>", "he then thinks<assistant>", "thé 漢\ttt")
+
+
+def model(seed: int, merges: tuple[tuple[str, str], ...], stops: list[int]) -> LanguageModel:
+    tokenizer = tiny_tokenizer(merges)
+    return tiny_model(seed, tokenizer=tokenizer, vocab_size=len(tokenizer), eos_token_id=stops)
+
+
+STUDENT = model(0, STUDENT_MERGES, [EOS, ASSISTANT])
+TEACHER = model(1, TEACHER_MERGES, [EOS, USER])
+ROLLOUT = rollout_of(STUDENT, ANSWERS)
+ENDS = [(0, EOS), (1, ASSISTANT)]
+"""Rows that end, and with which id."""
+
+
+def last(row: int) -> int:
+    return int(ROLLOUT.sampled_mask[row].sum()) - 1
+
+
+@torch.no_grad()
+def log_end(row: int, rollout: Rollout = ROLLOUT) -> Tensor:
+    """log-probs of the teacher where the response ends, f[V']: the text before, by its own tokens, in one pass."""
+    text = ANSWERS[row].removesuffix("<eos>").removesuffix("<assistant>")
+    prompt = TEACHER.render(rollout.prompts.problems[row].messages)
+    ids = [*prompt, *TEACHER.tokenizer.encode(text, add_special_tokens=False)]
+    return (TEACHER.module(torch.tensor([ids])).logits[0, -1] / TEMPERATURE).log_softmax(-1)
+
+
+@pytest.mark.parametrize("mode", ["strict", "byte_prefix", "byte_filter", "span"])
+def test_both_of_the_teacher_s_stops_are_the_end_whichever_the_student_wrote(mode: str) -> None:
+    assert (STUDENT.stop_ids, TEACHER.stop_ids) == ({EOS, ASSISTANT}, {EOS, USER})
+    found = opened(mode, TEACHER, STUDENT).score(ROLLOUT, ROLLOUT.sampled_mask, Request(sampled=True))
+    assert found.sampled_log_prob is not None
+    assert found.scored is not None
+    for row, stop in ENDS:
+        assert int(ROLLOUT.tokens[row, last(row)]) == stop
+        assert bool(found.scored[row, last(row)])
+        told = log_end(row)
+        expected = torch.logaddexp(told[EOS], told[USER])
+        assert expected > told[EOS] + 1e-3
+        torch.testing.assert_close(found.sampled_log_prob[row, last(row)], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["strict", "byte_prefix"])
+@pytest.mark.parametrize("k", [1, 2, 8])
+def test_the_end_is_in_the_teacher_s_support_by_all_its_stops(mode: str, k: int) -> None:
+    """Of the masses that the student's ids take, the k greatest; the end is the id that the student wrote."""
+    request = Request(top_k=k, normaliser=True, stats_k=k)
+    found = opened(mode, TEACHER, STUDENT).score(ROLLOUT, ROLLOUT.sampled_mask, request)
+    assert found.support_ids is not None
+    assert found.support_logits is not None
+    assert found.logsumexp is not None
+    for row, stop in ENDS:
+        log_prob = found.support_logits[row, last(row)] - found.logsumexp[row, last(row)]
+        ids = found.support_ids[row, last(row)].tolist()
+        other = ({EOS, ASSISTANT} - {stop}).pop()
+        assert other not in ids
+        told = log_end(row)
+        end = torch.logaddexp(told[EOS], told[USER])
+        if stop in ids:
+            torch.testing.assert_close(log_prob[ids.index(stop)], end, rtol=1e-4, atol=1e-4)
+        else:
+            assert bool((log_prob >= end - 1e-4).all())
+
+
+def test_a_given_support_is_read_with_the_written_stop() -> None:
+    given = torch.tensor([EOS, ASSISTANT, 100]).expand(*ROLLOUT.tokens.shape, 3)
+    for mode in ("strict", "byte_prefix"):
+        found = opened(mode, TEACHER, STUDENT).score(ROLLOUT, ROLLOUT.sampled_mask, Request(support_ids=given))
+        assert found.support_mask is not None
+        assert found.support_ids is not None
+        for row, stop in ENDS:
+            known = found.support_ids[row, last(row)][found.support_mask[row, last(row)]].tolist()
+            assert stop in known
+            assert ({EOS, ASSISTANT} - {stop}).pop() not in known
+
+
+def test_one_stop_each_changes_nothing() -> None:
+    one = Stops((EOS,), (EOS,))
+    tokens, ids = torch.tensor([EOS, 3]), torch.tensor([[EOS, 1], [2, 3]])
+    assert not one.several
+    assert one.first_of(tokens) is tokens
+    assert one.swapped(ids, tokens) is ids
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_a_wider_head_raises_one_logit(dtype: torch.dtype, scale: float) -> None:
+    source = torch.Generator().manual_seed(0)
+    hidden, weight = torch.randn(5, 8, generator=source).to(dtype), torch.randn(6, 8, generator=source).to(dtype)
+    gain = 30 * torch.rand(5, generator=source)
+    head = Head(weight, scale=scale)
+    wide, raised = with_gain(hidden, head, 2, gain, TEMPERATURE)
+
+    def logits(h: Tensor, w: Tensor) -> Tensor:
+        return h.double() @ w.double().t() * scale / TEMPERATURE
+
+    expected = logits(hidden, weight)
+    expected[:, 2] += gain
+    torch.testing.assert_close(logits(wide, raised.weight), expected, rtol=1e-5, atol=1e-5)
