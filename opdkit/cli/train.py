@@ -16,6 +16,7 @@ from opdkit.cli.arguments import read
 from opdkit.cli.run_folder import check_writable, new_folder
 from opdkit.cli.single import single_job
 from opdkit.config.build import Origin, build_experiment
+from opdkit.errors import UserError
 from opdkit.runs.folder import RunFolder
 from opdkit.world.launched import current
 
@@ -77,6 +78,11 @@ def prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None = None
     # A sweep that stopped half-way goes on: jobs that never began start now.
     may_begin = sweep_folder is not None or experiment.resume == "auto"
     if sweep_folder is not None:
+        if experiment.push_to_hub is not None:
+            raise UserError(
+                f"push_to_hub={experiment.push_to_hub}: the jobs of a sweep would overwrite one another; upload one of "
+                "them by opdkit train with its overrides, its run_dir, resume=true and push_to_hub"
+            )
         path = sweep_folder
     elif given is not None:
         path = Path(given)
@@ -121,12 +127,19 @@ def execute(prepared: TrainJob, reporter: Reporter, callbacks: Sequence[Callback
     """Runs a job, tells how it ended, and returns its summary."""
     from opdkit.console.summary import close_training
     from opdkit.doctor.run import warnings_at_start
+    from opdkit.runs.upload import open_repository, push
     from opdkit.training.run import train
 
+    repository = prepared.experiment.push_to_hub if current().main else None
+    if repository is not None:
+        open_repository(repository)
     at = (prepared.experiment, prepared.folder, reporter, prepared.command, prepared.may_begin)
     summary = train(*at, warnings_at_start, callbacks)
     if current().main:
         close_training(reporter, summary, prepared.asked)
+    if repository is not None:
+        reporter.stage(f"uploading to {repository}")
+        reporter.note(f"uploaded  {push(RunFolder(prepared.folder), repository)}")
     return summary
 
 

@@ -56,6 +56,7 @@ def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
         "gradient_variance",
         "max_bad_steps",
         "max_staleness",
+        "push_to_hub",
         "resume",
     )
     groups = {name: _object(name, resolved[name]) if resolved[name] else None for name in TRAIN_GROUPS}

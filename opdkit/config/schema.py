@@ -101,6 +101,7 @@ class TrainConfig:
     steps: int = MISSING
     seed: int = MISSING
     run_dir: str | None = None
+    push_to_hub: str | None = None
     resume: Any = False
     student_share: float = MISSING
     temperature: float = MISSING

@@ -38,6 +38,8 @@ def plan(experiment: Experiment, folder: Path) -> Iterator[tuple[str, str]]:
         yield f"task {name}".strip(), f"{task.source.name}, {limits}; benchmark {task.benchmark.name}"
     yield from _steps(experiment)
     yield from _watched(experiment)
+    if experiment.push_to_hub is not None:
+        yield "upload", f"final/ to {experiment.push_to_hub} on the hub, when the run is complete"
     yield "files", f"{folder}/: config.yaml, env.json, metrics.jsonl, samples.jsonl, evals/, checkpoints/, final/"
 
 

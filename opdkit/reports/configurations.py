@@ -14,7 +14,7 @@ from opdkit.reports.text import NOTHING
 
 # What may differ between runs of one configuration: which seed, and where and how much is written.
 IGNORED = (
-    "seed", "run_dir", "resume", "paths", "logger", "checkpoint_every", "keep_checkpoints", "keep_best",
+    "seed", "run_dir", "resume", "paths", "logger", "checkpoint_every", "keep_checkpoints", "keep_best", "push_to_hub",
     "log_samples",
 )  # fmt: skip
 ABSENT = NOTHING

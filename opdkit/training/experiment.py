@@ -99,6 +99,7 @@ class Experiment:
             and scored while another is updated on.
         early_stop: when the run ends before its last step.
         keep_best: of which step the student is kept.
+        push_to_hub: the hub's repository that the student is uploaded to, None for none.
         gradient_variance: regular expression of the parameters whose gradient variance is measured, None for none.
         resume: whether the run goes on; "auto" leaves it to the run folder, and is settled before the run begins.
         resolved: the configuration as plain values, for config.yaml.
@@ -131,6 +132,7 @@ class Experiment:
     gradient_variance: str | None
     max_bad_steps: int
     max_staleness: int
+    push_to_hub: str | None
     resume: bool | Literal["auto"]
     resolved: Mapping[str, Any]
 
