@@ -16,7 +16,7 @@ from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.problem import Problem
 from opdkit.data.rollout import Prompts, Rollout
 from opdkit.data.scores import Scores
-from opdkit.diagnostics import TokenMeans
+from opdkit.diagnostics import TokenMeans, Watched
 from opdkit.generation import Ask, HFRollout, Sampling, Turn, pack
 from opdkit.masking import NoMask
 from opdkit.models import LanguageModel, Scorer
@@ -116,7 +116,7 @@ def _session(shape: UpdateShape, objective: Objective) -> _Session:
     theirs = LanguageModel(teacher_module, tokenizer, "teacher", shape.vocabulary)
     accelerator, spec = Accelerator(cpu=not torch.cuda.is_available()), AdamW(lr=1e-5)
     policy = Policy.of(student, spec, accelerator, 1.0)
-    updater = Updater(policy, World(), spec.clip_norm, MicroBatch(shape.batch), ())
+    updater = Updater(policy, World(), spec.clip_norm, MicroBatch(shape.batch), Watched())
     term = BoundTerm("student", objective, "student", None, TaskReward(), NoMask(), TokenMean(), 1.0, 1)
     return _Session(student, OpenLocalTeacher(theirs, 1.0, MicroBatch(shape.batch)), updater, term, spec.lr)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -10,19 +10,20 @@ from rich.console import Console
 from opdkit.cli.arguments import read
 from opdkit.cli.single import single_job
 from opdkit.config.build import build_experiment
-from opdkit.doctor.report import verdict
+from opdkit.doctor.report import Section, verdict
 from opdkit.doctor.view import ExaminationView
 from opdkit.errors import UserError
 
 if TYPE_CHECKING:
     from opdkit.training.experiment import Experiment
 
-HELP = """opdkit doctor [key=value ...] [measure=true]
+HELP = """opdkit doctor [key=value ...] [measure=true] [world_size=N]
 
 Takes what `opdkit train` takes, and looks at the models, the teacher and the task together: token ids, special tokens,
 chat templates, tokens of a few rollouts, masks, sampling, and what a step takes in time and memory.
 
   measure=true    takes a real step, too, and shows the estimate beside it (nothing is written)
+  world_size=N    tells instead what each of N processes holds of the models; nothing is loaded
 
 Ends with 0 where a run may start (with or without warnings), with 1 where it may not.
 """
@@ -33,16 +34,24 @@ def run(arguments: Sequence[str]) -> int:
     if any(text in ("--help", "-h") for text in arguments):
         print(HELP, end="")
         return 0
-    measures, arguments = _measures(arguments)
+    measured, arguments = _own("measure", arguments, {"true": 1, "false": 0}.get, "measure=true or measure=false")
+    world_size, arguments = _own("world_size", arguments, _count, "world_size=N, N at least 1")
     experiment, masking = _experiment(arguments)
+    from opdkit.doctor.per_process import per_process
     from opdkit.doctor.run import DoctorRun
     from opdkit.training.session import close_session
 
+    if world_size is None and experiment.shard != "none":
+        raise UserError(
+            f"shard={experiment.shard}: the doctor looks at models in one process; allowed: shard=none, or world_size=N"
+            " for the memory of each of N processes"
+        )
     view = ExaminationView(Console(highlight=False))
-    sections = []
+    sections: list[Section] = []
     try:
         with view.running():
-            for section in DoctorRun(experiment, masking, view.stage, measures).sections():
+            doctor = DoctorRun(experiment, masking, view.stage, bool(measured))
+            for section in doctor.sections() if world_size is None else [per_process(experiment, world_size)]:
                 view.section(section)
                 sections.append(section)
     finally:
@@ -52,13 +61,21 @@ def run(arguments: Sequence[str]) -> int:
     return 1 if level == "stop" else 0
 
 
-def _measures(arguments: Sequence[str]) -> tuple[bool, list[str]]:
-    """The doctor's one key of its own, and the arguments without it. Raises UserError."""
-    own = [text for text in arguments if text.partition("=")[0] == "measure"]
-    wrong = next((text for text in own if text not in ("measure=true", "measure=false")), None)
+def _own(
+    key: str, arguments: Sequence[str], read: Callable[[str], int | None], allowed: str
+) -> tuple[int | None, list[str]]:
+    """The value of a key of the doctor's own, None where it is not given, and the arguments without it. Raises
+    UserError for a value that `read` does not know."""
+    own = [text for text in arguments if text.partition("=")[0] == key]
+    values = [read(text.partition("=")[2]) for text in own]
+    wrong = next((text for text, value in zip(own, values, strict=True) if value is None), None)
     if wrong is not None or len(own) > 1:
-        raise UserError(f"{wrong or own[1]}: give measure=true or measure=false, once")
-    return own == ["measure=true"], [text for text in arguments if text not in own]
+        raise UserError(f"{wrong or own[1]}: give {allowed}, once")
+    return next(iter(values), None), [text for text in arguments if text not in own]
+
+
+def _count(text: str) -> int | None:
+    return int(text) if text.isdecimal() and 1 <= int(text) <= 1_000_000 else None
 
 
 def _experiment(arguments: Sequence[str]) -> tuple[Experiment, str]:

@@ -57,6 +57,7 @@ def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
         "max_bad_steps",
         "max_staleness",
         "push_to_hub",
+        "shard",
         "resume",
     )
     groups = {name: _object(name, resolved[name]) if resolved[name] else None for name in TRAIN_GROUPS}

@@ -53,6 +53,8 @@ def check_values(resolved: Mapping[str, Any]) -> None:
     if resolved["precision"] not in ("float32", "bfloat16"):
         wrong = str(resolved["precision"])
         raise UserError(refusal(f"precision={wrong}", "no such precision", wrong, ("float32", "bfloat16")))
+    if (shard := str(resolved.get("shard", "none"))) not in ("none", "fsdp2"):
+        raise UserError(refusal(f"shard={shard}", "no such way", shard, ("none", "fsdp2")))
     if not resolved.get("cache_gib", 1.0) > 0:
         raise UserError(f"cache_gib={resolved['cache_gib']}: must be above 0")
     if "temperature" in resolved:
@@ -142,11 +144,44 @@ def check_watched(experiment: Experiment) -> None:
             raise UserError(f"{key}.metric={metric}: eval_every=0 evaluates at the end only; give eval_every=...")
 
 
+def check_shard(experiment: Experiment) -> None:
+    """What can't be done with weights that are divided among the processes. Raises UserError."""
+    if experiment.shard == "none":
+        return
+    refused = {
+        "adapter": "adapters are small, and their base is held whole" if experiment.adapter is not None else "",
+        f"max_staleness={experiment.max_staleness}": "steps are made ahead in one process"
+        if experiment.max_staleness
+        else "",
+        "task.teachers=swap": "teachers are divided instead" if experiment.offloads_teachers else "",
+        "rollout": "servers are handed whole weights"
+        if any(task.rollout.in_process() != task.rollout for task in experiment.tasks().values())
+        else "",
+        "teacher.cpu_offload=true": "its layers are divided instead"
+        if _somewhere(experiment.resolved, "cpu_offload")
+        else "",
+    }
+    for key, why in refused.items():
+        if why:
+            raise UserError(
+                f"shard={experiment.shard}: does not go with {key} ({why}); allowed: shard=none, or without"
+            )
+
+
+def _somewhere(node: Any, key: str) -> bool:
+    """Whether the key is set to true at any depth."""
+    if isinstance(node, Mapping):
+        inside = cast(Mapping[str, Any], node)
+        return inside.get(key) is True or any(_somewhere(value, key) for value in inside.values())
+    return False
+
+
 def check_together(experiment: Experiment) -> None:
     """Choices that are each fine and cannot be combined. Raises UserError."""
     check_tasks(experiment)
     check_staleness(experiment)
     check_watched(experiment)
+    check_shard(experiment)
     updates = experiment.batch.updates
     objectives = [term.objective for task in experiment.tasks().values() for term in task.terms]
     for objective in objectives if updates > 1 else ():

@@ -118,6 +118,7 @@ class TrainConfig:
     keep_best: KeepBest = field(default_factory=KeepBest)
     max_staleness: int = MISSING
     precision: str = MISSING
+    shard: str = MISSING
     gradient_variance: str | None = None
 
 

@@ -1,6 +1,6 @@
 """What a run tells of itself beside its loss."""
 
-from opdkit.diagnostics.gradient import GradientVariance, named_subset
+from opdkit.diagnostics.gradient import GradientVariance, Watched, named_subset
 from opdkit.diagnostics.hardware import environment, peak_rss_mib
 from opdkit.diagnostics.imbalance import Imbalance
 from opdkit.diagnostics.mismatch import Mismatch
@@ -19,6 +19,7 @@ __all__ = [
     "ProbeSettings",
     "Reliability",
     "TokenMeans",
+    "Watched",
     "environment",
     "named_subset",
     "peak_rss_mib",

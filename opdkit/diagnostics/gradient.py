@@ -5,15 +5,32 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from types import TracebackType
 
 import torch
 from torch import Tensor, nn
 
+from opdkit.models.placement import local_part
 from opdkit.stopwatch import METRICS
 from opdkit.world.world import World
 
 _ALONE = World()
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Parameters whose gradient variance is measured.
+
+    Attributes:
+        passing: as a backward pass sees them, whole in this process.
+        summed: as they hold the gradient of the whole update.
+        divided: the processes that hold a part each of `summed`; one where each holds all.
+    """
+
+    passing: tuple[nn.Parameter, ...] = ()
+    summed: tuple[nn.Parameter, ...] = ()
+    divided: World = _ALONE
 
 
 class GradientVariance:
@@ -26,14 +43,14 @@ class GradientVariance:
     Used as a context around the backward passes; `closed` ends a micro-batch; `result` gives the numbers.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
-        self._parameters = [p for p in parameters if p.requires_grad]
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._square: Tensor | None = None
         self._micro_batches = 0
 
     def __enter__(self) -> GradientVariance:
-        self._handles = [p.register_hook(self._see) for p in self._parameters]
+        self._handles = [p.register_hook(self._see) for p in self._watched.passing if p.requires_grad]
         return self
 
     def __exit__(
@@ -70,17 +87,18 @@ class GradientVariance:
 
     def _square_of_the_whole(self) -> float:
         total = torch.zeros((), dtype=torch.float64)
-        for parameter in self._parameters:
+        for parameter in self._watched.summed:
             if parameter.grad is not None:
-                norm = torch.linalg.vector_norm(parameter.grad, dtype=_wide(parameter.grad))
+                gradient = local_part(parameter.grad)
+                norm = torch.linalg.vector_norm(gradient, dtype=_wide(gradient))
                 total = total + norm.square().double().cpu()
-        return float(total)
+        return float(self._watched.divided.sum(total))
 
 
-def named_subset(module: nn.Module, pattern: str | None) -> list[nn.Parameter]:
-    """The parameters whose name matches the regular expression `pattern`; all of them for None."""
+def named_subset(names: Iterable[str], pattern: str | None) -> list[str]:
+    """The names that match the regular expression `pattern`; all of them for None."""
     wanted = re.compile(pattern) if pattern else None
-    return [p for name, p in module.named_parameters() if wanted is None or wanted.search(name)]
+    return [name for name in names if wanted is None or wanted.search(name)]
 
 
 def _wide(gradient: Tensor) -> torch.dtype:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from opdkit.data.problem import Message
+from opdkit.data.scores import Scores
 from opdkit.heads import Head
 from opdkit.models.template import chat_text
 
@@ -32,6 +34,49 @@ class Adapter(Protocol):
         ...
 
 
+class Shards(Protocol):
+    """The parts of one model that lie in the processes. Every process calls each method, `scored` within
+    `Placement.together`."""
+
+    @property
+    def bytes(self) -> int:
+        """What this process's part takes."""
+        ...
+
+    def scored(self, score: Callable[[], Scores]) -> Scores:
+        """What `score` gives, called while the weights are gathered layer by layer. Gradients of its tensors flow back
+        to the parts, added up over the processes."""
+        ...
+
+    def whole(self) -> AbstractContextManager[None]:
+        """All weights in every process, for passes without gradient that each makes by itself."""
+        ...
+
+    def rest(self) -> None:
+        """Let go of what is gathered. Parameters are then this process's parts."""
+        ...
+
+    def copied(self, model: LanguageModel) -> LanguageModel:
+        """A model of its own with the same weights, divided in the same way."""
+        ...
+
+    def named_parts(self) -> Mapping[str, nn.Parameter]:
+        """The parameters by name, each this process's part of a whole."""
+        ...
+
+    def seen_in_passes(self, names: Sequence[str]) -> list[nn.Parameter]:
+        """The parameters of these names as a backward pass sees them: their gradients are one process's, and whole."""
+        ...
+
+    def gathered(self) -> dict[str, Tensor]:
+        """The whole state dict on the CPU of the main process, and nothing in the others."""
+        ...
+
+    def clip(self, limit: float) -> float:
+        """Scale the gradients down to a global norm. The norm before, of all processes together."""
+        ...
+
+
 @dataclass(frozen=True)
 class LanguageModel:
     """A causal language model with its tokenizer.
@@ -46,6 +91,7 @@ class LanguageModel:
         refusal: why nothing can be decoded with it, None where it can.
         autocast: the dtype that generation computes in, None for that of the weights.
         adapter: the adapters in its layers that are trained in its stead, None where there are none.
+        shards: its parts in the processes of the run, None where each has the whole model.
     """
 
     module: Any
@@ -57,6 +103,7 @@ class LanguageModel:
     refusal: str | None = None
     autocast: torch.dtype | None = None
     adapter: Adapter | None = None
+    shards: Shards | None = None
 
     @property
     def device(self) -> torch.device:
@@ -69,7 +116,9 @@ class LanguageModel:
 
     @property
     def mebibytes(self) -> float:
-        """What the weights take in memory; shared ones count once."""
+        """What the weights take in this process's memory; shared ones count once."""
+        if self.shards is not None:
+            return self.shards.bytes / 2**20
         return sum(p.numel() * p.element_size() for p in self.module.parameters()) / 2**20
 
     @property
@@ -119,6 +168,20 @@ class LanguageModel:
     def head(self) -> Head:
         """lm_head as it stands now: weights are shared with the module, not copied."""
         return read_head(self.module, self.vocabulary)
+
+    def whole(self) -> AbstractContextManager[None]:
+        """All weights in this process, for what each does by itself, as writing. All processes call it."""
+        return nullcontext() if self.shards is None else self.shards.whole()
+
+    def own_parameters(self) -> Mapping[str, nn.Parameter]:
+        """The parameters by name; where they are divided among the processes, this one's parts of them."""
+        return dict(self.module.named_parameters()) if self.shards is None else self.shards.named_parts()
+
+    def copied(self) -> LanguageModel:
+        """The same weights once more, without gradients, placed as these are."""
+        if self.shards is not None:
+            return self.shards.copied(self)
+        return replace(self, module=copy.deepcopy(self.module).requires_grad_(False))
 
     def restricted(self, vocabulary: int) -> LanguageModel:
         """The same model over the first `vocabulary` ids alone."""

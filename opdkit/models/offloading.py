@@ -6,9 +6,8 @@ from typing import Any
 
 import torch
 from accelerate import cpu_offload
-from torch import nn
 
-from opdkit.errors import UserError
+from opdkit.models.layers import layers_of
 
 
 def offload_layers(module: Any, device: torch.device | str, key: str, path: str) -> None:
@@ -17,13 +16,8 @@ def offload_layers(module: Any, device: torch.device | str, key: str, path: str)
     A layer's weights are copied to `device` for each of its forward passes and let go of afterwards. Embeddings, norms
     and lm_head stay on it. Raises UserError for a module whose layers are not found.
     """
-    count = module.config.get_text_config().num_hidden_layers
-    stacks = [
-        part for part in module.get_decoder().children() if isinstance(part, nn.ModuleList) and len(part) == count
-    ]
-    if len(stacks) != 1:
-        raise UserError(f"{key}.cpu_offload: the layers of {path!r} ({type(module).__name__}) are not one list")
-    inside = {id(tensor) for stack in stacks for tensor in (*stack.parameters(), *stack.buffers())}
+    layers = layers_of(module, f"{key}.cpu_offload", path)
+    inside = {id(tensor) for tensor in (*layers.parameters(), *layers.buffers())}
     for part in module.modules():
         for parameter in part._parameters.values():
             if parameter is not None and id(parameter) not in inside:
@@ -31,5 +25,5 @@ def offload_layers(module: Any, device: torch.device | str, key: str, path: str)
         for name, buffer in part._buffers.items():
             if buffer is not None and id(buffer) not in inside:
                 part._buffers[name] = buffer.to(device)
-    for layer in stacks[0]:
+    for layer in layers:
         cpu_offload(layer, execution_device=torch.device(device), offload_buffers=True)

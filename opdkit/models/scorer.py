@@ -62,6 +62,12 @@ class Scorer(nn.Module):
         Only the hidden states that predict a counted token meet lm_head. Gradient flows, when it is enabled, through
         sampled_log_prob, support_logits, hidden, and a logsumexp that was asked for; a survey never has any.
         """
+        shards = self._model.shards
+        if shards is not None:
+            return shards.scored(lambda: self._scores(rollout, loss_mask, request, temperature))
+        return self._scores(rollout, loss_mask, request, temperature)
+
+    def _scores(self, rollout: Rollout, loss_mask: Tensor, request: Request, temperature: float) -> Scores:
         layout = align_left(rollout, self._model.pad_id)
         row, step = loss_mask.nonzero(as_tuple=True)
         picked = predicting_states(self._model, layout.ids, row, layout.predictor[row, step])

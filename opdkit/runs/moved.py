@@ -21,6 +21,7 @@ _SINCE: dict[str, tuple[object, ...]] = {
     "batch.micro_batch_tokens": (None,),
     "rollout.keep_cache": (True, False),
     "max_staleness": (0,),
+    "shard": ("none",),
     "task.columns.solution": ("answer",),
     "objective.clip_range_high": (None,),
     "benchmark.stop": ([],),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -16,6 +16,7 @@ from opdkit.data.scores import Scores
 from opdkit.errors import UserError
 from opdkit.generation import Engine, EngineSpec
 from opdkit.models import LanguageModel, Request
+from opdkit.models.placement import Placement, Whole
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,13 @@ class TeacherContext:
     """What a teacher may use when it is opened.
 
     Attributes:
-        device: where weights go.
+        device: where weights are read to.
         student: the run's student. A teacher that is the student scores with it.
         temperature: divides every logit that the teacher gives.
         batch: what is scored at a time.
         seed: of the run.
         autocast: what the models compute in, None for the dtype of their weights.
+        placement: where weights then go.
     """
 
     device: torch.device | str
@@ -95,6 +97,7 @@ class TeacherContext:
     batch: MicroBatch
     seed: int = 0
     autocast: torch.dtype | None = None
+    placement: Placement = field(default_factory=Whole)
 
 
 class OpenTeacher(Protocol):

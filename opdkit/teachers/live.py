@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from opdkit.data.rollout import Rollout
 from opdkit.data.scores import Scores
@@ -16,6 +15,7 @@ from opdkit.errors import UserError
 from opdkit.generation import Engine, EngineSpec
 from opdkit.heads import Head
 from opdkit.models import LanguageModel, Request
+from opdkit.models.placement import local_part
 from opdkit.teachers.base import Capabilities, OpenTeacher, TeacherContext
 from opdkit.teachers.local import OpenLocalTeacher
 
@@ -61,16 +61,18 @@ class SelfTeacher:
         student = replace(context.student, name=self.path, autocast=context.autocast)
         model = student
         if self.kind == "start" and student.adapter is not None:
-            return OpenBaseTeacher(self, student.module, student, context)
+            return OpenBaseTeacher(self, student, student, context)
         if self.kind != "live":
-            model = replace(student, module=copy.deepcopy(student.module).requires_grad_(False))
-        return OpenSelfTeacher(self, student.module, model, context)
+            model = student.copied()
+        return OpenSelfTeacher(self, student, model, context)
 
 
 class OpenSelfTeacher(OpenLocalTeacher):
     """Scores with `model`, which is the student itself or a copy that follows it."""
 
-    def __init__(self, spec: SelfTeacher, student: nn.Module, model: LanguageModel, context: TeacherContext) -> None:
+    def __init__(
+        self, spec: SelfTeacher, student: LanguageModel, model: LanguageModel, context: TeacherContext
+    ) -> None:
         super().__init__(model, context.temperature, context.batch)
         self._spec = spec
         self._student = student
@@ -101,19 +103,22 @@ class OpenSelfTeacher(OpenLocalTeacher):
         if not refreshes and self._spec.kind != "ema":
             return
         rate = self._spec.rate if self._spec.kind == "ema" else 1.0
-        for own, student in zip(self._model.module.parameters(), self._student.parameters(), strict=True):
+        pairs = zip(self._model.own_parameters().values(), self._student.own_parameters().values(), strict=True)
+        for own, student in pairs:
+            own, student = local_part(own), local_part(student)
             own.copy_(student) if rate == 1.0 else own.lerp_(student, rate)
 
     def state(self) -> dict[str, Any]:
         """See `OpenTeacher`. The copy's weights; shared ones once."""
-        return {} if self._spec.kind == "live" else dict(self._model.module.named_parameters())
+        return {} if self._spec.kind == "live" else dict(self._model.own_parameters())
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Any]) -> None:
         """See `OpenTeacher`."""
         if self._spec.kind != "live":
-            for name, own in self._model.module.named_parameters():
-                own.copy_(state[name])
+            for name, own in self._model.own_parameters().items():
+                if name in state:  # one that is divided among processes has been filled in its place
+                    own.copy_(state[name])
 
 
 class OpenBaseTeacher(OpenSelfTeacher):

@@ -37,8 +37,8 @@ class LocalTeacher(ModelSpec):
     def open(self, context: TeacherContext) -> OpenTeacher:
         """See `Teacher`. The weights take no gradients."""
         model = load(self, context.device, key="teacher", offload=self.cpu_offload)
-        model = replace(model, autocast=context.autocast)
         model.module.requires_grad_(False)
+        model = context.placement.place(replace(model, autocast=context.autocast))
         return OpenLocalTeacher(model, context.temperature, context.batch)
 
 

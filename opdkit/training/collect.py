@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -16,7 +17,7 @@ from opdkit.data.rollout import Author, Rollout
 from opdkit.data.scores import Scores
 from opdkit.generation import EngineCorrection, gap_metrics
 from opdkit.masking import Vocabularies, needs_entropy
-from opdkit.models import Request
+from opdkit.models import LanguageModel, Request
 from opdkit.rewards import OpenReward
 from opdkit.teachers import OpenTeacher, score_in_batches
 from opdkit.training.finite import require_finite
@@ -33,6 +34,8 @@ from opdkit.world.world import World
 
 # Diagnostics of an objective without a support of its own look at this many of the teacher's best ids.
 _WATCHED_SUPPORT = 32
+_Key = tuple[Author, int]
+"""An author, and which reward graded what it wrote."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class RolloutCollector:
         terms: of the method, for this task.
         teachers: the open teacher of each term that has one, by the term's name.
         rewards: the open reward of each term, by the term's name.
+        whole: the models that write, whose weights are whole in each process while they do.
         correction: what is done about log-probs of the student's engine that are not the student's.
     """
 
@@ -93,6 +97,7 @@ class RolloutCollector:
     terms: tuple[BoundTerm, ...]
     teachers: Mapping[str, OpenTeacher]
     rewards: Mapping[str, OpenReward] = field(default_factory=dict[str, OpenReward])
+    whole: tuple[LanguageModel, ...] = ()
     correction: EngineCorrection = field(default_factory=EngineCorrection)
 
     def collect(self, step: int, version: int | None = None) -> list[StepData]:
@@ -103,26 +108,17 @@ class RolloutCollector:
         made = (step if version is None else version) * self.settings.updates
         due = due_terms(self.terms, self.settings.share, self.settings.seed, step)
         started = time.perf_counter()
-        authors: list[Author] = list(dict.fromkeys(term.author for term, _ in due))
-        entropy = any(self._reads_entropy(step, term) for term, _ in due)
-        writers = [self.writers[author] for author in authors]
-        for writer in writers:
-            if writer.author == "student" and writer.engine is not None:
-                writer.engine.refresh(self.policy.model, made)
-        written = self.source.take(step, writers, entropy)
-        graded: dict[tuple[Author, int], RolloutBatch] = {}
-        grades: dict[tuple[Author, int], tuple[Grade, ...]] = {}
-        for term, _ in due:
-            key = (term.author, id(self.rewards[term.name]))
-            if key not in graded:
-                of_version = _of_version(written[term.author], made)
-                graded[key], grades[key] = rewarded(of_version, self.rewards[term.name], step)
+        with ExitStack() as stack:
+            for model in self.whole:
+                stack.enter_context(model.whole())
+            graded, grades = self._written(step, [term for term, _ in due], made)
         seconds = time.perf_counter() - started
         data: list[StepData] = []
         for term, weight in due:
             key = (term.author, id(self.rewards[term.name]))
             began = time.perf_counter()
             share = Share.of(graded[key].sizes, self.settings.mini_batches, World.current())
+            entropy = any(self._reads_entropy(step, other) for other, _ in due)
             graded[key] = self._with_gap(graded[key], entropy, share)
             batch = self._score(step, (term, weight), graded[key], grades[key], share)
             if share.world.size == 1:  # a teacher's numbers are of its own rows, and not said how to add up
@@ -130,6 +126,26 @@ class RolloutCollector:
             shared, scored = seconds if not data else 0.0, time.perf_counter() - began
             data.append(StepData(self.name, batch, graded[key], grades[key], shared, scored, share))
         return data
+
+    def _written(
+        self, step: int, due: Sequence[BoundTerm], made: int
+    ) -> tuple[dict[_Key, RolloutBatch], dict[_Key, tuple[Grade, ...]]]:
+        """The rows that each author writes, and their grades by each reward. made: updates of the policy."""
+        authors: list[Author] = list(dict.fromkeys(term.author for term in due))
+        entropy = any(self._reads_entropy(step, term) for term in due)
+        writers = [self.writers[author] for author in authors]
+        for writer in writers:
+            if writer.author == "student" and writer.engine is not None:
+                writer.engine.refresh(self.policy.model, made)
+        written = self.source.take(step, writers, entropy)
+        graded: dict[_Key, RolloutBatch] = {}
+        grades: dict[_Key, tuple[Grade, ...]] = {}
+        for term in due:
+            key = (term.author, id(self.rewards[term.name]))
+            if key not in graded:
+                of_version = _of_version(written[term.author], made)
+                graded[key], grades[key] = rewarded(of_version, self.rewards[term.name], step)
+        return graded, grades
 
     @torch.no_grad()
     def _score(
@@ -150,8 +166,11 @@ class RolloutCollector:
         stats_k = self._stats_k(step, needs)
         before = self._student_before(rollout, loss_mask, needs)
         scores = Scores()
+        if teacher is not None and needs.teacher is not None:
+            with self.policy.placement.together():
+                if share.rows:
+                    scores = teacher.score(rollout, loss_mask, teacher_request(needs, before, stats_k))
         if teacher is not None and needs.teacher is not None and share.rows:
-            scores = teacher.score(rollout, loss_mask, teacher_request(needs, before, stats_k))
             loss_mask = loss_mask if scores.scored is None else loss_mask & scores.scored
             require_finite(scores, loss_mask, f"the teacher's ({teacher.name})", step, share.rows)
         old = None if before is None else before.sampled_log_prob
@@ -195,8 +214,9 @@ class RolloutCollector:
             return rollout
         request = Request(sampled=True, stats_k=int(entropy))
         part, own = share.own_rollout(rollout), Scores()
-        if share.rows:
-            own = score_in_batches(self.policy.score, part, part.sampled_mask, request, self.settings.micro_batch)
+        with self.policy.placement.together():
+            if share.rows:
+                own = score_in_batches(self.policy.score, part, part.sampled_mask, request, self.settings.micro_batch)
         log_prob = share.joined(own.sampled_log_prob, rollout.tokens)
         assert log_prob is not None
         entropies = share.joined(own.entropy, rollout.tokens)
@@ -213,9 +233,12 @@ class RolloutCollector:
         moved weights, or where the whole step is looked at before any update."""
         old = (needs.old_log_prob and self.settings.keeps_old) or needs.advantage
         request = before_request(needs, old)
-        if request is None or not len(rollout.tokens):
+        if request is None:
             return None
-        return score_in_batches(self.policy.score, rollout, loss_mask, request, self.settings.micro_batch)
+        with self.policy.placement.together():
+            if not len(rollout.tokens):
+                return None
+            return score_in_batches(self.policy.score, rollout, loss_mask, request, self.settings.micro_batch)
 
 
 def _of_version(batch: RolloutBatch, updates: int) -> RolloutBatch:

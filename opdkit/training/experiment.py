@@ -26,6 +26,7 @@ from opdkit.training.watch import EarlyStop, KeepBest
 from opdkit.training.writing import Writing
 
 Precision = Literal["float32", "bfloat16"]
+Shard = Literal["none", "fsdp2"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ class Experiment:
         early_stop: when the run ends before its last step.
         keep_best: of which step the student is kept.
         push_to_hub: the hub's repository that the student is uploaded to, None for none.
+        shard: what a process holds of each model: none: all of it; fsdp2: a part of every weight.
         gradient_variance: regular expression of the parameters whose gradient variance is measured, None for none.
         resume: whether the run goes on; "auto" leaves it to the run folder, and is settled before the run begins.
         resolved: the configuration as plain values, for config.yaml.
@@ -133,6 +135,7 @@ class Experiment:
     max_bad_steps: int
     max_staleness: int
     push_to_hub: str | None
+    shard: Shard
     resume: bool | Literal["auto"]
     resolved: Mapping[str, Any]
 

@@ -51,7 +51,7 @@ class Observer(Protocol):
         ...
 
     def keep_best(self, step: int, watch: Watch) -> None:
-        """Keep the student: after `step` steps it is the best so far."""
+        """Keep the student: after `step` steps it is the best so far. Called by all processes."""
         ...
 
     def card(self, step: int) -> str:
@@ -122,13 +122,11 @@ class Loop:
     def read(self, metrics: Metrics) -> None:
         """Hold the metrics of the last step against those before, and keep its student where it is the best."""
         if self.watch.read(self.progress.step, self.session.world.from_main(lambda: metrics)):
-            self.session.world.from_main(lambda: self.observer.keep_best(self.progress.step, self.watch))
+            self.observer.keep_best(self.progress.step, self.watch)
 
     def save(self) -> None:
-        """Write a checkpoint of the run as it stands. The main process does, and the others wait for it."""
-        self.session.world.from_main(self._write)
-
-    def _write(self) -> None:
+        """Write a checkpoint of the run as it stands. The main process does, and the others wait for it or write what
+        they alone hold."""
         progress = self.progress
         state: Mapping[str, Any] = {
             "bad_in_a_row": progress.bad_in_a_row,
@@ -136,16 +134,17 @@ class Loop:
             "walks": self.session.samplers(progress.step),
             "watch": self.watch.state(),
         }
-        folder = checkpoint.write(
-            self.checkpoints,
-            progress.step,
-            lambda beside: self.session.save(beside, self.observer.card(progress.step)),
-            self.session.policy.optimizer,
+        session, keep = self.session, self.settings.keep_checkpoints
+        content = checkpoint.Content(
+            lambda beside: session.save(beside, self.observer.card(progress.step)),
+            session.policy.optimizer,
             state,
-            self.settings.keep_checkpoints,
-            [teacher.state() for teacher in self.session.open_teachers()],
+            [teacher.state() for teacher in session.open_teachers()],
+            session.policy.divided(),
         )
-        self.observer.saved(progress.step, folder)
+        folder = checkpoint.write(self.checkpoints, progress.step, content, keep, session.world)
+        if session.world.main:
+            self.observer.saved(progress.step, folder)
 
     def _update(self, step: int, data: Sequence[StepData]) -> Metrics:
         """Every update on one rollout batch; their numbers averaged."""

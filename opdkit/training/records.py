@@ -68,12 +68,13 @@ class Records:
         return self.results[label]
 
     def benchmark_teachers(self) -> dict[str, Any] | None:
-        """The summary of each task's teacher on the task's benchmark. None where a task's teacher writes nothing."""
+        """The summary of each task's teacher on the task's benchmark. None where a task's teacher writes nothing, or is
+        divided among the processes: whole in each, it may not fit."""
         folder = self.folder.evals / "teacher"
         summaries: dict[str, dict[str, Any]] = {}
         for name, task in self.session.tasks.items():
             writer = None if task.teacher is None else task.teacher.writer(task.settings.rollout)
-            if writer is None:
+            if writer is None or writer[1].shards is not None:
                 return None
             summaries[name] = self._evaluate(task, writer, folder, "teacher")
         found = by_task(summaries)
@@ -94,7 +95,9 @@ class Records:
         why = {"kept for": f"{best.metric} = {best.value:.4g}, the best so far ({best.mode})"}
         facts = replace(self.settings.card, settings={**self.settings.card.settings, **why})
         card = model_card(facts, step, self.results)
-        write_folder(self.folder.best, lambda beside: self.session.policy.save(beside, card))
+        policy, folder = self.session.policy, self.folder.best
+        weights = policy.gathered()
+        self.session.world.from_main(lambda: write_folder(folder, lambda beside: policy.save(beside, card, weights)))
 
     def card(self, step: int) -> str:
         """See `opdkit.training.loop.Observer`."""
@@ -160,7 +163,8 @@ class Records:
         alone = self.session.world.size == 1
         if alone and label in ("before", "teacher") and lay_recorded(asking, benchmark):
             self.reporter.stage(f"{label} on {benchmark.name}: the answers that are recorded in the package")
-        return evaluate_on(asking, benchmark)
+        with writer[1].whole():
+            return evaluate_on(asking, benchmark)
 
     @cached_property
     def _observer(self) -> StepObserver:

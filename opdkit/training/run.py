@@ -98,7 +98,8 @@ def _take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter, may_
         reporter.note("it ended before its first checkpoint: from the beginning")
         return None
     if found is None:
-        raise UserError(f"resume=true, but there is no whole checkpoint in {str(folder.checkpoints)!r}")
+        why = "".join(f" ({fault})" for fault in checkpoint.faults(folder.checkpoints)[:1])
+        raise UserError(f"resume=true, but there is no whole checkpoint in {str(folder.checkpoints)!r}{why}")
     for reason in found.damaged:
         reporter.note(f"passed over a damaged checkpoint, {reason}")
     reporter.note(f"going on from {found.folder.name}")
@@ -168,8 +169,9 @@ def _train(
         after = records.benchmark_student(steps, "after")
         if steps == experiment.steps:
             loop.read(evaluation_metrics(after))
+        weights = session.policy.gathered()
         if main:
-            write_folder(folder.final, lambda beside: session.save_final(beside, records.card(steps)))
+            write_folder(folder.final, lambda beside: session.save_final(beside, records.card(steps), weights))
     summary = {
         "benchmark": " and ".join(task.benchmark.name for task in experiment.tasks().values()),
         "before": before,
@@ -203,6 +205,11 @@ def _watched(experiment: Experiment, watch: Watch, folder: RunFolder, steps: int
 def require_fit(experiment: Experiment, world: World) -> None:
     """Raises UserError for what can't be done by as many processes."""
     if world.size == 1:
+        if experiment.shard != "none":
+            raise UserError(
+                f"shard={experiment.shard}: divides weights among several processes, and there is one; start it with "
+                "torchrun --nproc_per_node N -m opdkit train, or say shard=none"
+            )
         return
     if experiment.batch.mini_batch < world.size:
         raise UserError(

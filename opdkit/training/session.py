@@ -19,17 +19,19 @@ from opdkit.data.loss import Needs
 from opdkit.diagnostics import named_subset
 from opdkit.errors import UserError
 from opdkit.models import LanguageModel, Scorer, load
+from opdkit.models.placement import Placement, Whole
 from opdkit.rewards import RewardContext
-from opdkit.runs.checkpoint import Found, restore_optimizer, teacher_states
+from opdkit.runs.checkpoint import Found, restore_divided, restore_optimizer, restore_student, teacher_states
 from opdkit.seeding import derive_seed
 from opdkit.teachers import OpenTeacher, Teacher, TeacherContext, open_teachers
 from opdkit.training.ahead import AheadCollector, Work
 from opdkit.training.collect import RolloutCollector
 from opdkit.training.experiment import Experiment
-from opdkit.training.policy import Policy
+from opdkit.training.policy import Policy, Weights
 from opdkit.training.step_data import StepData
 from opdkit.training.tasks import TaskRun, open_task, read_data, written_by
 from opdkit.training.update import Updater
+from opdkit.world.turns import Turns
 from opdkit.world.world import World
 
 _AHEAD = "ahead.safetensors"
@@ -82,6 +84,7 @@ class Session:
         """Called when the updates of step `step` (from 0) are made."""
         for teacher in self.open_teachers():
             teacher.after_update(step)
+        self.policy.placement.rest()
 
     def save(self, folder: Path, card: str) -> None:
         """Write the student as a Hugging Face folder, and the weights that wrote the steps which are under way."""
@@ -89,9 +92,9 @@ class Session:
         if self.ahead is not None and (weights := self.ahead.pending()):
             save_file({name: value.cpu().contiguous() for name, value in weights.items()}, folder / _AHEAD)
 
-    def save_final(self, folder: Path, card: str) -> None:
-        """Write the student as the run ends with it; it is not used again."""
-        self.policy.save_final(folder, card)
+    def save_final(self, folder: Path, card: str, weights: Weights | None) -> None:
+        """Write the student as the run ends with it; it is not used again. weights: see `Policy.gathered`."""
+        self.policy.save_final(folder, card, weights)
 
     def close(self) -> None:
         """End the processes of games, teachers and rewards."""
@@ -117,12 +120,14 @@ def open_session(experiment: Experiment, found: Found | None, folder: Path | Non
     tasks = experiment.tasks()
     data = {name: read_data(task) for name, task in tasks.items()}
     accelerator = Accelerator(mixed_precision="bf16" if experiment.precision == "bfloat16" else "no")
-    student = _student(experiment, found, accelerator)
-    teachers = _teachers(experiment, student, accelerator)
+    placement = _placement(experiment, accelerator.device)
+    student = placement.place(_student(experiment, found, placement.loads_on), _autocast(experiment))
+    teachers = _teachers(experiment, student, placement)
     vocabulary = min([student.vocabulary, *(teacher.vocabulary for teacher in teachers.values())])
     _check_support(experiment, vocabulary)
     restricted = {id(teacher): teacher.restricted(vocabulary) for teacher in teachers.values()}
-    policy = Policy.of(student.restricted(vocabulary), experiment.optimizer, accelerator, experiment.temperature)
+    student = student.restricted(vocabulary)
+    policy = Policy.of(student, experiment.optimizer, accelerator, experiment.temperature, placement)
     runs = {
         name: open_task(
             task,
@@ -136,13 +141,16 @@ def open_session(experiment: Experiment, found: Found | None, folder: Path | Non
     }
     updater = Updater(
         policy, policy.world, experiment.optimizer.clip_norm, experiment.batch.pass_size,
-        tuple(_watched(experiment, student)),
+        policy.watched(_watched(experiment, student)),
     )  # fmt: skip
     if found:
+        restore_student(found, policy.divided())
         restore_optimizer(found, policy.optimizer)
         for name, run in runs.items():
             run.collector.source.sampler.restore(found.state["walks"][name])
     session = Session(policy, runs, experiment.alternation(), updater, _ahead(experiment, runs, policy, found))
+    if found:
+        restore_divided(found, [teacher.state() for teacher in session.open_teachers()])
     for teacher, state in zip(session.open_teachers(), teacher_states(found) if found else (), strict=False):
         teacher.restore(state)
     return session
@@ -192,12 +200,22 @@ def close_session() -> None:
         torch.cuda.empty_cache()
 
 
-def _student(experiment: Experiment, found: Found | None, accelerator: Accelerator) -> LanguageModel:
+def _placement(experiment: Experiment, device: torch.device) -> Placement:
+    """How the run's models lie in its processes."""
+    if experiment.shard == "none":
+        return Whole(device)
+    from opdkit.models.sharded import FullyShard  # torch's distributed tensors take a while to import
+
+    world = World.current()
+    return FullyShard(world, device, Turns(world))
+
+
+def _student(experiment: Experiment, found: Found | None, device: torch.device) -> LanguageModel:
     """The model that is trained, from the checkpoint where a run goes on; with an adapter, its base stays."""
     spec, adapter = experiment.model, experiment.adapter
-    if found and adapter is None:
+    if found and adapter is None and experiment.shard == "none":
         spec = replace(spec, path=str(found.folder), revision=None)
-    model = load(spec, accelerator.device, "model", trains=adapter is None)
+    model = load(spec, device, "model", trains=adapter is None)
     if adapter is not None:
         torch.manual_seed(derive_seed(experiment.seed, "adapter"))
         model = adapter.attach(model, spec, found.folder if found else None)
@@ -219,7 +237,7 @@ def _autocast(experiment: Experiment) -> torch.dtype | None:
 
 
 def _teachers(
-    experiment: Experiment, student: LanguageModel, accelerator: Accelerator
+    experiment: Experiment, student: LanguageModel, placement: Placement
 ) -> dict[tuple[str, str], OpenTeacher]:
     """The open teacher of each (task, term) that has one."""
     wanted: dict[tuple[str, str], Teacher] = {
@@ -229,8 +247,8 @@ def _teachers(
         if term.teacher is not None
     }
     context = TeacherContext(
-        accelerator.device, student, experiment.temperature, experiment.batch.pass_size, experiment.seed,
-        _autocast(experiment),
+        placement.loads_on, student, experiment.temperature, experiment.batch.pass_size, experiment.seed,
+        _autocast(experiment), placement,
     )  # fmt: skip
     teachers = open_teachers(wanted, context, offload=experiment.offloads_teachers)
     for teacher in teachers.values():
@@ -251,12 +269,12 @@ def _check_support(experiment: Experiment, vocabulary: int) -> None:
                 raise UserError(f"objective.k={needs.k}: more than the vocabulary of {vocabulary}")
 
 
-def _watched(experiment: Experiment, student: LanguageModel) -> list[torch.nn.Parameter]:
+def _watched(experiment: Experiment, student: LanguageModel) -> list[str]:
     pattern = experiment.gradient_variance
     if pattern is None:
         return []
     try:
-        found = named_subset(student.module, pattern)
+        found = named_subset(student.own_parameters(), pattern)
     except re.error as error:
         raise UserError(f"gradient_variance={pattern!r} is not a regular expression: {error}") from error
     if not found:

@@ -135,7 +135,9 @@ def open_task(
     writers = _writers(task, policy, teachers, collect, rewards.grade)
     opened = open_rewards(task.terms, rewards, _asked_teachers(task, teachers))
     correction: EngineCorrection = task.rollout.correction
-    collector = RolloutCollector(task.name, collect, policy, source, writers, task.terms, teachers, opened, correction)
+    whole = _who_write(task, policy, teachers)
+    models = policy, source, writers, task.terms, teachers, opened, whole
+    collector = RolloutCollector(task.name, collect, *models, correction)
     return TaskRun(task, next(iter(teachers.values()), None), collector)
 
 
@@ -168,6 +170,15 @@ def _writers(
     if task.writing.prefix is not None and "student" in writers:
         writers["student"] = replace(writers["student"], guide=_guide(task, teachers))
     return writers
+
+
+def _who_write(task: TaskSettings, policy: Policy, teachers: Mapping[str, OpenTeacher]) -> tuple[LanguageModel, ...]:
+    """The models in this process that write in a step: the student, and the teachers that are asked to."""
+    begins = task.writing.prefix is not None
+    asked = [term.name for term in task.terms if begins or term.author == "teacher" or asks_teacher(term.reward)]
+    written = [teachers[name].writer(task.rollout) for name in asked if name in teachers]
+    models = [policy.model, *(found[1] for found in written if found is not None)]
+    return tuple({id(model.module): model for model in models}.values())
 
 
 def _asked_teachers(task: TaskSettings, teachers: Mapping[str, OpenTeacher]) -> dict[str, WritingTeacher]:

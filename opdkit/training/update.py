@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from opdkit.data.loss import TokenBatch, TokenLoss
 from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.rollout import Rollout
 from opdkit.data.rows import crop, rollout_rows, scores_rows
 from opdkit.data.scores import Scores
-from opdkit.diagnostics import GradientVariance, TokenMeans, token_metrics
+from opdkit.diagnostics import GradientVariance, TokenMeans, Watched, token_metrics
 from opdkit.stopwatch import METRICS
 from opdkit.training.finite import first_not_finite
 from opdkit.training.policy import Policy
@@ -76,7 +76,7 @@ class Updater:
         world: the processes of the run.
         clip_norm: gradients are scaled down to this global norm, None for never.
         micro_batch: the size of a backward pass.
-        watched: the parameters whose gradient variance is measured.
+        watched: those whose gradient variance is measured.
         not_finite: row (of a part of the mini-batch) and position of student scores that were no numbers.
     """
 
@@ -84,7 +84,7 @@ class Updater:
     world: World
     clip_norm: float | None
     micro_batch: MicroBatch
-    watched: tuple[nn.Parameter, ...]
+    watched: Watched
     not_finite: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
     def step(
@@ -113,7 +113,7 @@ class Updater:
         optimizer = self.policy.optimizer
         loss, by_term = 0.0, dict.fromkeys(denominators, 0.0)
         optimizer.zero_grad(set_to_none=True)
-        with variance:
+        with variance, self.policy.placement.together():
             for batch, (start, stop) in places:
                 part = batch.rows(start, stop)
                 added = self._backward(part, denominators[part.term.name], means)
@@ -127,7 +127,7 @@ class Updater:
         numbers = {"loss": loss, "lr": lr, **variance.result(self.world)}
         added_up = self.world.sum(torch.tensor(list(by_term.values()), dtype=torch.float64)).tolist()
         numbers |= {f"{name}/loss": value for name, value in zip(by_term, added_up, strict=True)}
-        numbers["grad_norm"] = self._clip()
+        numbers["grad_norm"] = self.policy.clip(math.inf if self.clip_norm is None else self.clip_norm)
         finite = math.isfinite(loss) and math.isfinite(numbers["grad_norm"])
         if finite:
             for group in optimizer.param_groups:
@@ -186,9 +186,3 @@ class Updater:
             means.add(token_metrics(part.rollout, student, part.teacher), part.loss_mask)
         means.add(dict(metrics), part.loss_mask)
         return float(loss.detach())
-
-    def _clip(self) -> float:
-        """The global gradient norm, before clipping."""
-        limit = math.inf if self.clip_norm is None else self.clip_norm
-        norm = self.policy.accelerator.clip_grad_norm_(self.policy.scorer.parameters(), limit)
-        return 0.0 if norm is None else float(norm)

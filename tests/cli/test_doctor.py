@@ -8,7 +8,7 @@ import pytest
 
 from opdkit.cli.main import main
 from tests.cli.conftest import Opdkit
-from tests.tiny import SPECIALS, tiny_model
+from tests.tiny import SPECIALS, save_pair, tiny_model
 
 SMALL = ("batch.prompts=4", "batch.mini_batch=4", "batch.micro_batch=2", "rollout.max_new_tokens=12", "k=8")
 
@@ -98,3 +98,35 @@ def test_train_says_the_cheap_part_at_its_start(
     said = capsys.readouterr().out
     assert "warning: the student stops with '<eos>', the teacher with '<user>' (set: masking=special_spans" in said
     assert "warning: the prompt differs from character" in said
+
+
+def test_the_memory_of_several_processes_is_told_from_shapes_alone(
+    opdkit: Opdkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opdkit.doctor.run.open_session", pytest.fail)
+    pair = save_pair(tmp_path)
+    divided = opdkit("doctor", *pair, "shard=fsdp2", "world_size=8")
+    assert divided.status == 0
+    assert "embedding and lm_head, gathered" in divided.out
+    assert "AdamW's two moments" in divided.out
+    whole = opdkit("doctor", *pair, "world_size=8")
+    assert "gathered" not in whole.out
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("shard=fsdp2",), "world_size=N"),
+        (("shard=fsdp2", "world_size=1"), "needs at least 2 processes"),
+        (("world_size=0",), "world_size=0: give world_size=N"),
+        (("world_size=2", "world_size=2"), "once"),
+        (("shard=fsdp",), "shard=fsdp: no such way"),
+        (("shard=fsdp2", "adapter=lora", "world_size=2"), "does not go with adapter"),
+        (("shard=fsdp2", "teacher.cpu_offload=true", "world_size=2"), "teacher.cpu_offload"),
+    ],
+)
+def test_what_can_not_be_divided(opdkit: Opdkit, tmp_path: Path, asked: tuple[str, ...], said: str) -> None:
+    told = opdkit("doctor", *save_pair(tmp_path), *asked)
+    assert told.status == 2
+    assert said in told.err
+    assert told.err.count("\n") == 1

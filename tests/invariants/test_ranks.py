@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import signal
 import subprocess
 import time
@@ -15,7 +16,7 @@ import pytest
 from safetensors.torch import load_file
 
 from opdkit.cli.main import main
-from tests.invariants.conftest import merged, metrics, weights
+from tests.invariants.conftest import halved, merged, metrics, weights
 from tests.invariants.test_episodes import LETTERS, PLAYED
 from tests.invariants.test_multi import TASK
 from tests.ranks import environment, torchrun, train_together
@@ -88,26 +89,69 @@ def _close(one: Path, two: Path, relative: float = 1e-6) -> None:
     assert max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-4
     assert _responses(one) == _responses(two)
     for file in (one / "evals").rglob("*.responses.jsonl"):
+        if file.parent.name == "teacher" and not (two / "evals/teacher").exists():
+            continue  # a divided teacher is not evaluated
         assert file.read_text() == (two / file.relative_to(one)).read_text()
 
 
-def _compare(count: int, runs: Mapping[str, tuple[str, ...]], pair: list[str], own: str, folder: Path) -> None:
-    asked = {name: _arguments(pair, own, overrides) for name, overrides in runs.items()}
-    train_together(count, asked, folder)
+def _compare(
+    count: int,
+    runs: Mapping[str, tuple[str, ...]],
+    shards: Sequence[tuple[str, str]],
+    pair: list[str],
+    own: str,
+    folder: Path,
+) -> None:
+    """shards: names of runs, and what each process holds of a model."""
+    # Gradient variance is over micro-batches, which are those of one process where they fit into a process's part.
+    alike = () if count == 2 else ("batch.micro_batch=1",)
+    asked = {name: _arguments(pair, own, (*runs[name], *alike)) for name, _ in shards}
+    train_together(count, {f"{n}-{shard}": [*asked[n], f"shard={shard}"] for n, shard in shards}, folder)
     for name, arguments in asked.items():
-        assert main(["train", *arguments, f"run_dir={folder / f'{name}-one'}"]) == 0
-        _close(folder / f"{name}-one", folder / name)
+        assert main(["train", *arguments, f"run_dir={folder / name}"]) == 0
+    for name, shard in shards:
+        _close(folder / name, folder / f"{name}-{shard}")
 
 
 def test_two_processes_equal_one(pair: list[str], own: str, tmp_path: Path) -> None:
-    _compare(2, FAST, pair, own, tmp_path)
+    _compare(2, FAST, [("grpo", "none"), ("multi", "none"), ("multi", "fsdp2")], pair, own, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+@pytest.mark.parametrize("shard", ["none", "fsdp2"])
 @pytest.mark.parametrize("count", [2, 4])
-def test_objectives_games_and_several_tasks(pair: list[str], own: str, tmp_path: Path, count: int) -> None:
-    _compare(count, MORE, pair, own, tmp_path)
+def test_objectives_games_and_several_tasks(pair: list[str], own: str, tmp_path: Path, count: int, shard: str) -> None:
+    _compare(count, MORE, [(name, shard) for name in MORE], pair, own, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_divided_run_goes_on_from_its_parts(pair: list[str], own: str, tmp_path: Path) -> None:
+    """With as many processes to the bit, with more within rounding; the teacher changes with the student."""
+    asked = merged(
+        *pair, *BASE, "steps=4", "checkpoint_every=2", "keep_checkpoints=5", "shard=fsdp2", "teacher=self",
+        "teacher.kind=ema", "teacher.rate=0.5", "batch.micro_batch=2",
+    )  # fmt: skip
+    asked = [text for text in asked if not text.startswith("teacher.path")]
+    train_together(2, {"whole": asked}, tmp_path)
+    half = halved(tmp_path / "whole", "step-000002")
+    shutil.copytree(half, tmp_path / "more")
+    train_together(2, {"half": [*asked, "resume=true"]}, tmp_path)
+    assert weights(tmp_path / "half") == weights(tmp_path / "whole")
+    assert metrics(tmp_path / "half") == metrics(tmp_path / "whole")
+    train_together(4, {"more": [*asked, "resume=true"]}, tmp_path)
+    _close(tmp_path / "whole", tmp_path / "more", relative=4e-6)  # its signal-to-noise is a small difference
+    shutil.rmtree(tmp_path / "more" / "final")
+    (tmp_path / "more" / "summary.json").unlink()
+    for folder in (tmp_path / "more" / "checkpoints").iterdir():
+        next((folder / "parts").iterdir()).unlink()
+    process = _start(2, tmp_path, [*asked, "resume=true", "run_dir=more"])
+    _, errors = process.communicate(timeout=120)
+    (line,) = [line for line in errors.splitlines() if line.startswith("opdkit: error:")]
+    assert "no whole checkpoint" in line
+    assert ".safetensors is missing" in line
+    assert "exitcode  : 2" in errors
 
 
 LONG = ("steps=8", "checkpoint_every=2", "eval_every=4", "optim.lr=1e-3")

@@ -26,14 +26,10 @@ def trained(steps: int) -> tuple[nn.Module, torch.optim.AdamW]:
 
 def save(folder: Path, step: int, keep: int = 3, steps: int = 2) -> Path:
     _, optimizer = trained(steps)
-    return checkpoint.write(
-        folder,
-        step,
-        lambda beside: (beside / "weights.bin").write_bytes(b"w" * 1000),
-        optimizer,
-        {"cursor": step},
-        keep,
+    content = checkpoint.Content(
+        lambda beside: (beside / "weights.bin").write_bytes(b"w" * 1000), optimizer, {"cursor": step}
     )
+    return checkpoint.write(folder, step, content, keep)
 
 
 def test_the_newest_is_found_and_only_the_last_are_kept(tmp_path: Path) -> None:
@@ -48,7 +44,7 @@ def test_the_newest_is_found_and_only_the_last_are_kept(tmp_path: Path) -> None:
 
 def test_the_optimiser_comes_back_bit_for_bit(tmp_path: Path) -> None:
     _, before = trained(3)
-    checkpoint.write(tmp_path, 1, lambda beside: None, before, {}, 1)
+    checkpoint.write(tmp_path, 1, checkpoint.Content(lambda beside: None, before, {}), 1)
     found = checkpoint.newest(tmp_path)
     assert found is not None
     _, after = trained(0)
@@ -101,7 +97,7 @@ def test_a_disk_that_refuses_leaves_the_last_one_whole(tmp_path: Path) -> None:
 
     _, optimizer = trained(1)
     with pytest.raises(RunError, match="No space left"):
-        checkpoint.write(tmp_path, 2, full, optimizer, {}, 1)
+        checkpoint.write(tmp_path, 2, checkpoint.Content(full, optimizer, {}), 1)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
     found = checkpoint.newest(tmp_path)
     assert found is not None

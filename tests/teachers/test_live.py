@@ -117,7 +117,7 @@ def test_its_state_comes_back_from_a_checkpoint_bit_for_bit(
     optimizer = torch.optim.SGD(student.module.parameters(), lr=0.1)
     live = SelfTeacher("live").open(context(student))
     states = [live.state(), {**teacher.state(), "count": 3}]
-    checkpoint.write(tmp_path, 1, lambda beside: None, optimizer, {}, 1, states)
+    checkpoint.write(tmp_path, 1, checkpoint.Content(lambda beside: None, optimizer, {}, states), 1)
     found = checkpoint.newest(tmp_path)
     assert found is not None
     nothing, kept = checkpoint.teacher_states(found)

@@ -15,7 +15,7 @@ from opdkit.data.grade import Grade
 from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.problem import Message, Problem
 from opdkit.data.rollout import Author, Rollout
-from opdkit.diagnostics import TokenMeans
+from opdkit.diagnostics import TokenMeans, Watched
 from opdkit.errors import UserError
 from opdkit.generation import Completion, Turn, pack
 from opdkit.masking import Vocabularies
@@ -131,7 +131,7 @@ def test_ratios_of_a_later_update_are_taken_against_the_policy_that_wrote(
     collected: ScoredBatch, kept: bool, policy: Policy
 ) -> None:
     assert (collected.old_log_prob is not None) == kept
-    updater = Updater(policy, World(), None, MicroBatch(4), ())
+    updater = Updater(policy, World(), None, MicroBatch(4), Watched())
     seen: list[Tensor] = []
 
     class Watching(TokenMeans):

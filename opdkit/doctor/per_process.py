@@ -1,0 +1,128 @@
+"""Tells what one of several processes holds of a run's models, from their shapes: no weight is read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from opdkit.doctor.report import Grid, Note, Section
+from opdkit.errors import UserError
+from opdkit.models import LanguageModel, ModelSpec, load_skeleton
+from opdkit.models.layers import layers_of
+from opdkit.training.experiment import Experiment
+
+_GIB = 2.0**30
+_MOMENTS = 2
+
+
+@dataclass(frozen=True)
+class Held:
+    """Bytes of one model in one process.
+
+    Attributes:
+        dtype: that the weights are held in.
+        part: the weights that it keeps.
+        layer: the largest layer while it is gathered, in the dtype that it computes in.
+        root: embedding, last norm and lm_head while they are gathered.
+        adding: the gradients of these, as a backward pass leaves them and in float32, while they are added up.
+        whole: all weights gathered, as they are while the model writes; 0 where the process keeps them all.
+    """
+
+    dtype: str
+    part: int
+    layer: int
+    root: int
+    adding: int
+    whole: int
+
+
+def held(model: LanguageModel, processes: int, computes: torch.dtype | None) -> Held:
+    """What the fullest of some processes holds of a model that is divided among them; with one, all of it.
+
+    computes: the dtype that gathered weights have, None for that of the model.
+    """
+    parameters, dtype = list(model.module.parameters()), str(model.module.dtype).removeprefix("torch.")
+    part = sum(_part(p, processes) * p.element_size() for p in parameters)
+    if processes == 1:
+        return Held(dtype, part, 0, 0, 0, 0)
+    layers = [list(layer.parameters()) for layer in layers_of(model.module, "shard=fsdp2", model.name)]
+    inside = {id(p) for layer in layers for p in layer}
+    root = [p for p in parameters if id(p) not in inside]
+    return Held(
+        dtype,
+        part,
+        max(_gathered(layer, computes) for layer in layers),
+        _gathered(root, computes),
+        _gathered(root, computes) + _gathered(root, torch.float32),
+        _gathered(parameters, computes),
+    )
+
+
+def _part(parameter: nn.Parameter, processes: int) -> int:
+    """The numbers that the first process has of a weight, which is divided by rows."""
+    if not parameter.dim():
+        return parameter.numel()
+    rows = parameter.shape[0]
+    return -(-rows // processes) * (parameter.numel() // max(1, rows))
+
+
+def _gathered(parameters: Iterable[nn.Parameter], computes: torch.dtype | None) -> int:
+    return sum(p.numel() * (p.dtype if computes is None else computes).itemsize for p in parameters)
+
+
+def per_process(experiment: Experiment, world_size: int) -> Section:
+    """What weights, gradients and optimiser state take in each of `world_size` processes. Raises UserError for a run
+    that can't be divided, and for a model whose config can't be read."""
+    if experiment.shard != "none" and world_size < 2:
+        raise UserError(f"world_size={world_size}: shard={experiment.shard} needs at least 2 processes")
+    divided = 1 if experiment.shard == "none" else world_size
+    computes = torch.bfloat16 if experiment.precision == "bfloat16" else None
+    student = held(load_skeleton(experiment.model), divided, computes)
+    rows = [(f"student: weights ({student.dtype})", student.part)]
+    if experiment.adapter is None:
+        rows += [("student: gradients", student.part), ("student: AdamW's two moments", _MOMENTS * student.part)]
+    rows += _passing("student", student)
+    if student.adding:
+        rows.append(("student: gradients of embedding and lm_head, added up", student.adding))
+    notes: list[Note] = []
+    host = student.part * divided
+    for name, spec in _teachers(experiment):
+        if not isinstance(spec, ModelSpec):
+            notes.append(Note("ok", f"teacher {name} is not counted: its config tells no shapes"))
+            continue
+        teacher = held(load_skeleton(spec, "teacher"), divided, None)
+        rows += [(f"teacher: weights ({teacher.dtype})", teacher.part), *_passing("teacher", teacher)]
+        host = max(host, teacher.part * divided)
+    total = sum(size for _, size in rows)
+    notes.insert(0, Note("ok", f"{world_size} processes: at least {_told(total)} GiB in each, activations not counted"))
+    if experiment.adapter is not None:
+        notes.append(Note("ok", "gradients and optimiser state are of the adapters alone, and not counted"))
+    rows.append(("all of it", total))
+    if divided > 1:
+        rows.append(("the whole student, gathered while it writes", student.whole))
+        rows.append(("the larger model, read into the host's memory by each process", host))
+    grid = Grid(("in each process", "GiB"), tuple((name, _told(size)) for name, size in rows))
+    return Section(f"memory of a process, shard={experiment.shard}", tuple(notes), (grid,))
+
+
+def _passing(whose: str, model: Held) -> list[tuple[str, int]]:
+    """What is gathered while a divided model computes."""
+    told = [(f"{whose}: a layer, gathered", model.layer), (f"{whose}: embedding and lm_head, gathered", model.root)]
+    return [row for row in told if row[1]]
+
+
+def _teachers(experiment: Experiment) -> Iterator[tuple[str, object]]:
+    """Each teacher once."""
+    seen: list[object] = []
+    for task in experiment.tasks().values():
+        for term in task.terms:
+            if term.teacher is not None and term.teacher not in seen:
+                seen.append(term.teacher)
+                yield term.teacher.path, term.teacher
+
+
+def _told(size: int) -> str:
+    return f"{size / _GIB:,.2f}" if size >= _GIB / 100 else f"{size / _GIB:.2g}"

@@ -1,0 +1,210 @@
+"""Divides a model's weights, gradients and optimiser state among the processes (FSDP2, torch's `fully_shard`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor
+
+from opdkit.data.scores import Scores
+from opdkit.heads import Head
+from opdkit.models.language_model import LanguageModel
+from opdkit.models.layers import layers_of
+from opdkit.models.placement import local_part
+from opdkit.models.scorer import Request, predicting_states, score_hidden
+from opdkit.world.turns import Turns
+from opdkit.world.world import World
+
+
+@dataclass(frozen=True)
+class FullyShard:
+    """Each process holds a part of every weight; a layer is gathered while it computes.
+
+    Attributes:
+        world: the processes.
+        device: where the parts lie.
+        turns: which the passes of all models take.
+        placed: the models.
+    """
+
+    world: World
+    device: torch.device
+    turns: Turns
+    placed: list[DividedModel] = field(default_factory=list["DividedModel"])
+
+    @property
+    def loads_on(self) -> torch.device:
+        """The host's memory: the device never holds a whole model."""
+        return torch.device("cpu")
+
+    def place(self, model: LanguageModel, dtype: torch.dtype | None = None) -> LanguageModel:
+        """See `Placement`. Gradients are added up in float32. Raises UserError for an architecture whose layers are not
+        one list."""
+        shards = DividedModel.of(model, self, dtype)
+        self.placed.append(shards)
+        return replace(model, shards=shards)
+
+    def together(self) -> AbstractContextManager[object]:
+        """See `Placement`."""
+        return self.turns
+
+    def rest(self) -> None:
+        """See `Placement`."""
+        for shards in self.placed:
+            shards.rest()
+
+
+class _Root(nn.Module):
+    """The module around all others: whatever is called in its forward pass finds embedding and lm_head gathered."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, work: Callable[[], Scores]) -> Scores:
+        return work()
+
+
+class DividedModel:
+    """See `Shards`. Every layer is gathered by itself; embedding, last norm and lm_head are, together, at the root, and
+    stay so until `rest`."""
+
+    def __init__(
+        self, model: LanguageModel, root: FSDPModule, placement: FullyShard, dtype: torch.dtype | None
+    ) -> None:
+        self._model, self._root, self._placement, self._dtype = model, root, placement, dtype
+        self._layers = [m for m in cast(nn.Module, root).modules() if isinstance(m, FSDPModule) and m is not root]
+        self._is_whole = False
+        self._scoring = placement.turns.kind(self._score_nothing)
+        self._training = placement.turns.kind(self._train_on_nothing)
+        self._score_nothing()  # the first pass settles which module is the root
+        self.rest()
+        self.bytes = sum(local_part(p).numel() * p.element_size() for p in model.module.parameters())
+
+    @classmethod
+    def of(cls, model: LanguageModel, placement: FullyShard, dtype: torch.dtype | None) -> DividedModel:
+        """Divide the weights of `model`, whose module is changed in place."""
+        mesh = init_device_mesh(placement.device.type, (placement.world.size,))
+        policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
+        layers = [
+            fully_shard(layer, mesh=mesh, mp_policy=policy)
+            for layer in layers_of(model.module, "shard=fsdp2", model.name)
+        ]
+        root = fully_shard(_Root(model.module), mesh=mesh, mp_policy=policy)
+        for part in (*layers, root):
+            part.set_gradient_divide_factor(1.0)  # the denominator of a loss is global, so gradients are added up
+            part.set_force_sum_reduction_for_comms(True)
+        root.set_reduce_scatter_unused_params(True)  # a process may miss a weight, as an expert that no token chose
+        return cls(model, root, placement, dtype)
+
+    def scored(self, score: Callable[[], Scores]) -> Scores:
+        """See `Shards`."""
+        if self._is_whole:
+            return score()
+        self._placement.turns.take(self._training if torch.is_grad_enabled() else self._scoring)
+        return self._through_root(score)
+
+    def _through_root(self, score: Callable[[], Scores]) -> Scores:
+        heads: list[Head | None] = []
+
+        def work() -> Scores:  # no lm_head among the outputs: torch would hook its weight at each pass
+            scores = score()
+            heads.append(scores.head)
+            return replace(scores, head=None)
+
+        scores: Scores = cast(nn.Module, self._root)(work)
+        return replace(scores, head=heads[0])
+
+    @torch.no_grad()
+    def _score_nothing(self) -> None:
+        self._through_root(self._one_token)
+
+    @torch.enable_grad()
+    def _train_on_nothing(self) -> None:
+        log_prob = self._through_root(self._one_token).sampled_log_prob
+        assert log_prob is not None
+        (0.0 * log_prob.sum()).backward()
+
+    def _one_token(self) -> Scores:
+        """The log-prob of one token behind another."""
+        model, first = self._model, torch.zeros(1, dtype=torch.long, device=self._placement.device)
+        tokens = first[None] + model.pad_id
+        hidden = predicting_states(model, tokens, first, first)
+        with torch.autocast(hidden.device.type, enabled=False):
+            return score_hidden(hidden, model.head(), tokens, (first, first), Request(sampled=True), 1.0)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """See `Shards`."""
+        for part in (*self._layers, self._root):
+            part.set_reshard_after_forward(False, recurse=False)
+            part.unshard()
+        self._is_whole = True
+        try:
+            yield
+        finally:
+            self._is_whole = False
+            for part in self._layers:
+                part.set_reshard_after_forward(True, recurse=False)
+            self.rest()
+
+    def rest(self) -> None:
+        """See `Shards`."""
+        for part in (*self._layers, self._root):
+            part.reshard()
+
+    def named_parts(self) -> Mapping[str, nn.Parameter]:
+        """See `Shards`."""
+        self.rest()
+        return dict(self._model.module.named_parameters())
+
+    def seen_in_passes(self, names: Sequence[str]) -> list[nn.Parameter]:
+        """See `Shards`."""
+        with self.whole():
+            known = dict(self._model.module.named_parameters())
+            return [known[name] for name in names]
+
+    @torch.no_grad()
+    def gathered(self) -> dict[str, Tensor]:
+        """See `Shards`. One weight at a time is whole on the device."""
+        self.rest()
+        found: dict[str, Tensor] = {}
+        seen: dict[int, Tensor] = {}
+        for name, value in self._model.module.state_dict(keep_vars=True).items():
+            if id(value) not in seen:
+                whole = value.full_tensor() if isinstance(value, DTensor) else value
+                seen[id(value)] = whole.detach().cpu() if self._placement.world.main else torch.empty(0)
+            if self._placement.world.main:
+                found[name] = seen[id(value)]
+        return found
+
+    @torch.no_grad()
+    def clip(self, limit: float) -> float:
+        """See `Shards`."""
+        gradients = [local_part(p.grad) for p in self.named_parts().values() if p.grad is not None]
+        own = sum((g.double().square().sum().cpu() for g in gradients), torch.zeros((), dtype=torch.float64))
+        norm = math.sqrt(float(self._placement.world.sum(own)))
+        for gradient in gradients:
+            gradient.mul_(min(1.0, limit / (norm + 1e-6)))
+        return norm
+
+    @torch.no_grad()
+    def copied(self, model: LanguageModel) -> LanguageModel:
+        """See `Shards`."""
+        module: Any = type(model.module)(model.module.config).to(model.module.dtype)
+        bare = replace(model, module=module.requires_grad_(False).eval(), shards=None)
+        placed = self._placement.place(bare, self._dtype)
+        assert placed.shards is not None
+        for own, other in zip(placed.shards.named_parts().values(), self.named_parts().values(), strict=True):
+            local_part(own).copy_(local_part(other))
+        for own, other in zip(module.buffers(), model.module.buffers(), strict=True):
+            own.copy_(other)
+        return placed
