@@ -24,7 +24,7 @@ def is_divided(value: object) -> bool:
 
 def write_parts(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     """Called by all processes. Raises RunError where one of them can't write."""
-    from torch.distributed.checkpoint import save
+    from torch.distributed.checkpoint.state_dict_saver import save
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 
     writer = HuggingFaceStorageWriter(path=str(folder), save_distributed=True)
@@ -33,7 +33,7 @@ def write_parts(folder: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def read_parts(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     """Fill the parts of `tensors` that this process has. Called by all processes."""
-    from torch.distributed.checkpoint import load
+    from torch.distributed.checkpoint.state_dict_loader import load
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
     reader = HuggingFaceStorageReader(path=str(folder))
