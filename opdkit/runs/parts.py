@@ -24,8 +24,8 @@ def is_divided(value: object) -> bool:
 
 def write_parts(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     """Called by all processes. Raises RunError where one of them can't write."""
-    from torch.distributed.checkpoint.state_dict_saver import save
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+    from torch.distributed.checkpoint.state_dict_saver import save
 
     writer = HuggingFaceStorageWriter(path=str(folder), save_distributed=True)
     _quietly(lambda: save({name: value.detach() for name, value in tensors.items()}, storage_writer=writer), "written")
@@ -33,8 +33,8 @@ def write_parts(folder: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def read_parts(folder: Path, tensors: Mapping[str, Tensor]) -> None:
     """Fill the parts of `tensors` that this process has. Called by all processes."""
-    from torch.distributed.checkpoint.state_dict_loader import load
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load
 
     reader = HuggingFaceStorageReader(path=str(folder))
     with torch.no_grad():
