@@ -121,6 +121,10 @@ class RolloutCollector:
             entropy = any(self._reads_entropy(step, other) for other, _ in due)
             graded[key] = self._with_gap(graded[key], entropy, share)
             batch = self._score(step, (term, weight), graded[key], grades[key], share)
+            if term.curriculum is not None:
+                weighed = term.curriculum.weights(grades[key], graded[key].group)
+                told = {"rollout/curriculum_weight": float(weighed.mean())}
+                graded[key] = replace(graded[key], metrics={**graded[key].metrics, **told})
             if share.world.size == 1:  # a teacher's numbers are of its own rows, and not said how to add up
                 graded[key] = _with_teacher_metrics(graded[key], self.teachers.get(term.name))
             shared, scored = seconds if not data else 0.0, time.perf_counter() - began
@@ -183,7 +187,11 @@ class RolloutCollector:
             step_batch = StepBatch(counted, *told, reward, rollouts.group, known, step)
             advantage = share.own(term.objective.advantage(step_batch))  # type: ignore[attr-defined]
         kept = old if self.settings.keeps_old else None
-        own = share.own(reward), advantage, stats_k, self._token_weights(rollout)
+        weights = self._token_weights(rollout)
+        if term.curriculum is not None:
+            of_prompts = share.own(term.curriculum.weights(grades, rollouts.group))[:, None].expand(loss_mask.shape)
+            weights = of_prompts if weights is None else weights * of_prompts
+        own = share.own(reward), advantage, stats_k, weights
         return ScoredBatch(term, weight, rollout, loss_mask, scores, kept, *own)
 
     def _token_weights(self, rollout: Rollout) -> Tensor | None:

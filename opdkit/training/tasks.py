@@ -83,11 +83,16 @@ def teacher_names(task: TaskSettings) -> str:
 
 def _require_told(term: BoundTerm, task: TaskSettings, data: Sequence[Any]) -> None:
     """Raise UserError where the task can't give what the term is to be told. Looks at the first problem."""
-    if term.objective.needs.siblings and task.size.rollouts_per_prompt < 2:
-        raise UserError(
-            f"batch.rollouts_per_prompt=1: {type(term.objective).__name__} compares the rollouts of one prompt; "
-            "allowed: at least 2"
-        )
+    alone = task.size.rollouts_per_prompt < 2
+    for who, compares in (
+        (term.objective, term.objective.needs.siblings),
+        (term.curriculum, term.curriculum is not None),
+    ):
+        if compares and alone:
+            raise UserError(
+                f"batch.rollouts_per_prompt=1: {type(who).__name__} compares the rollouts of one prompt; "
+                "allowed: at least 2"
+            )
     _require_fields(term, task, data)
     if term.selection is not None and is_environment(task.source):
         raise UserError(

@@ -14,6 +14,7 @@ from opdkit.rewards import Reward, asks_teacher
 from opdkit.seeding import derive_seed
 from opdkit.teachers import Teacher
 from opdkit.training.best_of import BestOf
+from opdkit.training.curriculum import PassRate
 from opdkit.training.writing import Schedule
 
 
@@ -33,6 +34,7 @@ class Term:
         every: steps from one use of the term to the next.
         selection: of an author that is the teacher: it writes several responses to each prompt, and this chooses the
             one that is trained on. None: it writes as often as the student, and all are.
+        curriculum: weighs the prompts by the student's pass rate. None: all weigh the same.
     """
 
     objective: Any = None
@@ -44,10 +46,13 @@ class Term:
     weight: float = 1.0
     every: int = 1
     selection: BestOf | None = None
+    curriculum: PassRate | None = None
 
     def __post_init__(self) -> None:
         if self.selection is not None and self.author != "teacher":
             raise UserError(f"selection chooses among what a teacher writes, and author={self.author}")
+        if self.curriculum is not None and self.author != "student":
+            raise UserError(f"curriculum looks at the student's pass rate, and author={self.author}")
         if self.author not in get_args(Author):
             raise UserError(f"author={self.author!r} is not one of {', '.join(get_args(Author))}")
         if not 0 <= self.weight < float("inf"):
@@ -96,6 +101,7 @@ class BoundTerm:
     weight: float
     every: int
     selection: BestOf | None = None
+    curriculum: PassRate | None = None
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,7 @@ def _bound(name: str, term: Term, run: RunChoices) -> BoundTerm:
         weight=term.weight,
         every=term.every,
         selection=term.selection,
+        curriculum=term.curriculum,
     )
 
 

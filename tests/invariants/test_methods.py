@@ -32,6 +32,23 @@ def test_a_term_of_weight_zero_changes_nothing(train: Train) -> None:
     assert metrics(moved)[1]["train/grad_norm"] != pytest.approx(metrics(plain)[1]["train/grad_norm"], rel=1e-2)
 
 
+def test_prompts_weigh_by_their_pass_rate(train: Train, tmp_path: Path) -> None:
+    (tmp_path / "parity.py").write_text(
+        "from opdkit.data.grade import Grade\n\n\n"
+        "def reward(problem, response, siblings):\n    return Grade.of(len(response) % 2 == 1)\n"
+    )
+    asked = ("batch.rollouts_per_prompt=4", "batch.prompts=2", "reward=function", "reward.function=parity.py:reward")
+    plain = train("plain", "method=opd", *asked, "steps=2")
+    none = [f"method.terms.student.curriculum.{name}=0" for name in ("a", "b")]
+    assert weights(train("none", "method=paced", *none, *asked, "steps=2")) == weights(plain)
+    row = metrics(train("paced", "method=paced", *asked, "steps=1"))[1]
+    parts = metrics(train("parts", "method=paced", *asked, "steps=1", "batch.micro_batch=2"))[1]
+    assert 0 < row["rollout/curriculum_weight"] <= 0.25
+    assert row["train/loss"] < metrics(plain)[1]["train/loss"] / 3
+    for name in ("train/loss", "train/grad_norm"):
+        assert row[name] == pytest.approx(parts[name], rel=2e-4)
+
+
 def test_what_the_teacher_wrote_is_told_apart(train: Train) -> None:
     """With rollouts of the teacher alone: lengths under its name, entropies and masks by the student's own."""
     own = metrics(train("own", "objective=gkd_forward", "steps=1"))[1]
@@ -56,6 +73,9 @@ def test_rubrics_grade_groups_and_a_resumed_run_asks_nothing_twice(
     assert main(["train", *merged(*pair, *asked, f"run_dir={whole}", "resume=true")]) == 0
     assert (whole / "reward" / "judge.jsonl").read_text().splitlines() == lines
     assert weights(train("again", *asked)) == weights(whole)
+    parts = metrics(train("parts", *asked, "batch.micro_batch=2"))[1]
+    for name in ("train/loss", "train/grad_norm"):
+        assert metrics(whole)[1][name] == pytest.approx(parts[name], rel=2e-4, abs=1e-6)
 
 
 def test_the_run_s_teacher_may_write_the_answers_that_rubrics_are_made_from(

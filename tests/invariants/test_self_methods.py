@@ -83,6 +83,9 @@ def test_told_methods_learn_from_their_teacher(train: Train, method: str, asked:
     assert row["train/loss"] > 1e-4
     assert row["train/grad_norm"] > 0
     assert row["teacher/prompts_too_long"] == 0
+    whole = metrics(train("whole", f"method={method}", *asked, "batch.micro_batch=8"))[1]
+    for name in ("train/loss", "train/grad_norm"):
+        assert row[name] == pytest.approx(whole[name], rel=2e-4, abs=1e-6)
     # Told something else, the same student learns something else.
     key = "system" if method == "context" else "template"
     other = f"{TOLD}.template='{{question}} What?'" if key == "template" else f"{TOLD}.system=Say"
@@ -97,7 +100,7 @@ def test_rows_without_a_right_sibling_do_not_count(train: Train) -> None:
     assert 0 < row["opd/masked_fraction"] < 1
 
 
-@pytest.mark.parametrize("method", ["grpo", "rlsd", "sdpo"])
+@pytest.mark.parametrize("method", ["grpo", "rlsd", "sdpo", "paced"])
 def test_a_group_of_one_is_refused(
     method: str, pair: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
