@@ -1,15 +1,18 @@
-"""Makes short training runs of several candidates, each at the better learning rates of a small grid.
+"""Makes short training runs of several candidates, each at the best learning rate of a small grid.
 
-A run is `opdkit train` without its evaluations of the start and of the teacher.
+A run is `opdkit train` without its evaluations of the start and of the teacher. A step is told in seconds of the
+process's CPU: with one thread that is what it takes on an idle core, whatever else the machine does meanwhile.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean, median
 
 from learning_rates import Job, accuracy
 
@@ -41,11 +44,13 @@ class Candidates:
         members: a name, and the overrides that make it.
         common: the overrides of every run.
         rates: the grid of learning rates.
+        watched: more overrides of a run that is compared, such as `eval_every`.
     """
 
     members: Mapping[str, tuple[str, ...]]
     common: tuple[str, ...]
     rates: tuple[float, ...]
+    watched: tuple[str, ...] = ()
 
     def selection(self, name: str, rate: float) -> Job:
         """A run that the choice of a learning rate looks at."""
@@ -53,7 +58,8 @@ class Candidates:
 
     def comparison(self, name: str, rate: float, seed: int) -> Job:
         """A run that is compared."""
-        return Job(f"final/{name}/seed{seed}", (*self.common, *self.members[name], f"optim.lr={rate}", f"seed={seed}"))
+        own = (*self.members[name], *self.watched, f"optim.lr={rate}", f"seed={seed}")
+        return Job(f"final/{name}/seed{seed}", (*self.common, *own))
 
     def start(self, name: str) -> Job:
         """The student before any training, under the settings of a member."""
@@ -88,13 +94,12 @@ def make(root: Path, job: Job, *, trains: bool = True) -> None:
     folder.mkdir(parents=True)
     experiment = built(job.overrides)
     session = open_session(experiment, None)
-    seen = _Observer()
+    seen = _Observer(session, experiment, folder)
     if trains:
         Loop(experiment.looping(), session, folder / "checkpoints", seen, StopRequest()).run()
         shutil.rmtree(folder / "checkpoints")
-    after = _evaluated(session, experiment, folder)
-    told = {"after": after, "step_s": min(seen.seconds, default=0.0), "lengths": seen.lengths}
-    (folder / "summary.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    after = _evaluated(session, experiment, folder / "evals")
+    (folder / "summary.json").write_text(json.dumps({"after": after} | seen.told(), indent=1) + "\n", encoding="utf-8")
     session.close()
     close_session()
     print(f"{job.name}: {after['pass@1']:.3f}", flush=True)
@@ -102,17 +107,30 @@ def make(root: Path, job: Job, *, trains: bool = True) -> None:
 
 @dataclass
 class _Observer:
-    """Keeps the time of each step and the length of its rollouts."""
+    """Evaluates when it is due, and keeps what each step took and its metrics."""
 
+    session: Session
+    experiment: Experiment
+    folder: Path
     seconds: list[float] = field(default_factory=list[float])
     lengths: list[float] = field(default_factory=list[float])
+    curve: dict[int, float] = field(default_factory=dict[int, float])
+    metrics: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    mark: float = field(default_factory=time.process_time)
 
     def evaluate(self, step: int) -> dict[str, float]:
+        started = time.process_time()
+        self.curve[step] = _evaluated(self.session, self.experiment, self.folder / f"evals-{step}")["pass@1"]
+        self.mark += time.process_time() - started
         return {}
 
     def log(self, step: int, metrics: dict[str, float], data: Sequence[StepData]) -> dict[str, float]:
-        self.seconds.append(sum(metrics[f"time/{part}_s"] for part in ("rollout", "teacher", "update")))
+        now = time.process_time()
+        self.seconds.append(now - self.mark)
+        self.mark = now
         self.lengths.append(metrics["rollout/length_mean"])
+        for name, value in metrics.items():
+            self.metrics.setdefault(name, []).append(value)
         return metrics
 
     def keep_best(self, step: int, watch: Watch) -> None:
@@ -124,11 +142,17 @@ class _Observer:
     def card(self, step: int) -> str:
         return ""
 
+    def told(self) -> dict[str, object]:
+        """What a summary holds beside the evaluation at the end."""
+        means = {name: fmean(values) for name, values in sorted(self.metrics.items())}
+        step_s = median(self.seconds) if self.seconds else 0.0
+        return {"step_cpu_s": step_s, "lengths": self.lengths, "curve": self.curve, "means": means}
+
 
 def _evaluated(session: Session, experiment: Experiment, folder: Path) -> dict[str, float]:
     student, task = session.policy.model, session.tasks[""].settings
     asking = Asking(
-        engine=task.rollout.open(student), renderer=student, seed=experiment.seed, folder=folder / "evals",
+        engine=task.rollout.open(student), renderer=student, seed=experiment.seed, folder=folder,
         max_prompt_tokens=task.rollout.max_prompt_tokens, progress=lambda text: None,
     )  # fmt: skip
     return evaluate_on(asking, experiment.benchmark)

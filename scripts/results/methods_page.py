@@ -1,0 +1,175 @@
+"""Writes docs/results/methods.md from what methods.py and told_prompts.py left.
+
+python scripts/results/methods_page.py runs/methods
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import numpy as np
+from learning_rates import accuracy
+from methods import ABLATIONS, COMPARED, MEMBERS, STEPS
+from short_runs import SEEDS
+
+from opdkit.intervals import Paired, holm, paired_t, t_interval
+
+_PAGE = Path(__file__).resolve().parents[2] / "docs" / "results" / "methods.md"
+_NOTES = Path(__file__).parent / "methods_notes.md"
+BASELINES = ("grpo", "sampled", "topk")
+"""What every other method is compared with."""
+Values = Mapping[int, float]
+"""pass@1 in % by seed."""
+
+
+def finals(root: Path, name: str) -> dict[int, float]:
+    """pass@1 in % of the seeds that have ended."""
+    found = {seed: accuracy(root, COMPARED.comparison(name, 0.0, seed)) for seed in SEEDS}
+    return {seed: 100 * value for seed, value in found.items() if value is not None}
+
+
+def summaries(root: Path, name: str) -> dict[int, dict[str, Any]]:
+    """What each seed's run told."""
+    files = {seed: root / COMPARED.comparison(name, 0.0, seed).name / "summary.json" for seed in SEEDS}
+    return {seed: json.loads(file.read_text(encoding="utf-8")) for seed, file in files.items() if file.is_file()}
+
+
+def interval(values: Sequence[float]) -> str:
+    """Mean and Student's 95 % interval; of fewer than three, the values."""
+    return t_interval(values).text(1) if len(values) > 2 else ", ".join(f"{value:.1f}" for value in values)
+
+
+def paired(ours: Values, theirs: Values) -> Paired | None:
+    """The difference by seed, None for fewer than three seeds in common."""
+    seeds = sorted({*ours} & {*theirs})
+    return paired_t(np.array([ours[seed] - theirs[seed] for seed in seeds])) if len(seeds) > 2 else None
+
+
+def steps_table(root: Path) -> list[str]:
+    """A row a method: grid, accuracy, and the differences to the three baselines, Holm over the table."""
+    found = {name: finals(root, name) for name in MEMBERS}
+    tests = {
+        (name, base): test
+        for name in MEMBERS
+        for base in BASELINES
+        if name not in BASELINES and (test := paired(found[name], found[base])) is not None
+    }
+    adjusted = dict(zip(tests, holm([test.p for test in tests.values()]), strict=True)) if tests else {}
+    files = (root / "grid").glob("*/lr*/summary.json")
+    rates = sorted({*COMPARED.rates, *(float(file.parent.name[2:]) for file in files)})
+    told_rates = " / ".join(f"{rate:g}" for rate in rates)
+    heads = " | ".join(f"to {base} (p)" for base in BASELINES)
+    lines = [f"| method | grid: {told_rates} | rate | seeds | pass@1, % | {heads} | tokens, first to last step |"]
+    lines.append("|---|---|--:|--:|---|---|---|---|---|")
+    for name, values in found.items():
+        rate, tried = COMPARED.best(root, name), replace(COMPARED, rates=tuple(rates)).grid(root, name)
+        if not tried:
+            continue
+        grid = " / ".join(f"{100 * tried[r]:.1f}" if r in tried else "-" for r in rates)
+        cells = [
+            f"{tests[name, base].estimate.text(1)} ({adjusted[name, base]:.3f})" if (name, base) in tests else ""
+            for base in BASELINES
+        ]
+        lengths = [one["lengths"] for one in summaries(root, name).values()]
+        told = f"{fmean(x[0] for x in lengths):.0f} to {fmean(x[-1] for x in lengths):.0f}" if lengths else ""
+        chosen = f"{rate:g}" if rate else ""
+        row = (name, grid, chosen, str(len(values)), interval(list(values.values())), *cells, told)
+        lines.append("| " + " | ".join(row) + " |")
+    return lines
+
+
+def time_table(root: Path) -> list[str]:
+    """pass@1 of the same runs at the time that the fastest method needs for all of its steps."""
+    runs = {name: summaries(root, name) for name in MEMBERS}
+    runs = {name: found for name, found in runs.items() if found}
+    seconds = {name: median(one["step_cpu_s"] for one in found.values()) for name, found in runs.items()}
+    budget = STEPS * min(seconds.values())
+    start = accuracy(root, COMPARED.start("topk")) or 0.0
+    lines = [
+        f"{budget:.1f} s: what the fastest method takes for {STEPS} steps.\n",
+        "| method | s a step | steps that fit | seeds | pass@1 there, % |",
+        "|---|--:|--:|--:|---|",
+    ]
+    for name, found in runs.items():
+        fits = min(float(STEPS), budget / seconds[name])
+        values = [100 * at(one, fits, start) for one in found.values()]
+        lines.append(f"| {name} | {seconds[name]:.2f} | {fits:.1f} | {len(values)} | {interval(values)} |")
+    return lines
+
+
+def at(summary: Mapping[str, Any], step: float, start: float) -> float:
+    """pass@1 after so many steps, on the line between the evaluations beside it."""
+    known = {0: start, STEPS: summary["after"]["pass@1"]} | {int(k): v for k, v in summary["curve"].items()}
+    return float(np.interp(step, sorted(known), [known[at] for at in sorted(known)]))
+
+
+def ablation_table(root: Path) -> list[str]:
+    """A row an ablation: accuracy, the difference to its method, and the tiers where it has them."""
+    found = {name: finals(root, name) for name in (*MEMBERS, *ABLATIONS)}
+    lines = [
+        "| method | changed | seeds | pass@1, % | to the method as it is | tiers 1 / 2 / 3, % |",
+        "|---|---|--:|---|---|---|",
+    ]
+    shown = [name for name in ("rlsd", "ropd", "brts") if found[name]]
+    for name in [*shown, *(name for name in ABLATIONS if found[name])]:
+        of, says = (ABLATIONS[name].of, ABLATIONS[name].says) if name in ABLATIONS else (name, "")
+        test = paired(found[name], found[of]) if name != of else None
+        difference = test.estimate.text(1) if test else ""
+        values = list(found[name].values())
+        cells = (of, says, str(len(values)), interval(values), difference, tiers(root, name))
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def tiers(root: Path, name: str) -> str:
+    """Shares of prompts by tier, means over steps and seeds."""
+    means = [one["means"] for one in summaries(root, name).values()]
+    names = [f"teacher/best_of/tier_{tier}" for tier in (1, 2, 3)]
+    if not means or names[0] not in means[0]:
+        return ""
+    return " / ".join(f"{100 * fmean(one[key] for one in means):.1f}" for key in names)
+
+
+def told_table(root: Path) -> list[str]:
+    """A row a prompt."""
+    found = json.loads((root / "told.json").read_text(encoding="utf-8"))
+    lines = ["| prompt | pass@1, % |", "|---|--:|"]
+    return lines + [f"| {name} | {100 * share:.1f} |" for name, share in found.items()]
+
+
+def missing(root: Path) -> str:
+    """What of the comparison and the ablations has not been run to the end."""
+    count = {name: len(finals(root, name)) for name in (*MEMBERS, *ABLATIONS)}
+    short = [f"{name} ({seeds} of {len(SEEDS)})" for name, seeds in count.items() if seeds < len(SEEDS)]
+    return f"Seeds that have not been run: {', '.join(short)}." if short else "All of it has been run."
+
+
+def main() -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path)
+    root: Path = parser.parse_args().root
+    start = accuracy(root, COMPARED.start("topk")) or 0.0
+    text = _NOTES.read_text(encoding="utf-8")
+    marks = {
+        "{steps}": "\n".join(steps_table(root)),
+        "{time}": "\n".join(time_table(root)),
+        "{ablations}": "\n".join(ablation_table(root)),
+        "{told}": "\n".join(told_table(root)),
+        "{missing}": missing(root),
+        "{start}": f"{100 * start:.1f}",
+        "{count}": str(STEPS),
+    }
+    for mark, value in marks.items():
+        text = text.replace(mark, value)
+    _PAGE.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
