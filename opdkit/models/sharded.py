@@ -15,6 +15,7 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from opdkit.data.scores import Scores
+from opdkit.errors import UserError
 from opdkit.heads import Head
 from opdkit.models.language_model import LanguageModel
 from opdkit.models.layers import layers_of
@@ -60,6 +61,13 @@ class FullyShard:
         """See `Placement`."""
         for shards in self.placed:
             shards.rest()
+
+
+def require_torch() -> None:
+    """Raises UserError where torch's `fully_shard` lacks what is used here."""
+    needed = ("set_force_sum_reduction_for_comms", "set_reduce_scatter_unused_params", "set_gradient_divide_factor")
+    if any(name not in vars(FSDPModule) for name in needed):
+        raise UserError(f"shard=fsdp2: torch {torch.__version__} is too old for it; tried with 2.13")
 
 
 class _Root(nn.Module):

@@ -204,8 +204,9 @@ def _placement(experiment: Experiment, device: torch.device) -> Placement:
     """How the run's models lie in its processes."""
     if experiment.shard == "none":
         return Whole(device)
-    from opdkit.models.sharded import FullyShard  # torch's distributed tensors take a while to import
+    from opdkit.models.sharded import FullyShard, require_torch  # torch's distributed tensors take a while to import
 
+    require_torch()
     world = World.current()
     return FullyShard(world, device, Turns(world))
 

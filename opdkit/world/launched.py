@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _TIMEOUT = "OPDKIT_TIMEOUT_S"
 _DEFAULT_TIMEOUT_S = 1800
 _TOLD = "opdkit/told"
+# What `accelerate launch` sets for ways of sharding of its own.
+_OTHER_WAYS = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
 # How long another process leaves it to the main one to tell an error that both have.
 _PATIENCE_S = 2.0
 
@@ -61,6 +63,11 @@ def joined(command: str, allowed: tuple[str, ...], teller: Teller) -> Iterator[N
     with teller.heard():
         if command not in allowed:
             raise UserError(f"{command} runs in one process: start it without torchrun ({', '.join(allowed)} may have)")
+        if any(os.environ.get(name, "").lower() in ("1", "true") for name in _OTHER_WAYS):
+            raise UserError(
+                "accelerate launch with a way of sharding of its own (--use_fsdp, DeepSpeed, Megatron): start it with "
+                "--multi_gpu, and say shard=fsdp2"
+            )
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"

@@ -7,6 +7,7 @@ import math
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,9 @@ MORE: dict[str, tuple[str, ...]] = {
     "minillm": ("method=minillm",),
     "iw": ("objective=iw_opd",),
     "ema_teacher": ("objective=ema_pg_teacher",),
+    "checkpointing": ("model.gradient_checkpointing=true", "keep_best.metric=train/loss", "keep_best.mode=min"),
+    "live": ("objective=full_reverse_kl", "teacher=self", "diagnostics_every=0"),
+    "tokens": ("batch.micro_batch_tokens=40", "gradient_variance=null"),
     "student_support": ("objective=topk_student_sampled",),
     "many_faces": ("objective=many_faces",),
     "thinking_machines": ("objective=thinking_machines", "batch.mini_batch=4", "batch.micro_batch=2"),
@@ -66,6 +70,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def _arguments(pair: list[str], own: str, overrides: Sequence[str]) -> list[str]:
     given = merged(*pair, *BASE, *(text.replace("OWN", own) for text in overrides))
+    if "teacher=self" in given:
+        given = [text for text in given if not text.startswith("teacher.path")]
     return [f"--config-dir={own}", *given] if {"task=both", "task=letters"} & set(given) else given
 
 
@@ -154,6 +160,33 @@ def test_a_divided_run_goes_on_from_its_parts(pair: list[str], own: str, tmp_pat
     assert "exitcode  : 2" in errors
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_accelerate_starts_processes_as_torchrun_does(pair: list[str], tmp_path: Path) -> None:
+    asked = merged(*pair, *BASE)
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes=2", "--num_machines=1"]
+    settings = ["--mixed_precision=no", "--dynamo_backend=no"]
+    for kind, run in (("--multi_gpu", "launched"), ("--use_fsdp", "refused")):
+        command = [*launch, kind, *settings, "-m", "opdkit", "train", *asked, f"run_dir={tmp_path / run}"]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, cwd=tmp_path)
+        if kind == "--use_fsdp":
+            assert done.stderr.count("opdkit: error:") == 1
+            assert "say shard=fsdp2" in done.stderr
+        else:
+            assert done.returncode == 0, done.stderr
+    assert main(["train", *asked, f"run_dir={tmp_path / 'one'}"]) == 0
+    _close(tmp_path / "one", tmp_path / "launched")
+
+
+def test_one_process_has_nobody_to_share_weights_with(
+    pair: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *merged(*pair, *BASE, "shard=fsdp2", f"run_dir={tmp_path / 'run'}")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "shard=fsdp2: divides weights among several processes" in line
+    assert not (tmp_path / "run").exists()
+
+
 LONG = ("steps=8", "checkpoint_every=2", "eval_every=4", "optim.lr=1e-3")
 
 
@@ -180,11 +213,11 @@ def _wait_for_lines(process: subprocess.Popen[str], file: Path, count: int) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize(("rank", "shard"), [(0, "none"), (1, "none"), (1, "fsdp2")])
 def test_a_killed_process_ends_all_and_the_run_goes_on(
-    train: Callable[..., Path], pair: list[str], tmp_path: Path, rank: int
+    train: Callable[..., Path], pair: list[str], tmp_path: Path, rank: int, shard: str
 ) -> None:
-    arguments = merged(*pair, *LONG, "run_dir=killed")
+    arguments = merged(*pair, *LONG, f"shard={shard}", "run_dir=killed")
     process = _start(2, tmp_path, arguments)
     _wait_for_lines(process, tmp_path / "killed" / "metrics.jsonl", 4)
     worker, began = _worker(process, rank), time.monotonic()
@@ -198,7 +231,7 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(
     again = _start(2, tmp_path, [*arguments, "resume=true"])
     said = again.communicate(timeout=240)
     assert again.returncode == 0, said
-    together = _start(2, tmp_path, merged(*pair, *LONG, "run_dir=whole"))
+    together = _start(2, tmp_path, merged(*pair, *LONG, f"shard={shard}", "run_dir=whole"))
     assert together.communicate(timeout=240)
     assert weights(tmp_path / "whole") == weights(tmp_path / "killed")
     assert metrics(tmp_path / "whole") == metrics(tmp_path / "killed")
