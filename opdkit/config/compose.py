@@ -130,7 +130,12 @@ def _reason(base: DictConfig, item: Typed, error: Exception) -> str:
     expected = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
     kind = expected.get(node._get_node(item.key.rpartition(".")[2])._metadata.ref_type)
     inside = node._get_node(item.key.rpartition(".")[2])
-    if not kind and isinstance(inside, DictConfig) and item.key not in location.groups([location.conf_dir()]):
+    if (
+        not kind
+        and isinstance(inside, DictConfig)
+        and not isinstance(item.value, dict)
+        and item.key not in location.groups([location.conf_dir()])
+    ):
         return f"it has keys of its own: {', '.join(f'{item.key}.{name}' for name in inside)}"
     return f"the value must be {kind}" if kind else _first_lines(error)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from opdkit.environments.pool import EnvironmentPool
     from opdkit.environments.scienceworld import ScienceWorld
     from opdkit.environments.textworld_express import TextWorldExpress
+    from opdkit.environments.verifiers import Verifiers
 
 _HOMES = {
     **dict.fromkeys(("Crash", "Environment", "EnvironmentSource", "Episode", "Observation", "StepResult"), "base"),
@@ -22,6 +23,7 @@ _HOMES = {
     "EnvironmentPool": "pool",
     "ScienceWorld": "scienceworld",
     "TextWorldExpress": "textworld_express",
+    "Verifiers": "verifiers",
 }
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "ScienceWorld",
     "StepResult",
     "TextWorldExpress",
+    "Verifiers",
 ]
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _FIELDS = ("observation", "admissible")
 _LONGEST_ACTION = 300
-_LONGEST_RESPONSE = 100_000
+LONGEST_RESPONSE = 100_000
 _CUT = " ..."
 _REASONING_END = "</think>"
 
@@ -60,7 +60,7 @@ class ChatGame:
 
     def read_action(self, response_text: str) -> str:
         """The action in what the model wrote, on one line and at most 300 characters; empty where it gives none."""
-        text = response_text[-_LONGEST_RESPONSE:].rpartition(_REASONING_END)[2]
+        text = response_text[-LONGEST_RESPONSE:].rpartition(_REASONING_END)[2]
         if self.action_pattern is not None:
             found = [match.group(1) or "" for match in re.finditer(self.action_pattern, text)]
             text = found[-1] if found else ""
