@@ -45,6 +45,11 @@ def interval(values: Sequence[float]) -> str:
     return t_interval(values).text(1) if len(values) > 2 else ", ".join(f"{value:.1f}" for value in values)
 
 
+def chance(p: float) -> str:
+    """A p-value as it is told."""
+    return f"{p:.3f}" if p >= 0.001 else "below 0.001"
+
+
 def paired(ours: Values, theirs: Values) -> Paired | None:
     """The difference by seed, None for fewer than three seeds in common."""
     seeds = sorted({*ours} & {*theirs})
@@ -73,7 +78,7 @@ def steps_table(root: Path) -> list[str]:
             continue
         grid = " / ".join(f"{100 * tried[r]:.1f}" if r in tried else "-" for r in rates)
         cells = [
-            f"{tests[name, base].estimate.text(1)} ({adjusted[name, base]:.3f})" if (name, base) in tests else ""
+            f"{tests[name, base].estimate.text(1)} ({chance(adjusted[name, base])})" if (name, base) in tests else ""
             for base in BASELINES
         ]
         lengths = [one["lengths"] for one in summaries(root, name).values()]
