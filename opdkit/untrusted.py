@@ -1,8 +1,11 @@
-"""Makes untrusted text harmless: control, bidirectional and invisible characters become visible."""
+"""Makes untrusted text harmless: control, bidirectional and invisible characters become visible.
+
+Tells targets that are never a choice of a configuration."""
 
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 
 # Joiners that scripts and emoji need; they reorder nothing.
@@ -23,3 +26,8 @@ def _shown(character: str) -> str:
     if unicodedata.category(character) in _CATEGORIES and character not in _HARMLESS:
         return f"⟨U+{ord(character):04X}⟩"
     return character
+
+
+def of_pythons_library(path: str) -> bool:
+    """Whether a dotted path names something of Python's standard library, which is no choice of a configuration."""
+    return path.split(".")[0] in sys.stdlib_module_names

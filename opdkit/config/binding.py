@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, cast
 
 from opdkit.config.near import near_miss, no_value, refusal
 from opdkit.errors import UserError
+from opdkit.untrusted import of_pythons_library
 
 _MISSING = "???"
 _HYDRAS_OWN = "_recursive_"  # false: what stands inside is handed on as it is
@@ -51,6 +52,11 @@ def locate(key: str, path: object) -> Any:
     parts = path.split(".") if isinstance(path, str) else []
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
         raise UserError(f"{key}._target_: {path!r} is not a dotted path to a class")
+    if of_pythons_library(parts[0]):
+        raise UserError(
+            f"{key}._target_: {path} is of Python's own library; allowed: a class of opdkit, of an installed package, "
+            "or of a module of yours beside where you call opdkit"
+        )
     module, name = ".".join(parts[:-1]), parts[-1]
     try:
         imported = importlib.import_module(module)

@@ -11,6 +11,7 @@ from opdkit.environments.chat import LONGEST_RESPONSE, ChatGame
 from opdkit.environments.requirements import need_choice
 from opdkit.errors import UserError
 from opdkit.extras import need_package
+from opdkit.untrusted import of_pythons_library
 
 if TYPE_CHECKING:
     from opdkit.environments.verifiers_game import VerifiersGame
@@ -47,6 +48,8 @@ class Verifiers(ChatGame):
         module, _, made = self.id.replace("-", "_").split("/")[-1].partition(":")
         if not all(part.isidentifier() for part in (*module.split("."), made or "none")):
             raise UserError(f"id={self.id!r}: no name of a module; allowed: an installed environment, or module:Class")
+        if of_pythons_library(module):
+            raise UserError(f"id={self.id!r}: is of Python's own library; allowed: an installed environment")
         if self.start < 0 or self.count < 1:
             raise UserError(f"start={self.start}, count={self.count}; allowed: start from 0, count from 1")
 

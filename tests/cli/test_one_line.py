@@ -33,7 +33,11 @@ def option(folder: Path, name: str, text: str) -> None:
     ("typed", "line"),
     [
         (["masking=broken"], "broken.yaml, line 2: is not YAML"),
-        (["masking=evil"], "masking._target_: Target 'os.system' is blocklisted"),
+        (["masking=evil"], "masking._target_: os.system is of Python's own library; allowed: a class of"),
+        (
+            ["masking=none", "task=game", "rollout=episodes"],
+            "task.environment._target_: os.system is of Python's own lib",
+        ),
         (["masking=fussy"], "masking.size is too small"),
         (["masking=none", "optim.betas=[2,3]"], "optim.betas=[2, 3]; both must be at least 0 and below 1"),
         (["masking=none", "hydra.run.dir=x"], "hydra.run.dir=x: has no effect here; use run_dir="),
@@ -46,12 +50,18 @@ def test_one_line(typed: list[str], line: str, opdkit: Opdkit, tmp_path: Path) -
     (tmp_path / "fussy_module.py").write_text(MINE)
     option(tmp_path, "evil", "# asks for a shell, which is refused\n_target_: os.system\ncommand: ls\n")
     option(tmp_path, "fussy", "# refuses what it is given by itself\n_target_: fussy_module.Fussy\nsize: 1\n")
+    (tmp_path / "mine" / "task").mkdir()
+    (tmp_path / "mine" / "task" / "game.yaml").write_text(
+        "# a game that asks for a shell\n_target_: opdkit.environments.Custom\n_recursive_: false\n"
+        "environment: {_target_: os.system, command: touch begun}\n"
+    )
     if typed == ["masking=broken"]:
         option(tmp_path, "broken", "a: [1\nb: {")
     told = opdkit("train", "--config-dir", "mine", *typed)
     assert told.status == 2
     assert line in told.err
     assert told.err.count("\n") == 1
+    assert not (tmp_path / "begun").exists()
 
 
 def test_a_defect_keeps_its_traceback(opdkit: Opdkit, tmp_path: Path) -> None:

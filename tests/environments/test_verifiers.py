@@ -62,6 +62,7 @@ def guess(tmp_path: Path) -> Iterator[Path]:
     ("fields", "said"),
     [
         ({"id": "os; rm"}, "no name of a module"),
+        ({"id": "os:system"}, "of Python's own library"),
         ({"id": "a", "split": "trian"}, "(did you mean train?)"),
         ({"id": "a", "start": -1}, "allowed: start from 0"),
         ({"id": "a", "max_turns": 0}, "max_turns=0"),
