@@ -40,7 +40,7 @@ def _bytes(tensors: list[Tensor]) -> int:
 def _measure() -> dict[str, int]:
     world = World.current()
     placement = FullyShard(world, torch.device("cpu"), Turns(world))
-    model = placement.place(tiny_model(0, **WIDE))
+    model = placement.place(lambda: tiny_model(0, **WIDE))
     policy = Policy.of(model, AdamW(), Accelerator(cpu=True), 1.0, placement)
     rollout = _rollout()
     with placement.together():

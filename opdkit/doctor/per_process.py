@@ -103,7 +103,7 @@ def per_process(experiment: Experiment, world_size: int) -> Section:
     rows.append(("all of it", total))
     if divided > 1:
         rows.append(("the whole student, gathered while it writes", student.whole))
-        rows.append(("the larger model, read into the host's memory by each process", host))
+        rows.append(("in the host's memory while it is read: the larger model", host))
     grid = Grid(("in each process", "GiB"), tuple((name, _told(size)) for name, size in rows))
     return Section(f"memory of a process, shard={experiment.shard}", tuple(notes), (grid,))
 

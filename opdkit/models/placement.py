@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -20,8 +21,8 @@ class Placement(Protocol):
         """Where a model is read to before it is placed."""
         ...
 
-    def place(self, model: LanguageModel, dtype: torch.dtype | None = None) -> LanguageModel:
-        """The model where it will be used. All processes place the same models in the same order.
+    def place(self, read: Callable[[], LanguageModel], dtype: torch.dtype | None = None) -> LanguageModel:
+        """The model that `read` gives, where it will be used. All processes place the same models in the same order.
 
         dtype: what it computes in, None for that of its weights.
         """
@@ -47,9 +48,9 @@ class Whole:
         """See `Placement`."""
         return self.device
 
-    def place(self, model: LanguageModel, dtype: torch.dtype | None = None) -> LanguageModel:
+    def place(self, read: Callable[[], LanguageModel], dtype: torch.dtype | None = None) -> LanguageModel:
         """See `Placement`. Autocast narrows what it computes in."""
-        return model
+        return read()
 
     def together(self) -> AbstractContextManager[object]:
         """See `Placement`."""

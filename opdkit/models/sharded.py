@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
@@ -46,10 +47,19 @@ class FullyShard:
         """The host's memory: the device never holds a whole model."""
         return torch.device("cpu")
 
-    def place(self, model: LanguageModel, dtype: torch.dtype | None = None) -> LanguageModel:
-        """See `Placement`. Gradients are added up in float32. Raises UserError for an architecture whose layers are not
-        one list."""
-        shards = DividedModel.of(model, self, dtype)
+    def place(self, read: Callable[[], LanguageModel], dtype: torch.dtype | None = None) -> LanguageModel:
+        """See `Placement`. The processes of a machine read one after another, so that it holds one whole model at a
+        time. Raises UserError for an architecture whose layers are not one list."""
+        parts: list[tuple[LanguageModel, FSDPModule]] = []
+        mesh = init_device_mesh(self.device.type, (self.world.size,))
+        turns = int(self.world.max(float(os.environ.get("LOCAL_WORLD_SIZE", self.world.size))))
+        for turn in range(turns):
+            if turn == int(os.environ.get("LOCAL_RANK", self.world.rank)):
+                model = read()
+                parts.append((model, _divide(model, mesh, dtype)))
+            self.world.any(False)  # nobody reads before the others are here
+        ((model, root),) = parts
+        shards = DividedModel(model, root, self, dtype)
         self.placed.append(shards)
         return replace(model, shards=shards)
 
@@ -68,6 +78,20 @@ def require_torch() -> None:
     needed = ("set_force_sum_reduction_for_comms", "set_reduce_scatter_unused_params", "set_gradient_divide_factor")
     if any(name not in vars(FSDPModule) for name in needed):
         raise UserError(f"shard=fsdp2: torch {torch.__version__} is too old for it; tried with 2.13")
+
+
+def _divide(model: LanguageModel, mesh: DeviceMesh, dtype: torch.dtype | None) -> FSDPModule:
+    """The module around that of `model`, whose weights are divided in place. Gradients are added up in float32."""
+    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
+    layers = [
+        fully_shard(layer, mesh=mesh, mp_policy=policy) for layer in layers_of(model.module, "shard=fsdp2", model.name)
+    ]
+    root = fully_shard(_Root(model.module), mesh=mesh, mp_policy=policy)
+    for part in (*layers, root):
+        part.set_gradient_divide_factor(1.0)  # the denominator of a loss is global, so gradients are added up
+        part.set_force_sum_reduction_for_comms(True)
+    root.set_reduce_scatter_unused_params(True)  # a process may miss a weight, as an expert that no token chose
+    return root
 
 
 class _Root(nn.Module):
@@ -96,22 +120,6 @@ class DividedModel:
         self._score_nothing()  # the first pass settles which module is the root
         self.rest()
         self.bytes = sum(local_part(p).numel() * p.element_size() for p in model.module.parameters())
-
-    @classmethod
-    def of(cls, model: LanguageModel, placement: FullyShard, dtype: torch.dtype | None) -> DividedModel:
-        """Divide the weights of `model`, whose module is changed in place."""
-        mesh = init_device_mesh(placement.device.type, (placement.world.size,))
-        policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
-        layers = [
-            fully_shard(layer, mesh=mesh, mp_policy=policy)
-            for layer in layers_of(model.module, "shard=fsdp2", model.name)
-        ]
-        root = fully_shard(_Root(model.module), mesh=mesh, mp_policy=policy)
-        for part in (*layers, root):
-            part.set_gradient_divide_factor(1.0)  # the denominator of a loss is global, so gradients are added up
-            part.set_force_sum_reduction_for_comms(True)
-        root.set_reduce_scatter_unused_params(True)  # a process may miss a weight, as an expert that no token chose
-        return cls(model, root, placement, dtype)
 
     def scored(self, score: Callable[[], Scores]) -> Scores:
         """See `Shards`."""
@@ -207,12 +215,15 @@ class DividedModel:
     @torch.no_grad()
     def copied(self, model: LanguageModel) -> LanguageModel:
         """See `Shards`."""
-        module: Any = type(model.module)(model.module.config).to(model.module.dtype)
-        bare = replace(model, module=module.requires_grad_(False).eval(), shards=None)
+
+        def bare() -> LanguageModel:
+            module: Any = type(model.module)(model.module.config).to(model.module.dtype)
+            return replace(model, module=module.requires_grad_(False).eval(), shards=None)
+
         placed = self._placement.place(bare, self._dtype)
         assert placed.shards is not None
         for own, other in zip(placed.shards.named_parts().values(), self.named_parts().values(), strict=True):
             local_part(own).copy_(local_part(other))
-        for own, other in zip(module.buffers(), model.module.buffers(), strict=True):
+        for own, other in zip(placed.module.buffers(), model.module.buffers(), strict=True):
             own.copy_(other)
         return placed

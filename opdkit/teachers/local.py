@@ -36,9 +36,13 @@ class LocalTeacher(ModelSpec):
 
     def open(self, context: TeacherContext) -> OpenTeacher:
         """See `Teacher`. The weights take no gradients."""
-        model = load(self, context.device, key="teacher", offload=self.cpu_offload)
-        model.module.requires_grad_(False)
-        model = context.placement.place(replace(model, autocast=context.autocast))
+
+        def read() -> LanguageModel:
+            model = load(self, context.device, key="teacher", offload=self.cpu_offload)
+            model.module.requires_grad_(False)
+            return replace(model, autocast=context.autocast)
+
+        model = context.placement.place(read)
         return OpenLocalTeacher(model, context.temperature, context.batch)
 
 

@@ -121,7 +121,7 @@ def open_session(experiment: Experiment, found: Found | None, folder: Path | Non
     data = {name: read_data(task) for name, task in tasks.items()}
     accelerator = Accelerator(mixed_precision="bf16" if experiment.precision == "bfloat16" else "no")
     placement = _placement(experiment, accelerator.device)
-    student = placement.place(_student(experiment, found, placement.loads_on), _autocast(experiment))
+    student = placement.place(lambda: _student(experiment, found, placement.loads_on), _autocast(experiment))
     teachers = _teachers(experiment, student, placement)
     vocabulary = min([student.vocabulary, *(teacher.vocabulary for teacher in teachers.values())])
     _check_support(experiment, vocabulary)
