@@ -2,6 +2,7 @@
 
 from opdkit.teachers.base import Capabilities, OpenTeacher, Teacher, TeacherContext
 from opdkit.teachers.extrapolated import ExtrapolatedTeacher, OpenExtrapolatedTeacher
+from opdkit.teachers.kept import KeptTeacher
 from opdkit.teachers.live import OpenSelfTeacher, SelfTeacher
 from opdkit.teachers.local import LocalTeacher, OpenLocalTeacher, score_in_batches
 from opdkit.teachers.offloaded import OffloadedTeacher, ResidentSlot, open_teachers
@@ -13,6 +14,7 @@ from opdkit.teachers.vllm import VLLMTeacher
 __all__ = [
     "Capabilities",
     "ExtrapolatedTeacher",
+    "KeptTeacher",
     "LocalTeacher",
     "OffloadedTeacher",
     "OpenExtrapolatedTeacher",

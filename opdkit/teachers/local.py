@@ -15,6 +15,7 @@ from opdkit.data.rows import join_scores, rollout_rows
 from opdkit.data.scores import Scores
 from opdkit.generation import Engine, EngineSpec
 from opdkit.models import LanguageModel, ModelSpec, Request, Scorer, load, require_same
+from opdkit.models.fingerprint import fingerprint
 from opdkit.teachers.base import Capabilities, OpenTeacher, TeacherContext
 
 
@@ -95,6 +96,11 @@ class OpenLocalTeacher:
     def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
         """See `OpenTeacher`. The student's engine may be elsewhere; this one is in this process."""
         return spec.in_process().open(self._model), self._model
+
+    @property
+    def fingerprint(self) -> str:
+        """A short name for the weights."""
+        return fingerprint(self._model)
 
     @property
     def attention(self) -> str:
