@@ -1,6 +1,6 @@
 """Runs what the claims of instability name, each seed once, for `paper_page.py` to read.
 
-python scripts/results/instability.py runs/ablation/instability     # half an hour of a CPU; goes on where it stopped
+python scripts/results/instability.py runs/ablation/instability     # about an hour of a core; goes on where it stopped
 """
 
 from __future__ import annotations
