@@ -48,15 +48,19 @@ def train(
 def evaluate(
     overrides: Sequence[str] = (), *, config_dir: str | Path | None = None, quiet: bool = False
 ) -> EvaluationRun:
-    """Asks a model the problems of a benchmark, as `opdkit eval` does: `["model.path=...", "benchmark=gsm8k"]`.
+    """Asks a model the problems of benchmarks, as `opdkit eval` does: `["model.path=...", "benchmark=gsm8k,math500"]`.
 
     The arguments and errors are those of `train`.
     """
     request = eval_command.request(_arguments(overrides, config_dir))
-    job = eval_command.prepare(*single_job(request, "opdkit.evaluate"))
+    names = eval_command.benchmarks(request)
+    if names:
+        jobs = eval_command.prepare_several(request, names)
+    else:
+        jobs = [eval_command.prepare(*single_job(request, "opdkit.evaluate"))]
     with _reporter(quiet) as reporter:
-        summary = eval_command.execute(job, reporter)
-    return EvaluationRun(job.folder, summary)
+        summaries = eval_command.execute_several(jobs, reporter)
+    return EvaluationRun(jobs[0].folder, {str(summary["benchmark"]): summary for summary in summaries})
 
 
 def report(runs: Sequence[str | Path | Run], out: str | Path = "report") -> Path:

@@ -84,13 +84,29 @@ class EvaluationRun:
 
     Attributes:
         path: the folder; results lie in its evals/.
-        summary: the benchmark's: `pass@1`, `ci95`, `n_problems`, ...
+        summaries: of each benchmark, by its name: `pass@1`, `ci95`, `n_problems`, ...
     """
 
     path: Path
-    summary: Mapping[str, Any]
+    summaries: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """That of the one benchmark. Raises UserError where there are several."""
+        return self.summaries[self._name(None)]
 
     @property
     def responses(self) -> list[dict[str, Any]]:
-        """Every response with its grade, one dict each."""
-        return read_rows(RunFolder(self.path).evals / str(self.summary["responses"]))[0]
+        """Every response to the one benchmark with its grade. Raises UserError where there are several."""
+        return self.responses_to()
+
+    def responses_to(self, benchmark: str | None = None) -> list[dict[str, Any]]:
+        """Every response to a benchmark with its grade, one dict each; without a name, to the only one."""
+        summary = self.summaries[self._name(benchmark)]
+        return read_rows(RunFolder(self.path).evals / str(summary["responses"]))[0]
+
+    def _name(self, benchmark: str | None) -> str:
+        names = list(self.summaries)
+        if benchmark in names or (benchmark is None and len(names) == 1):
+            return benchmark or names[0]
+        raise UserError(f"benchmark {benchmark}: allowed: one of {', '.join(names)}")

@@ -41,7 +41,7 @@ class EvalJob:
 def run(arguments: Sequence[str]) -> int:
     """Exit status of `opdkit eval`."""
     asked = request(arguments)
-    names = _benchmarks(asked)
+    names = benchmarks(asked)
     if not names:
         return application.run(_COMMAND, asked, job)
     jobs = prepare_several(asked, names)
@@ -68,7 +68,7 @@ def _as_meant(request: Request) -> Request:
     return replace(request, overrides=tuple(texts))
 
 
-def _benchmarks(request: Request) -> list[str]:
+def benchmarks(request: Request) -> list[str]:
     """The names of `benchmark=[a,b]` or `benchmark=a,b`; none where a single one is asked, or a sweep."""
     typed = next((item for item in parse(request.overrides) if item.key == "benchmark"), None)
     if typed is None or request.multirun:

@@ -76,6 +76,17 @@ def test_evaluate_and_report(
     told = opdkit.evaluate(asked, quiet=True)
     assert told.summary["pass@1"] == run.summary["after"]["pass@1"]
     assert len(told.responses) == 4
+    several = opdkit.evaluate(
+        [
+            f"model.path={run.final}", "benchmark=chain_sum,chain_sum_short", "benchmark.limit=2",
+            "benchmark.max_new_tokens=4", f"run_dir={tmp_path / 'both'}",
+        ],
+        quiet=True,
+    )  # fmt: skip
+    assert list(several.summaries) == ["chain_sum", "chain_sum_short"]
+    assert len(several.responses_to("chain_sum_short")) == 2
+    with pytest.raises(opdkit.UserError, match="allowed: one of chain_sum, chain_sum_short"):
+        _ = several.summary
     page = opdkit.report([run], tmp_path / "page")
     assert page.name == "report.html"
     assert page.is_file()

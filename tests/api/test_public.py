@@ -23,7 +23,7 @@ MEMBERS = {
     "Run": {
         "path", "summary", "read", "metrics", "samples", "dataframe", "final", "best", "checkpoints", "config",
     },
-    "EvaluationRun": {"path", "summary", "responses"},
+    "EvaluationRun": {"path", "summaries", "summary", "responses", "responses_to"},
     "LogitObjective": {"objective", "aggregation", "per_token"},
     "Callback": {"on_step", "on_evaluation", "on_checkpoint"},
     "UserError": {"with_traceback", "add_note", "args"},

@@ -22,7 +22,7 @@ def composed(words: list[str]) -> list[str] | None:
         return None
     plugins = any(word.startswith(("hydra/", "hydra.")) or word == "hparams_search=optuna" for word in rest)
     kept = [] if plugins else [w if "[" in w else w.split(",")[0] for w in rest]
-    kept = [word for word in kept if word not in ("--cfg", "job")]
+    kept = [word for word in kept if word not in ("--cfg", "job", "--dry-run")]
     return ["train" if command in AS_TRAIN else command, *kept, "--cfg", "job"]
 
 
