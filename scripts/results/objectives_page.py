@@ -87,16 +87,27 @@ def accuracy_table(root: Path) -> list[str]:
     tried = {float(folder.parent.name[2:]) for folder in (root / "grid").glob("*/lr*/summary.json")}
     rates = sorted({*relatives.COMPARED.rates, *tried})
     head = " | ".join(f"{rate:g}" for rate in rates)
-    lines = [f"| objective | {head} | compared seeds | of them |", "|---|" + "--:|" * len(rates) + "--:|---|"]
+    lines = [
+        f"| objective | {head} | compared seeds | pass@1 of them | to `sampled`, by seed |",
+        "|---|" + "--:|" * len(rates) + "--:|---|---|",
+    ]
+    plain = finals(root, "sampled")
     for name in relatives.MEMBERS:
         grid = {rate: accuracy(root, relatives.COMPARED.selection(name, rate)) for rate in rates}
-        files = sorted((root / "final" / name).glob("seed*/summary.json"))
-        after = [100 * json.loads(file.read_text(encoding="utf-8"))["after"]["pass@1"] for file in files]
+        after = finals(root, name)
         if not after and all(value is None for value in grid.values()):
             continue
         cells = ["" if value is None else f"{100 * value:.1f}" for value in grid.values()]
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {len(after)} | {interval(after, 1)} |")
+        both = [after[seed] - plain[seed] for seed in sorted({*after} & {*plain})] if name != "sampled" else []
+        compared = (str(len(after)), interval(list(after.values()), 1), interval(both, 1))
+        lines.append(f"| {name} | " + " | ".join((*cells, *compared)) + " |")
     return lines
+
+
+def finals(root: Path, name: str) -> dict[str, float]:
+    """pass@1 in % by seed, of the runs that have ended."""
+    files = sorted((root / "final" / name).glob("seed*/summary.json"))
+    return {f.parent.name: 100 * json.loads(f.read_text(encoding="utf-8"))["after"]["pass@1"] for f in files}
 
 
 def main() -> None:
