@@ -31,6 +31,7 @@ from opdkit.training.loop import Loop, Progress
 from opdkit.training.records import Records, evaluation_metrics
 from opdkit.training.session import Session, close_session, open_session
 from opdkit.training.signals import graceful_stop
+from opdkit.training.take_up import take_up
 from opdkit.training.watch import Watch
 from opdkit.world.world import World
 
@@ -59,7 +60,7 @@ def train(
     require_fit(experiment, world)
     try:
         with _owned(folder, world):
-            found = world.from_main(lambda: _take_up(experiment, folder, reporter, may_begin))
+            found = world.from_main(lambda: take_up(experiment, folder, reporter, may_begin))
             done = world.from_main(lambda: bool(experiment.resume) and found is None and folder.summary.exists())
             if done:
                 return json.loads(folder.summary.read_text(encoding="utf-8"))
@@ -76,57 +77,6 @@ def _owned(folder: RunFolder, world: World) -> Iterator[None]:
         world.from_main(lambda: None)
         yield
         world.from_main(lambda: None)
-
-
-def _take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter, may_begin: bool) -> checkpoint.Found | None:
-    """The checkpoint to go on from; None for a run that is new or begins again, and for one that is complete."""
-    if not experiment.resume:
-        folder.require_new()
-        return None
-    if not folder.config.exists():
-        raise UserError(f"resume=true, but run_dir={str(folder.path)!r} holds no run")
-    folder.require_same_config(experiment.resolved)
-    done, stopped = folder.steps_done(), folder.stopped_early()
-    if done is not None and done >= experiment.steps:
-        reporter.note(f"{folder.path} is complete: nothing is left to do")
-        return None
-    if stopped is not None and stopped["early_stop"] == asdict(experiment.early_stop):
-        reporter.note(f"{folder.path} is complete: it stopped early, and early_stop is as it was")
-        return None
-    found = checkpoint.newest(folder.checkpoints)
-    if found is None and may_begin and done is None and not any(folder.checkpoints.glob("step-*")):
-        reporter.note("it ended before its first checkpoint: from the beginning")
-        return None
-    if found is None:
-        why = "".join(f" ({fault})" for fault in checkpoint.faults(folder.checkpoints)[:1])
-        raise UserError(f"resume=true, but there is no whole checkpoint in {str(folder.checkpoints)!r}{why}")
-    for reason in found.damaged:
-        reporter.note(f"passed over a damaged checkpoint, {reason}")
-    reporter.note(f"going on from {found.folder.name}")
-    if done is not None:
-        first = int(found.state["step"])
-        reporter.note(_extension(experiment, done, first) if stopped is None else _unstopped(experiment, done, first))
-        folder.extend(experiment.resolved)
-    return found
-
-
-def _extension(experiment: Experiment, done: int, first: int) -> str:
-    """What is told of a finished run that goes on: its learning rate is now that of the longer schedule."""
-    optimizer, steps = experiment.optimizer, experiment.steps
-    ended, goes_on = optimizer.lr_at(done - 1, done), optimizer.lr_at(first, steps)
-    return (
-        f"it was complete after {done} steps and now has {steps}; the learning rate ({optimizer.schedule}) was "
-        f"{ended:.3g} at its last step and goes on at {goes_on:.3g}, as in a run of {steps}"
-    )
-
-
-def _unstopped(experiment: Experiment, done: int, first: int) -> str:
-    """`_extension` for a run that was stopped early."""
-    lr = experiment.optimizer.lr_at(first, experiment.steps)
-    return (
-        f"it had stopped early after {done} steps and now has up to {experiment.steps}; the learning rate goes on at "
-        f"{lr:.3g}, as in a run of {experiment.steps}"
-    )
 
 
 def _train(
