@@ -1,4 +1,4 @@
-"""Implements shell completion (`opdkit -sc install=bash`) on top of Hydra's."""
+"""Implements shell completion (`opdkit -sc install=bash`) on top of Hydra's, which knows bash and fish."""
 
 from __future__ import annotations
 
@@ -10,10 +10,23 @@ from opdkit.config.location import groups, search_folders
 
 _ROOTS = {"train": "train", "chat": "train", "sweep": "train", "eval": "eval", "study": "study"}
 
+# Hydra's function for bash counts from 0, so it can't be used here. A key ends in = and is typed on: no space follows.
+_ZSH = """(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
+_opdkit() {
+  local line="${(j: :)words[1,CURRENT]}"
+  local -a choices
+  choices=(${=$(COMP_LINE="$line" COMP_POINT=${#line} opdkit -sc query=bash 2> /dev/null)})
+  compadd -S '' -- $choices
+}
+compdef _opdkit opdkit"""
+
 
 def run(arguments: Sequence[str]) -> int:
     """`install=<shell>` prints the shell's function; `query=<shell>` answers it, from the line in COMP_LINE."""
     line = os.environ.get("COMP_LINE", "")
+    if list(arguments) == ["install=zsh"]:
+        print(_ZSH)
+        return 0
     if not arguments or not arguments[0].startswith("query="):
         return _hydra("train", arguments)
     words = line.split()

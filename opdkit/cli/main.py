@@ -21,7 +21,7 @@ HELP = """opdkit <command> [key=value ...]
 {commands}
 
 `opdkit <command> --help` says more.
-Shell completion: eval "$(opdkit -sc install=bash)", the same for zsh, or opdkit -sc install=fish | source
+Shell completion: eval "$(opdkit -sc install=bash)", or install=zsh; opdkit -sc install=fish | source
 """.format(commands="\n".join(f"  {name:<7}{what}" for name, what in COMMANDS.items()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -215,6 +216,25 @@ def test_completion(line: str, expected: str, opdkit: Opdkit, monkeypatch: pytes
 def test_completion_can_be_installed(opdkit: Opdkit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/usr/bin/opdkit"])
     assert opdkit("-sc", "install=bash").out.rstrip().endswith("hydra_bash_completion opdkit")
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("opdkit tr", "train"), ("opdkit train objective=to", "objective=topk"), ("opdkit ls ''", "objective")],
+)
+def test_completion_in_zsh(words: str, expected: str, opdkit: Opdkit, tmp_path: Path) -> None:
+    """The function, called as zsh's own completion calls it; what it would offer is printed."""
+    root = Path(__file__).resolve().parents[2]
+    (tmp_path / "opdkit").write_text(f'#!/bin/sh\nPYTHONPATH={root} exec {sys.executable} -m opdkit "$@"\n')
+    (tmp_path / "opdkit").chmod(0o755)
+    script = (
+        f"compdef() {{ }}; {opdkit('-sc', 'install=zsh').out}\n"
+        f'compadd() {{ print -l -- "$@" }}\nwords=({words}); CURRENT=$#words; _opdkit'
+    )
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    done = subprocess.run(["zsh", "-fc", script], env=environment, capture_output=True, text=True, check=False)
+    assert expected in done.stdout.split(), done
 
 
 def test_check_names_what_does_not_bind(opdkit: Opdkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
