@@ -88,7 +88,7 @@ def _close(one: Path, two: Path, relative: float = 1e-6) -> None:
         assert before.keys() == after.keys()
         for name, value in before.items():
             if isinstance(value, float) and not math.isnan(value) and not name.endswith("seconds"):
-                least = 1e-5 if "failure/" in name else relative
+                least = 1e-5 if "failure/" in name or name.endswith("grad_snr") else relative  # small differences
                 wide = 5 * relative if "grad_" in name else relative  # sums of many numbers in another order
                 assert after[name] == pytest.approx(value, rel=wide, abs=least), name
     first, second = load_file(one / "final/model.safetensors"), load_file(two / "final/model.safetensors")
