@@ -18,20 +18,19 @@ from safetensors.torch import load_file, save_file
 from opdkit.data.loss import Needs
 from opdkit.diagnostics import named_subset
 from opdkit.errors import UserError
-from opdkit.models import LanguageModel, Scorer, load
-from opdkit.models.placement import Placement, Whole
+from opdkit.models import LanguageModel, Scorer
 from opdkit.rewards import RewardContext
 from opdkit.runs.checkpoint import Found, restore_divided, restore_optimizer, restore_student, teacher_states
 from opdkit.seeding import derive_seed
-from opdkit.teachers import OpenTeacher, Teacher, TeacherContext, open_teachers
+from opdkit.teachers import OpenTeacher
 from opdkit.training.ahead import AheadCollector, Work
 from opdkit.training.collect import RolloutCollector
 from opdkit.training.experiment import Experiment
 from opdkit.training.policy import Policy, Weights
+from opdkit.training.run_models import autocast_of, open_student, placement_of, teachers_of
 from opdkit.training.step_data import StepData
 from opdkit.training.tasks import TaskRun, open_task, read_data, written_by
 from opdkit.training.update import Updater
-from opdkit.world.turns import Turns
 from opdkit.world.world import World
 
 _AHEAD = "ahead.safetensors"
@@ -120,9 +119,9 @@ def open_session(experiment: Experiment, found: Found | None, folder: Path | Non
     tasks = experiment.tasks()
     data = {name: read_data(task) for name, task in tasks.items()}
     accelerator = Accelerator(mixed_precision="bf16" if experiment.precision == "bfloat16" else "no")
-    placement = _placement(experiment, accelerator.device)
-    student = placement.place(lambda: _student(experiment, found, placement.loads_on), _autocast(experiment))
-    teachers = _teachers(experiment, student, placement)
+    placement = placement_of(experiment, accelerator.device)
+    student = placement.place(lambda: open_student(experiment, found, placement.loads_on), autocast_of(experiment))
+    teachers = teachers_of(experiment, student, placement)
     vocabulary = min([student.vocabulary, *(teacher.vocabulary for teacher in teachers.values())])
     _check_support(experiment, vocabulary)
     restricted = {id(teacher): teacher.restricted(vocabulary) for teacher in teachers.values()}
@@ -198,63 +197,6 @@ def close_session() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _placement(experiment: Experiment, device: torch.device) -> Placement:
-    """How the run's models lie in its processes."""
-    if experiment.shard == "none":
-        return Whole(device)
-    from opdkit.models.sharded import FullyShard, require_torch  # torch's distributed tensors take a while to import
-
-    require_torch()
-    world = World.current()
-    return FullyShard(world, device, Turns(world))
-
-
-def _student(experiment: Experiment, found: Found | None, device: torch.device) -> LanguageModel:
-    """The model that is trained, from the checkpoint where a run goes on; with an adapter, its base stays."""
-    spec, adapter = experiment.model, experiment.adapter
-    if found and adapter is None and experiment.shard == "none":
-        spec = replace(spec, path=str(found.folder), revision=None)
-    model = load(spec, device, "model", trains=adapter is None)
-    if adapter is not None:
-        torch.manual_seed(derive_seed(experiment.seed, "adapter"))
-        model = adapter.attach(model, spec, found.folder if found else None)
-    _require_float32(model, spec.dtype)
-    return replace(model, name=experiment.model.path, autocast=_autocast(experiment))
-
-
-def _require_float32(model: LanguageModel, dtype: str) -> None:
-    """A step of a usual size is lost in the rounding of a weight of 16 bits."""
-    if any(p.requires_grad and p.element_size() < 4 for p in model.module.parameters()):
-        raise UserError(
-            f"model.dtype={dtype}: weights of 16 bits lose most of an update to rounding; allowed: model.dtype=float32 "
-            f"(precision=bfloat16 still computes in 16 bits), or adapter=lora, whose own weights have 32"
-        )
-
-
-def _autocast(experiment: Experiment) -> torch.dtype | None:
-    return torch.bfloat16 if experiment.precision == "bfloat16" else None
-
-
-def _teachers(
-    experiment: Experiment, student: LanguageModel, placement: Placement
-) -> dict[tuple[str, str], OpenTeacher]:
-    """The open teacher of each (task, term) that has one."""
-    wanted: dict[tuple[str, str], Teacher] = {
-        (name, term.name): term.teacher
-        for name, task in experiment.tasks().items()
-        for term in task.terms
-        if term.teacher is not None
-    }
-    context = TeacherContext(
-        placement.loads_on, student, experiment.temperature, experiment.batch.pass_size, experiment.seed,
-        _autocast(experiment), placement,
-    )  # fmt: skip
-    teachers = open_teachers(wanted, context, offload=experiment.offloads_teachers)
-    for teacher in teachers.values():
-        teacher.check(student)
-    return teachers
 
 
 def _reward_folder(folder: Path | None, task: str) -> Path | None:
