@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from opdkit.functional.estimators import ppo_surrogate, reward_to_go, score_function
+from opdkit.functional.estimators import ppo_surrogate, reward_to_go, sampled_kl, score_function
 from opdkit.functional.masked import only
 
 
@@ -100,3 +100,15 @@ def test_only_drops_nan_in_value_and_gradient():
     assert kept.tolist() == [[1.0, 0.0], [0.0, 2.0]]
     assert values.grad is not None
     assert values.grad.tolist() == [[2.0, 0.0], [0.0, 4.0]]
+
+
+@pytest.mark.parametrize(("estimator", "forward"), [("k1", False), ("k2", False), ("k3", True)])
+def test_expected_gradients_of_the_sampled_estimates_are_those_of_the_divergence(estimator, forward):
+    """Over tokens that an older policy drew, by enumeration."""
+    logits, teacher, older = torch.randn(3, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    logits.requires_grad_()
+    log_p, log_q, log_old = logits.log_softmax(-1), teacher.log_softmax(-1), older.log_softmax(-1)
+    estimate = (log_old.exp() * sampled_kl(log_p, log_old, log_q, estimator)).sum()
+    exact = (log_q.exp() * (log_q - log_p)).sum() if forward else (log_p.exp() * (log_p - log_q)).sum()
+    found, expected = (torch.autograd.grad(value, logits, retain_graph=True)[0] for value in (estimate, exact))
+    torch.testing.assert_close(found, expected)

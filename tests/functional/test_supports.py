@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opdkit.functional.supports import join_supports
+from opdkit.functional.supports import intersect_supports, join_supports
 
 
 def test_keeps_the_first_part_in_its_order_and_masks_later_copies():
@@ -39,3 +39,9 @@ def test_is_the_union_of_sets(data: st.DataObject):
 def test_as_many_masks_as_parts():
     with pytest.raises(ValueError, match="zip"):
         join_supports([torch.tensor([[1]]), torch.tensor([[2]])], [None])
+
+
+def test_fillers_of_the_other_support_are_not_shared():
+    kept, other = torch.tensor([[5, 3, 2]]), torch.tensor([[3, 5]])
+    assert intersect_supports(kept, other)[1].tolist() == [[True, True, False]]
+    assert intersect_supports(kept, other, torch.tensor([[True, False]]))[1].tolist() == [[False, True, False]]

@@ -13,7 +13,12 @@ def test_entropy_keeps_the_unsurest_counted_tokens():
     entropy = torch.tensor([[0.1, 0.9, 5.0, 0.9, 0.2], [0.0, 7.0, 7.0, 7.0, 7.0]])
     assert EntropySelected(0.5)(None, entropy, MASK).tolist() == [[0, 1, 0, 1, 0], [1, 0, 0, 0, 0]]
     assert EntropySelected(0.25)(None, entropy, MASK)[0].tolist() == [0, 1, 0, 0, 0]  # the earlier of two equals
+    assert EntropySelected(0.3)(None, entropy, MASK)[0].tolist() == [0, 1, 0, 1, 0]  # 1.2 of four: two
     assert torch.equal(EntropySelected(1.0)(None, entropy, MASK).bool(), MASK)
+
+
+def test_entropy_selects_nothing_of_a_response_without_counted_tokens():
+    assert EntropySelected(0.5)(None, torch.ones(1, 3), torch.zeros(1, 3, dtype=torch.bool)).tolist() == [[0, 0, 0]]
 
 
 def test_cumulative_ratio_is_the_papers():

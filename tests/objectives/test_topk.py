@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -105,6 +107,25 @@ def test_masked_positions_are_zero_and_leak_no_nan():
     assert student.grad is not None
     assert student.grad.isfinite().all()
     assert not student.grad[~MASK].any()
+
+
+class SurenessWeighting:
+    """A weighting of one's own that looks at entropies without asking which tokens count."""
+
+    needs_log_ratio = False
+
+    def __call__(self, log_ratio, entropy, mask):
+        return 1.0 / entropy
+
+
+def test_a_weight_of_a_masked_token_is_not_felt():
+    student, teacher = _pair()
+    entropy = torch.where(MASK, 2.0, 0.0).double()
+    batch = TokenBatch(MASK, entropy=entropy)
+    scores = Scores(support_logits=student), Scores(support_logits=teacher)
+    plain = top_k(k=2)(*scores, batch).value
+    weighted = dataclasses.replace(top_k(k=2), weighting=SurenessWeighting())(*scores, batch).value
+    torch.testing.assert_close(weighted, 0.5 * plain)
 
 
 def test_a_nan_that_counts_is_not_hidden():
