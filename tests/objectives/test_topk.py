@@ -128,6 +128,28 @@ def test_a_weight_of_a_masked_token_is_not_felt():
     torch.testing.assert_close(weighted, 0.5 * plain)
 
 
+class RatioWeighting:
+    """A weighting of one's own by the log-ratio itself."""
+
+    needs_log_ratio = True
+
+    def __call__(self, log_ratio, entropy, mask):
+        return log_ratio
+
+
+def test_a_weighting_sees_the_log_ratio_of_the_student_that_wrote():
+    student, teacher = _pair()
+    log_p, log_q, old = torch.randn(3, *MASK.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    batch = TokenBatch(MASK, old_log_prob=old)
+    scores = (
+        Scores(support_logits=student, sampled_log_prob=log_p),
+        Scores(support_logits=teacher, sampled_log_prob=log_q),
+    )
+    plain = top_k(k=2)(*scores, batch).value
+    weighted = dataclasses.replace(top_k(k=2), weighting=RatioWeighting())(*scores, batch).value
+    torch.testing.assert_close(weighted[MASK], ((old - log_q) * plain)[MASK])
+
+
 def test_a_nan_that_counts_is_not_hidden():
     student, teacher = _pair()
     with torch.no_grad():
