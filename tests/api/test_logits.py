@@ -17,7 +17,7 @@ from opdkit.models.scorer import score_hidden
 from opdkit.training.requests import before_request, student_request, teacher_request
 
 ROWS, WIDTH, INNER, VOCABULARY = 3, 4, 6, 17
-NEEDS_A_HEAD = {"vopd"}
+NEEDS_A_HEAD = {"gold", "uld", "vopd"}
 NAMES = sorted({*location.options("objective", [location.conf_dir()])} - NEEDS_A_HEAD)
 
 

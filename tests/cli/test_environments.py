@@ -82,7 +82,11 @@ def test_bad_input_is_one_line(mine: Path, opdkit: Opdkit, override: str, said: 
         ("eval benchmark=alfworld task.path=nowhere", "path=nowhere: no such folder"),
         ("eval benchmark=alfworld benchmark.source.fold=valid", "there is no 'valid' (did you mean valid_seen?)"),
         ("train task=alfworld task.path=nowhere", "path=nowhere: no such folder"),
-        ("eval benchmark=textworld_express task.path=games", "no key named path in benchmark"),
+        ("eval benchmark=textworld_express task.path=games", "benchmark does not set path yet"),
+        (
+            "eval benchmark=textworld_express +benchmark.path=games",
+            "the games of textworld_express come with their package",
+        ),
         ("eval benchmark=alfworld task.path=a benchmark.path=b", "benchmark.path: given twice"),
         (
             "eval benchmark=textworld_express benchmark.baselines=[golden]",

@@ -220,6 +220,32 @@ def test_a_joined_support_counts_each_id_once():
     torch.testing.assert_close(_loss(gathered[0], gathered[1], everywhere, mask), _loss(once[0], once[1], everywhere))
 
 
+def test_a_filler_of_the_support_hides_no_token_from_the_tail():
+    """The sampled id lies outside the support, whose last column is filler."""
+    source = torch.Generator().manual_seed(3)
+    logits = torch.randn(2, *MASK.shape, 3, dtype=torch.float64, generator=source)
+    ids = torch.tensor([4, 2, 4]).expand(*MASK.shape, 3)
+    filled = torch.tensor([True, True, False]).expand_as(ids)
+    objective = top_k(k=2, support="union", tail="sampled")
+    batch = TokenBatch(MASK, tokens=torch.full(MASK.shape, 6))
+    values = []
+    for width, mask in ((2, None), (3, filled)):
+        ours, theirs = (
+            Scores(
+                sampled_log_prob=torch.full(MASK.shape, share, dtype=torch.float64).log(),
+                support_ids=ids[..., :width],
+                support_mask=mask,
+                support_logits=model[..., :width],
+                logsumexp=model.logsumexp(-1) + 1.0,
+            )
+            for share, model in zip((0.2, 0.1), logits, strict=True)
+        )
+        values.append(objective(ours, theirs, batch).value)
+    torch.testing.assert_close(values[0], values[1])
+    without = top_k(k=2, support="union", tail="drop")(ours, theirs, batch).value
+    assert (values[1] - without)[MASK].abs().min() > 1e-3
+
+
 def test_finite_at_extreme_logits():
     student = torch.tensor([[[1e30, -1e30]]], requires_grad=True)
     value = _loss(student, torch.tensor([[[-1e4, 1e4]]]), torch.ones(1, 1).bool())
