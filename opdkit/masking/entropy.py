@@ -30,7 +30,7 @@ class EntropySelected:
             raise UserError(f"masking.fraction={self.fraction} is not allowed: 0 < fraction <= 1")
 
     def __call__(self, rollout: Rollout, vocabularies: Vocabularies) -> Tensor:
-        # The subtrahend keeps .7 x 10 = 7.000000000000001 from asking for eight.
+        # The subtrahend keeps .28 x 25 = 7.000000000000001 from asking for eight.
         counts = [math.ceil(self.fraction * n - 1e-9) for n in rollout.sampled_mask.sum(dim=1).tolist()]
         wanted = torch.tensor(counts, device=rollout.sampled_mask.device)
         assert rollout.entropy is not None, "a rule that reads entropies is given them"

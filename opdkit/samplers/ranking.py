@@ -7,8 +7,8 @@ from torch import Tensor
 
 # Most distributions reach their top-p mass within this many ids; only the other rows are sorted whole.
 _HEAD = 512
-# How far a sum of float64 probabilities may fall short of p through rounding alone: ten ids of equal
-# probability must give seven for p = .7. Far below any difference that two float32 logits can make.
+# How far a sum of float64 probabilities may fall short of p through rounding alone: probabilities of .6, .2, .1, .1
+# must give two for p = .8. Far below any difference that two float32 logits can make.
 _ROUNDING = 1e-12
 
 

@@ -106,9 +106,10 @@ def test_entropy_keeps_the_highest_of_each_response(rows: list[list[float]], fra
         assert set(loss_mask[index].nonzero()[:, 0].tolist()) == expected
 
 
-def test_seven_tenths_of_ten_tokens_are_seven() -> None:
-    one = rollout(["x" * 10])
-    assert EntropySelected(0.7)(one, LETTERS)[0].tolist() == [True] * 7 + [False] * 3
+@pytest.mark.parametrize(("fraction", "tokens"), [(0.7, 10), (0.28, 25)])
+def test_a_product_that_exceeds_seven_by_rounding_alone_asks_for_seven(fraction: float, tokens: int) -> None:
+    one = rollout(["x" * tokens])
+    assert EntropySelected(fraction)(one, LETTERS)[0].tolist() == [True] * 7 + [False] * (tokens - 7)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,12 @@ def test_top_p_splits_ties_exactly(p: float, count: int, dtype: torch.dtype) -> 
     assert allowed(TopP(p), [2.0] * 10, dtype) == set(range(count))
 
 
+@pytest.mark.parametrize(("tenths", "p", "count"), [((6, 2, 1, 1), 0.8, 2), ((5, 3, 1, 1), 0.9, 3)])
+def test_a_sum_that_falls_short_by_rounding_alone_reaches_p(tenths: tuple[int, ...], p: float, count: int) -> None:
+    row = [math.log(value / 10) for value in tenths]
+    assert allowed(TopP(p), row, torch.float64) == set(range(count))
+
+
 def test_the_id_that_crosses_p_is_kept() -> None:
     row = [math.log(value) for value in (0.25, 0.5, 0.125, 0.125)]
     assert allowed(TopP(0.5), row) == {1}
