@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,7 +51,7 @@ class Episodes:
         batch = RolloutBatch(
             self.rollout, ("",) * count, groups, torch.zeros(count, dtype=torch.long), (1,) * count, {}
         )
-        return {"student": batch}
+        return {self.rollout.author: batch}
 
     def restarted(self, size: StepSize, seed: int) -> Episodes:
         return self
@@ -101,24 +102,47 @@ def policy() -> Policy:
     return Policy.of(model, AdamW(lr=1e-2), Accelerator(cpu=True), 1.0)
 
 
-@pytest.fixture
-def collected(policy: Policy, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> ScoredBatch:
-    """One step of sampled-token distillation under PPO ratios; the parameter is the number of updates, or "stale":
-    one update, of weights that may be newer than those that wrote."""
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pair")
     save_pair(folder)
-    spec = LocalTeacher(str(folder / "teacher"))
+    return folder
+
+
+def collect(policy: Policy, pair: Path, rollout: Rollout, settings: CollectSettings) -> ScoredBatch:
+    """One step of sampled-token distillation under PPO ratios, on rows that are there."""
+    spec, author = LocalTeacher(str(pair / "teacher")), rollout.author
     teacher = spec.open(TeacherContext("cpu", policy.model, 1.0, MicroBatch(4)))
     objective = TokenDivergence(support="sampled", estimator="score")
-    term = BoundTerm("student", objective, "student", spec, NoReward(), Everything(), TokenMean(), 1.0, 1)
-    source = Episodes(episodes(policy), EpochSampler(2, 0))
+    term = BoundTerm("term", objective, author, spec, NoReward(), Everything(), TokenMean(), 1.0, 1)
+    source = Episodes(rollout, EpochSampler(2, 0))
+    writers: dict[Author, Writer] = {author: Writer(author, None)}
+    collector = RolloutCollector("", settings, policy, source, writers, (term,), {"term": teacher}, {"term": Rewards()})
+    return collector.collect(0)[0].batch
+
+
+@pytest.fixture
+def collected(policy: Policy, pair: Path, request: pytest.FixtureRequest) -> ScoredBatch:
+    """The parameter is the number of updates, or "stale": one update, of weights that may be newer than those that
+    wrote."""
     stale = request.param == "stale"
     settings = CollectSettings(0, None, 1 if stale else request.param, 1, MicroBatch(4), stale=stale)
-    writers: dict[Author, Writer] = {"student": Writer("student", None)}
-    collector = RolloutCollector(
-        "", settings, policy, source, writers, (term,), {"student": teacher}, {"student": Rewards()}
-    )
-    return collector.collect(0)[0].batch
+    return collect(policy, pair, episodes(policy), settings)
+
+
+@pytest.mark.parametrize("author", ["student", "teacher"])
+def test_what_another_author_thought_of_its_tokens_is_not_taken_for_the_students(
+    author: Author, policy: Policy, pair: Path
+) -> None:
+    own = episodes(policy)
+    told = replace(own, author=author, behaviour_log_prob=own.behaviour_log_prob - 3.0, entropy=own.entropy + 5.0)
+    found = collect(policy, pair, told, CollectSettings(0, None, 1, 1, MicroBatch(4), stats_every=1)).rollout
+    expected = told if author == "student" else own
+    where = own.sampled_mask
+    torch.testing.assert_close(found.behaviour_log_prob[where], expected.behaviour_log_prob[where])
+    assert found.entropy is not None
+    assert expected.entropy is not None
+    torch.testing.assert_close(found.entropy[where], expected.entropy[where])
 
 
 @pytest.mark.parametrize("collected", [2], indirect=True)
