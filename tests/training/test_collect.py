@@ -173,6 +173,25 @@ def test_ratios_of_a_later_update_are_taken_against_the_policy_that_wrote(
         torch.testing.assert_close(second, torch.ones_like(second), rtol=1e-5, atol=0)
 
 
+@pytest.mark.parametrize("collected", [1], indirect=True)
+def test_gradients_are_scaled_down_to_the_norm_that_is_allowed(collected: ScoredBatch, policy: Policy) -> None:
+    """By plain gradient descent, whose step is as long as the gradient."""
+    parameters = list(policy.model.module.parameters())
+    descent = replace(policy, optimizer=torch.optim.SGD(parameters, lr=1.0))  # pyright: ignore[reportArgumentType]
+    before = torch.cat([p.detach().flatten() for p in parameters])
+    updater = Updater(descent, World(), 0.01, MicroBatch(4), Watched())
+    norm = updater.step([collected], 1e-2, TokenMeans())["grad_norm"]
+    moved = float((torch.cat([p.detach().flatten() for p in parameters]) - before).norm())
+    assert norm > 0.02
+    assert moved == pytest.approx(1e-2 * 0.01, rel=1e-2)
+
+
+@pytest.mark.parametrize("collected", [1], indirect=True)
+def test_a_term_of_several_tasks_has_one_denominator(collected: ScoredBatch, policy: Policy) -> None:
+    updater = Updater(policy, World(), None, MicroBatch(4), Watched())
+    assert updater.denominators([collected, collected.rows(0, 1)]) == {"term": 7.0 + 5.0}
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
