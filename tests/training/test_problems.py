@@ -41,6 +41,15 @@ def test_long_prompts_are_passed_over_and_counted() -> None:
     assert walk.sampler.dropped >= 4
 
 
+def test_a_prompt_as_long_as_the_limit_fits() -> None:
+    walk = stream(limit=5)
+    walk.require_one()
+    assert len(walk.take(len(PROBLEMS))) == len(PROBLEMS)
+    assert walk.sampler.dropped == 0
+    with pytest.raises(UserError, match="max_prompt_tokens=4"):
+        stream(limit=4).require_one()
+
+
 def test_only_long_prompts_is_an_error_and_so_is_an_empty_task() -> None:
     with pytest.raises(UserError, match="max_prompt_tokens=10"):
         stream(limit=10, longest=10).take(1)
