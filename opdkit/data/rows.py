@@ -39,17 +39,22 @@ def rollout_rows(rollout: Rollout, start: int, stop: int) -> Rollout:
 def rollout_at(rollout: Rollout, rows: Sequence[int]) -> Rollout:
     """The given rows of a rollout, as wide as before."""
     at = list(rows)
-    prompts, seen = rollout.prompts, rollout.environment_mask
+    prompts = rollout.prompts
     problems = tuple(prompts.problems[row] for row in at)
+
+    def picked(values: Tensor | None) -> Tensor | None:
+        return None if values is None else values[at]
+
     return replace(
         rollout,
         prompts=Prompts(prompts.ids[at], prompts.attention_mask[at], problems),
         tokens=rollout.tokens[at],
         sampled_mask=rollout.sampled_mask[at],
         behaviour_log_prob=rollout.behaviour_log_prob[at],
-        entropy=None if rollout.entropy is None else rollout.entropy[at],
+        entropy=picked(rollout.entropy),
         stop_reason=tuple(rollout.stop_reason[row] for row in at),
-        environment_mask=None if seen is None else seen[at],
+        environment_mask=picked(rollout.environment_mask),
+        engine_log_prob=picked(rollout.engine_log_prob),
     )
 
 
