@@ -17,6 +17,11 @@ def crop(values: Tensor | None, start: int, stop: int, width: int) -> Tensor | N
     return None if values is None else values[start:stop, :width]
 
 
+def pick(values: Tensor | None, rows: Sequence[int]) -> Tensor | None:
+    """The given rows of [B, ...] values; None stays None."""
+    return None if values is None else values[list(rows)]
+
+
 def rollout_rows(rollout: Rollout, start: int, stop: int) -> Rollout:
     """Rows [start, stop) of a rollout, cropped to the columns that they use."""
     prompts = rollout.prompts
@@ -41,20 +46,16 @@ def rollout_at(rollout: Rollout, rows: Sequence[int]) -> Rollout:
     at = list(rows)
     prompts = rollout.prompts
     problems = tuple(prompts.problems[row] for row in at)
-
-    def picked(values: Tensor | None) -> Tensor | None:
-        return None if values is None else values[at]
-
     return replace(
         rollout,
         prompts=Prompts(prompts.ids[at], prompts.attention_mask[at], problems),
         tokens=rollout.tokens[at],
         sampled_mask=rollout.sampled_mask[at],
         behaviour_log_prob=rollout.behaviour_log_prob[at],
-        entropy=picked(rollout.entropy),
+        entropy=pick(rollout.entropy, at),
         stop_reason=tuple(rollout.stop_reason[row] for row in at),
-        environment_mask=picked(rollout.environment_mask),
-        engine_log_prob=picked(rollout.engine_log_prob),
+        environment_mask=pick(rollout.environment_mask, at),
+        engine_log_prob=pick(rollout.engine_log_prob, at),
     )
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from opdkit.data.rollout import Rollout
-from opdkit.data.rows import join_scores, rollout_at, scores_rows
+from opdkit.data.rows import join_scores, pick, rollout_at, scores_rows
 from opdkit.data.scores import Scores
 from opdkit.errors import RunError, UserError
 from opdkit.generation import Engine, EngineSpec
@@ -167,13 +167,8 @@ class _Store:
 
 
 def _of_rows(request: Request, rows: Sequence[int]) -> Request:
-    ids, mask = request.support_ids, request.support_mask
-    which = list(rows)
-    return replace(
-        request,
-        support_ids=None if ids is None else ids[which],
-        support_mask=None if mask is None else mask[which],
-    )
+    ids, mask = pick(request.support_ids, rows), pick(request.support_mask, rows)
+    return replace(request, support_ids=ids, support_mask=mask)
 
 
 def _alike(rows: Sequence[Scores]) -> list[Scores]:

@@ -16,10 +16,7 @@ from opdkit.models.scorer import score_hidden
 from opdkit.teachers.base import OpenTeacher
 from opdkit.teachers.retelling import Bridge, Retold
 from opdkit.teachers.stops import gain_of, with_gain
-from opdkit.tokenization import (
-    align,
-    share_span_log_ratio,
-)
+from opdkit.tokenization import align, share_span_log_ratio
 
 
 class MappedScores(Protocol):

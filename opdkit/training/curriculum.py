@@ -10,6 +10,7 @@ from torch import Tensor
 
 from opdkit.data.grade import Grade
 from opdkit.errors import UserError
+from opdkit.functional.groups import group_sums
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,10 @@ class PassRate:
         """f32[B]. grades: one a row; group: i64[B], equal for rows of one prompt."""
         known = torch.tensor([float(grade.counts) for grade in grades], device=group.device)
         passed = torch.tensor([_passed(grade) if grade.counts else 0.0 for grade in grades], device=group.device)
-        _, place = group.unique(return_inverse=True)
-        count, total = (torch.zeros(int(place.max()) + 1, device=group.device) for _ in range(2))
-        count, total = count.index_add(0, place, known), total.index_add(0, place, passed)
-        rate = total / count.clamp(min=1.0)
-        return ((rate**self.a) * ((1.0 - rate) ** self.b) * (count > 0))[place]
+        summed = group_sums(group)
+        count = summed(known)
+        rate = summed(passed) / count.clamp(min=1.0)
+        return (rate**self.a) * ((1.0 - rate) ** self.b) * (count > 0)
 
 
 def _passed(grade: Grade) -> float:
