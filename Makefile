@@ -47,13 +47,14 @@ type: install  ## pyright
 check: test  ## the tests, then every experiment composed and bound without loading a weight
 	$(BIN)/opdkit check
 
-bench: install  ## opdkit's update phase and heads beside TRL's, as ratios in one run
+bench: install  ## opdkit's update phase and heads beside TRL's, whole runs in two ways, as ratios in one run
 	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
 	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) torch
 	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[bench,serve]'
 	$(BENCH_VENV)/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) --no-deps liger-kernel
 	$(BENCH_VENV)/bin/python -m benchmarks $(BENCH_ARGS)
 	$(BENCH_VENV)/bin/python -m benchmarks.served
+	$(BENCH_VENV)/bin/python -m benchmarks.running
 
 docs: install  ## build the site into build/site, strictly
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +19,6 @@ from opdkit.training.optimizer import AdamW
 from opdkit.world.world import World
 
 Weights = Mapping[str, Tensor]
-# Numbers that are added up over the processes in one call.
-_BUCKET = 2**24
 
 
 @dataclass(frozen=True)
@@ -76,11 +74,9 @@ class Policy:
         parameters = [p for p in self.scorer.parameters() if p.requires_grad]
         reached = self.world.sum(torch.tensor([float(p.grad is not None) for p in parameters])) > 0
         wanted = [p for p, one in zip(parameters, reached.tolist(), strict=True) if one]
-        for bucket in _buckets(wanted):
-            flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in bucket])
-            parts = self.world.sum(flat).split([p.numel() for p in bucket])
-            for parameter, part in zip(bucket, parts, strict=True):
-                parameter.grad = part.view_as(parameter)
+        for parameter in wanted:
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.contiguous()
+        self.world.sum_in_place([p.grad for p in wanted if p.grad is not None])
 
     def clip(self, limit: float) -> float:
         """Scale the gradients down to the global norm `limit`. The norm before."""
@@ -133,16 +129,3 @@ class Policy:
     def _describe(self, folder: Path, card: str) -> None:
         self.model.tokenizer.save_pretrained(folder)
         (folder / "README.md").write_text(card, encoding="utf-8")
-
-
-def _buckets(parameters: Sequence[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
-    """Consecutive parameters of one dtype, some of them at a time."""
-    bucket: list[nn.Parameter] = []
-    for parameter in parameters:
-        full = sum(p.numel() for p in bucket) + parameter.numel() > _BUCKET
-        if bucket and (full or bucket[0].dtype != parameter.dtype):
-            yield bucket
-            bucket = []
-        bucket.append(parameter)
-    if bucket:
-        yield bucket

@@ -56,6 +56,16 @@ class World:
                 distributed.all_reduce(value)
         return value
 
+    def sum_in_place(self, values: Sequence[Tensor]) -> None:
+        """Replace each of the contiguous tensors by its sum over all processes; none waits for the one before."""
+        if self.size == 1:
+            return
+        with _together():
+            started = [distributed.all_reduce(value, async_op=True) for value in values]
+            for work in started:
+                if work is not None:
+                    work.wait()
+
     def max(self, value: float) -> float:
         """The largest of the processes' values."""
         if self.size == 1:
