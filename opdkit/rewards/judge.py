@@ -62,7 +62,8 @@ class JudgeReward:
 def check_asking(text: object, temperatures: Sequence[float], attempts: int, characters: int) -> None:
     """What every reward needs that asks a text model. Raises UserError."""
     if text is None:
-        raise UserError("text: no text model is chosen; allowed: text=openai, text=local, text=sums_script")
+        allowed = ", ".join(f"text={name}" for name in ("openai", "local", "sums_script", "agreement_script"))
+        raise UserError(f"text: no text model is chosen; allowed: {allowed}")
     for value in temperatures:
         if not 0 <= value <= 10:
             raise UserError(f"temperature={value} is not allowed: 0 to 10")

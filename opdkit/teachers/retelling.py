@@ -43,7 +43,8 @@ class Bridge:
         student: the bytes of its tokens; its stop tokens have a role.
         teacher: the same of the teacher's.
         shared: the ids that mean the same in both.
-        same: whether the two are one tokenizer. Then ids stay as they were sampled.
+        same: whether the two are one tokenizer. Then ids stay as they were sampled, but for a stop that is another one
+            on the other side.
     """
 
     student: TokenBytes
@@ -62,11 +63,11 @@ class Bridge:
         """
         ours, theirs = token_bytes(student.tokenizer, student.name), token_bytes(teacher.tokenizer, teacher.name)
         same = ours == theirs and student.vocabulary == teacher.vocabulary
-        if same:
-            ours = theirs = ours.with_roles(ours.special)
-        else:
+        if not same or student.stop_ids != teacher.stop_ids:
             ours = ours.with_stops(_one_first(student.stop_ids, student.tokenizer))
             theirs = theirs.with_stops(_one_first(teacher.stop_ids, teacher.tokenizer))
+        if same:
+            ours, theirs = (one.with_roles({**one.special, **one.roles}) for one in (ours, theirs))
         shared = shared_vocabulary(ours, theirs, (student.vocabulary, teacher.vocabulary))
         if not len(shared):
             raise UserError(f"model={student.name} and teacher={teacher.name} have no token in common")
@@ -86,7 +87,7 @@ class Bridge:
         if rollout.environment_mask is not None:
             raise UserError("teacher=retokenized scores answers to one prompt; games need one of the same tokens")
         ours = [row[mask].tolist() for row, mask in zip(rollout.tokens, rollout.sampled_mask, strict=True)]
-        theirs = [row if self.same else self._respelled(row) for row in ours]
+        theirs = [self._with_their_stop(row) if self.same else self._respelled(row) for row in ours]
         prompts = [self._prompt(problem.messages) for problem in rollout.prompts.problems]
         ids, mask = _padded(prompts, self._pad, rollout.tokens.device, left=True)
         given = Prompts(ids, mask, rollout.prompts.problems)
@@ -108,6 +109,12 @@ class Bridge:
     def symbols(self, student_ids: Sequence[int], teacher_ids: Sequence[int]) -> tuple[list[Symbols], list[Symbols]]:
         """What the tokens of a row put into the stream that both sides have in common."""
         return self.student.symbols(student_ids), self.teacher.symbols(teacher_ids)
+
+    def _with_their_stop(self, ids: list[int]) -> list[int]:
+        stops = self.stops
+        if not (stops.ours and stops.theirs):
+            return ids
+        return [stops.theirs[0] if index in stops.ours else index for index in ids]
 
     def _respelled(self, ids: Sequence[int]) -> list[int]:
         return respell(ids, self.student, self.teacher, self._tokenizer) or []

@@ -1,8 +1,9 @@
 """Models that answer chats in words: a server, an engine with its renderer, or a script."""
 
+from opdkit.text.agreement import AgreementScript
 from opdkit.text.base import Chat, TextModel, TextSpec
 from opdkit.text.local import LocalModel
 from opdkit.text.openai import OpenAIModel
 from opdkit.text.scripted import SumsScript
 
-__all__ = ["Chat", "LocalModel", "OpenAIModel", "SumsScript", "TextModel", "TextSpec"]
+__all__ = ["AgreementScript", "Chat", "LocalModel", "OpenAIModel", "SumsScript", "TextModel", "TextSpec"]

@@ -19,8 +19,8 @@ from opdkit.text.quoting import unfenced
 from opdkit.text.recorded import RecordedModel
 
 _EXPRESSION = re.compile(r"\d{1,9}(?:\s*[-+]\s*\d{1,9}){1,40}")
-_EQUATION = re.compile(r"(-?\d{1,12}) ?([-+]) ?(-?\d{1,12}) ?= ?(-?\d{1,12})\b")
-_BOX = re.compile(r"\\boxed\{([^{}]*)\}")
+EQUATION = re.compile(r"(-?\d{1,12}) ?([-+]) ?(-?\d{1,12}) ?= ?(-?\d{1,12})\b")
+BOX = re.compile(r"\\boxed\{([^{}]*)\}")
 _NO_SUM = "I am a script that knows sums alone, and this asks for something else."
 
 
@@ -125,8 +125,8 @@ def evaluate(text: str) -> int | None:
 
 def read(value: int, response: str) -> Sum:
     """What a response to a problem of that value holds."""
-    equations = [(int(a), sign, int(b), int(c)) for a, sign, b, c in _EQUATION.findall(response)]
-    return Sum(value, tuple(equations), tuple(_BOX.findall(response)))
+    equations = [(int(a), sign, int(b), int(c)) for a, sign, b, c in EQUATION.findall(response)]
+    return Sum(value, tuple(equations), tuple(BOX.findall(response)))
 
 
 def score(one: Sum) -> int:

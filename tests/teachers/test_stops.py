@@ -114,3 +114,46 @@ def test_a_wider_head_raises_one_logit(dtype: torch.dtype, scale: float) -> None
     expected = logits(hidden, weight)
     expected[:, 2] += gain
     torch.testing.assert_close(logits(wide, raised.weight), expected, rtol=1e-5, atol=1e-5)
+
+
+def sibling(*, also_ours: bool) -> LanguageModel:
+    """A model with the student's tokenizer whose chat ends with <user>, or with that and with <eos>."""
+    tokenizer = tiny_tokenizer(STUDENT_MERGES)
+    tokenizer.eos_token = "<eos>" if also_ours else "<user>"
+    return tiny_model(1, tokenizer=tokenizer, vocab_size=len(tokenizer), eos_token_id=[USER])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("also_ours", [False, True])
+@pytest.mark.parametrize("mode", ["strict", "byte_prefix", "byte_filter", "span"])
+def test_one_tokenizer_that_ends_with_another_id_on_each_side(mode: str, also_ours: bool) -> None:
+    """Every id is itself but the end: the student's stop is scored as the teacher's, other special tokens as before."""
+    ours, theirs = model(0, STUDENT_MERGES, [EOS]), sibling(also_ours=also_ours)
+    stops = [USER, EOS][: 1 + also_ours]
+    assert (ours.stop_ids, theirs.stop_ids) == ({EOS}, set(stops))
+    rollout = rollout_of(ours, ("the thin<eos>", "he then", "a<assistant>b<eos>"))
+    found = opened(mode, theirs, ours).score(rollout, rollout.sampled_mask, Request(sampled=True))
+    assert found.sampled_log_prob is not None
+    assert found.scored is not None
+    assert torch.equal(found.scored, rollout.sampled_mask)
+    for row, mask in enumerate(rollout.sampled_mask):
+        ids = rollout.tokens[row][mask].tolist()
+        prompt = theirs.render(rollout.prompts.problems[row].messages)
+        logits = theirs.module(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1]
+        log_probs = (logits / TEMPERATURE).log_softmax(-1)
+        told = [
+            log_probs[place, stops].logsumexp(0) if index == EOS else log_probs[place, index]
+            for place, index in enumerate(ids)
+        ]
+        torch.testing.assert_close(found.sampled_log_prob[row, : len(ids)], torch.stack(told), rtol=1e-4, atol=1e-5)
+
+
+def test_the_end_stands_in_the_student_s_support_by_its_own_id() -> None:
+    ours = model(0, STUDENT_MERGES, [EOS])
+    rollout = rollout_of(ours, ANSWERS[:1])
+    given = torch.tensor([EOS, USER, 100]).expand(*rollout.tokens.shape, 3)
+    found = opened("strict", sibling(also_ours=False), ours).score(
+        rollout, rollout.sampled_mask, Request(support_ids=given)
+    )  # fmt: skip
+    assert found.support_mask is not None
+    assert found.support_mask[0, 0].tolist() == [True, False, True]
