@@ -57,8 +57,16 @@ def request(arguments: Sequence[str]) -> Request:
     return _as_meant(read("eval", arguments))
 
 
-_MEANT = {"task.path=": "benchmark.path=", "sampler=": "sampler@benchmark.sampler=", "sampler.": "benchmark.sampler."}
-"""What is said of a run to `opdkit train` -> of a benchmark, which has its task and its sampler inside."""
+_MEANT = {
+    "task.path=": "benchmark.path=",
+    "sampler=": "sampler@benchmark.sampler=",
+    "sampler.": "benchmark.sampler.",
+    "rollout.max_new_tokens=": "benchmark.max_new_tokens=",
+    "rollout.max_prompt_tokens=": "max_prompt_tokens=",
+    "rollout.batch_size=": "batch_size=",
+    "rollout.cache_gib=": "cache_gib=",
+}
+"""What is said of a run to `opdkit train` -> of an evaluation, whose benchmark has task, sampler and length inside."""
 
 
 def _as_meant(request: Request) -> Request:

@@ -86,12 +86,15 @@ def _several(group: str, nodes: Mapping[str, Any]) -> dict[str, Any]:
 
 def build_evaluation(config: DictConfig, origin: Origin) -> Evaluation:
     """`build_experiment` for `opdkit eval`. Raises UserError."""
+    from opdkit.evaluation import EngineLimits
     from opdkit.training.experiment import Evaluation
 
     resolved = _checked("eval", EVAL_GROUPS, config, origin)
     check_values(resolved)
-    plain = ("seed", "batch_size", "cache_gib", "max_prompt_tokens", "precision", "show")
+    limits = EngineLimits(resolved["max_prompt_tokens"], resolved["batch_size"], resolved["cache_gib"])
+    plain = ("seed", "precision", "show")
     return Evaluation(
+        limits=limits,
         resume=bool(resolved["resume"]),
         **{name: _object(name, resolved[name]) for name in EVAL_GROUPS},
         **{name: resolved[name] for name in plain},

@@ -28,7 +28,7 @@ TRAIN_GROUPS = (
     "optim",
     "probe",
 )
-EVAL_GROUPS = ("model", "benchmark")
+EVAL_GROUPS = ("model", "benchmark", "rollout")
 STUDY_GROUPS = ("study",)
 SERVE_GROUPS = ("teacher",)
 RECIPES = {
@@ -126,6 +126,7 @@ class TrainConfig:
 class EvalConfig:
     model: Group = field(default_factory=Group)
     benchmark: Group = field(default_factory=Group)
+    rollout: Group = field(default_factory=Group)
     paths: Paths = field(default_factory=Paths)
     n_samples: int = MISSING
     seed: int = MISSING

@@ -48,7 +48,7 @@ class VLLMRollout:
     batch_size: int = 64
     servers: Sequence[str] | None = None
     python: str | None = None
-    options: Sequence[str] = ()
+    options: Sequence[str | int | float] = ()
     weights_folder: str | None = None
     gap_limit: float = 0.1
     engine_correction: Mode = "none"
@@ -89,8 +89,8 @@ class VLLMRollout:
         from opdkit.generation.vllm_engine import open_engine  # brings the client, which is an extra
 
         settings = VLLMSettings(
-            self.contact(self.servers or ()), self.python, self.options, self.weights_folder, self.gap_limit,
-            self.max_prompt_tokens + self.max_new_tokens,
+            self.contact(self.servers or ()), self.python, [*map(str, self.options)], self.weights_folder,
+            self.gap_limit, self.max_prompt_tokens + self.max_new_tokens,
         )  # fmt: skip
         return open_engine(settings, model)
 

@@ -14,6 +14,8 @@ def sampling_fields(sampling: Sampling) -> dict[str, Any]:
     for a sampler that vLLM lacks."""
     plain = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
     plain |= {"presence_penalty": 0.0, "frequency_penalty": 0.0, "temperature": sampling.temperature}
+    if sampling.stop:
+        plain |= {"stop": list(sampling.stop)}
     match sampling.filter:
         case Ancestral():
             return plain

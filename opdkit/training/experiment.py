@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from opdkit.data.loss import Aggregation, Objective
 from opdkit.data.micro_batches import MicroBatch
+from opdkit.evaluation import EngineLimits
 from opdkit.generation import Sampling
 from opdkit.masking import Masking
 from opdkit.rewards import Reward
@@ -212,17 +213,21 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model on one benchmark. `batch_size` counts rollouts, fewer where their keys and values would take more
-    than `cache_gib`; longer prompts than `max_prompt_tokens` are dropped and counted; `resume` goes on with the
-    answers that the folder already holds; `show` names one response that is printed at the end (see
-    `reporting.episodes.SHOWN`)."""
+    """One model on one benchmark.
+
+    Attributes:
+        rollout: the engine that writes the answers.
+        limits: of the engine, beside the benchmark's own length of an answer.
+        resume: whether it goes on with the answers that the folder already holds.
+        show: one response that is printed at the end (see `console.episodes.SHOWN`), None for none.
+        resolved: the configuration as plain values.
+    """
 
     model: Any
     benchmark: Any
+    rollout: Any
+    limits: EngineLimits
     seed: int
-    batch_size: int
-    cache_gib: float
-    max_prompt_tokens: int
     precision: Precision
     resume: bool
     show: str | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from accelerate import Accelerator
 from opdkit.console.terminal import Reporter
 from opdkit.diagnostics import environment
 from opdkit.errors import UserError
-from opdkit.evaluation import Asking, Benchmark, evaluate_on, same_answers
+from opdkit.evaluation import Asking, Benchmark, evaluate_on, open_engine, same_answers, writes_here
 from opdkit.files import write_folder, write_whole
-from opdkit.generation import HFRollout
+from opdkit.generation import Engine
 from opdkit.loggers import no_loggers, open_loggers
 from opdkit.models import LanguageModel, load
 from opdkit.runs import checkpoint
@@ -203,10 +203,10 @@ def evaluate(evaluations: Sequence[Evaluation], run_dir: Path, reporter: Reporte
                 _prepare(evaluation, reporter)
             first = evaluations[0]
             reporter.stage("loading the model")
-            accelerator = Accelerator(mixed_precision="bf16" if first.precision == "bfloat16" else "no")
-            autocast = torch.bfloat16 if first.precision == "bfloat16" else None
-            model = replace(load(first.model, accelerator.device, "model"), autocast=autocast)
-            return [_evaluate(evaluation, model, folder, reporter) for evaluation in evaluations]
+            model = _loaded(first)
+            benchmarks = [evaluation.benchmark for evaluation in evaluations]
+            with closing(open_engine(first.rollout, first.limits, benchmarks, model)) as engine:
+                return [_evaluate(evaluation, model, engine, folder, reporter) for evaluation in evaluations]
     finally:
         close_session()
 
@@ -219,9 +219,18 @@ def _prepare(evaluation: Evaluation, reporter: Reporter) -> None:
         reporter.note(f"warning: {benchmark.name}: {warning}")
 
 
-def _evaluate(evaluation: Evaluation, model: LanguageModel, folder: RunFolder, reporter: Reporter) -> Summary:
+def _loaded(evaluation: Evaluation) -> LanguageModel:
+    """The model, on the accelerator where it writes in this process; where a server does, that is the server's."""
+    accelerator = Accelerator(mixed_precision="bf16" if evaluation.precision == "bfloat16" else "no")
+    device = accelerator.device if writes_here(evaluation.rollout) else "cpu"
+    autocast = torch.bfloat16 if evaluation.precision == "bfloat16" else None
+    return replace(load(evaluation.model, device, "model"), autocast=autocast)
+
+
+def _evaluate(
+    evaluation: Evaluation, model: LanguageModel, engine: Engine, folder: RunFolder, reporter: Reporter
+) -> Summary:
     benchmark = evaluation.benchmark
-    limits = (benchmark.max_new_tokens, evaluation.max_prompt_tokens, evaluation.batch_size)
-    engine = HFRollout(*limits, cache_gib=evaluation.cache_gib).open(model)
-    asking = Asking(engine, model, evaluation.max_prompt_tokens, evaluation.seed, folder.evals, reporter.stage)
+    longest = evaluation.limits.max_prompt_tokens
+    asking = Asking(engine, model, longest, evaluation.seed, folder.evals, reporter.stage)
     return evaluate_on(asking, benchmark, getattr(benchmark, "baselines", ()))

@@ -20,8 +20,8 @@ import torch
 from opdkit.config.build import Origin, build_evaluation
 from opdkit.config.compose import Source, compose
 from opdkit.data.problem import Problem
-from opdkit.evaluation import Answer, Asking, BenchmarkGenerator, run_benchmark
-from opdkit.generation import HFRollout, Sampling
+from opdkit.evaluation import Answer, Asking, BenchmarkGenerator, open_engine, run_benchmark
+from opdkit.generation import Sampling
 from opdkit.grading.grade import grade_mathematics
 from opdkit.models import LanguageModel, load
 from opdkit.training.experiment import Evaluation
@@ -54,8 +54,8 @@ def evaluation(name: str) -> Evaluation:
 def ours(given: Evaluation, model: LanguageModel) -> list[str]:
     """Every answer, through the benchmark with its grading and files."""
     benchmark = given.benchmark
-    rollout = HFRollout(benchmark.max_new_tokens, given.max_prompt_tokens, given.batch_size, cache_gib=given.cache_gib)
-    asking = Asking(rollout.open(model), model, given.max_prompt_tokens, given.seed, Path(), print)
+    engine = open_engine(given.rollout, given.limits, [benchmark], model)
+    asking = Asking(engine, model, given.limits.max_prompt_tokens, given.seed, Path(), print)
     writer = BenchmarkGenerator(asking, Sampling(benchmark.temperature, benchmark.sampler), benchmark.max_new_tokens)
     texts: list[str] = []
 

@@ -64,7 +64,8 @@ class Stub:
                     "prompt_logprobs": self.prompt_logprobs(body["prompt"], body["prompt_logprobs"]),
                 }
             ask = Ask(tuple(body["prompt"]), body["seed"], body["max_tokens"])
-            (one,) = HFEngine(self.model, 1).generate([ask], Sampling(body["temperature"] or 1.0, _filter(body)))
+            sampling = Sampling(body["temperature"] or 1.0, _filter(body), stop=tuple(body.get("stop", ())))
+            (one,) = HFEngine(self.model, 1).generate([ask], sampling)
         assert one.log_prob is not None
         told = {"token_logprobs": one.log_prob.tolist()}
         return {"index": 0, "token_ids": list(one.ids), "finish_reason": one.stop_reason, "logprobs": told}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from opdkit.api.commands import evaluate
 from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.problem import Message, Problem
 from opdkit.errors import UserError
@@ -94,6 +95,34 @@ def test_it_is_a_teacher_too(engine: Engine) -> None:
     with pytest.raises(UserError, match="start it with --max-logprobs 65"):
         teacher.score(rollout, rollout.sampled_mask, Request(top_k=65))
     teacher.close()
+
+
+@pytest.mark.parametrize("drawn", [(), ("sampler=top_p", "n_samples=4")], ids=["greedy", "sampled"])
+def test_it_answers_benchmarks(
+    drawn: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: Engine
+) -> None:
+    """One server that the evaluation starts, and one at a given address: the same rows, and greedy those of here."""
+    for name, value in (("VLLM_CPU_KVCACHE_SPACE", "1"), ("TORCHDYNAMO_DISABLE", "1")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(engine, VLLMEngine)
+    engine.refresh(STUDENT, 30)
+    asked = ["model=embedded", "benchmark=chain_sum,chain_sum_short", "benchmark.limit=8", *drawn]
+    asked += ["benchmark.max_new_tokens=100", "max_prompt_tokens=60"]
+    options = [f"rollout.python={PYTHON}", f"rollout.options=[{','.join(OPTIONS)}]"]
+    started = evaluate([*asked, "rollout=vllm", *options, "run_dir=started"], quiet=True)
+    served = evaluate([*asked, "rollout=vllm", f"rollout.servers={[*engine.addresses]}", "run_dir=served"], quiet=True)
+    here = evaluate([*asked, "run_dir=here"], quiet=True)
+    for name in ("chain_sum", "chain_sum_short"):
+        rows = started.responses_to(name)
+        assert rows == served.responses_to(name)
+        assert [(row["problem"], row["seed"]) for row in rows] == [
+            (row["problem"], row["seed"]) for row in here.responses_to(name)
+        ]
+        if drawn:
+            assert len({row["text"] for row in rows if row["problem"] == rows[0]["problem"]}) > 1
+        else:
+            assert rows == here.responses_to(name)
 
 
 def test_an_interpreter_without_vllm_is_named(tmp_path: Path) -> None:
