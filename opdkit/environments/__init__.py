@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from opdkit.environments.alfworld import ALFWorld
     from opdkit.environments.base import Crash, Environment, EnvironmentSource, Episode, Observation, StepResult
     from opdkit.environments.custom import Custom
+    from opdkit.environments.openenv import OpenEnv
     from opdkit.environments.pool import EnvironmentPool
     from opdkit.environments.scienceworld import ScienceWorld
     from opdkit.environments.textworld_express import TextWorldExpress
@@ -21,6 +22,7 @@ _HOMES = {
     "ALFWorld": "alfworld",
     "Custom": "custom",
     "EnvironmentPool": "pool",
+    "OpenEnv": "openenv",
     "ScienceWorld": "scienceworld",
     "TextWorldExpress": "textworld_express",
     "Verifiers": "verifiers",
@@ -35,6 +37,7 @@ __all__ = [
     "EnvironmentSource",
     "Episode",
     "Observation",
+    "OpenEnv",
     "ScienceWorld",
     "StepResult",
     "TextWorldExpress",

@@ -15,14 +15,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opdkit.environments.base import Observation, StepResult
+from opdkit.environments.tool_calls import read_calls, result_told, tools_told
 from opdkit.errors import UserError
 
 # Its modules of before 0.3 are found by a finder of its own, which type checkers don't know.
 vf: Any = importlib.import_module("verifiers")
 types: Any = importlib.import_module("verifiers.types")
 Client: Any = importlib.import_module("verifiers.clients").Client
-
-_MOST_CALLS = 16
 
 
 class VerifiersGame:
@@ -135,7 +134,7 @@ class _WaitingClient(Client):
         self._answered = asyncio.get_running_loop().create_future()
         self.asked.set()
         text = await self._answered
-        calls = _calls(text) if self._tools else []
+        calls = _native(text) if self._tools else []
         message = types.ResponseMessage(
             content=text, tool_calls=calls or None, finish_reason="tool_calls" if calls else "stop", is_truncated=False
         )
@@ -156,14 +155,13 @@ def _told(messages: Sequence[Any], tools: Sequence[Any]) -> str:
     parts = [_content(one) if one.role == "system" else f"{one.role.capitalize()}: {_content(one)}" for one in before]
     if tools:
         described = [{"name": t.name, "description": t.description, "parameters": t.parameters} for t in tools]
-        parts.append("Tools:\n" + "\n".join(map(json.dumps, described)))
-        parts.append('To call one: <tool_call>{"name": ..., "arguments": {...}}</tool_call>')
+        parts.append(tools_told(described))
     return "\n\n".join([*parts, _content(question)])
 
 
 def _turn(message: Any) -> str:
     text = _content(message)
-    return f"<tool_response>\n{text}\n</tool_response>" if message.role == "tool" else text
+    return result_told(text) if message.role == "tool" else text
 
 
 def _content(message: Any) -> str:
@@ -177,14 +175,9 @@ def _content(message: Any) -> str:
     return "\n".join(map(str, texts))
 
 
-def _calls(text: str) -> list[Any]:
-    """The calls in what the model wrote; what is no JSON of a call is none."""
-    found: list[Any] = []
-    for part in text.split("<tool_call>")[1 : 1 + _MOST_CALLS]:
-        try:
-            call = json.loads(part.partition("</tool_call>")[0])
-            arguments = json.dumps(call.get("arguments", {}))
-            found.append(types.ToolCall(id=f"call-{len(found)}", name=str(call["name"]), arguments=arguments))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            continue
-    return found
+def _native(text: str) -> list[Any]:
+    """The calls in what the model wrote, as verifiers has them."""
+    return [
+        types.ToolCall(id=f"call-{number}", name=call.name, arguments=json.dumps(call.arguments))
+        for number, call in enumerate(read_calls(text))
+    ]
