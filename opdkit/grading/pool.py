@@ -15,6 +15,7 @@ from opdkit.processes.pool import Conversation, ProcessPool, converse
 
 Request = Mapping[str, Any]
 
+_PASSED_ON = ("NLTK_DATA",)
 _START_SECONDS = 120.0
 _GRACE_SECONDS = 10.0
 _REQUESTS_PER_WORKER = 16
@@ -159,7 +160,7 @@ class _Lane(Conversation):
         self._tasks.clear()
 
     def _start(self) -> None:
-        self.child = ChildProcess("opdkit.grading.worker")
+        self.child = ChildProcess("opdkit.grading.worker", _PASSED_ON)
         self.deadline = time.monotonic() + _START_SECONDS
 
     def _fill(self) -> None:

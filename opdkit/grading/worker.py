@@ -6,8 +6,13 @@ dies, by the kernel's hand even inside C code, and the request is tried once mor
 starts from the same state in every run and is stopped by a count of its work, so a verdict is no race with a clock.
 The worker ends when its input does or its parent is gone.
 
-A request is {"kind": "algebra", "answer", "reference"} or {"kind": "procedural", "dataset", "parameters",
-"seed", "size", "index", "answer"}; a reply is {"correct": bool, "status": "ok" | "timeout" | "crashed"}.
+A request is one of
+
+    {"kind": "algebra", "answer", "reference"}
+    {"kind": "procedural", "dataset", "parameters", "seed", "size", "index", "answer"}
+    {"kind": "instruction", "answer", "instruction", "arguments", "loose"}
+
+and a reply is {"correct": bool, "status": "ok" | "timeout" | "crashed"}.
 """
 
 from __future__ import annotations
@@ -53,6 +58,12 @@ _WARM_UP = (
 )
 _FORBIDDEN = ("os.", "subprocess.", "socket.", "shutil.", "ctypes.", "pty.", "ftplib.", "http.", "urllib.")
 _ALLOWED = frozenset(("os.listdir", "os.scandir", "os.walk", "os.fwalk", "os.getxattr"))
+
+_SCORERS = {
+    "procedural": "opdkit.grading.procedural_scoring",
+    "instruction": "opdkit.grading.instruction_checks",
+}
+"""Kind of a request -> the module that decides it, loaded with the first such request."""
 
 
 @dataclass
@@ -104,9 +115,9 @@ def _ask_alone(line: bytes, close: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _loads_scorers(line: bytes) -> bool:
-    """Load reasoning-gym once, here, so that no child pays for it out of its allowance."""
-    name = "opdkit.grading.procedural_scoring"
-    if name in sys.modules or json.loads(line)["kind"] != "procedural":
+    """Load reasoning-gym or the checkers of instructions once, here, so that no child pays for it."""
+    name = _SCORERS.get(json.loads(line)["kind"])
+    if name is None or name in sys.modules:
         return False
     importlib.import_module(name)
     return True
@@ -193,6 +204,10 @@ def _decision(request: dict[str, Any]) -> Callable[[], bool]:
         from opdkit.grading.procedural_scoring import scorer
 
         return scorer(request)
+    if request["kind"] == "instruction":
+        from opdkit.grading.instruction_checks import checker
+
+        return checker(request)
     from opdkit.grading.equivalence import equivalent
 
     return lambda: equivalent(request["answer"], request["reference"])

@@ -10,15 +10,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from opdkit.tasks.base import ProblemSource, Telling
     from opdkit.tasks.dataset import Dataset
+    from opdkit.tasks.instructed import Instructed
     from opdkit.tasks.multi import MultiTask, TaskPart
     from opdkit.tasks.multiple_choice import MultipleChoice
     from opdkit.tasks.procedural import ReasoningGym
     from opdkit.tasks.records import Records
 
-__all__ = ["Dataset", "MultiTask", "MultipleChoice", "ProblemSource", "ReasoningGym", "Records", "TaskPart", "Telling"]
+__all__ = [
+    "Dataset",
+    "Instructed",
+    "MultiTask",
+    "MultipleChoice",
+    "ProblemSource",
+    "ReasoningGym",
+    "Records",
+    "TaskPart",
+    "Telling",
+]
 
 _HOMES = {
     "Dataset": "dataset",
+    "Instructed": "instructed",
     "MultiTask": "multi",
     "MultipleChoice": "multiple_choice",
     "ProblemSource": "base",

@@ -108,13 +108,14 @@ def test_it_answers_benchmarks(
     assert isinstance(engine, VLLMEngine)
     engine.refresh(STUDENT, 30)
     asked = ["model=embedded", "benchmark=chain_sum,chain_sum_short", "benchmark.limit=8", *drawn]
-    asked += ["benchmark.max_new_tokens=100", "max_prompt_tokens=60"]
+    asked += ["benchmark.max_new_tokens=60", "max_prompt_tokens=100"]
     options = [f"rollout.python={PYTHON}", f"rollout.options=[{','.join(OPTIONS)}]"]
     started = evaluate([*asked, "rollout=vllm", *options, "run_dir=started"], quiet=True)
     served = evaluate([*asked, "rollout=vllm", f"rollout.servers={[*engine.addresses]}", "run_dir=served"], quiet=True)
     here = evaluate([*asked, "run_dir=here"], quiet=True)
     for name in ("chain_sum", "chain_sum_short"):
         rows = started.responses_to(name)
+        assert all(row["text"] for row in rows)
         assert rows == served.responses_to(name)
         assert [(row["problem"], row["seed"]) for row in rows] == [
             (row["problem"], row["seed"]) for row in here.responses_to(name)
