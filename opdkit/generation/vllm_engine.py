@@ -126,6 +126,8 @@ class VLLMEngine:
 
     def _hand_over(self) -> None:
         """Have every server read the weights, and prove that it has."""
+        if self._process is not None and (said := self._process.ended()) is not None:
+            raise LastingError(f"the one that was started here has ended: {said}")
 
         def one(ask: Callable[[str, str, bytes], bytes]) -> None:
             call = {"method": self._method(), "kwargs": {"weights_path": str(self._folder.path)}}

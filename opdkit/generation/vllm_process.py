@@ -48,6 +48,10 @@ class VLLMProcess:
         atexit.register(self.close)
         self._await(python)
 
+    def ended(self) -> str | None:
+        """The last that it said where it has ended by itself, None while it runs."""
+        return None if self._process.poll() is None else self._last_line()
+
     def close(self) -> None:
         """End the server with all that it started."""
         atexit.unregister(self.close)
