@@ -58,6 +58,7 @@ def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
         "max_staleness",
         "push_to_hub",
         "shard",
+        "shard_replicas",
         "resume",
     )
     groups = {name: _object(name, resolved[name]) if resolved[name] else None for name in TRAIN_GROUPS}

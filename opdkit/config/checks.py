@@ -23,6 +23,7 @@ _AT_LEAST_ONE = (
     "batch.micro_batch",
     "batch.micro_batch_tokens",
     "batch.epochs",
+    "shard_replicas",
     "keep_checkpoints",
     "early_stop.patience",
     "max_bad_steps",
@@ -147,16 +148,15 @@ def check_watched(experiment: Experiment) -> None:
 def check_shard(experiment: Experiment) -> None:
     """What can't be done with weights that are divided among the processes. Raises UserError."""
     if experiment.shard == "none":
+        if experiment.shard_replicas != 1:
+            asked = f"shard_replicas={experiment.shard_replicas}"
+            raise UserError(f"{asked}: with shard=none each process holds all of a model; allowed: 1")
         return
     refused = {
-        "adapter": "adapters are small, and their base is held whole" if experiment.adapter is not None else "",
         f"max_staleness={experiment.max_staleness}": "steps are made ahead in one process"
         if experiment.max_staleness
         else "",
         "task.teachers=swap": "teachers are divided instead" if experiment.offloads_teachers else "",
-        "rollout": "servers are handed whole weights"
-        if any(task.rollout.in_process() != task.rollout for task in experiment.tasks().values())
-        else "",
         "teacher.cpu_offload=true": "its layers are divided instead"
         if _somewhere(experiment.resolved, "cpu_offload")
         else "",

@@ -60,6 +60,7 @@ class Batch:
     mini_batch: int = MISSING
     micro_batch: int = MISSING
     micro_batch_tokens: int | None = MISSING
+    packing: bool = MISSING
     epochs: int = MISSING
 
 
@@ -119,6 +120,7 @@ class TrainConfig:
     max_staleness: int = MISSING
     precision: str = MISSING
     shard: str = MISSING
+    shard_replicas: int = MISSING
     gradient_variance: str | None = None
 
 

@@ -31,8 +31,6 @@ def check_tasks(experiment: Experiment) -> None:
                 f"max_staleness={experiment.max_staleness}: an engine in another process has the newest weights alone; "
                 "allowed: max_staleness=0, or rollout=hf"
             )
-        if experiment.adapter is not None and task.rollout.in_process() != task.rollout:
-            raise UserError("adapter: an engine in another process takes over whole models; allowed: rollout=hf")
         if task.rollout.correction.mode != "none" and experiment.temperature != 1.0:
             raise UserError(
                 f"rollout.engine_correction={task.rollout.correction.mode}: vLLM tells its log-probs at temperature 1, "

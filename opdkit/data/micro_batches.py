@@ -15,10 +15,12 @@ class MicroBatch:
         rows: at most.
         tokens: at most, prompts and padding included. A row that is longer by itself is a pass of its own. None for
             no limit.
+        packed: whether rows stand one behind another, so that padding does not count.
     """
 
     rows: int
     tokens: int | None = None
+    packed: bool = False
 
     def cuts(self, rollout: Rollout) -> list[tuple[int, int]]:
         """Rows [start, stop) of each pass over `rollout`, in order."""
@@ -28,11 +30,11 @@ class MicroBatch:
         read = rollout.prompts.attention_mask.sum(dim=1) + rollout.attention_mask.sum(dim=1)
         lengths = [int(length) for length in read]
         cuts: list[tuple[int, int]] = []
-        start, longest = 0, 0
-        for row, length in enumerate(lengths):
-            wider = max(longest, length)
-            if row > start and (row - start == self.rows or (row - start + 1) * wider > self.tokens):
+        start = 0
+        for row in range(count):
+            passed = lengths[start : row + 1]
+            size = sum(passed) if self.packed else len(passed) * max(passed)
+            if row > start and (row - start == self.rows or size > self.tokens):
                 cuts.append((start, row))
-                start, wider = row, length
-            longest = wider
+                start = row
         return [*cuts, (start, count)] if count else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -25,12 +25,12 @@ class Watched:
     Attributes:
         passing: as a backward pass sees them, whole in this process.
         summed: as they hold the gradient of the whole update.
-        divided: the processes that hold a part each of `summed`; one where each holds all.
+        over_parts: adds a number up over the processes that hold a part each of `summed`.
     """
 
     passing: tuple[nn.Parameter, ...] = ()
     summed: tuple[nn.Parameter, ...] = ()
-    divided: World = _ALONE
+    over_parts: Callable[[Tensor], Tensor] = _ALONE.sum
 
 
 class GradientVariance:
@@ -92,7 +92,7 @@ class GradientVariance:
                 gradient = local_part(parameter.grad)
                 norm = torch.linalg.vector_norm(gradient, dtype=_wide(gradient))
                 total = total + norm.square().double().cpu()
-        return float(self._watched.divided.sum(total))
+        return float(self._watched.over_parts(total))
 
 
 def named_subset(names: Iterable[str], pattern: str | None) -> list[str]:

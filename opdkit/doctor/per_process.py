@@ -13,6 +13,7 @@ from opdkit.errors import UserError
 from opdkit.models import LanguageModel, ModelSpec, load_skeleton
 from opdkit.models.layers import layers_of
 from opdkit.training.experiment import Experiment
+from opdkit.training.run_models import parts_of
 
 _GIB = 2.0**30
 _MOMENTS = 2
@@ -25,6 +26,7 @@ class Held:
     Attributes:
         dtype: that the weights are held in.
         part: the weights that it keeps.
+        trained: those of them that are trained.
         layer: the largest layer while it is gathered, in the dtype that it computes in.
         root: embedding, last norm and lm_head while they are gathered.
         adding: the gradients of these, as a backward pass leaves them and in float32, while they are added up.
@@ -33,6 +35,7 @@ class Held:
 
     dtype: str
     part: int
+    trained: int
     layer: int
     root: int
     adding: int
@@ -46,17 +49,20 @@ def held(model: LanguageModel, processes: int, computes: torch.dtype | None) -> 
     """
     parameters, dtype = list(model.module.parameters()), str(model.module.dtype).removeprefix("torch.")
     part = sum(_part(p, processes) * p.element_size() for p in parameters)
+    trained = [p for p in parameters if p.requires_grad]
+    kept = sum(_part(p, processes) * p.element_size() for p in trained)
     if processes == 1:
-        return Held(dtype, part, 0, 0, 0, 0)
+        return Held(dtype, part, kept, 0, 0, 0, 0)
     layers = [list(layer.parameters()) for layer in layers_of(model.module, "shard=fsdp2", model.name)]
     inside = {id(p) for layer in layers for p in layer}
     root = [p for p in parameters if id(p) not in inside]
     return Held(
         dtype,
         part,
+        kept,
         max(_gathered(layer, computes) for layer in layers),
         _gathered(root, computes),
-        _gathered(root, computes) + _gathered(root, torch.float32),
+        sum(_gathered([p for p in root if p.requires_grad], wide) for wide in (computes, torch.float32)),
         _gathered(parameters, computes),
     )
 
@@ -78,12 +84,13 @@ def per_process(experiment: Experiment, world_size: int) -> Section:
     that can't be divided, and for a model whose config can't be read."""
     if experiment.shard != "none" and world_size < 2:
         raise UserError(f"world_size={world_size}: shard={experiment.shard} needs at least 2 processes")
-    divided = 1 if experiment.shard == "none" else world_size
+    divided = parts_of(experiment, world_size)
     computes = torch.bfloat16 if experiment.precision == "bfloat16" else None
-    student = held(load_skeleton(experiment.model), divided, computes)
+    model, adapter = load_skeleton(experiment.model), experiment.adapter
+    student = held(model if adapter is None else adapter.attach(model, experiment.model, None), divided, computes)
     rows = [(f"student: weights ({student.dtype})", student.part)]
-    if experiment.adapter is None:
-        rows += [("student: gradients", student.part), ("student: AdamW's two moments", _MOMENTS * student.part)]
+    whose = "student" if adapter is None else "adapters"
+    rows += [(f"{whose}: gradients", student.trained), (f"{whose}: AdamW's two moments", _MOMENTS * student.trained)]
     rows += _passing("student", student)
     if student.adding:
         rows.append(("student: gradients of embedding and lm_head, added up", student.adding))
@@ -98,8 +105,6 @@ def per_process(experiment: Experiment, world_size: int) -> Section:
         host = max(host, teacher.part * divided)
     total = sum(size for _, size in rows)
     notes.insert(0, Note("ok", f"{world_size} processes: at least {_told(total)} GiB in each, activations not counted"))
-    if experiment.adapter is not None:
-        notes.append(Note("ok", "gradients and optimiser state are of the adapters alone, and not counted"))
     rows.append(("all of it", total))
     if divided > 1:
         rows.append(("the whole student, gathered while it writes", student.whole))

@@ -1,7 +1,9 @@
-"""Locates the tokens of a rollout in the sequence that a model reads."""
+"""Locates the tokens of a rollout in the sequences that a model reads."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,20 +14,27 @@ from opdkit.data.rollout import Rollout
 
 @dataclass(frozen=True)
 class Layout:
-    """Prompt and response side by side, padded on the right alone.
+    """The B rows of a rollout, prompt and response side by side, in N sequences padded on the right alone.
 
-    ids i64[B, L]; predictor i64[B, T], the position in L whose hidden state predicts response token t.
     A causal model needs no attention mask here: padding comes after everything that counts.
+
+    Attributes:
+        ids: i64[N, L].
+        line: i64[B], the sequence in which each row stands.
+        predictor: i64[B, T], the place in it whose hidden state predicts response token t.
+        positions: i64[N, L], of each token in its own row, where rows share a sequence; None where each has its own.
     """
 
     ids: Tensor
+    line: Tensor
     predictor: Tensor
+    positions: Tensor | None = None
 
 
 def align_left(rollout: Rollout, pad_id: int) -> Layout:
     """Move each row's real tokens (prompt, then response) to the left.
 
-    Shapes: rollout.prompts.ids i64[B, P], rollout.tokens i64[B, T] -> Layout with L = the longest row.
+    Shapes: rollout.prompts.ids i64[B, P], rollout.tokens i64[B, T] -> Layout with N = B, L = the longest row.
     """
     prompts = rollout.prompts
     ids = torch.cat([prompts.ids, rollout.tokens], dim=1)
@@ -36,4 +45,41 @@ def align_left(rollout: Rollout, pad_id: int) -> Layout:
     aligned = torch.gather(ids, 1, order)[:, :longest].masked_fill(~kept, pad_id)
     steps = torch.arange(rollout.tokens.shape[1], device=ids.device)
     predictor = prompts.attention_mask.sum(dim=1, keepdim=True) - 1 + steps
-    return Layout(aligned, predictor.clamp(min=0, max=longest - 1))
+    return Layout(aligned, torch.arange(len(ids), device=ids.device), predictor.clamp(min=0, max=longest - 1))
+
+
+def share_lines(rows: Layout, lengths: Sequence[int], pad_id: int, *, one_line: bool = False) -> Layout:
+    """Rows one behind another, in as few sequences as their tokens fill.
+
+    Args:
+        rows: of `align_left`.
+        lengths: B of them, the real tokens of each row.
+        pad_id: fills what a sequence is shorter than the longest.
+        one_line: all in one sequence without any padding, for attention whose cost is that of each row by itself.
+            Else a sequence is about as long as the longest row, since attention looks at every pair of its places.
+    """
+    device = rows.ids.device
+    line, start, ends = _places(lengths, 1 if one_line else math.ceil(sum(lengths) / max(1, *lengths)))
+    steps = torch.arange(rows.ids.shape[1], device=device)
+    real = steps < torch.tensor(lengths, device=device)[:, None]
+    first = torch.tensor(start, device=device)[:, None]
+    place = (torch.tensor(line, device=device)[:, None].expand_as(real)[real], (first + steps)[real])
+    width = max(1, *ends)
+    ids = torch.full((len(ends), width), pad_id, dtype=rows.ids.dtype, device=device)
+    # Padding counts from 0 again, so that it is a row of its own to whoever looks for where rows begin.
+    positions = torch.arange(width, device=device) - torch.tensor(ends, device=device)[:, None]
+    ids[place] = rows.ids[real]
+    positions[place] = steps.expand_as(real)[real]
+    return Layout(ids, torch.tensor(line, device=device), (rows.predictor + first).clamp(max=width - 1), positions)
+
+
+def _places(lengths: Sequence[int], count: int) -> tuple[list[int], list[int], list[int]]:
+    """The line of each row and where in it the row starts, and the end of each line. The longest row comes first, and
+    each goes to the line with the fewest tokens."""
+    ends = [0] * max(1, count)
+    line, start = [0] * len(lengths), [0] * len(lengths)
+    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
+        line[row] = min(range(len(ends)), key=ends.__getitem__)
+        start[row] = ends[line[row]]
+        ends[line[row]] += lengths[row]
+    return line, start, ends

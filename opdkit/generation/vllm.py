@@ -84,8 +84,11 @@ class VLLMRollout:
 
     def open(self, model: LanguageModel) -> Engine:
         """See `EngineSpec`. Raises UserError where no server answers or can be started."""
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            raise UserError("rollout=vllm: the servers take over weights from one process; allowed: one (no torchrun)")
+        if self.servers is None and os.environ.get("LOCAL_WORLD_SIZE") != os.environ.get("WORLD_SIZE"):
+            raise UserError(
+                "rollout.servers: processes on other machines can't reach a server of this one; give addresses, "
+                "and with them rollout.weights_folder on a file system that they share"
+            )
         from opdkit.generation.vllm_engine import open_engine  # brings the client, which is an extra
 
         settings = VLLMSettings(

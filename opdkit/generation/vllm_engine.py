@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from opdkit.generation.weights import WeightsFolder
 from opdkit.models import LanguageModel, Request, Scorer
 from opdkit.retrying import LastingError, PassingError
 from opdkit.servers.pool import ServerPool
+from opdkit.world.world import World
 
 _JSON = {"content-type": "application/json"}
 _PROVEN_ROWS, _PROVEN_TOKENS = 2, 24
@@ -27,35 +28,72 @@ _ATTEMPTS_AT_A_BATCH = 3
 
 
 def open_engine(settings: VLLMSettings, model: LanguageModel) -> VLLMEngine:
-    """An engine whose servers answer. They have the weights of `model` after the first `refresh`."""
-    folder = WeightsFolder(settings.weights_folder)
-    process = None
+    """An engine whose servers answer. They have the weights of `model` after the first `refresh`.
+
+    Called by all processes of the run: the main one writes weights and starts a server where none is given, and all
+    write with it.
+    """
+    world, held = World.current(), _Held()
+    starts = not settings.contact.servers
+
+    def begin() -> list[str]:
+        held.folder = folder = WeightsFolder(settings.weights_folder)
+        if not starts:
+            return [str(folder.path), *settings.contact.servers]
+        folder.write(model, tokenizer=True)
+        held.process = VLLMProcess(settings, folder.path)
+        return [str(folder.path), held.process.address]
+
     try:
-        if not settings.contact.servers:
-            folder.write(model, tokenizer=True)
-            process = VLLMProcess(settings, folder.path)
-        return VLLMEngine(settings, model, folder, process)
+        with model.whole():
+            place, *servers = world.from_main(begin)
+        contact = replace(settings.contact, servers=tuple(servers))
+        return VLLMEngine(replace(settings, contact=contact), model, WeightsFolder(place), held, mends=starts)
     except BaseException:
-        if process is not None:
-            process.close()
-        folder.remove()
+        held.close()
         raise
 
 
+@dataclass
+class _Held:
+    """What the main process lets go of at the end: the folder of weights, and the server that it started."""
+
+    folder: WeightsFolder | None = None
+    process: VLLMProcess | None = None
+
+    def ended(self) -> str | None:
+        """The server's last words where it has ended by itself."""
+        return None if self.process is None else self.process.ended()
+
+    def close(self) -> None:
+        if self.process is not None:
+            self.process.close()
+        if self.folder is not None:
+            self.folder.remove()
+
+
 class VLLMEngine:
-    """Writes with vLLM servers. A server that went away is left out until it has the newest weights again."""
+    """Writes with vLLM servers. A server that went away is left out until it has the newest weights again.
+
+    Args:
+        settings: with the servers' addresses.
+        model: the student.
+        folder: where its weights are written.
+        held: what is let go of at the end.
+        mends: whether the servers know `opdkit_reload_weights`, which mends what vLLM leaves behind. A stock one reads
+            the folder as it does.
+    """
 
     def __init__(
-        self, settings: VLLMSettings, model: LanguageModel, folder: WeightsFolder, process: VLLMProcess | None
+        self, settings: VLLMSettings, model: LanguageModel, folder: WeightsFolder, held: _Held, *, mends: bool
     ) -> None:
         self._settings = settings
         self._model = model
         self._folder = folder
-        self._process = process
+        self._held = held
+        self._method = "opdkit_reload_weights" if mends else "reload_weights"
         self._version: int | None = None
-        self._proof = _proof(model)
-        contact = settings.contact if process is None else replace(settings.contact, servers=(process.address,))
-        self._pool = ServerPool(contact, self._hand_over)
+        self._pool = ServerPool(settings.contact, self._hand_over)
         try:
             self._name = self._agreed(self._pool.greet("/v1/models", _served))
         except BaseException:
@@ -103,13 +141,21 @@ class VLLMEngine:
         raise RunError(f"rollout.servers: they lost the weights {_ATTEMPTS_AT_A_BATCH} times within one batch")
 
     def refresh(self, model: LanguageModel, version: int) -> None:
-        """See `Engine`. Raises RunError where the servers' log-probs are not the student's afterwards."""
+        """See `Engine`. Called by all processes, with divided weights all here: the main one hands them over, and the
+        others look whether they are there. Raises RunError where the servers' log-probs are not the student's then."""
         if version == self._version:
             return
         self._model = model
         self._proof = _proof(model)
-        self._folder.write(model)
-        self._pool.patiently(self._hand_over)
+        world = World.current()
+
+        def send() -> None:
+            self._folder.write(model)
+            self._pool.patiently(self._hand_over)
+
+        world.from_main(send)
+        if not world.main:
+            self._pool.patiently(lambda: self._pool.everywhere(lambda ask: self._prove(ask, *self._proof)))
         self._version = version
 
     @property
@@ -120,17 +166,15 @@ class VLLMEngine:
     def close(self) -> None:
         """See `Engine`."""
         self._pool.close()
-        if self._process is not None:
-            self._process.close()
-        self._folder.remove()
+        self._held.close()
 
     def _hand_over(self) -> None:
         """Have every server read the weights, and prove that it has."""
-        if self._process is not None and (said := self._process.ended()) is not None:
+        if (said := self._held.ended()) is not None:
             raise LastingError(f"the one that was started here has ended: {said}")
 
         def one(ask: Callable[[str, str, bytes], bytes]) -> None:
-            call = {"method": self._method(), "kwargs": {"weights_path": str(self._folder.path)}}
+            call = {"method": self._method, "kwargs": {"weights_path": str(self._folder.path)}}
             try:
                 ask("POST", "/collective_rpc", json.dumps(call).encode())
                 _empty_cache(ask)
@@ -139,10 +183,6 @@ class VLLMEngine:
             self._prove(ask, *self._proof)
 
         self._pool.everywhere(one)
-
-    def _method(self) -> str:
-        """Our own server mends what vLLM leaves behind; a stock one reads the folder as it does."""
-        return "reload_weights" if self._process is None else "opdkit_reload_weights"
 
     def _prove(
         self, ask: Callable[[str, str, bytes], bytes], tokens: list[list[int]], expected: list[list[float]]

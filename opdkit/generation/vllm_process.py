@@ -20,6 +20,10 @@ from opdkit.generation.vllm_settings import VLLMSettings
 _LAUNCH = Path(__file__).parent / "vllm_server" / "launch.py"
 _START_SECONDS = 900.0
 _END_SECONDS = 20.0
+# Beginnings of what torchrun tells the processes of the run, of which the server is none.
+_NOT_ITS = (
+    "PYTHONPATH", "RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "TORCH_NCCL_",
+)  # fmt: skip
 
 
 class VLLMProcess:
@@ -36,7 +40,7 @@ class VLLMProcess:
         self.address = f"http://127.0.0.1:{port}"
         command = [python, str(_LAUNCH), str(folder), "--served-model-name", "student", "--host", "127.0.0.1"]
         command += ["--port", str(port), "--max-model-len", str(settings.longest), *settings.options]
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_ITS)}
         environment |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
         self._log = tempfile.NamedTemporaryFile(prefix="opdkit-vllm-", suffix=".log")  # noqa: SIM115
         try:

@@ -7,6 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from torch import Tensor
+
 from opdkit.errors import UserError
 from opdkit.models import LanguageModel
 
@@ -33,8 +35,12 @@ class WeightsFolder:
             self.path = Path(tempfile.mkdtemp(prefix="opdkit-weights-", dir=shared))
 
     def write(self, model: LanguageModel, *, tokenizer: bool = False) -> None:
-        """Write the weights, and the tokenizer where a server is to start from the folder."""
-        model.module.save_pretrained(self.path)
+        """Write the weights, and the tokenizer where a server is to start from the folder. Adapters are added to the
+        weights of their base; divided weights are all here (`LanguageModel.whole`)."""
+        if model.adapter is not None:
+            model.adapter.save_merged(self.path, _weights(model))
+        else:
+            model.module.save_pretrained(self.path, state_dict=None if model.shards is None else _weights(model))
         if tokenizer:
             model.tokenizer.save_pretrained(self.path)
 
@@ -42,3 +48,10 @@ class WeightsFolder:
         """Delete it, where it is the run's own."""
         if self._own:
             shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _weights(model: LanguageModel) -> dict[str, Tensor]:
+    """Parameters and buffers by name. Not the state dict: taking that would divide gathered weights again."""
+    module = model.module
+    named = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
+    return {name: value.detach() for name, value in named}

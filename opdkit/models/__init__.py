@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from opdkit.models.language_model import LanguageModel
     from opdkit.models.loading import load, load_skeleton, load_tokenizer
     from opdkit.models.lora import LoRA
+    from opdkit.models.packing import prove_packing
     from opdkit.models.prefix import Prefix
     from opdkit.models.scorer import Request, Scorer
     from opdkit.models.vocabulary import require_same
@@ -29,6 +30,7 @@ _HOMES = {
     "load_skeleton": "loading",
     "load_tokenizer": "loading",
     "Prefix": "prefix",
+    "prove_packing": "packing",
     "Request": "scorer",
     "Scorer": "scorer",
     "require_same": "vocabulary",
@@ -46,6 +48,7 @@ __all__ = [
     "load",
     "load_skeleton",
     "load_tokenizer",
+    "prove_packing",
     "require_same",
 ]
 

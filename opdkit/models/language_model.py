@@ -21,16 +21,30 @@ from opdkit.models.template import chat_text
 class Adapter(Protocol):
     """What is trained in the layers of a model whose own weights stay."""
 
+    @property
+    def merges(self) -> bool:
+        """Whether a run ends with a whole model."""
+        ...
+
     def disabled(self) -> AbstractContextManager[None]:
         """The model as it is without."""
         ...
 
-    def save(self, folder: Path) -> None:
-        """Write a folder that names the model and holds what was trained."""
+    def save(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Write a folder that names the model and holds what was trained. weights: that, by name of the module's state
+        dict, where the module holds parts; None for the module's own."""
         ...
 
-    def save_final(self, folder: Path) -> None:
-        """Write what a run ends with; the model is not used again."""
+    def save_final(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Write what a run ends with; the model is not used again. weights: see `save`, with `merges` all of them."""
+        ...
+
+    def save_merged(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write the whole model with what was trained added to its weights. weights: all, by name."""
+        ...
+
+    def around(self, module: Any) -> Adapter:
+        """New adapters of the same shapes in another model like this one, which is changed in place."""
         ...
 
 
@@ -69,7 +83,16 @@ class Shards(Protocol):
         ...
 
     def gathered(self) -> dict[str, Tensor]:
-        """The whole state dict on the CPU of the main process, and nothing in the others."""
+        """The whole state dict on the CPU of the main process, and nothing in the others; of a model whose adapters are
+        saved by themselves, what is trained."""
+        ...
+
+    def sum_over_copies(self) -> None:
+        """Replace the gradient of each part by its sum over the groups of processes that hold the whole model."""
+        ...
+
+    def over_parts(self, value: Tensor) -> Tensor:
+        """The sum over the parts of one copy, of what is the same for all who hold the same part."""
         ...
 
     def clip(self, limit: float) -> float:
@@ -92,6 +115,7 @@ class LanguageModel:
         autocast: the dtype that generation computes in, None for that of the weights.
         adapter: the adapters in its layers that are trained in its stead, None where there are none.
         shards: its parts in the processes of the run, None where each has the whole model.
+        packed: whether rows that are scored share a sequence, one behind another and without padding between them.
     """
 
     module: Any
@@ -104,6 +128,7 @@ class LanguageModel:
     autocast: torch.dtype | None = None
     adapter: Adapter | None = None
     shards: Shards | None = None
+    packed: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -113,6 +138,12 @@ class LanguageModel:
     def attention(self) -> str:
         """The attention implementation in use, as transformers names it."""
         return str(self.module.config.get_text_config()._attn_implementation)
+
+    @property
+    def reads_one_line(self) -> bool:
+        """Whether packed rows stand in one sequence: flash attention looks for them there alone, and skips what lies
+        between two of them."""
+        return "flash" in self.attention
 
     @property
     def mebibytes(self) -> float:
@@ -186,6 +217,13 @@ class LanguageModel:
     def restricted(self, vocabulary: int) -> LanguageModel:
         """The same model over the first `vocabulary` ids alone."""
         return replace(self, vocabulary=min(vocabulary, self.vocabulary))
+
+
+def bare_copy(module: Any) -> Any:
+    """A module of the same class, config and dtype, in the CPU's memory and with weights of no meaning."""
+    made: Any = type(module)(module.config).to(module.dtype)
+    made.generation_config = module.generation_config
+    return made.eval()
 
 
 def read_head(module: Any, vocabulary: int) -> Head:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from opdkit.errors import UserError
 from opdkit.extras import need_package
-from opdkit.models.language_model import LanguageModel
+from opdkit.models.language_model import LanguageModel, bare_copy
 from opdkit.models.spec import ModelSpec
 from opdkit.models.template import first_line
 
 ALL_LINEAR = "all-linear"
 _WEIGHTS = "adapter_model.safetensors"
+# What stands before the name of a weight in peft's wrapper.
+_INSIDE = "base_model.model."
 
 
 @dataclass(frozen=True)
@@ -117,22 +120,44 @@ class Adapters:
     @contextmanager
     def disabled(self) -> Iterator[None]:
         """The base model as it is without them, to the bit."""
+        trained = [p for p in self.wrapper.parameters() if p.requires_grad]
         with self.wrapper.disable_adapter():
+            for parameter in trained:  # peft takes the mark away, which gathered copies of divided weights would keep
+                parameter.requires_grad_(True)
             yield
 
-    def save(self, folder: Path) -> None:
-        """Write an adapter folder."""
+    def save(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Write an adapter folder. weights: see `language_model.Adapter`."""
+        named = None if weights is None else {f"{_INSIDE}{name}": value for name, value in weights.items()}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.wrapper.save_pretrained(folder)
+            self.wrapper.save_pretrained(folder, state_dict=named)
         (folder / "README.md").unlink(missing_ok=True)
 
-    def save_final(self, folder: Path) -> None:
+    def save_final(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
         """Write an adapter folder, or with `merges` the whole model; then the adapters are gone from memory."""
-        if self.merges:
-            self.wrapper.merge_and_unload(safe_merge=True).save_pretrained(folder)
+        if not self.merges:
+            self.save(folder, weights)
+        elif weights is not None:
+            self.save_merged(folder, weights)
         else:
-            self.save(folder)
+            self.wrapper.merge_and_unload(safe_merge=True).save_pretrained(folder)
+
+    def save_merged(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """See `language_model.Adapter`. A second model is in the CPU's memory meanwhile."""
+        module = bare_copy(self.wrapper.get_base_model())
+        merged = self.around(module).wrapper
+        module.load_state_dict({name: weights[name] for name in module.state_dict()})
+        merged.merge_and_unload(safe_merge=True).save_pretrained(folder)
+
+    def around(self, module: Any) -> Adapters:
+        """See `language_model.Adapter`."""
+        from peft import get_peft_model
+
+        (config,) = self.wrapper.peft_config.values()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return replace(self, wrapper=get_peft_model(module, copy.deepcopy(config)).eval())
 
 
 def _lasting(path: str) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from opdkit.data.rollout import Rollout
 from opdkit.data.scores import Scores
-from opdkit.functional.layout import align_left
+from opdkit.functional.layout import Layout, align_left, share_lines
 from opdkit.functional.supports import intersect_supports, join_supports
 from opdkit.heads import Head, VocabularyStats, logsumexp, sampled_log_prob, support_logits, vocabulary_stats
 from opdkit.models.language_model import LanguageModel
@@ -68,17 +68,32 @@ class Scorer(nn.Module):
         return self._scores(rollout, loss_mask, request, temperature)
 
     def _scores(self, rollout: Rollout, loss_mask: Tensor, request: Request, temperature: float) -> Scores:
-        layout = align_left(rollout, self._model.pad_id)
+        layout = _layout(self._model, rollout)
         row, step = loss_mask.nonzero(as_tuple=True)
-        picked = predicting_states(self._model, layout.ids, row, layout.predictor[row, step])
+        place = (layout.line[row], layout.predictor[row, step])
+        picked = predicting_states(self._model, layout.ids, *place, layout.positions)
         # The heads choose their own precisions; autocast would change them inside a custom function.
         with torch.autocast(picked.device.type, enabled=False):
             return score_hidden(picked, self._model.head(), rollout.tokens, (row, step), request, temperature)
 
 
-def predicting_states(model: LanguageModel, ids: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """Hidden states f[N, D] at N places of ids i64[B, L], whose padding is on the right. row, column: i64[N]."""
-    return model.body()(input_ids=ids, use_cache=False).last_hidden_state[row, column]
+def _layout(model: LanguageModel, rollout: Rollout) -> Layout:
+    rows = align_left(rollout, model.pad_id)
+    if not model.packed:
+        return rows
+    lengths = rollout.prompts.attention_mask.sum(dim=1) + rollout.attention_mask.sum(dim=1)
+    return share_lines(rows, lengths.tolist(), model.pad_id, one_line=model.reads_one_line)
+
+
+def predicting_states(
+    model: LanguageModel, ids: Tensor, row: Tensor, column: Tensor, positions: Tensor | None = None
+) -> Tensor:
+    """Hidden states f[N, D] at N places of ids i64[B, L], whose padding is on the right. row, column: i64[N].
+
+    positions i64[B, L]: where several texts stand in a row of `ids`, of each token in its own.
+    """
+    told = {} if positions is None else {"position_ids": positions}
+    return model.body()(input_ids=ids, use_cache=False, **told).last_hidden_state[row, column]
 
 
 def score_hidden(

@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from functools import cached_property
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from torch.distributed.tensor import DTensor
 from opdkit.data.scores import Scores
 from opdkit.errors import UserError
 from opdkit.heads import Head
-from opdkit.models.language_model import LanguageModel
+from opdkit.models.language_model import LanguageModel, bare_copy
 from opdkit.models.layers import layers_of
 from opdkit.models.placement import local_part
 from opdkit.models.scorer import Request, predicting_states, score_hidden
@@ -34,13 +35,21 @@ class FullyShard:
         world: the processes.
         device: where the parts lie.
         turns: which the passes of all models take.
+        copies: how many groups of processes hold the whole of a model, divided among those of a group (HSDP).
         placed: the models.
     """
 
     world: World
     device: torch.device
     turns: Turns
+    copies: int = 1
     placed: list[DividedModel] = field(default_factory=list["DividedModel"])
+
+    @cached_property
+    def mesh(self) -> DeviceMesh:
+        """The processes, a row for each copy. Those of a machine are next to each other."""
+        shape = (self.copies, self.world.size // self.copies)
+        return init_device_mesh(self.device.type, shape, mesh_dim_names=("copies", "parts"))
 
     @property
     def loads_on(self) -> torch.device:
@@ -51,7 +60,7 @@ class FullyShard:
         """See `Placement`. The processes of a machine read one after another, so that it holds one whole model at a
         time. Raises UserError for an architecture whose layers are not one list."""
         parts: list[tuple[LanguageModel, FSDPModule]] = []
-        mesh = init_device_mesh(self.device.type, (self.world.size,))
+        mesh = self.mesh["parts"]
         turns = int(self.world.max(float(os.environ.get("LOCAL_WORLD_SIZE", self.world.size))))
         for turn in range(turns):
             if turn == int(os.environ.get("LOCAL_RANK", self.world.rank)):
@@ -194,7 +203,10 @@ class DividedModel:
         self.rest()
         found: dict[str, Tensor] = {}
         seen: dict[int, Tensor] = {}
+        adapter = self._model.adapter
         for name, value in self._model.module.state_dict(keep_vars=True).items():
+            if adapter is not None and not adapter.merges and not value.requires_grad:
+                continue
             if id(value) not in seen:
                 whole = value.full_tensor() if isinstance(value, DTensor) else value
                 seen[id(value)] = whole.detach().cpu() if self._placement.world.main else torch.empty(0)
@@ -202,12 +214,23 @@ class DividedModel:
                 found[name] = seen[id(value)]
         return found
 
+    def sum_over_copies(self) -> None:
+        """See `Shards`."""
+        place = self._placement
+        if place.copies > 1:
+            gradients = [local_part(p.grad) for p in self.named_parts().values() if p.grad is not None]
+            place.world.sum_in_place([g for g in gradients if g.numel()], place.mesh.get_group("copies"))
+
+    def over_parts(self, value: Tensor) -> Tensor:
+        """See `Shards`."""
+        return self._placement.world.sum(value) / self._placement.copies
+
     @torch.no_grad()
     def clip(self, limit: float) -> float:
         """See `Shards`."""
         gradients = [local_part(p.grad) for p in self.named_parts().values() if p.grad is not None]
         own = sum((g.double().square().sum().cpu() for g in gradients), torch.zeros((), dtype=torch.float64))
-        norm = math.sqrt(float(self._placement.world.sum(own)))
+        norm = math.sqrt(float(self.over_parts(own)))
         for gradient in gradients:
             gradient.mul_(min(1.0, limit / (norm + 1e-6)))
         return norm
@@ -217,8 +240,9 @@ class DividedModel:
         """See `Shards`."""
 
         def bare() -> LanguageModel:
-            module: Any = type(model.module)(model.module.config).to(model.module.dtype)
-            return replace(model, module=module.requires_grad_(False).eval(), shards=None)
+            module = bare_copy(model.module)
+            adapter = None if model.adapter is None else model.adapter.around(module)
+            return replace(model, module=module.requires_grad_(False), adapter=adapter, shards=None)
 
         placed = self._placement.place(bare, self._dtype)
         assert placed.shards is not None

@@ -14,7 +14,7 @@ from opdkit.data.rollout import Rollout
 from opdkit.data.rows import join_scores, rollout_rows
 from opdkit.data.scores import Scores
 from opdkit.generation import Engine, EngineSpec
-from opdkit.models import LanguageModel, ModelSpec, Request, Scorer, load, require_same
+from opdkit.models import LanguageModel, ModelSpec, Request, Scorer, load, prove_packing, require_same
 from opdkit.models.fingerprint import fingerprint
 from opdkit.teachers.base import Capabilities, OpenTeacher, TeacherContext
 
@@ -41,6 +41,8 @@ class LocalTeacher(ModelSpec):
         def read() -> LanguageModel:
             model = load(self, context.device, key="teacher", offload=self.cpu_offload)
             model.module.requires_grad_(False)
+            if context.batch.packed:
+                model = prove_packing(model, "teacher")
             return replace(model, autocast=context.autocast)
 
         model = context.placement.place(read)

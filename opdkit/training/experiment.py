@@ -35,8 +35,8 @@ class Batch:
     """How a step's rollouts are made and used. `mini_batch` and `micro_batch` count rollouts.
 
     A step samples `prompts * rollouts_per_prompt` rollouts, goes over them `epochs` times, updates once a
-    mini-batch, and holds one micro-batch in memory at a time, of `micro_batch_tokens` tokens at most (see
-    `MicroBatch`).
+    mini-batch, and holds one micro-batch in memory at a time, of `micro_batch_tokens` tokens at most, its rows one
+    behind another with `packing` (see `MicroBatch`).
     """
 
     prompts: int
@@ -45,6 +45,7 @@ class Batch:
     micro_batch: int
     epochs: int
     micro_batch_tokens: int | None = None
+    packing: bool = False
 
     @property
     def rollouts(self) -> int:
@@ -54,7 +55,7 @@ class Batch:
     @property
     def pass_size(self) -> MicroBatch:
         """What is in memory at a time."""
-        return MicroBatch(self.micro_batch, self.micro_batch_tokens)
+        return MicroBatch(self.micro_batch, self.micro_batch_tokens, self.packing)
 
     @property
     def mini_batches(self) -> int:
@@ -103,6 +104,7 @@ class Experiment:
         keep_best: of which step the student is kept.
         push_to_hub: the hub's repository that the student is uploaded to, None for none.
         shard: what a process holds of each model: none: all of it; fsdp2: a part of every weight.
+        shard_replicas: how many groups of processes hold the whole of a divided model each.
         gradient_variance: regular expression of the parameters whose gradient variance is measured, None for none.
         resume: whether the run goes on; "auto" leaves it to the run folder, and is settled before the run begins.
         resolved: the configuration as plain values, for config.yaml.
@@ -137,6 +139,7 @@ class Experiment:
     max_staleness: int
     push_to_hub: str | None
     shard: Shard
+    shard_replicas: int
     resume: bool | Literal["auto"]
     resolved: Mapping[str, Any]
 

@@ -64,12 +64,16 @@ class Policy:
         return self.accelerator.device
 
     def sum_gradients(self) -> None:
-        """Replace the gradient of every parameter by its sum over the processes; that of a divided one is it already.
+        """Replace the gradient of every parameter by its sum over the processes. That of a divided one is the sum over
+        those of a copy already.
 
         A parameter that got none in any process keeps none, so that the optimiser passes over it as it does in one
         process.
         """
-        if self.world.size == 1 or self.model.shards is not None:
+        if self.model.shards is not None:
+            self.model.shards.sum_over_copies()
+            return
+        if self.world.size == 1:
             return
         parameters = [p for p in self.scorer.parameters() if p.requires_grad]
         reached = self.world.sum(torch.tensor([float(p.grad is not None) for p in parameters])) > 0
@@ -91,7 +95,7 @@ class Policy:
         own = tuple(known[name] for name in names)
         if self.model.shards is None:
             return Watched(own, own)
-        return Watched(tuple(self.model.shards.seen_in_passes(names)), own, self.world)
+        return Watched(tuple(self.model.shards.seen_in_passes(names)), own, self.model.shards.over_parts)
 
     def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
         """Scores of the tokens in loss_mask bool[B, T], in the run's precision."""
@@ -99,8 +103,12 @@ class Policy:
             return self.scorer(rollout, loss_mask, request, self.temperature)
 
     def divided(self) -> Mapping[str, nn.Parameter]:
-        """The parameters by name where they are divided among the processes, and none where each has all."""
-        return {} if self.model.shards is None else self.model.own_parameters()
+        """The parameters by name where they are divided among the processes, of a base with adapters theirs alone, and
+        none where each process has all."""
+        if self.model.shards is None:
+            return {}
+        base_stays = self.model.adapter is not None
+        return {name: p for name, p in self.model.own_parameters().items() if p.requires_grad or not base_stays}
 
     def gathered(self) -> Weights | None:
         """All weights in the main process where they are divided, for a folder that holds them; None where each process
@@ -115,7 +123,7 @@ class Policy:
         elif self.model.adapter is None:
             self.model.module.save_pretrained(folder, state_dict=weights)
         else:
-            self.model.adapter.save(folder)
+            self.model.adapter.save(folder, weights)
         self._describe(folder, card)
 
     def save_final(self, folder: Path, card: str, weights: Weights | None = None) -> None:
@@ -123,7 +131,7 @@ class Policy:
         if self.model.adapter is None:
             self.save(folder, card, weights)
         else:
-            self.model.adapter.save_final(folder)
+            self.model.adapter.save_final(folder, weights)
             self._describe(folder, card)
 
     def _describe(self, folder: Path, card: str) -> None:

@@ -29,6 +29,7 @@ from opdkit.training.callbacks import Callback
 from opdkit.training.experiment import Evaluation, Experiment
 from opdkit.training.loop import Loop, Progress
 from opdkit.training.records import Records, evaluation_metrics
+from opdkit.training.run_models import parts_of
 from opdkit.training.session import Session, close_session, open_session
 from opdkit.training.signals import graceful_stop
 from opdkit.training.take_up import take_up
@@ -154,12 +155,8 @@ def _watched(experiment: Experiment, watch: Watch, folder: RunFolder, steps: int
 
 def require_fit(experiment: Experiment, world: World) -> None:
     """Raises UserError for what can't be done by as many processes."""
+    parts_of(experiment, world.size)
     if world.size == 1:
-        if experiment.shard != "none":
-            raise UserError(
-                f"shard={experiment.shard}: divides weights among several processes, and there is one; start it with "
-                "torchrun --nproc_per_node N -m opdkit train, or say shard=none"
-            )
         return
     if experiment.batch.mini_batch < world.size:
         raise UserError(
@@ -206,6 +203,7 @@ def evaluate(evaluations: Sequence[Evaluation], run_dir: Path, reporter: Reporte
             model = _loaded(first)
             benchmarks = [evaluation.benchmark for evaluation in evaluations]
             with closing(open_engine(first.rollout, first.limits, benchmarks, model)) as engine:
+                engine.refresh(model, 0)
                 return [_evaluate(evaluation, model, engine, folder, reporter) for evaluation in evaluations]
     finally:
         close_session()

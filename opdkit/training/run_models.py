@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from opdkit.errors import UserError
-from opdkit.models import LanguageModel, load
+from opdkit.models import LanguageModel, load, prove_packing
 from opdkit.models.placement import Placement, Whole
 from opdkit.runs.checkpoint import Found
 from opdkit.seeding import derive_seed
@@ -25,18 +25,40 @@ def placement_of(experiment: Experiment, device: torch.device) -> Placement:
 
     require_torch()
     world = World.current()
-    return FullyShard(world, device, Turns(world))
+    return FullyShard(world, device, Turns(world), experiment.shard_replicas)
+
+
+def parts_of(experiment: Experiment, processes: int) -> int:
+    """Among how many of some processes each model is divided. Raises UserError where that can't be done."""
+    if experiment.shard == "none":
+        return 1
+    copies = experiment.shard_replicas
+    if processes == 1:
+        raise UserError(
+            f"shard={experiment.shard}: divides weights among several processes, and there is one; start it with "
+            "torchrun --nproc_per_node N -m opdkit train, or say shard=none"
+        )
+    if processes % copies or processes // copies < 2:
+        raise UserError(
+            f"shard_replicas={copies}: {processes} processes can't be {copies} groups of the same size, of at least 2; "
+            "allowed: as many groups as there are machines, or 1"
+        )
+    return processes // copies
 
 
 def open_student(experiment: Experiment, found: Found | None, device: torch.device) -> LanguageModel:
-    """The model that is trained, from the checkpoint where a run goes on; with an adapter, its base stays."""
+    """The model that is trained, from the checkpoint where a run goes on; with an adapter, its base stays. What is
+    divided is read back later, part by part."""
     spec, adapter = experiment.model, experiment.adapter
     if found and adapter is None and experiment.shard == "none":
         spec = replace(spec, path=str(found.folder), revision=None)
     model = load(spec, device, "model", trains=adapter is None)
     if adapter is not None:
         torch.manual_seed(derive_seed(experiment.seed, "adapter"))
-        model = adapter.attach(model, spec, found.folder if found else None)
+        saved = found.folder if found and experiment.shard == "none" else None
+        model = adapter.attach(model, spec, saved)
+    if experiment.batch.packing:
+        model = prove_packing(model, "model")
     _require_float32(model, spec.dtype)
     return replace(model, name=experiment.model.path, autocast=autocast_of(experiment))
 

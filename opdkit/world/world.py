@@ -56,12 +56,13 @@ class World:
                 distributed.all_reduce(value)
         return value
 
-    def sum_in_place(self, values: Sequence[Tensor]) -> None:
-        """Replace each of the contiguous tensors by its sum over all processes; none waits for the one before."""
+    def sum_in_place(self, values: Sequence[Tensor], group: distributed.ProcessGroup | None = None) -> None:
+        """Replace each of the contiguous tensors by its sum over all processes, or those of a group; none waits for the
+        one before."""
         if self.size == 1:
             return
         with _together():
-            started = [distributed.all_reduce(value, async_op=True) for value in values]
+            started = [distributed.all_reduce(value, group=group, async_op=True) for value in values]
             for work in started:
                 if work is not None:
                     work.wait()

@@ -109,6 +109,10 @@ def test_the_memory_of_several_processes_is_told_from_shapes_alone(
     assert divided.status == 0
     assert "embedding and lm_head, gathered" in divided.out
     assert "AdamW's two moments" in divided.out
+    copies = opdkit("doctor", *pair, "shard=fsdp2", "shard_replicas=2", "world_size=16")
+    assert copies.out.partition("in each process ")[2] == divided.out.partition("in each process ")[2] != ""
+    adapted = opdkit("doctor", *pair, "shard=fsdp2", "adapter=lora", "world_size=8")
+    assert "adapters: AdamW's two moments" in adapted.out
     whole = opdkit("doctor", *pair, "world_size=8")
     assert "gathered" not in whole.out
 
@@ -121,7 +125,9 @@ def test_the_memory_of_several_processes_is_told_from_shapes_alone(
         (("world_size=0",), "world_size=0: give world_size=N"),
         (("world_size=2", "world_size=2"), "once"),
         (("shard=fsdp",), "shard=fsdp: no such way"),
-        (("shard=fsdp2", "adapter=lora", "world_size=2"), "does not go with adapter"),
+        (("shard=fsdp2", "shard_replicas=3", "world_size=8"), "shard_replicas=3: 8 processes can't be 3 groups"),
+        (("shard=fsdp2", "shard_replicas=2", "world_size=2"), "shard_replicas=2: 2 processes can't be 2 groups"),
+        (("shard_replicas=2", "world_size=2"), "shard_replicas=2: with shard=none"),
         (("shard=fsdp2", "teacher.cpu_offload=true", "world_size=2"), "teacher.cpu_offload"),
     ],
 )

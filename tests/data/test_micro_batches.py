@@ -38,6 +38,18 @@ def test_every_row_is_in_one_pass_and_no_pass_is_too_large(
             assert stop - start == rows or (tokens is not None and more > tokens)
 
 
+@given(LENGTHS, st.integers(1, 6), st.integers(1, 60))
+def test_padding_between_packed_rows_does_not_count(lengths: list[tuple[int, int]], rows: int, tokens: int) -> None:
+    found = cuts(lengths, MicroBatch(rows, tokens, packed=True))
+    assert [row for start, stop in found for row in range(start, stop)] == list(range(len(lengths)))
+    totals = [sum(pair) for pair in lengths]
+    for number, (start, stop) in enumerate(found):
+        assert stop - start == 1 or (stop - start <= rows and sum(totals[start:stop]) <= tokens)
+        if number + 1 < len(found):
+            assert stop - start == rows or sum(totals[start : stop + 1]) > tokens
+
+
 def test_by_hand() -> None:
     assert cuts([(2, 2), (3, 1), (1, 1), (9, 9), (1, 1)], MicroBatch(8, 8)) == [(0, 2), (2, 3), (3, 4), (4, 5)]
+    assert cuts([(2, 2), (3, 1), (1, 1), (9, 9), (1, 1)], MicroBatch(8, 10, packed=True)) == [(0, 3), (3, 4), (4, 5)]
     assert cuts([(1, 1)] * 5, MicroBatch(2)) == [(0, 2), (2, 4), (4, 5)]

@@ -26,9 +26,13 @@ from tests.tiny import tiny_model
 BASE = ("steps=2", "optim.lr=1e-3", "diagnostics_every=2", "log_samples=3")
 GROUPED = ("batch.prompts=2", "batch.rollouts_per_prompt=4")
 LONGER = "def longer(problem, response, siblings):\n    return sum(len(response) > len(one) for one in siblings)\n"
+GRPO = ("objective=grpo", "reward=function", "reward.function=OWN/longer.py:longer", *GROUPED)
+ADAPTED = ("adapter=lora", "adapter.r=2", "adapter.merge=true")
+SHORT_PASSES = ("batch.micro_batch_tokens=40", "gradient_variance=null")
 FAST: dict[str, tuple[str, ...]] = {
-    "grpo": ("objective=grpo", "reward=function", "reward.function=OWN/longer.py:longer", *GROUPED),
+    "grpo": GRPO,
     "multi": ("task=both", "task.schedule=mixed", "batch.mini_batch=4", "batch.micro_batch=1"),
+    "lora": (*GRPO, *ADAPTED, "teacher=self", "teacher.kind=start", "objective.kl_weight=0.1", "diagnostics_every=0"),
 }
 MORE: dict[str, tuple[str, ...]] = {
     "topk": ("batch.epochs=2", "batch.mini_batch=4", "batch.micro_batch=2", "eval_every=1"),
@@ -42,7 +46,7 @@ MORE: dict[str, tuple[str, ...]] = {
     "ema_teacher": ("objective=ema_pg_teacher",),
     "checkpointing": ("model.gradient_checkpointing=true", "keep_best.metric=train/loss", "keep_best.mode=min"),
     "live": ("objective=full_reverse_kl", "teacher=self", "diagnostics_every=0"),
-    "tokens": ("batch.micro_batch_tokens=40", "gradient_variance=null"),
+    "tokens": SHORT_PASSES,
     "student_support": ("objective=topk_student_sampled",),
     "many_faces": ("objective=many_faces",),
     "thinking_machines": ("objective=thinking_machines", "batch.mini_batch=4", "batch.micro_batch=2"),
@@ -50,8 +54,15 @@ MORE: dict[str, tuple[str, ...]] = {
     "rubrics": ("method=ropd", "text=sums_script", *GROUPED),
     "game": (*PLAYED, "task=letters", "batch.micro_batch=1"),
     "episodes": (*PLAYED, "task=letters", "rollout.form=episode", "batch.micro_batch=1"),
+    "lora": (*ADAPTED, "adapter.r=3", "adapter.modules_to_save=[input_layernorm,norm]"),
+    "lora_start": (*FAST["lora"], "keep_best.metric=train/loss", "keep_best.mode=min"),
+    "packed": ("objective=full_reverse_kl", "batch.packing=true", *SHORT_PASSES),
     "turns": ("task=both", "task.schedule=alternating", "batch.mini_batch=4", "batch.micro_batch=1", "steps=4"),
 }
+
+
+# What each process holds of a model; with copies, two groups of processes that hold all of it each.
+SHARDS = {"none": ("shard=none",), "fsdp2": ("shard=fsdp2",), "copies": ("shard=fsdp2", "shard_replicas=2")}
 
 
 @pytest.fixture(scope="session")
@@ -112,7 +123,7 @@ def _compare(
     # Gradient variance is over micro-batches, which are those of one process where they fit into a process's part.
     alike = () if count == 2 else ("batch.micro_batch=1",)
     asked = {name: _arguments(pair, own, (*runs[name], *alike)) for name, _ in shards}
-    train_together(count, {f"{n}-{shard}": [*asked[n], f"shard={shard}"] for n, shard in shards}, folder)
+    train_together(count, {f"{n}-{shard}": [*asked[n], *SHARDS[shard]] for n, shard in shards}, folder)
     for name, arguments in asked.items():
         assert main(["train", *arguments, f"run_dir={folder / name}"]) == 0
     for name, shard in shards:
@@ -120,7 +131,7 @@ def _compare(
 
 
 def test_two_processes_equal_one(pair: list[str], own: str, tmp_path: Path) -> None:
-    _compare(2, FAST, [("grpo", "none"), ("multi", "none"), ("multi", "fsdp2")], pair, own, tmp_path)
+    _compare(2, FAST, [("grpo", "none"), ("multi", "none"), ("multi", "fsdp2"), ("lora", "fsdp2")], pair, own, tmp_path)
 
 
 @pytest.mark.slow
@@ -129,6 +140,13 @@ def test_two_processes_equal_one(pair: list[str], own: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("count", [2, 4])
 def test_objectives_games_and_several_tasks(pair: list[str], own: str, tmp_path: Path, count: int, shard: str) -> None:
     _compare(count, MORE, [(name, shard) for name in MORE], pair, own, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_two_copies_of_divided_weights_equal_one_process(pair: list[str], own: str, tmp_path: Path) -> None:
+    runs = ("topk", "full", "ema_teacher", "checkpointing", "live", "tokens", "lora", "lora_start", "game", "turns")
+    _compare(4, MORE, [(name, "copies") for name in runs], pair, own, tmp_path)
 
 
 @pytest.mark.slow
@@ -143,6 +161,7 @@ def test_a_divided_run_goes_on_from_its_parts(pair: list[str], own: str, tmp_pat
     train_together(2, {"whole": asked}, tmp_path)
     half = halved(tmp_path / "whole", "step-000002")
     shutil.copytree(half, tmp_path / "more")
+    half_of_parts = shutil.copytree(half, tmp_path / "kept")
     train_together(2, {"half": [*asked, "resume=true"]}, tmp_path)
     assert weights(tmp_path / "half") == weights(tmp_path / "whole")
     assert metrics(tmp_path / "half") == metrics(tmp_path / "whole")
@@ -150,6 +169,9 @@ def test_a_divided_run_goes_on_from_its_parts(pair: list[str], own: str, tmp_pat
     _close(tmp_path / "whole", tmp_path / "more", relative=4e-6)  # its signal-to-noise is a small difference
     shutil.rmtree(tmp_path / "more" / "final")
     (tmp_path / "more" / "summary.json").unlink()
+    shutil.copytree(half_of_parts, tmp_path / "copies")
+    train_together(4, {"copies": [*asked, "shard_replicas=2", "resume=true"]}, tmp_path)
+    _close(tmp_path / "whole", tmp_path / "copies", relative=4e-6)
     for folder in (tmp_path / "more" / "checkpoints").iterdir():
         next((folder / "parts").iterdir()).unlink()
     process = _start(2, tmp_path, [*asked, "resume=true", "run_dir=more"])
@@ -158,6 +180,31 @@ def test_a_divided_run_goes_on_from_its_parts(pair: list[str], own: str, tmp_pat
     assert "no whole checkpoint" in line
     assert ".safetensors is missing" in line
     assert "exitcode  : 2" in errors
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_divided_adapters_are_written_whole_and_go_on_to_the_bit(pair: list[str], tmp_path: Path) -> None:
+    asked = merged(
+        *pair, *BASE, "steps=4", "checkpoint_every=2", "keep_checkpoints=5", "shard=fsdp2", "adapter=lora",
+        "adapter.r=3", "keep_best.metric=train/loss",
+    )  # fmt: skip
+    train_together(2, {"whole": asked}, tmp_path)
+    halved(tmp_path / "whole", "step-000002")
+    train_together(2, {"half": [*asked, "resume=true"]}, tmp_path)
+    assert metrics(tmp_path / "half") == metrics(tmp_path / "whole")
+    alone = [text for text in asked if not text.startswith("shard=")]
+    assert main(["train", *alone, f"run_dir={tmp_path / 'one'}"]) == 0
+    for folder in ("final", "best"):
+        files = [tmp_path / run / folder / "adapter_model.safetensors" for run in ("whole", "half", "one")]
+        assert files[0].read_bytes() == files[1].read_bytes()
+        first, second = load_file(files[0]), load_file(files[2])
+        assert first.keys() == second.keys()
+        assert max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-4
+    parts = tmp_path / "whole" / "checkpoints" / "step-000004" / "parts"
+    held = {name for file in parts.iterdir() for name in load_file(file)}
+    assert any("lora_A" in name for name in held)
+    assert not any("base_layer" in name for name in held)
 
 
 @pytest.mark.slow
@@ -263,6 +310,7 @@ def test_a_signal_to_one_process_stops_all_and_one_process_can_go_on(
         (("batch.mini_batch=1", "batch.micro_batch=1"), "batch.mini_batch=1: fewer rollouts than the 2 processes"),
         (("objectve=topk",), "objectve"),
         (("probe_every=1",), "probe_every=1"),
+        (("shard=fsdp2", "shard_replicas=2"), "shard_replicas=2: 2 processes can't be 2 groups"),
         (("reward=function", "reward.function=nowhere.py:f"), "reward.function"),
     ],
 )

@@ -81,6 +81,7 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(train: Train) -> 
         ("token_mean", ("batch.micro_batch=3",)),  # 3 + 3 + 2
         ("sequence_mean", ("batch.micro_batch=1",)),
         ("sequence_sum", ("batch.micro_batch=8", "batch.micro_batch_tokens=80")),
+        ("token_mean", ("batch.micro_batch=5", "batch.packing=true")),
     ],
 )
 def test_micro_batches_equal_the_full_batch(train: Train, aggregation: str, size: tuple[str, ...]) -> None:

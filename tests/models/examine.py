@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from opdkit.data.rollout import Rollout
-from opdkit.generation import HFRollout
-from opdkit.models import LanguageModel, ModelSpec, Request, Scorer, load
+from opdkit.errors import UserError
+from opdkit.generation import Completion, HFRollout, Turn, pack
+from opdkit.models import LanguageModel, ModelSpec, Request, Scorer, load, prove_packing
 from opdkit.models.cache import new_cache
 from opdkit.samplers import Greedy
 from tests.models.tiny_architectures import Architecture
@@ -33,12 +34,14 @@ class Finding:
 
     score_error: the largest difference of a sampled token's log-prob, in nats. gradient_error: the length of the
     difference of the gradients, as a share of the gradient's.
+    packing_error: the larger of both between rows one behind another and rows with padding, 0 where that is refused.
     same_greedy: whether every answer is that of `generate`. losses: of two training steps.
     moved: whether every weight that had a gradient changed, with lm_head among them. cells: of the table's row.
     """
 
     score_error: float
     gradient_error: float
+    packing_error: float
     same_greedy: bool
     losses: tuple[float, ...]
     moved: bool
@@ -59,8 +62,27 @@ def examine(architecture: Architecture, folder: Path) -> Finding:
     same = answers == [generated(model, ids) for _, ids in pairs]
     cells = (architecture.name, f"`{architecture.kind}`", f"`{type(model.module).__name__}`", model.attention)
     cells = (*cells, kept(model), "leave" if model.drops_rows else "stay")
+    packing_error = packed_beside_padded(model)
+    cells = (*cells, "no" if packing_error is None else "yes")
     losses, moved = trained(model, rollout)
-    return Finding(error, slope_error, same, losses, moved, cells)
+    return Finding(error, slope_error, packing_error or 0.0, same, losses, moved, cells)
+
+
+def packed_beside_padded(model: LanguageModel) -> float | None:
+    """The larger of the errors of scores and gradient where rows of very different lengths are packed."""
+    try:
+        packed = prove_packing(model, "model")
+    except UserError:
+        return None
+    drawn = torch.randint(0, 250, (5, 30), generator=torch.Generator().manual_seed(0)).tolist()
+    rows = [
+        (Turn(tuple(ids[:3]), Completion(tuple(ids[3 : 3 + n]), torch.zeros(n), torch.zeros(n), "stop")),)
+        for ids, n in zip(drawn, (24, 3, 9, 1, 6), strict=True)
+    ]
+    rollout = pack(model, rows, tiny_problems(5))
+    ours, theirs = scores_of(packed, rollout), scores_of(model, rollout)
+    slope, wanted = gradients(model, ours), gradients(model, theirs)
+    return max(float((ours - theirs).abs().max().detach()), float((slope - wanted).norm() / wanted.norm()))
 
 
 def scores_of(model: LanguageModel, rollout: Rollout) -> Tensor:

@@ -18,7 +18,7 @@ from tests.models.examine import examine
 from tests.models.tiny_architectures import ARCHITECTURES, REFUSED, Architecture
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
-HEADER = ("Architecture", "`model_type`", "Class", "Attention", "Cache", "Finished rows")
+HEADER = ("Architecture", "`model_type`", "Class", "Attention", "Cache", "Finished rows", "Packing")
 
 
 def row_of(cells: Sequence[str]) -> str:

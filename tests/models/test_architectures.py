@@ -20,6 +20,7 @@ def test_scores_decoding_and_training_are_exact(architecture: Architecture, tmp_
     found = examine(architecture, tmp_path)
     assert found.score_error < 1e-5
     assert found.gradient_error < 1e-4
+    assert found.packing_error < 1e-4
     assert found.same_greedy
     assert all(math.isfinite(loss) for loss in found.losses)
     assert found.moved

@@ -16,11 +16,17 @@ from opdkit.errors import RunError, UserError
 from opdkit.generation import Ask, EngineCorrection, EpisodeRollout, HFEngine, Sampling, VLLMRollout, gap_metrics
 from opdkit.generation.vllm_sampling import sampling_fields
 from opdkit.samplers import Ancestral, Greedy, MinP, Sampler, TopK, TopP
+from tests.ranks import train_together
 from tests.serving.running import free_port, running
 from tests.serving.stub import Stub, stubbed
 from tests.tiny import save_pair, tiny_model
 
 PLAIN = {"vocab_size": 260}
+SHORT = (
+    "steps=2", "logger=jsonl", "task=chain_sum_few", "benchmark=chain_sum_short", "rollout.max_new_tokens=12",
+    "rollout.max_prompt_tokens=96", "batch.prompts=4", "batch.mini_batch=4", "batch.micro_batch=2", "batch.epochs=1",
+    "benchmark.limit=2", "diagnostics=none",
+)  # fmt: skip
 ASKS = [Ask(tuple(range(65 + i, 75 + i)), 2**62 + i, 4 + i) for i in range(6)]
 
 
@@ -169,11 +175,6 @@ def test_corrections_are_their_formulas() -> None:
 def test_a_run_with_both_served_is_the_run_in_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     pair = save_pair(tmp_path)
-    run = [
-        "steps=2", "logger=jsonl", "task=chain_sum_few", "benchmark=chain_sum_short", "rollout.max_new_tokens=12",
-        "rollout.max_prompt_tokens=96", "batch.prompts=4", "batch.mini_batch=4", "batch.micro_batch=2",
-        "batch.epochs=1", "benchmark.limit=2", "diagnostics=none",
-    ]  # fmt: skip
     rows = 264  # a loaded model has the rows of its lm_head
     with (
         stubbed(replace(tiny_model(9), vocabulary=rows)) as (address, stub),
@@ -183,15 +184,35 @@ def test_a_run_with_both_served_is_the_run_in_process(tmp_path: Path, monkeypatc
             "rollout=vllm", f"rollout.servers=[{address}]", "teacher=remote", f"teacher.servers=[{served}]",
             "rollout.engine_correction=token_tis",
         ]  # fmt: skip
-        assert main(["train", *pair[:2], *there, *run, "run_dir=there"]) == 0
+        assert main(["train", *pair[:2], *there, *SHORT, "run_dir=there"]) == 0
     assert len(stub.calls) == 2
-    assert main(["train", *pair, *run, "run_dir=here"]) == 0
+    assert main(["train", *pair, *SHORT, "run_dir=here"]) == 0
     ours, theirs = (read_steps(tmp_path / name / "metrics.jsonl") for name in ("there", "here"))
     assert max(row["engine/log_prob_gap_max"] for row in ours) < 1e-4
     for one, other in zip(ours, theirs, strict=True):
         assert one["rollout/length_mean"] == other["rollout/length_mean"]
         for name in ("train/loss", "train/grad_norm"):
             assert one[name] == pytest.approx(other[name], rel=2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_several_processes_write_with_the_same_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    kinds = {"plain": (), "fsdp2": ("shard=fsdp2",), "adapted": ("adapter=lora", "adapter.r=2", "adapter.merge=true")}
+    kinds["both"] = (*kinds["fsdp2"], *kinds["adapted"])
+    with stubbed(replace(tiny_model(9), vocabulary=264)) as (address, stub):
+        asked = [*save_pair(tmp_path), *SHORT, "rollout=vllm", f"rollout.servers=[{address}]", "optim.lr=1e-2"]
+        train_together(2, {name: [*asked, *kind] for name, kind in kinds.items()}, tmp_path)
+        assert len(stub.calls) == 2 * len(kinds)  # one process hands over
+        for name in ("plain", "adapted"):
+            assert main(["train", *asked, *kinds[name], f"run_dir=one-{name}"]) == 0
+    for name, one in (("plain", "plain"), ("fsdp2", "plain"), ("adapted", "adapted"), ("both", "adapted")):
+        found = [read_steps(tmp_path / run / "metrics.jsonl") for run in (name, f"one-{one}")]
+        for ours, theirs in zip(*found, strict=True):
+            assert ours["engine/log_prob_gap_max"] < 1e-4
+            for key in ("rollout/length_mean", "train/loss", "train/grad_norm"):
+                assert ours[key] == pytest.approx(theirs[key], rel=5e-6), (name, key)
 
 
 def read_steps(file: Path) -> list[dict[str, float]]:

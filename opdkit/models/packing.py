@@ -1,0 +1,66 @@
+"""Proves that a model reads rows that share a sequence as it reads each of them alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from opdkit.errors import UserError
+from opdkit.functional.layout import Layout, share_lines
+from opdkit.models.language_model import LanguageModel
+from opdkit.models.scorer import predicting_states
+from opdkit.models.template import first_line
+
+# Rows of these lengths fill two sequences, of which one holds three rows and the other a row and padding.
+_LENGTHS = (13, 4, 6, 3)
+# How far hidden states may differ, as a share of the largest: rounding. One key of another row moves them by far more.
+_FLOAT32, _HALF = 1e-4, 6e-2
+
+
+@torch.no_grad()
+def prove_packing(model: LanguageModel, key: str) -> LanguageModel:
+    """The model with `packed` set, where its hidden states do not depend on what stands before a row.
+
+    transformers tells rows apart by position ids that begin again, and builds the attention mask from them. Layers with
+    a state or a convolution, a mask or positions of their own go on from one row into the next.
+
+    key: the config group, for the error. Raises UserError where that is so.
+    """
+    packed = replace(model, packed=True)
+    why = ""
+    try:
+        error = _error(packed)
+        if error > (_FLOAT32 if model.module.dtype == torch.float32 else _HALF):
+            why = f"reads a row behind another otherwise than alone (states differ by {error:.3g} of the largest)"
+    except Exception as raised:  # a module that takes no position ids may raise anything
+        why = f"can't read rows one behind another: {first_line(raised)}"
+    if why:
+        raise UserError(
+            f"batch.packing=true: {key}.path={model.name!r}, the architecture {type(model.module).__name__}, {why}; "
+            "allowed: batch.packing=false"
+        )
+    return packed
+
+
+def _error(model: LanguageModel) -> float:
+    """The largest difference of a hidden state in a shared sequence and alone, by the largest hidden state."""
+    generator = torch.Generator().manual_seed(0)
+    size = min(model.vocabulary, len(model.tokenizer))
+    rows = torch.randint(0, size, (len(_LENGTHS), max(_LENGTHS)), generator=generator).to(model.device)
+    steps = torch.arange(max(_LENGTHS), device=model.device)
+    alone = Layout(rows, torch.arange(len(_LENGTHS), device=model.device), steps.expand_as(rows))
+    together = share_lines(alone, _LENGTHS, model.pad_id, one_line=model.reads_one_line)
+    errors: list[Tensor] = []
+    largest = 0.0
+    for row, length in enumerate(_LENGTHS):
+        column = steps[:length]
+        one = predicting_states(model, rows[row : row + 1, :length], torch.zeros_like(column), column)
+        line, place = together.line[row].expand(length), together.predictor[row, :length]
+        other = predicting_states(model, together.ids, line, place, together.positions)
+        errors.append((one.float() - other.float()).abs().amax(dim=1))
+        largest = max(largest, float(one.float().abs().max()))
+    # In half precision a router of experts may choose others after a rounding: one token may differ, not most.
+    found = [row.max() if model.module.dtype == torch.float32 else row.median() for row in errors]
+    return float(torch.stack(found).max().nan_to_num(float("inf"))) / max(largest, 1e-12)
