@@ -42,7 +42,10 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Links of a file in docs/ that lead outside are turned to the page of the same text, or lose their link."""
+    """Links of a file in docs/ that lead outside are turned to the page of the same text, or lose their link. A page
+    without sections leaves the place of its table of contents to its text."""
+    if "\n## " not in markdown:
+        page.meta.setdefault("hide", ["toc"])
     source = page.file.src_uri
     return markdown if page.file.generated_by else relinked(markdown, "docs/" + source, source)
 
