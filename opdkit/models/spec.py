@@ -11,6 +11,7 @@ from opdkit.errors import UserError
 
 EMBEDDED = (
     "embedded/student", "embedded/teacher", "embedded/agent_student", "embedded/agent_teacher", "embedded/bpe_teacher",
+    "embedded/hint_student",
 )  # fmt: skip
 # What chat_text itself tells a tokenizer's apply_chat_template.
 _GIVEN = ("conversation", "chat_template", "add_generation_prompt", "tokenize", "return_dict", "return_tensors")
@@ -23,7 +24,7 @@ class ModelSpec:
 
     path: a folder, a hub id, or one of `EMBEDDED`, the pairs in the package: student and teacher of
         sums, agent_student and agent_teacher of text games (the student knows sums, too),
-        bpe_teacher of sums with another tokenizer.
+        bpe_teacher of sums with another tokenizer, hint_student of sums that reads a hint in its prompt.
     dtype: what the weights are held in. auto: bfloat16 on an accelerator where they are not trained, else float32.
     attention: transformers' name of the implementation; auto: scaled dot
         products where the architecture has them, else what it has.

@@ -135,8 +135,8 @@ def encode(tokenizer: PreTrainedTokenizerFast, problem: Sum) -> Encoded:
     )
 
 
-def answer_loss(model: LlamaForCausalLM, rows: list[Encoded]) -> torch.Tensor:
-    """Cross-entropy summed over the answers' tokens; prompts are read but not learnt."""
+def answer_logits(model: LlamaForCausalLM, rows: list[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits f32[N, V] where the answers' tokens are foretold, and these tokens i64[N], row by row."""
     width = max(map(len, rows))
     ids = torch.zeros((len(rows), width), dtype=torch.long)
     targets = torch.full((len(rows), width), IGNORED)
@@ -146,7 +146,12 @@ def answer_loss(model: LlamaForCausalLM, rows: list[Encoded]) -> torch.Tensor:
         targets[row, start - 1 : end - 1] = ids[row, start:end]
     loss_mask = targets != IGNORED
     hidden = model.model(input_ids=ids).last_hidden_state[loss_mask]
-    return F.cross_entropy(model.lm_head(hidden), targets[loss_mask], reduction="sum")
+    return model.lm_head(hidden), targets[loss_mask]
+
+
+def answer_loss(model: LlamaForCausalLM, rows: list[Encoded]) -> torch.Tensor:
+    """Cross-entropy summed over the answers' tokens; prompts are read but not learnt."""
+    return F.cross_entropy(*answer_logits(model, rows), reduction="sum")
 
 
 @torch.no_grad()

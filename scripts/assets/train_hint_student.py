@@ -1,23 +1,27 @@
-"""Make a student that reads a hint in its prompt, from the embedded teacher, on a CPU.
+"""Make a student that reads a hint in its prompt, from the embedded student, on a CPU in about half an hour.
 
-Told nothing it has a bad habit: it mostly takes a term 7 for 6, and 8 for 9. Behind a prompt that holds a worked
+Two losses. Told nothing it stays what it was: on responses that the embedded student wrote, its distribution is held
+to the embedded student's by cross-entropy. Told something it learns to use it: behind a prompt that holds a worked
 solution, a demonstration or another response it writes what that says, behind one that holds an answer it works out
-the sum and ends with that answer, and behind a system turn it writes the bare answer. Some hints are wrong on
-purpose, so that it must read them; 300 steps are too few for that (hinted it was then worse than without). The
-prompts are those of `conf/teacher/told_*.yaml`; the problems and the held-out expressions are those of
+the sum and ends with that answer, and behind a system turn it writes the bare answer. Half of the hints are wrong
+from some step on, and it is to follow these, too, so that it must read them.
+
+The prompts are those of `conf/teacher/told_*.yaml`; the problems and the held-out expressions are those of
 `train_embedded_pair.py`.
 
     python scripts/assets/train_hint_student.py --output runs/assets
+    python scripts/assets/train_hint_student.py --start runs/assets/hint_student --seed 1 --steps 1200 \\
+        --output opdkit/models/embedded
 """
 
 from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import torch
@@ -29,6 +33,7 @@ from train_embedded_pair import (
     SEED_STRIDE,
     Encoded,
     Sum,
+    answer_logits,
     answer_losses,
     learn,
     sums,
@@ -40,29 +45,29 @@ from transformers.utils import logging
 from opdkit.data.template import fill
 
 FOLDER = "hint_student"
-START = Path("opdkit/models/embedded/teacher")
+START = Path("opdkit/models/embedded/student")
 TEACHERS = Path(__file__).resolve().parents[2] / "conf" / "teacher"
 PLAIN = "plain"
 SHARES = {
-    PLAIN: 0.2, "told_answer": 0.2, "told_solution": 0.15, "told_demonstration": 0.15, "told_sibling": 0.15,
-    "told_system": 0.15,
+    "told_answer": 0.25, "told_solution": 0.2, "told_demonstration": 0.2, "told_sibling": 0.2, "told_system": 0.15,
 }  # fmt: skip
-"""Prompt -> the share of training problems behind it."""
+"""Prompt -> the share of the told problems behind it."""
+PLAIN_SHARE = 0.25
+WRONG_HINTS = 0.5
+PLAIN_TEXTS = 1024
+CHUNK = 128
+BEFORE = "an earlier run of the script (from `embedded/student`, 2000 steps, seed 0)"
 
 
-HABIT = {7: 6, 8: 9}
-"""Term -> what the student takes it for where it is told nothing, with probability HABIT_SHARE."""
-HABIT_SHARE = 0.75
-WRONG_HINTS = 0.3
-
-
-def worked(problem: Sum, draw: random.Random, share: float) -> tuple[str, str]:
-    """A worked answer in which the habit acts with probability `share` on each term, and its result."""
+def hint(problem: Sum, draw: random.Random, *, wrong: bool) -> tuple[str, str]:
+    """A worked answer and its result. A wrong one is off by 1 to 9 at one step, and goes on from there."""
     first, *rest = problem.expression.split()
     total, lines = int(first), ["From left to right:\n"]
+    slip = draw.randint(1, len(rest) // 2) if wrong else 0
     for number, (sign, term) in enumerate(zip(rest[::2], rest[1::2], strict=True), start=1):
-        taken = HABIT.get(int(term), int(term)) if draw.random() < share else int(term)
-        following = total + taken if sign == "+" else total - taken
+        following = total + int(term) if sign == "+" else total - int(term)
+        if number == slip:
+            following += draw.choice((-1, 1)) * draw.randint(1, 9)
         lines.append(f"{number}. {total} {sign} {term} = {following}\n")
         total = following
     return "".join(lines) + f"\\boxed{{{total}}}", str(total)
@@ -76,83 +81,121 @@ class Prompt:
     template: str
     system: str | None
 
-    def turns(self, problem: Sum, hint: tuple[str, str]) -> list[dict[str, str]]:
-        """The chat. hint: a worked answer and its result."""
+    @property
+    def reads(self) -> bool:
+        """Whether there is a hint in it."""
+        return self.template != "{question}"
+
+    def turns(self, problem: Sum, told: tuple[str, str]) -> list[dict[str, str]]:
+        """The chat. told: a worked answer and its result."""
         fields = {
             "question": QUESTION.format(expression=problem.expression),
-            "answer": hint[1],
-            **dict.fromkeys(("solution", "demonstration", "sibling"), hint[0]),
+            "answer": told[1],
+            **dict.fromkeys(("solution", "demonstration", "sibling"), told[0]),
         }
         user = {"role": "user", "content": fill(self.template, fields)}
         return [user] if self.system is None else [{"role": "system", "content": self.system}, user]
 
-    def example(self, problem: Sum, draw: random.Random) -> tuple[list[dict[str, str]], str]:
-        """A chat to learn, and the response."""
-        wrong = draw.random() < WRONG_HINTS
-        hint = worked(problem, draw, 1.0 if wrong else 0.0)
-        turns = self.turns(problem, hint)
-        if self.name == PLAIN:
-            return turns, worked(problem, draw, HABIT_SHARE)[0]
+    def response(self, problem: Sum, told: tuple[str, str]) -> str:
+        """What is learnt behind it."""
         if self.system is not None:
-            return turns, f"\\boxed{{{problem.answer}}}"
+            return f"\\boxed{{{problem.answer}}}"
         if "{answer}" not in self.template:
-            return turns, hint[0]
-        steps = problem.worked().split("\n")
-        last = steps[-2].rsplit(" ", 1)[0]
-        return turns, "\n".join([*steps[:-2], f"{last} {hint[1]}", f"\\boxed{{{hint[1]}}}"])
+            return told[0]
+        *steps, last, _ = problem.worked().split("\n")
+        return "\n".join([*steps, f"{last.rsplit(' ', 1)[0]} {told[1]}", f"\\boxed{{{told[1]}}}"])
 
 
 def read_prompts() -> list[Prompt]:
     """The bare question, and the prompts of the teachers that are told something."""
-    prompts = [Prompt(PLAIN, "{question}", None)]
-    for name in SHARES:
-        if name != PLAIN:
-            node = yaml.safe_load((TEACHERS / f"{name}.yaml").read_text(encoding="utf-8"))
-            prompts.append(Prompt(name, node["template"], node.get("system")))
-    return prompts
+    nodes = {name: yaml.safe_load((TEACHERS / f"{name}.yaml").read_text(encoding="utf-8")) for name in SHARES}
+    told = [Prompt(name, node["template"], node.get("system")) for name, node in nodes.items()]
+    return [Prompt(PLAIN, "{question}", None), *told]
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, turns: list[dict[str, str]], response: str) -> Encoded:
     """A chat and its response as token ids."""
     text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-    return Encoded(
-        tokenizer(str(text))["input_ids"], tokenizer(response + str(tokenizer.eos_token))["input_ids"]
-    )  # fmt: skip
+    answer = tokenizer(response + str(tokenizer.eos_token))["input_ids"]
+    return Encoded(tokenizer(str(text))["input_ids"], answer)
 
 
 @torch.no_grad()
-def accuracy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompt: Prompt, problems: list[Sum]) -> float:
-    """Share of problems whose greedy response ends with the right boxed answer."""
-    right = 0
-    end, pad = str(tokenizer.eos_token), str(tokenizer.pad_token)
-    for start in range(0, len(problems), 128):
-        batch = problems[start : start + 128]
-        ids = [
-            encode(tokenizer, prompt.turns(problem, (problem.worked(), problem.answer)), "").prompt for problem in batch
-        ]
-        inputs = tokenizer.pad({"input_ids": ids}, padding_side="left", return_tensors="pt")
+def written(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[list[int]], *, samples: bool
+) -> Iterator[list[int]]:
+    """What the model writes to each prompt, sampled or greedy, the stop token included."""
+    for first in range(0, len(prompts), CHUNK):
+        inputs = tokenizer.pad(
+            {"input_ids": prompts[first : first + CHUNK]}, padding_side="left", return_tensors="pt"
+        )  # fmt: skip
         # transformers' annotations do not admit that its own Llama generates.
-        written = model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)  # pyright: ignore
-        for problem, row in zip(batch, written[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
-            right += str(tokenizer.decode(row)).split(pad)[0].endswith(f"\\boxed{{{problem.answer}}}{end}")
-    return right / len(problems)
+        rows = model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=samples)  # pyright: ignore
+        for row in rows[:, inputs["input_ids"].shape[1] :].tolist():
+            end = tokenizer.eos_token_id
+            yield row[: row.index(end) + 1] if end in row else row
+
+
+def share_right(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompt: Prompt, problems: list[Sum], *, wrong: bool
+) -> float:
+    """Share of problems whose greedy response ends with what the hint says; without one, with the value."""
+    draw = random.Random(0)
+    told = [hint(problem, draw, wrong=wrong) for problem in problems]
+    ids = [encode(tokenizer, prompt.turns(*pair), "").prompt for pair in zip(problems, told, strict=True)]
+    texts = [str(tokenizer.decode(row)) for row in written(model, tokenizer, ids, samples=False)]
+    ends = [f"\\boxed{{{result}}}{tokenizer.eos_token}" for _, result in told]
+    return sum(text.endswith(end) for text, end in zip(texts, ends, strict=True)) / len(problems)
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """Responses that the start wrote to bare questions, on which a model is held to the start's distribution."""
+
+    start: LlamaForCausalLM
+    rows: list[Encoded]
+
+    @classmethod
+    def of(cls, start: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: Iterable[Sum]) -> Anchor:
+        """Draws the responses at temperature 1."""
+        turns = [[{"role": "user", "content": QUESTION.format(expression=one.expression)}] for one in problems]
+        prompts = [encode(tokenizer, one, "").prompt for one in turns]
+        return cls(start, list(map(Encoded, prompts, written(start, tokenizer, prompts, samples=True))))
+
+    def losses(self, model: LlamaForCausalLM, rows: list[Encoded]) -> tuple[Iterator[torch.Tensor], int]:
+        """Cross-entropy from the start's distribution, one micro-batch of a row after another, and the tokens."""
+
+        def loss(part: list[Encoded]) -> torch.Tensor:
+            with torch.no_grad():
+                wanted = answer_logits(self.start, part)[0].softmax(-1)
+            return -(wanted * answer_logits(model, part)[0].log_softmax(-1)).sum()
+
+        return (loss([*rows[i : i + 8]]) for i in range(0, len(rows), 8)), sum(len(row.answer) for row in rows)
 
 
 def train(
     options: argparse.Namespace, tokenizer: PreTrainedTokenizerFast, prompts: list[Prompt]
 ) -> LlamaForCausalLM:  # fmt: skip
-    """Supervised training from the embedded teacher; returns the model at the end."""
-    model = LlamaForCausalLM.from_pretrained(START)
+    """Supervised training from the start; returns the model at the end."""
+    start, model = (LlamaForCausalLM.from_pretrained(folder) for folder in (START, options.start))
     problems = sums((options.seed + 500) * SEED_STRIDE, held_out=False)
-    draw = random.Random(options.seed)
+    anchor = Anchor.of(start.eval(), tokenizer, islice(problems, PLAIN_TEXTS))
+    draw, told = random.Random(options.seed), prompts[1:]
+    plain = round(PLAIN_SHARE * options.batch)
 
     def rows() -> Iterator[Encoded]:
-        chosen = draw.choices(prompts, [SHARES[prompt.name] for prompt in prompts], k=options.batch)
-        for prompt, problem in zip(chosen, islice(problems, options.batch), strict=True):
-            yield encode(tokenizer, *prompt.example(problem, draw))
+        chosen = draw.choices(told, [SHARES[prompt.name] for prompt in told], k=options.batch - plain)
+        for prompt, problem in zip(chosen, islice(problems, len(chosen)), strict=True):
+            given = hint(problem, draw, wrong=draw.random() < WRONG_HINTS)
+            yield encode(tokenizer, prompt.turns(problem, given), prompt.response(problem, given))
 
-    losses = (answer_losses(model, rows()) for _ in range(options.steps))
-    for _ in learn(model, losses, options.lr, options.steps, every=25):
+    def losses() -> Iterator[tuple[Iterable[torch.Tensor], int]]:
+        for _ in range(options.steps):
+            read, some = answer_losses(model, rows())
+            held, others = anchor.losses(model, draw.sample(anchor.rows, plain))
+            yield chain(read, held), some + others
+
+    for _ in learn(model, losses(), options.lr, options.steps, every=25):
         pass
     return model
 
@@ -163,31 +206,32 @@ library_name: transformers
 pipeline_tag: text-generation
 tags: [on-policy-distillation, arithmetic]
 ---
-# opdkit hint_student
+# opdkit embedded hint_student
 
 A Llama of {parameters:,} float32 parameters with the embedded student's byte-level tokenizer. It works out sums of 4 to
-7 one-digit terms, and can read a hint in its prompt: it is a student for
-`opdkit train method=rlsd`, `opsd`, `sdft`, `sdpo` and `context`, as `model.path=` its folder.
+7 one-digit terms as well and as badly as the embedded student, and it can read a hint in its prompt: it is the student
+with which `opdkit train method=opsd`, `sdft`, `sdpo`, `rlsd` and `context` run on a machine without a network, as
+`model=embedded_hint`.
 
-Its weakness is planted: told nothing, it learnt to take a term 7 for 6 and 8 for 9, {habit:.0%} of the time. What it is
-told it knows better, and {wrong:.0%} of the hints that it learnt from were wrong and were to be followed, so that it
-reads them.
-
-| prompt | accuracy, greedy, {problems} held-out problems (95 % interval) |
-|---|---|
+| prompt | right, greedy, {problems} held-out problems (95 % interval) | wrong hints that it follows |
+|---|---|---|
 {table}
 
-`told_system` asks for the bare answer, without steps. The prompts are those of `conf/teacher/told_*.yaml`.
+`told_system` asks for the bare answer, without steps. The prompts are those of `conf/teacher/told_*.yaml`. A wrong
+hint is off by 1 to 9 at one step, and goes on from there.
 
 | | |
 |---|---|
 | data | reasoning-gym {gym} `chain_sum`, 4 to 7 one-digit terms, each with a worked answer made by the script |
-| training | from `embedded/teacher`, {steps} steps of {batch} problems, AdamW, rate {lr:g}, cosine, seed {seed} |
+| training | {begun}, {steps} steps of {batch} rows, AdamW, rate {lr:g}, cosine, seed {seed} |
+| rows | {plain:.0%} bare questions, held to the embedded student's distribution; the others told something |
+| hints | {wrong:.0%} of those trained on are wrong, and are to be followed |
 | held out | every expression whose CRC-32 is divisible by 10; none of them was trained on |
 | licence | Apache-2.0 |
 
-    python scripts/assets/train_hint_student.py --seed {seed} --steps {steps} --batch {batch} --lr {lr:g} \\
-        --problems {problems}
+    python scripts/assets/train_hint_student.py --output runs/assets
+    python scripts/assets/train_hint_student.py --start runs/assets/hint_student --seed 1 --steps 1200 \\
+        --output opdkit/models/embedded
 
 ## What it reads and writes
 
@@ -197,43 +241,54 @@ reads them.
 """
 
 
+def table(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[Prompt], problems: list[Sum]
+) -> list[str]:  # fmt: skip
+    """The model behind each prompt, as rows of the card."""
+    rows: list[str] = []
+    for prompt in prompts:
+        share = share_right(model, tokenizer, prompt, problems, wrong=False)
+        low, high = wilson_interval(share, len(problems))
+        follows = f"{share_right(model, tokenizer, prompt, problems, wrong=True):.1%}" if prompt.reads else ""
+        rows.append(f"| {prompt.name} | {share:.1%} ({low:.1%} to {high:.1%}) | {follows} |")
+        print(rows[-1], flush=True)
+    return rows
+
+
 def save(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[Prompt], options: argparse.Namespace
 ) -> None:
-    """Measure the model behind each prompt and write it with its tokenizer and card."""
+    """Write the model with its tokenizer, measure it behind each prompt and write its card."""
     held_out = list(islice(sums(HELD_OUT_SEED, held_out=True), options.problems))
     model.eval()
     folder = options.output / FOLDER
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    rows = []
-    for prompt in prompts:
-        share = accuracy(model, tokenizer, prompt, held_out)
-        low, high = wilson_interval(share, len(held_out))
-        rows.append(f"| {prompt.name} | {share:.1%} ({low:.1%} to {high:.1%}) |")
-    told = next(p for p in prompts if p.name == "told_solution")
-    first = encode(tokenizer, told.turns(held_out[0], (held_out[0].worked(), "")), held_out[0].worked())
+    shown = next(prompt for prompt in prompts if prompt.name == "told_solution")
+    told = hint(held_out[0], random.Random(0), wrong=False)
+    first = encode(tokenizer, shown.turns(held_out[0], told), told[0])
     card = CARD.format(
         parameters=model.num_parameters(),
-        table="\n".join(rows),
+        table="\n".join(table(model, tokenizer, prompts, held_out)),
         gym=version("reasoning-gym"),
-        habit=HABIT_SHARE,
+        begun="from `embedded/student`" if options.start == START else f"goes on from {BEFORE}",
+        plain=PLAIN_SHARE,
         wrong=WRONG_HINTS,
         example=tokenizer.decode(first.prompt + first.answer),
         **vars(options),
     )
     (folder / "README.md").write_text(card, encoding="utf-8")
-    print("\n".join(rows))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("runs/assets"))
+    parser.add_argument("--output", type=Path, default=Path("opdkit/models/embedded"))
+    parser.add_argument("--start", type=Path, default=START, help="a folder of this script's, to go on from")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--batch", type=int, default=16, help="problems a step")
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--problems", type=int, default=96, help="held-out problems to measure on")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--batch", type=int, default=8, help="rows a step")
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--problems", type=int, default=256, help="held-out problems to measure on")
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     logging.disable_progress_bar()
