@@ -145,6 +145,16 @@ def check_watched(experiment: Experiment) -> None:
             raise UserError(f"{key}.metric={metric}: eval_every=0 evaluates at the end only; give eval_every=...")
 
 
+def check_quantized(experiment: Experiment) -> None:
+    """What can't be done over a base of 4 bits. Raises UserError."""
+    if experiment.adapter is None or experiment.adapter.quantize == "none":
+        return
+    elsewhere = any(task.rollout.in_process() != task.rollout for task in experiment.tasks().values())
+    for key, wrong in ((f"shard={experiment.shard}", experiment.shard != "none"), ("rollout=vllm", elsewhere)):
+        if wrong:
+            raise UserError(f"adapter.quantize={experiment.adapter.quantize}: does not go with {key}; allowed: none")
+
+
 def check_shard(experiment: Experiment) -> None:
     """What can't be done with weights that are divided among the processes. Raises UserError."""
     if experiment.shard == "none":
@@ -182,6 +192,7 @@ def check_together(experiment: Experiment) -> None:
     check_staleness(experiment)
     check_watched(experiment)
     check_shard(experiment)
+    check_quantized(experiment)
     updates = experiment.batch.updates
     objectives = [term.objective for task in experiment.tasks().values() for term in task.terms]
     for objective in objectives if updates > 1 else ():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -87,14 +87,18 @@ def per_process(experiment: Experiment, world_size: int) -> Section:
     divided = parts_of(experiment, world_size)
     computes = torch.bfloat16 if experiment.precision == "bfloat16" else None
     model, adapter = load_skeleton(experiment.model), experiment.adapter
-    student = held(model if adapter is None else adapter.attach(model, experiment.model, None), divided, computes)
+    notes: list[Note] = []
+    if adapter is not None:
+        if adapter.quantize != "none":
+            notes.append(Note("ok", f"adapter.quantize={adapter.quantize} is not counted: 0.53 bytes a linear weight"))
+        model = replace(adapter, quantize="none").attach(model, experiment.model, None)
+    student = held(model, divided, computes)
     rows = [(f"student: weights ({student.dtype})", student.part)]
     whose = "student" if adapter is None else "adapters"
     rows += [(f"{whose}: gradients", student.trained), (f"{whose}: AdamW's two moments", _MOMENTS * student.trained)]
     rows += _passing("student", student)
     if student.adding:
         rows.append(("student: gradients of embedding and lm_head, added up", student.adding))
-    notes: list[Note] = []
     host = student.part * divided
     for name, spec in _teachers(experiment):
         if not isinstance(spec, ModelSpec):

@@ -20,6 +20,7 @@ from opdkit.models.checks import check_head, prove_decoding
 from opdkit.models.clamps import bound_time_steps
 from opdkit.models.language_model import LanguageModel
 from opdkit.models.offloading import offload_layers
+from opdkit.models.quantised import keep_differentiable, nf4
 from opdkit.models.spec import ModelSpec
 from opdkit.models.template import first_line
 from opdkit.models.tensors import require_whole
@@ -49,7 +50,9 @@ def load(
     transformers_logging.disable_progress_bar()
     spec = replace(spec, dtype=spec.held_in(torch.device(device).type, trains))
     tokenizer = _read(lambda: _tokenizer(spec, key), spec, key)
-    module = _read(lambda: _module(spec, key), spec, key)
+    module = _read(lambda: _module(spec, key, device), spec, key)
+    if spec.quantize != "none":
+        keep_differentiable(module)
     if offload:
         offload_layers(module.requires_grad_(False), device, key, spec.path)
     else:
@@ -104,14 +107,19 @@ def _tokenizer(spec: ModelSpec, key: str) -> Any:
     return AutoTokenizer.from_pretrained(spec.location(), **_where(spec))
 
 
-def _module(spec: ModelSpec, key: str) -> Any:
+def _module(spec: ModelSpec, key: str, device: torch.device | str) -> Any:
     adapter = find_adapter(spec, key)
     if adapter is not None:
-        return merge_adapter(_module(adapter.base, key), adapter, spec, key)
+        if spec.quantize != "none":
+            raise UserError(f"adapter.quantize={spec.quantize}: {key}.path={spec.path!r} is an adapter itself")
+        return merge_adapter(_module(adapter.base, key, device), adapter, spec, key)
     config = AutoConfig.from_pretrained(spec.location(), **_where(spec))
+    dtype = getattr(torch, spec.dtype)
+    held = {} if spec.quantize == "none" else {"quantization_config": nf4(dtype), "device_map": {"": device}}
     module, info = auto_class(config).from_pretrained(
         spec.location(),
-        dtype=getattr(torch, spec.dtype),
+        dtype=dtype,
+        **held,
         attn_implementation=None if spec.attention == "auto" else spec.attention,
         **_where(spec),
         weights_only=True,

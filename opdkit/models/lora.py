@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from opdkit.errors import UserError
 from opdkit.extras import need_package
 from opdkit.models.language_model import LanguageModel, bare_copy
-from opdkit.models.spec import ModelSpec
+from opdkit.models.quantised import prove_gradients
+from opdkit.models.spec import ModelSpec, Quantization
 from opdkit.models.template import first_line
 
 ALL_LINEAR = "all-linear"
@@ -37,6 +38,7 @@ class LoRA:
         targets: names of the linear layers that get one, or all-linear for all but lm_head.
         modules_to_save: names of further modules that are trained in full, neither lm_head nor the embeddings.
         merge: whether final/ is a whole model with the adapter added to its weights, rather than an adapter folder.
+        quantize: none, or nf4: the base's linear layers but lm_head are held in 4 bits (QLoRA), by bitsandbytes.
     """
 
     r: int = 32
@@ -45,6 +47,7 @@ class LoRA:
     targets: str | Sequence[str] = ALL_LINEAR
     modules_to_save: Sequence[str] = ()
     merge: bool = False
+    quantize: Quantization = "none"
 
     def __post_init__(self) -> None:
         if self.r < 1:
@@ -57,7 +60,13 @@ class LoRA:
             raise UserError(f"adapter.targets={self.targets}: must be {ALL_LINEAR}, or a list of names like [q_proj]")
         if not self.targets:
             raise UserError("adapter.targets=[]: names no layer")
+        if self.quantize not in get_args(Quantization):
+            raise UserError(f"adapter.quantize={self.quantize}: must be one of {', '.join(get_args(Quantization))}")
         need_package("peft", "lora")
+        if self.quantize != "none":
+            need_package("bitsandbytes", "qlora")
+            if self.merge:
+                raise UserError("adapter.merge=true: added to weights of 4 bits, an adapter is rounded; allowed: false")
 
     def attach(self, model: LanguageModel, spec: ModelSpec, saved: Path | None) -> LanguageModel:
         """The model with adapters in its layers, which alone are trained.
@@ -88,7 +97,10 @@ class LoRA:
         if saved is not None:
             set_peft_model_state_dict(adapted, load_file(saved / _WEIGHTS))
         adapted.eval()
-        return replace(model, adapter=Adapters(adapted, self.merge))
+        model = replace(model, adapter=Adapters(adapted, self.merge))
+        if self.quantize != "none":
+            prove_gradients(model)
+        return model
 
     def _check(self, module: Any) -> None:
         """Raise UserError for names that no layer has, and for those whose weights the scores read themselves."""

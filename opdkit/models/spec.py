@@ -16,6 +16,7 @@ EMBEDDED = (
 # What chat_text itself tells a tokenizer's apply_chat_template.
 _GIVEN = ("conversation", "chat_template", "add_generation_prompt", "tokenize", "return_dict", "return_tensors")
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Quantization = Literal["none", "nf4"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class ModelSpec:
     gradient_checkpointing: recompute activations in the backward pass. revision: of a hub id.
     trust_remote_code: run code that comes with the model; off unless asked for.
     template_kwargs: variables of the chat template, as enable_thinking; null ones are not given.
+    quantize: nf4 holds the linear layers but lm_head in 4 bits, for a base under adapters (`LoRA.quantize`).
     """
 
     path: str
@@ -40,6 +42,7 @@ class ModelSpec:
     revision: str | None = None
     trust_remote_code: bool = False
     template_kwargs: Mapping[str, object] = field(default_factory=dict)
+    quantize: Quantization = field(default="none", kw_only=True)
 
     def __post_init__(self) -> None:
         if self.dtype not in get_args(Precision):

@@ -20,6 +20,7 @@ _SINCE: dict[str, tuple[object, ...]] = {
     "adapter": ({}, None),
     "batch.micro_batch_tokens": (None,),
     "batch.packing": (False,),
+    "adapter.quantize": ("none",),
     "rollout.keep_cache": (True, False),
     "max_staleness": (0,),
     "shard": ("none",),

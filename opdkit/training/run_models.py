@@ -52,6 +52,8 @@ def open_student(experiment: Experiment, found: Found | None, device: torch.devi
     spec, adapter = experiment.model, experiment.adapter
     if found and adapter is None and experiment.shard == "none":
         spec = replace(spec, path=str(found.folder), revision=None)
+    if adapter is not None:
+        spec = replace(spec, quantize=adapter.quantize)
     model = load(spec, device, "model", trains=adapter is None)
     if adapter is not None:
         torch.manual_seed(derive_seed(experiment.seed, "adapter"))
