@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 def check_tasks(experiment: Experiment) -> None:
     """Raises UserError where a task can't be written as it is set up, or tasks can't share a run."""
     _check_shares(experiment)
+    from opdkit.environments import EnvironmentSource
     from opdkit.generation import EpisodeRollout
-    from opdkit.training.tasks import is_environment
 
     tasks = experiment.tasks()
     for name, task in tasks.items():
-        if is_environment(task.source) and not isinstance(task.rollout, EpisodeRollout):
+        if isinstance(task.source, EnvironmentSource) and not isinstance(task.rollout, EpisodeRollout):
             key = f"task.parts.{name}.rollout" if name else "rollout"
             raise UserError(
                 f"{key}: {task.source.name} is played in turns, and {type(task.rollout).__name__} writes one answer; "
@@ -41,8 +41,10 @@ def check_tasks(experiment: Experiment) -> None:
 
 def _check_shares(experiment: Experiment) -> None:
     """Where all tasks are in each step, each must be in each of its mini-batches."""
+    from opdkit.tasks import MultiTask
+
     task, batch = experiment.task, experiment.batch
-    if getattr(task, "schedule", "") != "mixed":
+    if not isinstance(task, MultiTask) or task.schedule != "mixed":
         return
     for name, prompts in task.split(batch.prompts).items():
         rollouts = prompts * batch.rollouts_per_prompt

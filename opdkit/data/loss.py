@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -131,6 +131,16 @@ class Objective(Protocol):
 
     def __call__(self, student: Scores, teacher: Scores, batch: TokenBatch) -> TokenLoss:
         """The loss of every token, with gradient through the student's scores alone."""
+        ...
+
+
+@runtime_checkable
+class Warns(Protocol):
+    """An objective that says something before a run."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What is allowed and should be known, a line each."""
         ...
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from opdkit.data.loss import Warns
 from opdkit.data.problem import Message
 from opdkit.data.rollout import Rollout
 from opdkit.doctor.alignment import alignment
@@ -20,8 +20,9 @@ from opdkit.doctor.templates import templates
 from opdkit.doctor.vocabulary import vocabulary
 from opdkit.errors import UserError
 from opdkit.evaluation import same_answers
-from opdkit.masking import EntropySelected, FirstOccurrence, Masking, NoMask, SpecialSpans, Vocabularies
+from opdkit.masking import EntropySelected, FirstOccurrence, Masking, NamesStrings, NoMask, SpecialSpans, Vocabularies
 from opdkit.models import ModelSpec, load_skeleton
+from opdkit.tasks import ProblemSource
 from opdkit.teachers import OpenRetokenizedTeacher, RetokenizedTeacher
 from opdkit.training.experiment import Experiment
 from opdkit.training.session import Session, open_session
@@ -53,9 +54,10 @@ class DoctorRun:
         Raises UserError for what `train` refuses before it looks at the models together.
         """
         self.stage("reading tokenizers and data")
-        if not hasattr(self.experiment.task, "load"):
+        task = self.experiment.task
+        if not isinstance(task, ProblemSource):
             raise UserError("doctor looks at one task of problems at a time: choose another task=")
-        messages = self.experiment.task.load()[0].messages
+        messages = task.load()[0].messages
         pair = self._pair()
         retokenized = isinstance(self.experiment.teacher, RetokenizedTeacher)
         # A retokenized teacher has ids, special tokens and a template of its own: none of them need agree.
@@ -110,7 +112,7 @@ class DoctorRun:
         return source.take(0, [writer])["student"].rollout
 
 
-def first_look(pair: Pair, messages: Sequence[Message], masking: Any) -> Iterator[Section]:
+def first_look(pair: Pair, messages: Sequence[Message], masking: Masking) -> Iterator[Section]:
     """What tokenizers and settings tell, in a second and without weights. messages: a prompt of the task."""
     yield vocabulary(pair)
     yield special_tokens(pair, strings_of(masking))
@@ -119,7 +121,8 @@ def first_look(pair: Pair, messages: Sequence[Message], masking: Any) -> Iterato
 
 def warnings_at_start(experiment: Experiment, session: Session) -> list[str]:
     """What `train` says before its first step; nothing where all is well."""
-    told: dict[str, None] = dict.fromkeys(getattr(experiment.objective, "warnings", ()))
+    objective = experiment.objective
+    told: dict[str, None] = dict.fromkeys(objective.warnings if isinstance(objective, Warns) else ())
     for task in session.tasks.values():
         benchmark = task.settings.benchmark
         if warning := same_answers(benchmark.sampler, benchmark.n_samples):
@@ -145,6 +148,6 @@ def _task(session: Session) -> TaskRun:
     return next(iter(session.tasks.values()))
 
 
-def strings_of(masking: Any) -> Sequence[str]:
+def strings_of(masking: Masking) -> Sequence[str]:
     """The strings that a masking rule leaves out."""
-    return tuple(getattr(masking, "strings", ()))
+    return masking.strings if isinstance(masking, NamesStrings) else ()

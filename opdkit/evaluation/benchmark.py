@@ -11,8 +11,8 @@ from typing import Any
 
 from opdkit.data.problem import Problem
 from opdkit.errors import UserError, error_prefix
-from opdkit.samplers import Greedy
-from opdkit.tasks import ProblemSource
+from opdkit.samplers import Greedy, Sampler
+from opdkit.tasks import FromFile, ProblemSource
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Benchmark:
     """
 
     source: ProblemSource
-    sampler: Any
+    sampler: Sampler
     name: str = ""
     n_samples: int = 1
     temperature: float = 1.0
@@ -57,7 +57,7 @@ class Benchmark:
                 raise UserError(f"benchmark.pass_at={k} with n_samples={self.n_samples}; allowed: 1 to n_samples")
         if isinstance(self.stop, str) or not all(isinstance(text, str) and text for text in self.stop):
             raise UserError(f"benchmark.stop={self.stop!r}; allowed: a list of strings, each of one sign or more")
-        if self.path is not None and not hasattr(self.source, "path"):
+        if self.path is not None and not isinstance(self.source, FromFile):
             raise UserError(
                 f"benchmark.path={self.path}: the problems of {self.name} are generated, not read from a file"
             )

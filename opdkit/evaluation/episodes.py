@@ -11,6 +11,8 @@ from typing import Any, Literal, get_args
 from opdkit.environments import EnvironmentPool, EnvironmentSource, Episode
 from opdkit.errors import UserError
 from opdkit.evaluation.benchmark import describe
+from opdkit.samplers import Sampler
+from opdkit.tasks import FromFile
 
 Baseline = Literal["random", "gold"]
 
@@ -27,7 +29,7 @@ class EpisodeBenchmark:
 
     name: str
     source: EnvironmentSource
-    sampler: Any
+    sampler: Sampler
     n_samples: int = 1
     temperature: float = 1.0
     max_new_tokens: int = 64
@@ -49,7 +51,7 @@ class EpisodeBenchmark:
         for baseline in self.baselines:
             if baseline not in get_args(Baseline):
                 raise UserError(f"benchmark.baselines={baseline}; allowed: {', '.join(get_args(Baseline))}")
-        if self.path is not None and not hasattr(self.source, "path"):
+        if self.path is not None and not isinstance(self.source, FromFile):
             raise UserError(f"benchmark.path={self.path}: the games of {self.name} come with their package")
 
     @cached_property

@@ -1,6 +1,6 @@
 """Which sampled tokens count in the loss: a rule returns bool[B, T], never True outside the rollout's mask."""
 
-from opdkit.masking.base import Masking, StatesEntropy, TokenizerLike, Vocabularies, needs_entropy
+from opdkit.masking.base import Masking, NamesStrings, StatesEntropy, TokenizerLike, Vocabularies, needs_entropy
 from opdkit.masking.entropy import EntropySelected
 from opdkit.masking.first_occurrence import FirstOccurrence
 from opdkit.masking.none import NoMask
@@ -11,6 +11,7 @@ __all__ = [
     "EntropySelected",
     "FirstOccurrence",
     "Masking",
+    "NamesStrings",
     "NoMask",
     "Pieces",
     "SpecialSpans",

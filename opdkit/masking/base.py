@@ -49,6 +49,14 @@ def needs_entropy(masking: Masking) -> bool:
     return masking.needs_entropy if isinstance(masking, StatesEntropy) else True
 
 
+@runtime_checkable
+class NamesStrings(Protocol):
+    """A masking rule that looks for strings."""
+
+    @property
+    def strings(self) -> Sequence[str]: ...
+
+
 def check_strings(strings: Sequence[str]) -> None:
     """Refuse a bare string (it would be taken letter by letter), an empty list, and what is no text.
 

@@ -135,6 +135,11 @@ class LanguageModel:
         return self.module.device
 
     @property
+    def positions(self) -> int | None:
+        """The longest sequence that the model knows positions for, None where its configuration names none."""
+        return getattr(self.module.config.get_text_config(), "max_position_embeddings", None)
+
+    @property
     def attention(self) -> str:
         """The attention implementation in use, as transformers names it."""
         return str(self.module.config.get_text_config()._attn_implementation)

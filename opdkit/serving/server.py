@@ -31,8 +31,7 @@ def serve(service: Service, tell: Callable[[str], None]) -> None:
 
 def server_of(model: LanguageModel, service: Service) -> uvicorn.Server:
     """The server of a loaded model; `run(sockets=[...])` runs it."""
-    config = model.module.config.get_text_config()
-    limits = Limits(service.token(), service.largest_mib << 20, getattr(config, "max_position_embeddings", None))
+    limits = Limits(service.token(), service.largest_mib << 20, model.positions)
     app = application(model, Worker(model, service.queue, service.join_tokens), limits)
     settings = uvicorn.Config(app, log_level="warning", ws="none", lifespan="on", timeout_graceful_shutdown=30)
     return uvicorn.Server(settings)

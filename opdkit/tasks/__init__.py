@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from opdkit.tasks.base import ProblemSource, Telling
+    from opdkit.tasks.base import FromFile, ProblemSource, Telling
     from opdkit.tasks.dataset import Dataset
     from opdkit.tasks.instructed import Instructed
     from opdkit.tasks.multi import MultiTask, TaskPart
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Dataset",
+    "FromFile",
     "Instructed",
     "MultiTask",
     "MultipleChoice",
@@ -30,6 +31,7 @@ __all__ = [
 
 _HOMES = {
     "Dataset": "dataset",
+    "FromFile": "base",
     "Instructed": "instructed",
     "MultiTask": "multi",
     "MultipleChoice": "multiple_choice",

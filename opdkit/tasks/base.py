@@ -28,6 +28,14 @@ class ProblemSource(Protocol):
 
 
 @runtime_checkable
+class FromFile(Protocol):
+    """A source of problems or episodes that can be read from a file or folder."""
+
+    @property
+    def path(self) -> str | None: ...
+
+
+@runtime_checkable
 class Telling(Protocol):
     """A source that has guessed something, and says so before a run."""
 

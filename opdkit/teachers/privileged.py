@@ -134,7 +134,7 @@ class OpenPrivilegedTeacher(WrappedTeacher):
 
     def _fits(self, prompt: int, response: int) -> bool:
         """Whether the prompt keeps to the limit, and prompt and response to the positions that the model knows."""
-        known = getattr(self._student.module.config, "max_position_embeddings", None)
+        known = self._student.positions
         return prompt <= self._spec.max_prompt_tokens and (known is None or prompt + response <= known)
 
     def _count(self, rendered: Sequence[list[int] | None], fits: Sequence[bool]) -> None:

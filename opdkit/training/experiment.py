@@ -8,13 +8,17 @@ from typing import Any, Literal
 
 from opdkit.data.loss import Aggregation, Objective
 from opdkit.data.micro_batches import MicroBatch
-from opdkit.evaluation import EngineLimits
-from opdkit.generation import Sampling
+from opdkit.diagnostics import Diagnostic, ProbeSettings
+from opdkit.environments import EnvironmentSource
+from opdkit.evaluation import Benchmark, EngineLimits, EpisodeBenchmark
+from opdkit.generation import EngineSpec, Sampling
+from opdkit.loggers import LoggerSpec
 from opdkit.masking import Masking
+from opdkit.models import LoRA, ModelSpec
 from opdkit.rewards import Reward
 from opdkit.runs.card import CardFacts, CardTask
 from opdkit.samplers import Sampler
-from opdkit.tasks.multi import MultiTask, TaskPart
+from opdkit.tasks import MultiTask, ProblemSource, TaskPart
 from opdkit.teachers import Teacher
 from opdkit.training.collect import CollectSettings
 from opdkit.training.loop_settings import LoopSettings
@@ -116,16 +120,16 @@ class Experiment:
     reward: Reward
     sampler: Sampler
     masking: Masking
-    model: Any
-    adapter: Any
+    model: ModelSpec
+    adapter: LoRA | None
     teacher: Teacher | None
-    rollout: Any
-    task: Any
-    benchmark: Any
+    rollout: EngineSpec
+    task: ProblemSource | EnvironmentSource | MultiTask
+    benchmark: Benchmark | EpisodeBenchmark
     optimizer: AdamW
-    probe: Any
-    loggers: Mapping[str, Any]
-    diagnostics: Mapping[str, Any]
+    probe: ProbeSettings
+    loggers: Mapping[str, LoggerSpec]
+    diagnostics: Mapping[str, Diagnostic]
     batch: Batch
     cadence: Cadence
     early_stop: EarlyStop
@@ -147,6 +151,11 @@ class Experiment:
     def offloads_teachers(self) -> bool:
         """Whether one teacher at a time is in memory."""
         return isinstance(self.task, MultiTask) and self.task.teachers == "swap"
+
+    @property
+    def benchmark_names(self) -> str:
+        """Of all tasks."""
+        return " and ".join(task.benchmark.name for task in self.tasks().values())
 
     def alternation(self) -> MultiTask | None:
         """Whose turn a step is, None where every step has all tasks."""
@@ -226,9 +235,9 @@ class Evaluation:
         resolved: the configuration as plain values.
     """
 
-    model: Any
-    benchmark: Any
-    rollout: Any
+    model: ModelSpec
+    benchmark: Benchmark | EpisodeBenchmark
+    rollout: EngineSpec
     limits: EngineLimits
     seed: int
     precision: Precision

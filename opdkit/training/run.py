@@ -16,7 +16,15 @@ from accelerate import Accelerator
 from opdkit.console.terminal import Reporter
 from opdkit.diagnostics import environment
 from opdkit.errors import UserError
-from opdkit.evaluation import Asking, Benchmark, evaluate_on, open_engine, same_answers, writes_here
+from opdkit.evaluation import (
+    Asking,
+    Benchmark,
+    EpisodeBenchmark,
+    evaluate_on,
+    open_engine,
+    same_answers,
+    writes_here,
+)  # fmt: skip
 from opdkit.files import write_folder, write_whole
 from opdkit.generation import Engine
 from opdkit.loggers import no_loggers, open_loggers
@@ -98,17 +106,14 @@ def _train(
         if found is None and main:
             folder.start(experiment.resolved, {**about, "attention": _attention(session)})
         first = int(found.state["step"]) if found else 0
-        loggers = no_loggers()
-        if main:
-            loggers = stack.enter_context(open_loggers(experiment.loggers, folder.path, experiment.resolved, first))
+        opened = open_loggers(experiment.loggers, folder.path, experiment.resolved, first)
+        loggers = stack.enter_context(opened) if main else no_loggers()
         records = Records(experiment.recording(), session, folder, reporter, loggers, callbacks)
-        for task in experiment.tasks().values():
-            _tell(reporter, task.source, task.benchmark)
-        for warning in warnings(experiment, session) if found is None and main else ():
-            reporter.note(f"warning: {warning}")
+        _tell_start(reporter, experiment, warnings(experiment, session) if found is None and main else ())
         stop = stack.enter_context(graceful_stop())
-        before = records.benchmark_student(0, "before")
-        teacher = records.benchmark_teachers()
+        scores = {"before": records.benchmark_student(0, "before")}
+        if (teacher := records.benchmark_teachers()) is not None:
+            scores["teacher"] = teacher
         progress, watch = Progress(first), Watch.of(experiment.early_stop, experiment.keep_best)
         if found:
             progress = Progress(first, found.state["bad_in_a_row"], found.state["skipped_updates"])
@@ -124,10 +129,9 @@ def _train(
         if main:
             write_folder(folder.final, lambda beside: session.save_final(beside, records.card(steps), weights))
     summary = {
-        "benchmark": " and ".join(task.benchmark.name for task in experiment.tasks().values()),
-        "before": before,
+        "benchmark": experiment.benchmark_names,
+        **scores,
         "after": after,
-        **({} if teacher is None else {"teacher": teacher}),
         "steps": steps,
         **_watched(experiment, watch, folder, steps),
         "seconds": round(time.perf_counter() - started, 1),
@@ -168,6 +172,14 @@ def require_fit(experiment: Experiment, world: World) -> None:
             f"probe_every={experiment.cadence.probe_every}: the probe takes gradients one by one, which is done in one "
             f"process; allowed with several: probe_every=0"
         )
+
+
+def _tell_start(reporter: Reporter, experiment: Experiment, warnings: Sequence[str]) -> None:
+    """What a run says before its first step."""
+    for task in experiment.tasks().values():
+        _tell(reporter, task.source, task.benchmark)
+    for warning in warnings:
+        reporter.note(f"warning: {warning}")
 
 
 def _tell(reporter: Reporter, *sources: object) -> None:
@@ -231,4 +243,4 @@ def _evaluate(
     benchmark = evaluation.benchmark
     longest = evaluation.limits.max_prompt_tokens
     asking = Asking(engine, model, longest, evaluation.seed, folder.evals, reporter.stage)
-    return evaluate_on(asking, benchmark, getattr(benchmark, "baselines", ()))
+    return evaluate_on(asking, benchmark, benchmark.baselines if isinstance(benchmark, EpisodeBenchmark) else ())

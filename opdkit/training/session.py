@@ -22,6 +22,7 @@ from opdkit.models import LanguageModel, Scorer
 from opdkit.rewards import RewardContext
 from opdkit.runs.checkpoint import Found, restore_divided, restore_optimizer, restore_student, teacher_states
 from opdkit.seeding import derive_seed
+from opdkit.tasks import ProblemSource
 from opdkit.teachers import OpenTeacher
 from opdkit.training.ahead import AheadCollector, Work
 from opdkit.training.collect import RolloutCollector
@@ -134,7 +135,11 @@ def open_session(experiment: Experiment, found: Found | None, folder: Path | Non
             policy,
             {t.name: restricted[id(teachers[name, t.name])] for t in task.terms if t.teacher is not None},
             experiment.collecting(),
-            RewardContext(getattr(task.source, "grade", None), _reward_folder(folder, name), experiment.seed),
+            RewardContext(
+                task.source.grade if isinstance(task.source, ProblemSource) else None,
+                _reward_folder(folder, name),
+                experiment.seed,
+            ),
         )
         for name, task in tasks.items()
     }

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from opdkit.data.problem import Message, Problem
 from opdkit.data.rollout import Author
-from opdkit.environments import EnvironmentPool, EnvironmentSource
+from opdkit.environments import EnvironmentPool, EnvironmentSource, Episode
 from opdkit.errors import UserError, error_prefix
-from opdkit.generation import Engine, EngineCorrection, EngineSpec, EpisodeRollout, Sampling
+from opdkit.evaluation import Benchmark, EpisodeBenchmark
+from opdkit.generation import Engine, EngineSpec, EpisodeRollout, Sampling
 from opdkit.models import ChatFrame, LanguageModel
 from opdkit.rewards import RewardContext, asks_teacher
 from opdkit.rewards.base import GradePairs
 from opdkit.seeding import derive_seed
+from opdkit.tasks import ProblemSource
 from opdkit.teachers import OpenTeacher, Teacher
 from opdkit.training.asked_teacher import WritingTeacher, open_rewards
 from opdkit.training.candidates import CandidateWriter
@@ -45,15 +46,41 @@ class TaskSettings:
     """
 
     name: str
-    source: Any
+    source: ProblemSource | EnvironmentSource
     teacher: Teacher | None
-    rollout: Any
-    benchmark: Any
+    rollout: EngineSpec
+    benchmark: Benchmark | EpisodeBenchmark
     size: StepSize
     terms: tuple[BoundTerm, ...]
     sampling: Sampling
     seed: int
     writing: Writing = WHOLE
+
+
+@dataclass(frozen=True)
+class Problems:
+    """What a task of answers asks.
+
+    Attributes:
+        source: where they come from, and who grades the answers.
+        rows: the problems.
+    """
+
+    source: ProblemSource
+    rows: Sequence[Problem]
+
+
+@dataclass(frozen=True)
+class Games:
+    """What a task in turns plays.
+
+    Attributes:
+        source: the environment.
+        rows: the episodes.
+    """
+
+    source: EnvironmentSource
+    rows: Sequence[Episode]
 
 
 @dataclass(frozen=True)
@@ -65,10 +92,12 @@ class TaskRun:
     collector: RolloutCollector
 
 
-def read_data(task: TaskSettings) -> Sequence[Any]:
+def read_data(task: TaskSettings) -> Problems | Games:
     """The task's problems or episodes. Its benchmark is looked at, too. Raises UserError for what can't be read."""
     with error_prefix(f"task.parts.{task.name}.source." if task.name else "task."):
-        data: Sequence[Any] = task.source.episodes() if is_environment(task.source) else task.source.load()
+        source = task.source
+        environment = isinstance(source, EnvironmentSource)
+        data = Games(source, source.episodes()) if environment else Problems(source, source.load())
     for term in task.terms:
         _require_told(term, task, data)
     task.benchmark.problems()
@@ -81,7 +110,7 @@ def teacher_names(task: TaskSettings) -> str:
     return ", ".join(names) or "none"
 
 
-def _require_told(term: BoundTerm, task: TaskSettings, data: Sequence[Any]) -> None:
+def _require_told(term: BoundTerm, task: TaskSettings, data: Problems | Games) -> None:
     """Raise UserError where the task can't give what the term is to be told. Looks at the first problem."""
     alone = task.size.rollouts_per_prompt < 2
     for who, compares in (
@@ -94,24 +123,24 @@ def _require_told(term: BoundTerm, task: TaskSettings, data: Sequence[Any]) -> N
                 "allowed: at least 2"
             )
     _require_fields(term, task, data)
-    if term.selection is not None and is_environment(task.source):
+    if term.selection is not None and isinstance(data, Games):
         raise UserError(
             f"method.terms.{term.name}.selection: chooses among answers, and {task.source.name} is played in turns"
         )
 
 
-def _require_fields(term: BoundTerm, task: TaskSettings, data: Sequence[Any]) -> None:
+def _require_fields(term: BoundTerm, task: TaskSettings, data: Problems | Games) -> None:
     """Raise UserError where the first problem lacks a field of what the teacher is shown."""
     told = f"method.terms.{term.name}: teacher={term.teacher.path if term.teacher is not None else 'none'}"
     reads = frozenset[str]() if term.teacher is None else term.teacher.capabilities.reads
     reads |= frozenset() if term.selection is None else term.selection.reads
     if not reads:
         return
-    if is_environment(task.source):
+    if isinstance(data, Games):
         raise UserError(f"{told} writes a prompt of its own, and {task.source.name} is played in turns")
     if "sibling" in reads and task.size.rollouts_per_prompt < 2:
         raise UserError(f"{told} is shown a {{sibling}}; batch.rollouts_per_prompt=1 must be at least 2")
-    first: Problem = data[0]
+    first = data.rows[0]
     for name in sorted(reads - {"sibling"}):
         if first.text(name) is None:
             has = sorted({"question", "answer", *first.context} - {"answer" if first.text("answer") is None else ""})
@@ -121,14 +150,9 @@ def _require_fields(term: BoundTerm, task: TaskSettings, data: Sequence[Any]) ->
             )
 
 
-def is_environment(source: Any) -> bool:
-    """Whether a task is played in turns, rather than answered once."""
-    return isinstance(source, EnvironmentSource)
-
-
 def open_task(
     task: TaskSettings,
-    data: Sequence[Any],
+    data: Problems | Games,
     policy: Policy,
     teachers: Mapping[str, OpenTeacher],
     collect: CollectSettings,
@@ -136,13 +160,12 @@ def open_task(
 ) -> TaskRun:
     """Join a task's data with the models. `teachers` holds the teacher of each term that has one."""
     student = policy.model
-    source = _episodes(task, data, student) if is_environment(task.source) else _answers(task, data, student)
+    source = _episodes(task, data, student) if isinstance(data, Games) else _answers(task, data.rows, student)
     writers = _writers(task, policy, teachers, collect, rewards.grade)
     opened = open_rewards(task.terms, rewards, _asked_teachers(task, teachers))
-    correction: EngineCorrection = task.rollout.correction
     whole = _who_write(task, policy, teachers)
     models = policy, source, writers, task.terms, teachers, opened, whole
-    collector = RolloutCollector(task.name, collect, *models, correction)
+    collector = RolloutCollector(task.name, collect, *models, task.rollout.correction)
     return TaskRun(task, next(iter(teachers.values()), None), collector)
 
 
@@ -154,7 +177,7 @@ def _writers(
     grade: GradePairs | None,
 ) -> dict[Author, Writer]:
     """An engine for each author that the terms name."""
-    spec: EngineSpec = task.rollout
+    spec = task.rollout
     writers: dict[Author, Writer] = {}
     for term in task.terms:
         if term.author in writers:
@@ -228,26 +251,26 @@ def _answers(task: TaskSettings, problems: Sequence[Problem], student: LanguageM
     return AnswerSource(task.size, task.seed, student, stream, task.sampling, limit, task.writing)
 
 
-def _episodes(task: TaskSettings, episodes: Sequence[Any], student: LanguageModel) -> RolloutSource:
-    rollout: EpisodeRollout = task.rollout
+def _episodes(task: TaskSettings, games: Games, student: LanguageModel) -> RolloutSource:
+    rollout, source = task.rollout, games.source
+    assert isinstance(rollout, EpisodeRollout)  # config.task_checks has looked
     if task.writing != WHOLE:
-        raise UserError(f"method.length and method.prefix are for answers, and {task.source.name} is played in turns")
-    system = [] if task.source.system is None else [Message("system", task.source.system)]
+        raise UserError(f"method.length and method.prefix are for answers, and {source.name} is played in turns")
+    system = [] if source.system is None else [Message("system", source.system)]
     ChatFrame(student, [*system, Message("user", "You are in a room.")])  # refuses an unfit template now
     _check_positions(student, rollout)
-    games = EnvironmentPool(task.source, min(rollout.side_by_side, task.size.prompts * task.size.rollouts_per_prompt))
-    sampler = EpochSampler(len(episodes), task.seed)
-    return EpisodeSource(task.size, task.seed, student, rollout, task.sampling, games, episodes, sampler)
+    pool = EnvironmentPool(source, min(rollout.side_by_side, task.size.prompts * task.size.rollouts_per_prompt))
+    sampler = EpochSampler(len(games.rows), task.seed)
+    return EpisodeSource(task.size, task.seed, student, rollout, task.sampling, pool, games.rows, sampler)
 
 
 def _check_positions(student: LanguageModel, rollout: EpisodeRollout) -> None:
     """A chat must not outgrow the positions that the model knows: its words would mean little from there on."""
-    known = getattr(student.module.config, "max_position_embeddings", None)
     asked = rollout.max_prompt_tokens + rollout.max_new_tokens
-    if known is not None and asked > known:
+    if student.positions is not None and asked > student.positions:
         raise UserError(
             f"rollout.max_prompt_tokens={rollout.max_prompt_tokens} and rollout.max_new_tokens="
-            f"{rollout.max_new_tokens}: together more than the {known} positions of {student.name}"
+            f"{rollout.max_new_tokens}: together more than the {student.positions} positions of {student.name}"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 from opdkit.data.loss import Aggregation, Objective
 from opdkit.data.rollout import Author
@@ -37,12 +37,12 @@ class Term:
         curriculum: weighs the prompts by the student's pass rate. None: all weigh the same.
     """
 
-    objective: Any = None
+    objective: Objective | None = None
     author: Author = "student"
-    teacher: Any = None
-    reward: Any = None
-    masking: Any = None
-    aggregation: Any = None
+    teacher: Teacher | None = None
+    reward: Reward | None = None
+    masking: Masking | None = None
+    aggregation: Aggregation | None = None
     weight: float = 1.0
     every: int = 1
     selection: BestOf | None = None
