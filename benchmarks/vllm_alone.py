@@ -9,7 +9,7 @@ import json
 import sys
 import time
 
-from vllm import LLM, SamplingParams
+from vllm import LLM, SamplingParams  # pyright: ignore[reportMissingImports]
 
 
 def main() -> None:
