@@ -1,8 +1,8 @@
-"""Runs each method on the embedded pair, and their ablations; methods_page.py tells what came out.
+"""Runs each method on the embedded models, and their ablations; methods_page.py tells what came out.
 
     nice -n 10 python scripts/results/methods.py compare runs/methods    # goes on where it stopped; --only NAME
     nice -n 10 python scripts/results/methods.py ablate runs/methods     # after it: at the rates that it chose
-    python scripts/results/told_prompts.py runs/methods                  # what the student makes of a hint
+    python scripts/results/told_prompts.py runs/methods                  # what the students make of a hint
 
 The rate of a method is the best of a small grid, on a seed, training problems and held-out problems of its own. An
 ablation has its method's rate. A run is `opdkit train` without its evaluations of the start and of the teacher.
@@ -17,20 +17,98 @@ from pathlib import Path
 
 from short_runs import SEEDS, SHORT, Candidates, make
 
+STEPS = 15
+EVERY = 5
+"""Steps between the evaluations of a compared run."""
 _GROUPS = ("batch.prompts=4", "batch.rollouts_per_prompt=4")
-MEMBERS: Mapping[str, tuple[str, ...]] = {
-    "grpo": ("method=grpo", *_GROUPS),
-    "sampled": ("method=opd", "objective=sampled"),
-    "topk": ("method=opd", "objective=topk"),
-    "rlsd": ("method=rlsd", *_GROUPS),
-    "ropd": ("method=ropd", "text=sums_script", *_GROUPS),
-    "brts": ("method=brts",),
-    "opsd": ("method=opsd",),
-    "sdft": ("method=sdft",),
-    "sdpo": ("method=sdpo", *_GROUPS),
-    "context": ("method=context",),
-}
-"""What is compared: a name, and the overrides that make it."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Methods that are compared with one another.
+
+    Attributes:
+        members: a name, and the overrides that make it.
+        rates: the grid of learning rates.
+        references: the members that every other one is compared with.
+    """
+
+    members: Mapping[str, tuple[str, ...]]
+    rates: tuple[float, ...]
+    references: tuple[str, ...] = ()
+
+
+def _hinted(name: str, *overrides: str) -> tuple[str, tuple[str, ...]]:
+    return f"hint_{name}", ("model=embedded_hint", *overrides)
+
+
+def _across(name: str, mode: str, objective: str) -> tuple[str, tuple[str, ...]]:
+    return name, ("method=opd", f"objective={objective}", "teacher=retokenized", f"teacher.mode={mode}")
+
+
+FAMILIES: Mapping[str, Family] = {
+    "methods": Family(
+        {
+            "grpo": ("method=grpo", *_GROUPS),
+            "sampled": ("method=opd", "objective=sampled"),
+            "topk": ("method=opd", "objective=topk"),
+            "rlsd": ("method=rlsd", *_GROUPS),
+            "ropd": ("method=ropd", "text=sums_script", *_GROUPS),
+            "brts": ("method=brts",),
+            "opsd": ("method=opsd",),
+            "sdft": ("method=sdft",),
+            "sdpo": ("method=sdpo", *_GROUPS),
+            "context": ("method=context",),
+        },
+        (5e-5, 2e-4),
+        ("grpo", "sampled", "topk"),
+    ),
+    "hint": Family(
+        dict(
+            [
+                _hinted("grpo", "method=grpo", *_GROUPS),
+                _hinted("sampled", "method=opd", "objective=sampled"),
+                _hinted("topk", "method=opd", "objective=topk"),
+                _hinted("rlsd", "method=rlsd", *_GROUPS),
+                _hinted("opsd", "method=opsd"),
+                _hinted("sdft", "method=sdft"),
+                _hinted("sdpo", "method=sdpo", *_GROUPS),
+                _hinted("context", "method=context"),
+            ]
+        ),
+        (1.25e-5, 5e-5, 2e-4),
+        ("hint_grpo", "hint_sampled", "hint_topk"),
+    ),
+    "rubrics": Family(
+        {
+            "ropd_reading": (
+                "method=ropd", "text=agreement_script", "method.terms.student.reward.teacher=null",
+                "teacher=embedded_agent", "sampler=ancestral", *_GROUPS,
+            ),
+        },
+        (1.25e-5, 5e-5, 2e-4),
+    ),
+    "best_of": Family(
+        {"brts_weaker": ("method=brts", "teacher=embedded_agent", "method.terms.teacher.selection.temperature=1",
+                         "method.terms.teacher.selection.top_p=1")},
+        (1.25e-5, 5e-5, 2e-4),
+    ),
+    "tokenizers": Family(
+        dict(
+            [
+                _across("byte_filter", "byte_filter", "topk"),
+                _across("byte_prefix", "byte_prefix", "topk"),
+                _across("strict", "strict", "topk"),
+                _across("span", "span", "sampled"),
+                _across("gold", "merged", "gold"),
+                _across("uld", "position", "uld"),
+            ]
+        ),
+        (1.25e-5, 5e-5, 2e-4),
+        ("byte_filter",),
+    ),
+}  # fmt: skip
+"""What is compared, by the name of its part of the page."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +126,16 @@ class Ablation:
     overrides: tuple[str, ...]
 
 
-def _brts(says: str, *selection: str) -> Ablation:
-    return Ablation("brts", says, tuple(f"method.terms.teacher.selection.{one}" for one in selection))
+def _brts(says: str, *selection: str, of: str = "brts") -> Ablation:
+    return Ablation(of, says, tuple(f"method.terms.teacher.selection.{one}" for one in selection))
 
 
 def _rlsd(says: str, *objective: str) -> Ablation:
     return Ablation("rlsd", says, tuple(f"method.terms.student.objective.{one}" for one in objective))
+
+
+def _ropd(says: str, *reward: str) -> Ablation:
+    return Ablation("ropd_reading", says, tuple(f"method.terms.student.reward.{one}" for one in reward))
 
 
 ABLATIONS: Mapping[str, Ablation] = {
@@ -71,38 +153,43 @@ ABLATIONS: Mapping[str, Ablation] = {
         "the same without the hint of tier 2",
         ("teacher.path=embedded/student", "method.terms.teacher.selection.hint=null"),
     ),
+    "ropd_reading_m1": _ropd("m = 1", "teacher_answers=1"),
+    "ropd_reading_own": _ropd("a rubric for each response", "shared=false"),
+    "brts_weaker_1": _brts("N = 1", "count=1", of="brts_weaker"),
+    "brts_weaker_2": _brts("N = 2", "count=2", of="brts_weaker"),
 }
-STEPS = 15
-EVERY = 5
-"""Steps between the evaluations of a compared run."""
-RATES = (5e-5, 2e-4)
-COMPARED = Candidates(
-    {**MEMBERS, **{name: (*MEMBERS[one.of], *one.overrides) for name, one in ABLATIONS.items()}},
-    (*SHORT, f"steps={STEPS}"),
-    RATES,
-    (f"eval_every={EVERY}",),
-)
+MEMBERS = {name: overrides for family in FAMILIES.values() for name, overrides in family.members.items()}
+
+
+def candidates(name: str) -> Candidates:
+    """The runs of a method or an ablation, with the rates of its family."""
+    of = ABLATIONS[name].of if name in ABLATIONS else name
+    family = next(one for one in FAMILIES.values() if of in one.members)
+    changed = {key: (*MEMBERS[one.of], *one.overrides) for key, one in ABLATIONS.items()}
+    return Candidates({**MEMBERS, **changed}, (*SHORT, f"steps={STEPS}"), family.rates, (f"eval_every={EVERY}",))
 
 
 def compare(root: Path, names: Sequence[str]) -> None:
-    """The start, then each method's grid and seeds."""
-    make(root, COMPARED.start("topk"), trains=False)
+    """The students' starts, then each method's grid and seeds."""
+    make(root, candidates("topk").start("topk"), trains=False)
     for name in names:
-        for rate in COMPARED.rates:
-            make(root, COMPARED.selection(name, rate))
-        rate = COMPARED.best(root, name)
+        made = candidates(name)
+        for rate in made.rates:
+            make(root, made.selection(name, rate))
+        rate = made.best(root, name)
         assert rate is not None
         for seed in SEEDS:
-            make(root, COMPARED.comparison(name, rate, seed))
+            make(root, made.comparison(name, rate, seed))
 
 
 def ablate(root: Path, names: Sequence[str]) -> None:
     """The seeds of each ablation at the rate of its method, where that one has been compared."""
     for name in names:
-        rate = COMPARED.best(root, ABLATIONS[name].of)
+        made = candidates(name)
+        rate = made.best(root, ABLATIONS[name].of)
         for seed in SEEDS if rate is not None else ():
             assert rate is not None
-            make(root, COMPARED.comparison(name, rate, seed))
+            make(root, made.comparison(name, rate, seed))
 
 
 def main() -> None:
@@ -110,11 +197,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("compare", "ablate"))
     parser.add_argument("root", type=Path)
-    parser.add_argument("--only", nargs="+", choices=(*MEMBERS, *ABLATIONS))
+    parser.add_argument("--only", nargs="+", choices=(*FAMILIES, *MEMBERS, *ABLATIONS))
     options = parser.parse_args()
-    known = MEMBERS if options.action == "compare" else ABLATIONS
-    names = [name for name in known if options.only is None or name in options.only]
-    (compare if options.action == "compare" else ablate)(options.root, names)
+    known = list(MEMBERS if options.action == "compare" else ABLATIONS)
+    wanted = options.only or known
+    wanted = [*wanted, *(name for one in wanted if one in FAMILIES for name in FAMILIES[one].members)]
+    (compare if options.action == "compare" else ablate)(options.root, [name for name in known if name in wanted])
 
 
 if __name__ == "__main__":

@@ -15,28 +15,26 @@ from typing import Any
 
 import numpy as np
 from learning_rates import accuracy
-from methods import ABLATIONS, COMPARED, MEMBERS, STEPS
+from methods import ABLATIONS, FAMILIES, MEMBERS, STEPS, Family, candidates
 from short_runs import SEEDS
 
 from opdkit.intervals import Paired, holm, paired_t, t_interval
 
 _PAGE = Path(__file__).resolve().parents[2] / "docs" / "results" / "methods.md"
 _NOTES = Path(__file__).parent / "methods_notes.md"
-BASELINES = ("grpo", "sampled", "topk")
-"""What every other method is compared with."""
 Values = Mapping[int, float]
 """pass@1 in % by seed."""
 
 
 def finals(root: Path, name: str) -> dict[int, float]:
     """pass@1 in % of the seeds that have ended."""
-    found = {seed: accuracy(root, COMPARED.comparison(name, 0.0, seed)) for seed in SEEDS}
+    found = {seed: accuracy(root, candidates(name).comparison(name, 0.0, seed)) for seed in SEEDS}
     return {seed: 100 * value for seed, value in found.items() if value is not None}
 
 
 def summaries(root: Path, name: str) -> dict[int, dict[str, Any]]:
     """What each seed's run told."""
-    files = {seed: root / COMPARED.comparison(name, 0.0, seed).name / "summary.json" for seed in SEEDS}
+    files = {seed: root / candidates(name).comparison(name, 0.0, seed).name / "summary.json" for seed in SEEDS}
     return {seed: json.loads(file.read_text(encoding="utf-8")) for seed, file in files.items() if file.is_file()}
 
 
@@ -56,46 +54,56 @@ def paired(ours: Values, theirs: Values) -> Paired | None:
     return paired_t(np.array([ours[seed] - theirs[seed] for seed in seeds])) if len(seeds) > 2 else None
 
 
-def steps_table(root: Path) -> list[str]:
-    """A row a method: grid, accuracy, and the differences to the three baselines, Holm over the table."""
-    found = {name: finals(root, name) for name in MEMBERS}
+def steps_table(root: Path, family: Family) -> list[str]:
+    """A row a method: grid, accuracy, and the differences to the references, Holm over the table."""
+    found = {name: finals(root, name) for name in family.members}
     tests = {
         (name, base): test
-        for name in MEMBERS
-        for base in BASELINES
-        if name not in BASELINES and (test := paired(found[name], found[base])) is not None
+        for name in family.members
+        for base in family.references
+        if name not in family.references and (test := paired(found[name], found[base])) is not None
     }
     adjusted = dict(zip(tests, holm([test.p for test in tests.values()]), strict=True)) if tests else {}
-    files = (root / "grid").glob("*/lr*/summary.json")
-    rates = sorted({*COMPARED.rates, *(float(file.parent.name[2:]) for file in files)})
+    rates = sorted({*family.rates, *(rate for name in family.members for rate in _tried(root, name))})
     told_rates = " / ".join(f"{rate:g}" for rate in rates)
-    heads = " | ".join(f"to {base} (p)" for base in BASELINES)
-    lines = [f"| method | grid: {told_rates} | rate | seeds | pass@1, % | {heads} | tokens, first to last step |"]
-    lines.append("|---|---|--:|--:|---|---|---|---|---|")
+    heads = "".join(f" to {short(base)} (p) |" for base in family.references)
+    lines = [f"| method | grid: {told_rates} | rate | seeds | pass@1, % |{heads} tokens, first to last step |"]
+    lines.append("|---|---|--:|--:|---|" + "---|" * len(family.references) + "---|")
     for name, values in found.items():
-        rate, tried = COMPARED.best(root, name), replace(COMPARED, rates=tuple(rates)).grid(root, name)
+        own = candidates(name)
+        rate, tried = own.best(root, name), replace(own, rates=tuple(rates)).grid(root, name)
         if not tried:
             continue
         grid = " / ".join(f"{100 * tried[r]:.1f}" if r in tried else "-" for r in rates)
         cells = [
             f"{tests[name, base].estimate.text(1)} ({chance(adjusted[name, base])})" if (name, base) in tests else ""
-            for base in BASELINES
+            for base in family.references
         ]
         lengths = [one["lengths"] for one in summaries(root, name).values()]
         told = f"{fmean(x[0] for x in lengths):.0f} to {fmean(x[-1] for x in lengths):.0f}" if lengths else ""
         chosen = f"{rate:g}" if rate else ""
-        row = (name, grid, chosen, str(len(values)), interval(list(values.values())), *cells, told)
+        row = (short(name), grid, chosen, str(len(values)), interval(list(values.values())), *cells, told)
         lines.append("| " + " | ".join(row) + " |")
-    return lines
+    return lines if len(lines) > 2 else ["Not run yet."]
 
 
-def time_table(root: Path) -> list[str]:
-    """pass@1 of the same runs at the time that the fastest method needs for all of its steps."""
-    runs = {name: summaries(root, name) for name in MEMBERS}
+def _tried(root: Path, name: str) -> list[float]:
+    return [float(file.parent.name[2:]) for file in (root / "grid" / name).glob("lr*/summary.json")]
+
+
+def short(name: str) -> str:
+    """A member's name within its table."""
+    return name.removeprefix("hint_")
+
+
+def time_table(root: Path, family: Family, start: float) -> list[str]:
+    """pass@1 of the same runs at the time that the fastest method needs for all of its steps. start: before them."""
+    runs = {name: summaries(root, name) for name in family.members}
     runs = {name: found for name, found in runs.items() if found}
+    if not runs:
+        return []
     seconds = {name: median(one["step_cpu_s"] for one in found.values()) for name, found in runs.items()}
     budget = STEPS * min(seconds.values())
-    start = accuracy(root, COMPARED.start("topk")) or 0.0
     lines = [
         f"{budget:.1f} s: what the fastest method takes for {STEPS} steps.\n",
         "| method | s a step | steps that fit | seeds | pass@1 there, % |",
@@ -104,7 +112,7 @@ def time_table(root: Path) -> list[str]:
     for name, found in runs.items():
         fits = min(float(STEPS), budget / seconds[name])
         values = [100 * at(one, fits, start) for one in found.values()]
-        lines.append(f"| {name} | {seconds[name]:.2f} | {fits:.1f} | {len(values)} | {interval(values)} |")
+        lines.append(f"| {short(name)} | {seconds[name]:.2f} | {fits:.1f} | {len(values)} | {interval(values)} |")
     return lines
 
 
@@ -114,22 +122,22 @@ def at(summary: Mapping[str, Any], step: float, start: float) -> float:
     return float(np.interp(step, sorted(known), [known[at] for at in sorted(known)]))
 
 
-def ablation_table(root: Path) -> list[str]:
-    """A row an ablation: accuracy, the difference to its method, and the tiers where it has them."""
-    found = {name: finals(root, name) for name in (*MEMBERS, *ABLATIONS)}
+def ablation_table(root: Path, methods: Sequence[str]) -> list[str]:
+    """A row a method and an ablation of it: accuracy, the difference to the method, and what tells of its teacher."""
+    names = [*methods, *(name for name, one in ABLATIONS.items() if one.of in methods)]
+    found = {name: finals(root, name) for name in names}
     lines = [
-        "| method | changed | seeds | pass@1, % | to the method as it is | tiers 1 / 2 / 3, % |",
-        "|---|---|--:|---|---|---|",
+        "| method | changed | seeds | pass@1, % | to the method as it is | tiers 1 / 2 / 3, % | agreement, signal |",
+        "|---|---|--:|---|---|---|---|",
     ]
-    shown = [name for name in ("rlsd", "ropd", "brts") if found[name]]
-    for name in [*shown, *(name for name in ABLATIONS if found[name])]:
+    for name in (name for name in names if found[name]):
         of, says = (ABLATIONS[name].of, ABLATIONS[name].says) if name in ABLATIONS else (name, "")
         test = paired(found[name], found[of]) if name != of else None
         difference = test.estimate.text(1) if test else ""
         values = list(found[name].values())
-        cells = (of, says, str(len(values)), interval(values), difference, tiers(root, name))
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        told = (tiers(root, name), verdicts(root, name))
+        lines.append("| " + " | ".join((of, says, str(len(values)), interval(values), difference, *told)) + " |")
+    return lines if len(lines) > 2 else []
 
 
 def tiers(root: Path, name: str) -> str:
@@ -141,18 +149,35 @@ def tiers(root: Path, name: str) -> str:
     return " / ".join(f"{100 * fmean(one[key] for one in means):.1f}" for key in names)
 
 
+def verdicts(root: Path, name: str) -> str:
+    """How often a right response of a group is above a wrong one, and the share of groups with a signal, in %."""
+    means = [one["means"] for one in summaries(root, name).values()]
+    names = ("reward/agreement", "reward/no_signal")
+    if not means or any(key not in means[0] for key in names):
+        return ""
+    agreed, without = (fmean(one[key] for one in means) for key in names)
+    return f"{100 * agreed:.0f}, {100 * (1 - without):.0f}"
+
+
+def told(root: Path) -> dict[str, dict[str, float]]:
+    """pass@1 by student and prompt."""
+    return json.loads((root / "told.json").read_text(encoding="utf-8"))
+
+
 def told_table(root: Path) -> list[str]:
     """A row a prompt."""
-    found = json.loads((root / "told.json").read_text(encoding="utf-8"))
-    lines = ["| prompt | pass@1, % |", "|---|--:|"]
-    return lines + [f"| {name} | {100 * share:.1f} |" for name, share in found.items()]
+    found = told(root)
+    lines = ["| prompt | " + " | ".join(f"`model={name}`" for name in found) + " |", "|---|" + "--:|" * len(found)]
+    for prompt in next(iter(found.values())):
+        lines.append(f"| {prompt} | " + " | ".join(f"{100 * one[prompt]:.1f}" for one in found.values()) + " |")
+    return lines
 
 
 def missing(root: Path) -> str:
     """What of the comparison and the ablations has not been run to the end."""
     count = {name: len(finals(root, name)) for name in (*MEMBERS, *ABLATIONS)}
-    short = [f"{name} ({seeds} of {len(SEEDS)})" for name, seeds in count.items() if seeds < len(SEEDS)]
-    return f"Seeds that have not been run: {', '.join(short)}." if short else "All of it has been run."
+    lacking = [f"{name} ({seeds} of {len(SEEDS)})" for name, seeds in count.items() if seeds < len(SEEDS)]
+    return f"Seeds that have not been run: {', '.join(lacking)}." if lacking else "All of it has been run."
 
 
 def main() -> None:
@@ -160,19 +185,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
     root: Path = parser.parse_args().root
-    start = accuracy(root, COMPARED.start("topk")) or 0.0
-    text = _NOTES.read_text(encoding="utf-8")
+    start = accuracy(root, candidates("topk").start("topk")) or 0.0
     marks = {
-        "{steps}": "\n".join(steps_table(root)),
-        "{time}": "\n".join(time_table(root)),
-        "{ablations}": "\n".join(ablation_table(root)),
-        "{told}": "\n".join(told_table(root)),
-        "{missing}": missing(root),
-        "{start}": f"{100 * start:.1f}",
-        "{count}": str(STEPS),
+        "{ablations}": ablation_table(root, ("rlsd", "ropd", "brts")),
+        "{told}": told_table(root),
+        "{hint_time}": time_table(root, FAMILIES["hint"], told(root)["embedded_hint"]["plain"]),
+        "{time}": time_table(root, FAMILIES["methods"], start),
+        "{rubrics_ablations}": ablation_table(root, tuple(FAMILIES["rubrics"].members)),
+        "{best_of_ablations}": ablation_table(root, tuple(FAMILIES["best_of"].members)),
+        "{missing}": [missing(root)],
+        "{start}": [f"{100 * start:.1f}"],
+        "{count}": [str(STEPS)],
     }
-    for mark, value in marks.items():
-        text = text.replace(mark, value)
+    marks |= {f"{{{name}}}": steps_table(root, family) for name, family in FAMILIES.items()}
+    text = _NOTES.read_text(encoding="utf-8")
+    for mark, lines in marks.items():
+        text = text.replace(mark, "\n".join(lines))
     _PAGE.write_text(text, encoding="utf-8")
 
 

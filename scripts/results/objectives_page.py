@@ -92,7 +92,7 @@ def accuracy_table(root: Path) -> list[str]:
         "|---|" + "--:|" * len(rates) + "--:|---|---|",
     ]
     plain = finals(root, "sampled")
-    for name in relatives.MEMBERS:
+    for name in relatives.COMPARED.members:
         grid = {rate: accuracy(root, relatives.COMPARED.selection(name, rate)) for rate in rates}
         after = finals(root, name)
         if not after and all(value is None for value in grid.values()):

@@ -44,8 +44,14 @@ MEMBERS: dict[str, tuple[str, ...]] = {
 }
 """What is compared: a name, and the overrides that make it."""
 
-TRAINED = tuple(name for name in MEMBERS if name not in ("power_opd_ratio", "tv_opd", "reopold"))
-COMPARED = Candidates(MEMBERS, ("steps=15", *SHORT), (3.75e-5, 1.5e-4, 6e-4))
+SCHEDULED: dict[str, tuple[str, ...]] = {
+    "guided": ("method=guided",),
+    "fast_opd": ("method=fast_opd", "objective=sampled"),
+}
+"""Trained beside them: what changes is who writes how much, not a rollout's gradient."""
+
+TRAINED = (*(name for name in MEMBERS if name not in ("power_opd_ratio", "tv_opd", "reopold")), *SCHEDULED)
+COMPARED = Candidates({**MEMBERS, **SCHEDULED}, ("steps=15", *SHORT), (3.75e-5, 1.5e-4, 6e-4))
 _PROBED = ("batch.prompts=24", "batch.rollouts_per_prompt=2", "batch.mini_batch=48", "sampler=ancestral")
 
 

@@ -1,9 +1,9 @@
 """What a student makes of a hint: greedy pass@1 behind the prompts of the teachers that are told more.
 
-    python scripts/results/told_prompts.py runs/methods [FOLDER]    # FOLDER: another student than the embedded one
+    python scripts/results/told_prompts.py runs/methods
 
-The problems are those of methods.py's comparison; in a sibling's place stands the worked solution. It is the measure
-of a teacher that is the student itself: what it answers behind its own prompt is what it could pass on.
+The students are those of methods.py, and so are the problems; in a sibling's place stands the worked solution. It is
+the measure of a teacher that is the student itself: what it answers behind its own prompt is what it could pass on.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from opdkit.teachers import PrivilegedTeacher
 from opdkit.training.session import close_session, open_session
 
 PLAIN = "plain"
+STUDENTS = ("embedded", "embedded_hint")
+"""Options of `model=`."""
 TOLD = ("told_answer", "told_solution", "told_demonstration", "told_sibling", "told_system")
 """Options of `teacher=`."""
 
@@ -56,10 +58,9 @@ class Retold:
         return replace(problem, messages=shown)
 
 
-def measure(root: Path, student: Path | None) -> dict[str, float]:
+def measure(root: Path, student: str) -> dict[str, float]:
     """pass@1 by prompt."""
-    model = () if student is None else ("model=local", f"model.path={student}", "model.dtype=float32")
-    experiment = built([*SHORT, "method=opd", *model])
+    experiment = built([*SHORT, "method=opd", f"model={student}"])
     session = open_session(experiment, None)
     opened, task = session.policy.model, session.tasks[""].settings
     found: dict[str, float] = {}
@@ -70,11 +71,15 @@ def measure(root: Path, student: Path | None) -> dict[str, float]:
             assert isinstance(teacher, PrivilegedTeacher)
             benchmark = replace(benchmark, source=Retold(benchmark.source, teacher))
         asking = Asking(
-            engine=task.rollout.open(opened), renderer=opened, seed=experiment.seed, folder=root / "told" / name,
-            max_prompt_tokens=1024, progress=lambda text: None,
-        )  # fmt: skip
+            engine=task.rollout.open(opened),
+            renderer=opened,
+            seed=experiment.seed,
+            folder=root / "told" / student / name,
+            max_prompt_tokens=1024,
+            progress=lambda text: None,
+        )
         found[name] = evaluate_on(asking, benchmark)["pass@1"]
-        print(f"{name}: {found[name]:.3f}", flush=True)
+        print(f"{student}, {name}: {found[name]:.3f}", flush=True)
     session.close()
     close_session()
     return found
@@ -84,10 +89,9 @@ def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
-    parser.add_argument("student", type=Path, nargs="?")
-    options = parser.parse_args()
-    found = measure(options.root, options.student)
-    (options.root / "told.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    root: Path = parser.parse_args().root
+    found = {student: measure(root, student) for student in STUDENTS}
+    (root / "told.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
