@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from opdkit.environments.tool_calls import read_calls
+from opdkit.environments.tool_calls import finite, read_calls, strict_json
 from opdkit.errors import UserError
 
 JSON, TOOLS = "json", "tools"
@@ -82,7 +81,7 @@ def _kind(told: Mapping[str, Any]) -> str:
 def _object(text: str) -> dict[str, Any]:
     """The JSON object from the first brace of a text to the last."""
     try:
-        found = json.loads(text[text.index("{") : text.rindex("}") + 1])
+        found = strict_json(text[text.index("{") : text.rindex("}") + 1])
     except (ValueError, RecursionError):
         raise NoActionError("This is no JSON object.") from None
     if not isinstance(found, dict):
@@ -96,11 +95,11 @@ def _value(text: str, kind: str) -> Any:
             case "integer":
                 return int(text)
             case "number":
-                return float(text)
+                return finite(text)
             case "boolean":
                 return {"true": True, "false": False}[text.strip().lower()]
             case "array" | "object":
-                return json.loads(text)
+                return strict_json(text)
             case _:
                 return text
     except (ValueError, KeyError, RecursionError):

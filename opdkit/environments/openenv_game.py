@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -77,7 +78,7 @@ class OpenEnvGame:
             if fault.code != _WRONG_ACTION:
                 raise
             return self._result(Observation("This action is not understood."), done=False, valid=False)
-        self._rewards += [float(one["reward"]) for one in data if one.get("reward") is not None]
+        self._rewards += [_reward(one["reward"]) for one in data if one.get("reward") is not None]
         done = bool(data[-1].get("done"))
         if self._form.field != TOOLS:
             return self._result(self._observation(data[-1]), done, valid=True)
@@ -153,6 +154,12 @@ class OpenEnvGame:
         texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
         text = texts[names[0]] if len(names) == 1 else "\n".join(f"{name}: {texts[name]}" for name in names)
         return Observation(text, () if listed is None else tuple(map(str, fields[listed] or ())))
+
+
+def _reward(told: object) -> float:
+    if not isinstance(told, (int, float)) or not math.isfinite(told):
+        raise ServerSaysError("reward", f"{str(told)[:80]} is no number")
+    return float(told)
 
 
 def _empty(value: object) -> bool:

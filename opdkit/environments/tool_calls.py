@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,12 +30,26 @@ def tools_told(tools: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) + '\n\nTo call one: <tool_call>{"name": ..., "arguments": {...}}</tool_call>'
 
 
+def strict_json(text: str) -> Any:
+    """What a JSON text holds. Raises ValueError for what is none, also NaN and numbers without end, which Python would
+    read."""
+    return json.loads(text, parse_constant=finite, parse_float=finite)
+
+
+def finite(text: str) -> float:
+    """The number that a text spells. Raises ValueError where it is not finite."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number of JSON")
+    return value
+
+
 def read_calls(text: str) -> list[ToolCall]:
     """The calls in what a model wrote, at most 16; what is no JSON of a call is none."""
     found: list[ToolCall] = []
     for part in text.split("<tool_call>")[1 : 1 + _MOST_CALLS]:
         try:
-            call: Any = json.loads(part.partition("</tool_call>")[0])
+            call: Any = strict_json(part.partition("</tool_call>")[0])
             name, arguments = call["name"], call.get("arguments", {})
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue

@@ -156,6 +156,12 @@ def test_what_a_schema_leaves_open_is_asked_for(
         (ActionForm("json", "string", {}), "{no", None),
         (ActionForm("x", "boolean", {}), "maybe", None),
         (ActionForm("tools", "string", {}), "<tool_call>[]</tool_call>", None),
+        (ActionForm("x", "number", {}), "nan", None),
+        (ActionForm("x", "number", {}), "1e999", None),
+        (ActionForm("x", "array", {}), "[NaN]", None),
+        (ActionForm("x", "array", {}), "[1e999]", None),
+        (ActionForm("json", "string", {}), '{"a": Infinity}', None),
+        (ActionForm("tools", "string", {}), '<tool_call>{"name": "add", "arguments": {"a": NaN}}</tool_call>', None),
     ],
 )
 def test_answers_become_actions(form: ActionForm, text: str, action: dict[str, Any] | None) -> None:
@@ -189,3 +195,18 @@ def test_the_whole_answer_is_the_action_or_the_part_that_is_asked_for() -> None:
     answer = "<think>hm\n```py\n1\n```</think>\nfirst\n```py\na\nb\n```\n"
     assert OpenEnv(server="http://h").read_action(answer) == "first\n```py\na\nb\n```"
     assert OpenEnv(server="http://h", action_pattern=r"(?s)```py\n(.*?)```").read_action(answer) == "a\nb"
+
+
+def test_a_reward_that_is_no_number_ends_the_game_and_nothing_else() -> None:
+    class Odd:
+        def reset(self, seed: int) -> dict[str, Any]:
+            return {"text": "go"}
+
+        def step(self, action: Mapping[str, Any]) -> tuple[dict[str, Any], Any, bool]:
+            return {"text": "well"}, float("nan"), False
+
+    with stubbed(Odd, GUESS) as (address, _), EnvironmentPool(OpenEnv(server=address), 1) as pool:
+        assert isinstance(pool.reset([(0, 3)])[0], Observation)
+        (result,) = pool.step([(0, "4")])
+        assert isinstance(result, Crash)
+        assert "no number" in result.detail
