@@ -34,7 +34,8 @@ def writes_here(spec: EngineSpec) -> bool:
 def open_engine(
     spec: EngineSpec, limits: EngineLimits, benchmarks: Sequence[Benchmark | EpisodeBenchmark], model: LanguageModel
 ) -> Engine:
-    """One engine for all benchmarks. Raises UserError as `EngineSpec.open` does."""
+    """One engine for all benchmarks, with the model's weights. Called by all processes of the run, for one may be left
+    without a request later on. Raises UserError as `EngineSpec.open` does."""
     if isinstance(spec, EpisodeRollout):
         spec = spec.engine or HFRollout(spec.max_new_tokens, spec.max_prompt_tokens)
     longest = max(benchmark.max_new_tokens for benchmark in benchmarks)
@@ -43,7 +44,13 @@ def open_engine(
     elif isinstance(spec, VLLMRollout):
         prompt = max(_longest_prompt(benchmark, model, limits.max_prompt_tokens) for benchmark in benchmarks)
         spec = replace(spec, max_new_tokens=longest, max_prompt_tokens=prompt)
-    return spec.open(model)
+    engine = spec.open(model)
+    try:
+        engine.refresh(model, 0)
+    except BaseException:
+        engine.close()
+        raise
+    return engine
 
 
 def _longest_prompt(benchmark: Benchmark | EpisodeBenchmark, model: LanguageModel, limit: int) -> int:

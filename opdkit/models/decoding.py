@@ -15,6 +15,9 @@ from opdkit.models.cache import keep_rows, new_cache
 from opdkit.models.language_model import LanguageModel
 from opdkit.models.prefix import Prefix, can_keep, longest_unread, put, take
 
+# What a module that attends calls its cache; transformers renamed it in 5.24.
+_PAST = ("past_key_values", "cache")
+
 
 class Decoder:
     """Holds the cache of a batch of prompts; gives the next token's logits, row by row.
@@ -30,6 +33,7 @@ class Decoder:
         self._model = model
         self._cache = new_cache(model.module, ahead)
         self._names = _argument_names(model.module)
+        self._attends = not self._names.isdisjoint(_PAST)
         self._ids = prompts.ids
         self._attention = prompts.attention_mask.long()
         self._prompted = self._attention.sum(dim=1)
@@ -52,8 +56,7 @@ class Decoder:
     @property
     def keeps_prefixes(self) -> bool:
         """Whether a row's keys and values may be taken out and put into another batch."""
-        positioned = {"position_ids", "past_key_values"} <= self._names
-        return positioned and self._model.drops_rows and can_keep(self._cache)
+        return self._attends and "position_ids" in self._names and self._model.drops_rows and can_keep(self._cache)
 
     def prefix(self, row: int, ids: tuple[int, ...]) -> Prefix | None:
         """What was read of `ids`, with which the row's prompt and tokens begin. None where it can't be kept."""
@@ -85,11 +88,10 @@ class Decoder:
 
     def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
         # Without attention there is no past to mask, only the padding among the tokens that are read now.
-        attends = "past_key_values" in self._names
         optional = {
-            "attention_mask": self._attention if attends else self._attention[:, -ids.shape[1] :],
+            "attention_mask": self._attention if self._attends else self._attention[:, -ids.shape[1] :],
             "position_ids": positions,
-            "past_key_values": self._cache,
+            **dict.fromkeys(_PAST, self._cache),
             "cache_params": self._cache,
             "logits_to_keep": 1,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 from opdkit.api.commands import evaluate
 from opdkit.cli.main import main
 from tests.lamp import LAMP
+from tests.ranks import environment, torchrun
 from tests.serving.running import free_port
 from tests.serving.stub import Stub, stubbed
 from tests.tiny import save_pair, tiny_model
@@ -55,11 +57,27 @@ def test_rows_are_those_written_in_this_process(
         assert there.responses_to(name) == here.responses_to(name)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_several_processes_share_the_requests_and_one_may_have_none(
+    student: list[str], served: tuple[str, Stub], tmp_path: Path
+) -> None:
+    asked = [*student, *SHORT[1:], "benchmark=chain_sum_short", "benchmark.limit=1"]
+    command = torchrun(2, "-m", "opdkit", "eval", *asked, "rollout=vllm", f"rollout.servers=[{served[0]}]")
+    done = subprocess.run(
+        [*command, "run_dir=there"], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    here = evaluate([*asked, "run_dir=here"], quiet=True)
+    lines = (tmp_path / "there/evals/chain_sum_short.responses.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == here.responses
+
+
 def test_a_prompt_that_is_too_long_is_not_asked(student: list[str], served: tuple[str, Stub]) -> None:
     asked = ["rollout=vllm", f"rollout.servers=[{served[0]}]", "benchmark=chain_sum_short", "run_dir=run"]
     found = evaluate([*student, *asked, *SHORT[:2], "max_prompt_tokens=3"], quiet=True)
     assert found.summary["truncated_fraction"] == 1.0
-    assert served[1].requests == []
+    assert all("prompt_logprobs" in request for request in served[1].requests)  # the proof of the weights alone
 
 
 @pytest.mark.parametrize(
