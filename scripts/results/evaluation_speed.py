@@ -20,7 +20,7 @@ import torch
 from opdkit.config.build import Origin, build_evaluation
 from opdkit.config.compose import Source, compose
 from opdkit.data.problem import Problem
-from opdkit.evaluation import Answer, Asking, BenchmarkGenerator, open_engine, run_benchmark
+from opdkit.evaluation import Answer, Asking, Benchmark, BenchmarkGenerator, open_engine, run_benchmark
 from opdkit.generation import Sampling
 from opdkit.grading.grade import grade_mathematics
 from opdkit.models import LanguageModel, load
@@ -51,9 +51,15 @@ def evaluation(name: str) -> Evaluation:
     return build_evaluation(compose(Source("eval"), overrides), Origin(overrides, {}, Source("eval").folders))
 
 
+def problems_of(given: Evaluation) -> Benchmark:
+    """The benchmark, which is of problems."""
+    assert isinstance(given.benchmark, Benchmark)
+    return given.benchmark
+
+
 def ours(given: Evaluation, model: LanguageModel) -> list[str]:
     """Every answer, through the benchmark with its grading and files."""
-    benchmark = given.benchmark
+    benchmark = problems_of(given)
     engine = open_engine(given.rollout, given.limits, [benchmark], model)
     asking = Asking(engine, model, given.limits.max_prompt_tokens, given.seed, Path(), print)
     writer = BenchmarkGenerator(asking, Sampling(benchmark.temperature, benchmark.sampler), benchmark.max_new_tokens)
@@ -73,7 +79,7 @@ def ours(given: Evaluation, model: LanguageModel) -> list[str]:
 def peer(given: Evaluation, model: LanguageModel) -> list[str]:
     """Every answer, from `generate` in batches of 8 in the problems' order; nothing is graded."""
     tokenizer, texts = model.tokenizer, []
-    prompts = [model.render(problem.messages) for problem in given.benchmark.problems()]
+    prompts = [model.render(problem.messages) for problem in problems_of(given).problems()]
     for start in range(0, len(prompts), PEER_BATCH):
         batch = tokenizer.pad(
             {"input_ids": prompts[start : start + PEER_BATCH]}, padding_side="left", return_tensors="pt"
