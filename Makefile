@@ -55,6 +55,7 @@ bench: install  ## opdkit's update phase and heads beside TRL's, whole runs in t
 	$(BENCH_VENV)/bin/python -m benchmarks $(BENCH_ARGS)
 	$(BENCH_VENV)/bin/python -m benchmarks.served
 	$(BENCH_VENV)/bin/python -m benchmarks.running
+	$(BENCH_VENV)/bin/python -m benchmarks.packing
 
 docs: install  ## build the site into build/site, strictly
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[docs]'

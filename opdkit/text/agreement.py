@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from opdkit.text.base import Chat, TextModel
-from opdkit.text.exchanges import ExchangeLog, Reply
+from opdkit.text.exchanges import ExchangeLog
 from opdkit.text.quoting import unfenced
 from opdkit.text.recorded import RecordedModel
+from opdkit.text.script import Script
 from opdkit.text.scripted import BOX, EQUATION
 
 LEAST, MOST_RESULTS = 4, 7
@@ -32,24 +32,7 @@ class AgreementScript:
 
     def open(self, record: Path | None) -> TextModel:
         """See `TextSpec`."""
-        return RecordedModel(ReadingScript(), ExchangeLog(record))
-
-
-class ReadingScript:
-    """The script as a backend. Temperature and seed change nothing."""
-
-    name = "agreement_script"
-    fingerprint: Mapping[str, object] = {"kind": "agreement_script", "version": 1}
-
-    def replies(self, chats: Sequence[Chat]) -> Iterator[tuple[int, Reply]]:
-        """See `Backend`."""
-        for index, chat in enumerate(chats):
-            started = time.monotonic()
-            text = answer(chat)
-            yield index, Reply(text, seconds=time.monotonic() - started)
-
-    def close(self) -> None:
-        """See `Backend`."""
+        return RecordedModel(Script("agreement_script", answer), ExchangeLog(record))
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from opdkit.text.base import Chat, TextModel
-from opdkit.text.exchanges import ExchangeLog, Reply
+from opdkit.text.exchanges import ExchangeLog
 from opdkit.text.quoting import unfenced
 from opdkit.text.recorded import RecordedModel
+from opdkit.text.script import Script
 
 _EXPRESSION = re.compile(r"\d{1,9}(?:\s*[-+]\s*\d{1,9}){1,40}")
 EQUATION = re.compile(r"(-?\d{1,12}) ?([-+]) ?(-?\d{1,12}) ?= ?(-?\d{1,12})\b")
@@ -30,24 +30,7 @@ class SumsScript:
 
     def open(self, record: Path | None) -> TextModel:
         """See `TextSpec`."""
-        return RecordedModel(ScriptedSums(), ExchangeLog(record))
-
-
-class ScriptedSums:
-    """The script as a backend. Temperature and seed change nothing."""
-
-    name = "sums_script"
-    fingerprint: Mapping[str, object] = {"kind": "sums_script", "version": 1}
-
-    def replies(self, chats: Sequence[Chat]) -> Iterator[tuple[int, Reply]]:
-        """See `Backend`."""
-        for index, chat in enumerate(chats):
-            started = time.monotonic()
-            text = answer(chat)
-            yield index, Reply(text, seconds=time.monotonic() - started)
-
-    def close(self) -> None:
-        """See `Backend`."""
+        return RecordedModel(Script("sums_script", answer), ExchangeLog(record))
 
 
 @dataclass(frozen=True)

@@ -99,3 +99,14 @@ def stubbed(make: type[Session], schema: Mapping[str, Any], **fields: Any) -> It
         finally:
             server.shutdown()
             thread.join(20)
+
+
+def training(server: str, turns: int) -> list[str]:
+    """The words of a run on the server's environment that is evaluated on two episodes of it."""
+    return [
+        "train", "task=openenv", f"task.server={server}", "task.count=4", f"task.max_turns={turns}",
+        "benchmark=openenv", f"benchmark.source.server={server}", f"benchmark.source.max_turns={turns}",
+        "benchmark.source.count=2", "benchmark.max_new_tokens=4", "run_dir=run", "rollout.reward=score",
+        "rollout.max_prompt_tokens=200", "rollout.max_new_tokens=4", "rollout.side_by_side=2", "batch.micro_batch=2",
+        "batch.epochs=1", "logger=jsonl",
+    ]  # fmt: skip

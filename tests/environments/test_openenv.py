@@ -14,7 +14,7 @@ from opdkit.environments import Crash, EnvironmentPool, Observation, OpenEnv, St
 from opdkit.environments.openenv_actions import ActionForm, NoActionError, action_form
 from opdkit.errors import UserError
 from tests.cli.conftest import Opdkit, opdkit  # noqa: F401
-from tests.environments.openenv_stub import stubbed
+from tests.environments.openenv_stub import stubbed, training
 
 GUESS = {"properties": {"guess": {"type": "integer"}, "metadata": {"type": "object"}}, "required": ["guess"]}
 TOOLS = {"properties": {"type": {}, "tool_name": {"type": "string"}, "arguments": {"type": "object"}, "metadata": {}}}
@@ -115,13 +115,7 @@ def test_tools_are_told_and_called() -> None:
 
 
 def test_trained_on_and_evaluated(guess: str, opdkit: Opdkit, tmp_path: Path) -> None:  # noqa: F811
-    told = opdkit(
-        "train", "task=openenv", f"task.server={guess}", "task.count=4", "task.max_turns=2",
-        "benchmark=openenv", f"benchmark.source.server={guess}", "benchmark.source.max_turns=2",
-        "benchmark.source.count=2", "benchmark.max_new_tokens=4", "run_dir=run", "rollout.reward=score",
-        "rollout.max_prompt_tokens=200", "rollout.max_new_tokens=4", "rollout.side_by_side=2",
-        "steps=1", "batch.prompts=2", "batch.mini_batch=2", "batch.micro_batch=2", "batch.epochs=1", "logger=jsonl",
-    )  # fmt: skip
+    told = opdkit(*training(guess, turns=2), "steps=1", "batch.prompts=2", "batch.mini_batch=2")
     assert told.status == 0, told
     (step,) = [row for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()
                if "train/loss" in (row := json.loads(line))]  # fmt: skip

@@ -20,6 +20,7 @@ from opdkit.environments import EnvironmentPool, Observation, OpenEnv, StepResul
 from opdkit.environments.openenv_fields import fetched
 from opdkit.errors import UserError
 from tests.cli.conftest import Opdkit, opdkit  # noqa: F401
+from tests.environments.openenv_stub import training
 from tests.serving.running import free_port
 
 PYTHON = os.environ.get("OPDKIT_OPENENV_PYTHON")
@@ -86,13 +87,7 @@ def test_tools_over_mcp() -> None:
 
 
 def test_trained_on_and_evaluated(hints: str, opdkit: Opdkit, tmp_path: Path) -> None:  # noqa: F811
-    told = opdkit(
-        "train", "task=openenv", f"task.server={hints}", "task.count=4", "task.max_turns=3",
-        "benchmark=openenv", f"benchmark.source.server={hints}", "benchmark.source.max_turns=3",
-        "benchmark.source.count=2", "benchmark.max_new_tokens=4", "run_dir=run", "rollout.reward=score",
-        "rollout.max_prompt_tokens=200", "rollout.max_new_tokens=4", "rollout.side_by_side=2",
-        "steps=2", "batch.prompts=4", "batch.mini_batch=4", "batch.micro_batch=2", "batch.epochs=1", "logger=jsonl",
-    )  # fmt: skip
+    told = opdkit(*training(hints, turns=3), "steps=2", "batch.prompts=4", "batch.mini_batch=4")
     assert told.status == 0, told
     rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert [row["rollout/crashed_episodes"] for row in rows if "train/loss" in row] == [0, 0]
