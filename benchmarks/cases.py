@@ -40,6 +40,7 @@ class Case:
 
     view: which module turns its answers into numbers and words. entries: measured turn and turn about.
     baseline: the contestant that ratios are taken against. most_repeats: fresh processes an entry at most.
+    needs_gpu: left out where there is none.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Case:
     baseline: str
     goals: tuple[Goal, ...] = ()
     most_repeats: int | None = None
+    needs_gpu: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -67,6 +69,9 @@ SMOLLM2 = UpdateShape(
     vocabulary=49152, width=576, layers=30, heads=9, key_value_heads=3, intermediate=1536, architecture="llama"
 )
 LONG = UpdateShape(width=64, layers=2, heads=2, key_value_heads=1, intermediate=256, batch=1)
+QWEN_1B = UpdateShape(
+    width=1536, layers=28, heads=12, intermediate=8960, batch=8, prompt=128, response=896, precision="bfloat16"
+)
 LENGTHS = (512, 1024, 2048, 4096, 8192, 16384)
 LENGTHS_IN_FULL = (512, 1024)
 
@@ -76,6 +81,7 @@ _HEADS = (
 )  # fmt: skip
 _FULL_TRAINERS = ("trl_update", "gkd_update", "gold_update", "iw_opd_update")
 _LARGE_UPDATES = ("opdkit_update", "opdkit_sampled_update", "opdkit_full_update", "trl_update")
+_GPU_UPDATES = (*_LARGE_UPDATES, "gkd_update", "iw_opd_topk", "logits_update", "body_update")
 _SMALL_UPDATES = ("opdkit_update", "opdkit_tail_update", "opdkit_full_update", *_FULL_TRAINERS, "iw_opd_topk")
 
 _TRL_HEAD, _TRL_UPDATE = ("trl_head",), ("trl_update",)
@@ -99,8 +105,9 @@ _SMALL_GOALS = (
 def _compare(
     name: str, title: str, shape: Shape, contestants: tuple[str, ...], baseline: str, goals: tuple[Goal, ...] = ()
 ) -> Case:
-    most_repeats = 2 if shape == WIDE else None
-    return Case(name, title, "comparison", _on(shape, *contestants), baseline, goals, most_repeats)
+    most_repeats = 2 if shape in (WIDE, QWEN_1B) else None
+    entries = _on(shape, *contestants)
+    return Case(name, title, "comparison", entries, baseline, goals, most_repeats, needs_gpu=shape == QWEN_1B)
 
 
 def _growth(lengths: tuple[int, ...], in_full: tuple[int, ...]) -> Case:
@@ -126,6 +133,7 @@ FULL = (
     _compare("update_32k", "Update phase, small vocabulary", SMALL, _SMALL_UPDATES, "trl_update", _SMALL_GOALS),
     _compare("step", "A whole step, generation included", SMALL, ("opdkit_step", "trl_step", "gkd_step"), "trl_step",
              _STEP_GOALS),
+    _compare("update_1b", "Update phase, models shaped like Qwen2.5-1.5B", QWEN_1B, _GPU_UPDATES, "trl_update"),
     _growth(LENGTHS, LENGTHS_IN_FULL),
     _roofline(SMOLLM2, 2048),
 )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import NoReturn
 from benchmarks.cases import FULL, QUICK, Case
 from benchmarks.results import Results
 from benchmarks.runner import Plan, missing, run_case
+from opdkit import device
 from opdkit.config.near import refusal
 from opdkit.errors import UserError
 
@@ -65,13 +66,18 @@ def run(cases: tuple[Case, ...], plan: Plan, output: Path | None, command: str) 
 
 
 def choose(quick: bool, only: list[str] | None) -> tuple[Case, ...]:
-    """The cases asked for. Raises UserError for a name that does not exist."""
+    """The cases asked for. Raises UserError for a name that does not exist or that needs a GPU where there is none."""
     cases = QUICK if quick else FULL
     names = _names(cases)
     for name in only or ():
         if name not in names:
             raise UserError(refusal(f"--only {name}", "no such case", name, names))
-    return tuple(case for case in cases if only is None or case.name in only)
+    chosen = [case for case in cases if only is None or case.name in only]
+    if device.uses_cuda():
+        return tuple(chosen)
+    if only and (lacking := [case.name for case in chosen if case.needs_gpu]):
+        raise UserError(f"--only {lacking[0]}: it needs a GPU, and there is none")
+    return tuple(case for case in chosen if not case.needs_gpu)
 
 
 def settle(options: argparse.Namespace) -> Plan:

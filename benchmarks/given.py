@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.meter import Effort, Meter, run_steps
-from benchmarks.models import device
 from benchmarks.shapes import HeadShape
+from opdkit import device
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ def inputs(shape: HeadShape) -> HeadInputs:
     spread = 2.0 / shape.width**0.5
 
     def draw(rows: int, scale: float) -> Tensor:
-        return torch.randn(rows, shape.width, generator=source).mul_(scale).to(device())
+        return torch.randn(rows, shape.width, generator=source).mul_(scale).to(device.kind())
 
     student_hidden, teacher_hidden = draw(shape.positions, 1.0), draw(shape.positions, 1.0)
     student_weight, teacher_weight = draw(shape.vocabulary, spread), draw(shape.vocabulary, spread)
-    tokens = torch.randint(shape.vocabulary, (shape.positions,), generator=source).to(device())
+    tokens = torch.randint(shape.vocabulary, (shape.positions,), generator=source).to(device.kind())
     return HeadInputs(
         student_hidden.requires_grad_(), student_weight.requires_grad_(), teacher_hidden, teacher_weight, tokens
     )

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from opdkit import device
 from opdkit.memory import MIB, Peak, release_freed_pages, resident_mib
 
 
@@ -67,13 +68,13 @@ class Meter:
             self._held = self._weigh_held()
             release_freed_pages()
             self._peak.start()
-        _synchronize()
+        device.synchronize()
         self._cpu_began = time.process_time()
         self._began = time.perf_counter()
 
     def end(self, loss: float | None = None) -> None:
         """Just after a step, its gradients dropped or not."""
-        _synchronize()
+        device.synchronize()
         took = time.perf_counter() - self._began
         cpu = time.process_time() - self._cpu_began
         if self._weighed:
@@ -118,8 +119,3 @@ def run_steps(meter: Meter, step: Callable[[], float | None]) -> None:
         meter.begin()
         loss = step()
         meter.end(loss)
-
-
-def _synchronize() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.shapes import UpdateShape
+from opdkit import device
 
 PAD, END = 0, 1
 
@@ -21,13 +22,8 @@ class GivenBatch:
     response: Tensor
 
 
-def device() -> str:
-    """Where everything is measured."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def student_and_teacher(shape: UpdateShape, use_cache: bool = False) -> tuple[Any, Any]:
-    """Two models of one shape and different seeds, float32, heads tied to the embeddings.
+    """Two models of one shape and different seeds, heads tied to the embeddings; the student in float32.
 
     use_cache: what their configurations say of the key-value cache, for trainers that generate by them.
     """
@@ -54,14 +50,15 @@ def student_and_teacher(shape: UpdateShape, use_cache: bool = False) -> tuple[An
     models: list[Any] = []
     for seed in (3, 4):
         torch.manual_seed(seed)
-        with torch.device(device()):
+        with torch.device(device.kind()):
             models.append(model_class(config))
-    return models[0].train(), models[1].eval().requires_grad_(False)
+    held = torch.bfloat16 if shape.precision == "bfloat16" else torch.float32
+    return models[0].train(), models[1].to(held).eval().requires_grad_(False)
 
 
 def batch_of(shape: UpdateShape) -> GivenBatch:
     """Ids drawn evenly from the vocabulary, the two special ones left out."""
     source = torch.Generator().manual_seed(29)
     size = (shape.batch, shape.prompt + shape.response)
-    ids = torch.randint(2, shape.vocabulary, size, generator=source).to(device())
+    ids = torch.randint(2, shape.vocabulary, size, generator=source).to(device.kind())
     return GivenBatch(ids[:, : shape.prompt], ids[:, shape.prompt :])

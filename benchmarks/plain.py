@@ -10,6 +10,7 @@ from torch import Tensor
 from benchmarks.meter import Effort, Meter, run_steps
 from benchmarks.models import batch_of, student_and_teacher
 from benchmarks.shapes import UpdateShape
+from opdkit import device
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 """From the student's hidden states f32[B, T, D] and lm_head weight f32[V, D], and the teacher's."""
@@ -41,10 +42,11 @@ def _updates(shape: UpdateShape, effort: Effort, loss: Loss) -> Meter:
     first = shape.prompt - 1
 
     def step() -> float:
-        with torch.no_grad():
-            theirs = teacher.model(input_ids=ids, use_cache=False).last_hidden_state[:, first:-1]
-        ours = student.model(input_ids=ids, use_cache=False).last_hidden_state[:, first:-1]
-        value = loss(ours, weights[0], theirs, weights[1])
+        with torch.autocast(device.kind(), torch.bfloat16, enabled=shape.precision == "bfloat16"):
+            with torch.no_grad():
+                theirs = teacher.model(input_ids=ids, use_cache=False).last_hidden_state[:, first:-1]
+            ours = student.model(input_ids=ids, use_cache=False).last_hidden_state[:, first:-1]
+            value = loss(ours, weights[0], theirs, weights[1])
         value.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()

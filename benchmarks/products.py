@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.meter import Effort, Meter, run_steps
-from benchmarks.models import device
 from benchmarks.roofline import linear_layers
 from benchmarks.shapes import ProductShape, UpdateShape
+from opdkit import device
 
 # The fastest of many products is the rate that the machine can reach, so each step is one of several.
 _PRODUCTS = 10
@@ -18,7 +18,7 @@ _TILE = 2048
 
 def large_product(shape: ProductShape, effort: Effort) -> Meter:
     """Products of two square matrices, each timed by itself, ten for each step that was asked for."""
-    left, right, out = (torch.randn(shape.size, shape.size, device=device()) for _ in range(3))
+    left, right, out = (torch.randn(shape.size, shape.size, device=device.kind()) for _ in range(3))
     meter = Meter(list, Effort(_PRODUCTS * effort.timed, effort.patience_s))
 
     def step() -> None:
@@ -33,11 +33,11 @@ def update_products(shape: UpdateShape, effort: Effort) -> Meter:
     teacher's lm_head, into buffers that are at hand."""
     tokens, scored = shape.batch * (shape.prompt + shape.response), shape.batch * shape.response
     layers = linear_layers(shape) * shape.layers
-    weights = [torch.randn(outputs, inputs, device=device()) for outputs, inputs in layers]
-    head = torch.randn(shape.vocabulary, shape.width, device=device())
+    weights = [torch.randn(outputs, inputs, device=device.kind()) for outputs, inputs in layers]
+    head = torch.randn(shape.vocabulary, shape.width, device=device.kind())
     widest = max(max(layer) for layer in layers)
-    given, answer = (torch.randn(tokens, widest, device=device()).flatten() for _ in range(2))
-    gradient = torch.empty(max(weight.numel() for weight in weights), device=device())
+    given, answer = (torch.randn(tokens, widest, device=device.kind()).flatten() for _ in range(2))
+    gradient = torch.empty(max(weight.numel() for weight in weights), device=device.kind())
 
     def step() -> None:
         for weight in weights:

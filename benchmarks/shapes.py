@@ -25,7 +25,8 @@ class HeadShape:
 class UpdateShape:
     """Two models of one architecture with tied heads, and one batch of `batch` rollouts.
 
-    key_value_heads: of each layer; intermediate: width inside its MLP; prompt and response: tokens a rollout.
+    key_value_heads: of each layer; intermediate: width inside its MLP; prompt and response: tokens a rollout;
+    precision: bfloat16 holds the teacher in it and computes the student in it, over weights in float32.
     """
 
     vocabulary: int = 151936
@@ -39,13 +40,15 @@ class UpdateShape:
     response: int = 192
     k: int = 32
     architecture: Literal["qwen2", "llama"] = "qwen2"
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     def describe(self) -> str:
         """The shape in one line."""
         layers = f"{self.layers} layer{'s' if self.layers > 1 else ''}"
+        half = ", bfloat16" if self.precision == "bfloat16" else ""
         return (
             f"V = {self.vocabulary}, width {self.width}, {layers}, batch {self.batch}, "
-            f"{self.prompt} + {self.response} tokens, K = {self.k}"
+            f"{self.prompt} + {self.response} tokens, K = {self.k}{half}"
         )
 
 

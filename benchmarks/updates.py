@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from accelerate import Accelerator
 
 from benchmarks import objectives
 from benchmarks.meter import Effort, Meter, run_steps
 from benchmarks.models import END, PAD, batch_of, student_and_teacher
 from benchmarks.shapes import UpdateShape
+from opdkit import device
 from opdkit.data.loss import Objective
 from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.problem import Problem
@@ -114,7 +114,7 @@ def _session(shape: UpdateShape, objective: Objective) -> _Session:
     tokenizer = _Tokenizer()
     student = LanguageModel(student_module, tokenizer, "student", shape.vocabulary)
     theirs = LanguageModel(teacher_module, tokenizer, "teacher", shape.vocabulary)
-    accelerator, spec = Accelerator(cpu=not torch.cuda.is_available()), AdamW(lr=1e-5)
+    accelerator, spec = device.accelerator(shape.precision), AdamW(lr=1e-5)
     policy = Policy.of(student, spec, accelerator, 1.0)
     updater = Updater(policy, World(), spec.clip_norm, MicroBatch(shape.batch), Watched())
     term = BoundTerm("student", objective, "student", None, TaskReward(), NoMask(), TokenMean(), 1.0, 1)

@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from opdkit import device
+
 MIB = 1024.0 * 1024.0
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -20,8 +22,7 @@ _CLEAR = Path("/proc/self/clear_refs")
 def release_freed_pages() -> None:
     """Collect garbage and hand the allocator's free pages back, so that a reading shows live memory only."""
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    device.empty_cache()
     if sys.platform.startswith("linux"):
         try:
             ctypes.CDLL(None).malloc_trim(0)
@@ -31,7 +32,7 @@ def release_freed_pages() -> None:
 
 def resident_mib() -> float:
     """Resident set of this process in MiB, or memory allocated on the GPU where there is one."""
-    if torch.cuda.is_available():
+    if device.uses_cuda():
         return torch.cuda.memory_allocated() / MIB
     return psutil.Process(os.getpid()).memory_info().rss / MIB
 
@@ -51,7 +52,7 @@ class Peak:
 
     def start(self) -> None:
         """Begin anew from the memory in use now."""
-        if torch.cuda.is_available():
+        if device.uses_cuda():
             torch.cuda.reset_peak_memory_stats()
             return
         try:
@@ -65,7 +66,7 @@ class Peak:
 
     def stop(self) -> float:
         """The peak since `start`, in MiB."""
-        if torch.cuda.is_available():
+        if device.uses_cuda():
             return torch.cuda.max_memory_allocated() / MIB
         if self._thread is None:
             return _high_water_mib()

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -21,8 +23,9 @@ def torchrun(count: int, *command: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """That of a process with one thread."""
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    """That of a process with one thread, on the CPU: a machine may have fewer GPUs than processes are asked for."""
+    stays = {"ACCELERATE_USE_CPU": "true"} if torch.cuda.is_available() else {}
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | stays
 
 
 def train_together(count: int, runs: Mapping[str, Sequence[str]], folder: Path) -> None:

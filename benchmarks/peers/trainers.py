@@ -1,7 +1,8 @@
 """TRL's trainers: their loss, backward, clipping, optimiser and schedule run as they are, on our models and batch.
 
-float32 and no gradient checkpointing, as for us (both are on by default there); reverse KL at temperature 1. For an
-update phase the batch is given; for a whole step they generate with `transformers`.
+The precision is the shape's and there is no gradient checkpointing, as for us (bfloat16 and checkpointing are defaults
+there); reverse KL at temperature 1. For an update phase the batch is given; for a whole step they generate with
+`transformers`.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class _Setting:
             "learning_rate": 1e-5,
             "beta": 1.0,
             "temperature": 1.0,
-            "bf16": False,
+            "bf16": self.shape.precision == "bfloat16",
             "gradient_checkpointing": False,
             "save_strategy": "no",
             "logging_strategy": "no",

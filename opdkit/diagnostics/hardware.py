@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from opdkit import device
+
 _PACKAGES = (
     "opdkit",
     "torch",
@@ -47,7 +49,7 @@ def peak_rss_mib() -> float:
         return psutil.Process().memory_info().rss / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     used = peak / 2**20 if sys.platform == "darwin" else peak / 2**10
-    return used + (torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0)
+    return used + (torch.cuda.max_memory_allocated() / 2**20 if device.uses_cuda() else 0.0)
 
 
 def _version(name: str) -> str | None:

@@ -12,6 +12,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from opdkit import device
 from opdkit.diagnostics import TokenMeans
 from opdkit.doctor.cost import ActivationBytes, Cost, Shapes, Timings, compared, estimate, estimated, too_large
 from opdkit.doctor.report import Section
@@ -204,16 +205,14 @@ def _bytes(parameters: Any) -> int:
 
 def _room() -> int:
     """Bytes that this process may hold: what is free now and what it has."""
-    if torch.cuda.is_available():
+    if device.uses_cuda():
         return int(torch.cuda.mem_get_info()[0]) + torch.cuda.memory_allocated()
     return int(psutil.virtual_memory().available) + int(psutil.Process().memory_info().rss)
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    device.synchronize()
     started = time.perf_counter()
     work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+    device.synchronize()
     return time.perf_counter() - started

@@ -12,6 +12,7 @@ import torch
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
+from opdkit import device
 from opdkit.errors import UserError
 from opdkit.hub import cache_where_unreachable
 from opdkit.models.adapters import find_adapter, merge_adapter
@@ -78,8 +79,7 @@ def load_skeleton(spec: ModelSpec, key: str = "model") -> LanguageModel:
     Raises UserError as `load` does, but for what only weights can tell.
     """
     transformers_logging.set_verbosity_error()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    spec = replace(spec, dtype=spec.held_in(device, trains=key == "model"))
+    spec = replace(spec, dtype=spec.held_in(device.kind(), trains=key == "model"))
     tokenizer = _read(lambda: _tokenizer(spec, key), spec, key)
     module = _read(lambda: _empty_module(spec, key), spec, key)
     return _language_model(module, tokenizer, spec)

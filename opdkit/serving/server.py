@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-import torch
 import uvicorn
 
+from opdkit import device
 from opdkit.errors import UserError
 from opdkit.models import LanguageModel, load
 from opdkit.serving.application import Limits, about, application
@@ -19,8 +19,7 @@ def serve(service: Service, tell: Callable[[str], None]) -> None:
     """Serve until SIGINT or SIGTERM; requests that were taken are answered first. Raises UserError for a model that
     can't be loaded and an address that is taken."""
     with listening(service.host, service.port) as listener:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = load(service.teacher, device, key="teacher", offload=service.teacher.cpu_offload)
+        model = load(service.teacher, device.kind(), key="teacher", offload=service.teacher.cpu_offload)
         model.module.requires_grad_(False)
         host, port = listener.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -7,9 +7,9 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
+from opdkit import device
 from opdkit.data.rollout import Rollout
 from opdkit.data.scores import Scores
 from opdkit.generation import Engine, EngineSpec
@@ -30,8 +30,7 @@ class ResidentSlot:
             self.resident.close()
         self.owner = self.resident = None
         gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        device.empty_cache()
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 
+from opdkit import device
 from opdkit.console.terminal import Reporter
 from opdkit.diagnostics import environment
 from opdkit.errors import UserError
@@ -231,10 +231,10 @@ def _prepare(evaluation: Evaluation, reporter: Reporter) -> None:
 
 def _loaded(evaluation: Evaluation) -> LanguageModel:
     """The model, on the accelerator where it writes in this process; where a server does, that is the server's."""
-    accelerator = Accelerator(mixed_precision="bf16" if evaluation.precision == "bfloat16" else "no")
-    device = accelerator.device if writes_here(evaluation.rollout) else "cpu"
+    accelerator = device.accelerator(evaluation.precision)
+    place = accelerator.device if writes_here(evaluation.rollout) else "cpu"
     autocast = torch.bfloat16 if evaluation.precision == "bfloat16" else None
-    return replace(load(evaluation.model, device, "model"), autocast=autocast)
+    return replace(load(evaluation.model, place, "model"), autocast=autocast)
 
 
 def _evaluate(

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from safetensors.torch import load_file, save_file
 
+from opdkit import device
 from opdkit.data.loss import Needs
 from opdkit.diagnostics import named_subset
 from opdkit.errors import UserError
@@ -119,7 +119,7 @@ def open_session(experiment: Experiment, found: Found | None, folder: Path | Non
     torch.manual_seed(derive_seed(experiment.seed, "torch"))
     tasks = experiment.tasks()
     data = {name: read_data(task) for name, task in tasks.items()}
-    accelerator = Accelerator(mixed_precision="bf16" if experiment.precision == "bfloat16" else "no")
+    accelerator = device.accelerator(experiment.precision)
     placement = placement_of(experiment, accelerator.device)
     student = placement.place(lambda: open_student(experiment, found, placement.loads_on), autocast_of(experiment))
     teachers = teachers_of(experiment, student, placement)
@@ -200,8 +200,7 @@ def close_session() -> None:
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    device.empty_cache()
 
 
 def _reward_folder(folder: Path | None, task: str) -> Path | None:

@@ -53,9 +53,10 @@ def joined(command: str, allowed: tuple[str, ...], teller: Teller) -> Iterator[N
     if not several():
         yield
         return
-    import torch
     from torch import distributed
     from torch.distributed.rendezvous import rendezvous
+
+    from opdkit import device
 
     limit = timedelta(seconds=_timeout())
     store, rank, size = next(iter(rendezvous("env://", timeout=limit)))
@@ -68,9 +69,8 @@ def joined(command: str, allowed: tuple[str, ...], teller: Teller) -> Iterator[N
                 "accelerate launch with a way of sharding of its own (--use_fsdp, DeepSpeed, Megatron): start it with "
                 "--multi_gpu, and say shard=fsdp2"
             )
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        device.take_own_gpu()
+        backend = "cpu:gloo,cuda:nccl" if device.uses_cuda() else "gloo"
         distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=limit)
         yield
         distributed.destroy_process_group()

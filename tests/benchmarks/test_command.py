@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from benchmarks import command
-from benchmarks.cases import FULL, QUICK
+from benchmarks.cases import QUICK
+from benchmarks.command import choose
 from opdkit.errors import UserError
 
 ANSWER = {"seconds": [1.0], "cpu_seconds": [2.0], "losses": [0.5], "extra_mib": 4.0, "gradient_mib": 1.0, "exact": True}
@@ -38,7 +40,7 @@ def test_output_holds_what_was_measured_and_not_where(fake, tmp_path):
     assert command.main(["--output", str(tmp_path / "results"), "--repeats", "2"]) == 0
     assert {"performance.md", "performance.json"} <= {path.name for path in (tmp_path / "results").iterdir()}
     whole = json.loads((tmp_path / "results" / "performance.json").read_text())
-    assert list(whole["cases"]) == [case.name for case in FULL]
+    assert list(whole["cases"]) == [case.name for case in choose(quick=False, only=None)]
     assert whole["command"] == "python -m benchmarks --repeats 2"
 
 
@@ -61,8 +63,8 @@ def test_an_interruption_keeps_the_cases_before_it(fake, tmp_path, monkeypatch):
     [
         (
             ["--only", "head_46"],
-            "--only head_46: no such case; allowed: growth, head_64, head_896, roofline, step, update, update_32k "
-            "(did you mean head_64?)",
+            "--only head_46: no such case; allowed: growth, head_64, head_896, roofline, step, update, update_1b, "
+            "update_32k (did you mean head_64?)",
         ),
         (["--repeats", "0"], "--repeats 0: it must be at least 1"),
         (["--quick", "--steps", "-1"], "--steps -1: it must be at least 1"),
@@ -94,3 +96,10 @@ def test_an_output_that_is_a_file_is_told_before_anything_runs(fake, tmp_path):
 def test_only_chooses_cases(fake):
     assert command.main(["--only", "update"]) == 0
     assert [name for name, _ in fake] == ["update"]
+
+
+def test_a_case_that_needs_a_gpu_is_left_out_where_there_is_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "update_1b" not in [case.name for case in choose(quick=False, only=None)]
+    with pytest.raises(UserError, match=r"^--only update_1b: it needs a GPU, and there is none$"):
+        choose(quick=False, only=["update", "update_1b"])
