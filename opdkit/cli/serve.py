@@ -24,6 +24,7 @@ states. Runs with `teacher=remote teacher.servers=[http://host:port]` use it as 
                       export OPDKIT_TOKEN=..., here and where the run is
   queue=              requests that may wait (256)
   join_tokens=        tokens of requests that share a forward pass (0: each by itself, exact to the last bit)
+  packing=            true: rows one behind another, without padding (false)
   --cfg job           show the configuration and stop
 
 Ends on Ctrl-C or SIGTERM, after the requests that it has taken.

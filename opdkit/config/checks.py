@@ -163,7 +163,7 @@ def check_shard(experiment: Experiment) -> None:
             raise UserError(f"{asked}: with shard=none each process holds all of a model; allowed: 1")
         return
     refused = {
-        f"max_staleness={experiment.max_staleness}": "steps are made ahead in one process"
+        f"max_staleness={experiment.max_staleness}": "steps are made ahead by a copy of whole weights"
         if experiment.max_staleness
         else "",
         "task.teachers=swap": "teachers are divided instead" if experiment.offloads_teachers else "",

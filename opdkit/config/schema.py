@@ -157,6 +157,7 @@ class ServeConfig:
     token_variable: str = MISSING
     queue: int = MISSING
     join_tokens: int = MISSING
+    packing: bool = MISSING
     largest_mib: int = MISSING
 
 

@@ -20,13 +20,13 @@ _FLOAT32, _HALF = 1e-4, 6e-2
 
 
 @torch.no_grad()
-def prove_packing(model: LanguageModel, key: str) -> LanguageModel:
+def prove_packing(model: LanguageModel, key: str, option: str = "batch.packing") -> LanguageModel:
     """The model with `packed` set, where its hidden states do not depend on what stands before a row.
 
     transformers tells rows apart by position ids that begin again, and builds the attention mask from them. Layers with
     a state or a convolution, a mask or positions of their own go on from one row into the next.
 
-    key: the config group, for the error. Raises UserError where that is so.
+    key: the config group, for the error; option: what asks for it. Raises UserError where that is so.
     """
     packed = replace(model, packed=True)
     why = ""
@@ -38,8 +38,8 @@ def prove_packing(model: LanguageModel, key: str) -> LanguageModel:
         why = f"can't read rows one behind another: {first_line(raised)}"
     if why:
         raise UserError(
-            f"batch.packing=true: {key}.path={model.name!r}, the architecture {type(model.module).__name__}, {why}; "
-            "allowed: batch.packing=false"
+            f"{option}=true: {key}.path={model.name!r}, the architecture {type(model.module).__name__}, {why}; "
+            f"allowed: {option}=false"
         )
     return packed
 

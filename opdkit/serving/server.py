@@ -9,7 +9,7 @@ import uvicorn
 
 from opdkit import device
 from opdkit.errors import UserError
-from opdkit.models import LanguageModel, load
+from opdkit.models import LanguageModel, load, prove_packing
 from opdkit.serving.application import Limits, about, application
 from opdkit.serving.settings import Service
 from opdkit.serving.worker import Worker
@@ -21,6 +21,8 @@ def serve(service: Service, tell: Callable[[str], None]) -> None:
     with listening(service.host, service.port) as listener:
         model = load(service.teacher, device.kind(), key="teacher", offload=service.teacher.cpu_offload)
         model.module.requires_grad_(False)
+        if service.packing:
+            model = prove_packing(model, "teacher", "packing")
         host, port = listener.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         tell(f"{model.name} ({about(model).fingerprint}) at {address}")

@@ -24,6 +24,8 @@ class Service:
         queue: requests that may wait. Further ones are told to come again.
         join_tokens: requests that wait together are scored in one forward pass of so many tokens, padding included.
             0: each by itself, as the teacher in a run's own process would, to the last bit.
+        packing: whether the rows of a forward pass stand one behind another, so that there is no padding; see
+            `MicroBatch`.
         largest_mib: a larger request is refused.
         resolved: the configuration as plain values.
     """
@@ -34,6 +36,7 @@ class Service:
     token_variable: str
     queue: int
     join_tokens: int
+    packing: bool
     largest_mib: int
     resolved: Mapping[str, Any]
 

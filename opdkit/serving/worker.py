@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from opdkit.functional.layout import Layout, share_lines
 from opdkit.models import LanguageModel
 from opdkit.models.scorer import predicting_states, score_hidden
 from opdkit.teachers.messages import ScoringRequest, pack_head, pack_scores
@@ -95,14 +96,19 @@ class Worker:
 
     def _joined(self, jobs: list[_Job]) -> tuple[list[_Job], _Job | None]:
         """The jobs with those waiting that fit beside them, and the first that does not."""
-        rows, width = jobs[0].request.ids.shape
         while self.join_tokens and not self._jobs.empty():
             job = self._jobs.get_nowait()
-            rows, width = rows + job.request.ids.shape[0], max(width, job.request.ids.shape[1])
-            if rows * width > self.join_tokens:
+            if self._tokens([*jobs, job]) > self.join_tokens:
                 return jobs, job
             jobs.append(job)
         return jobs, None
+
+    def _tokens(self, jobs: Sequence[_Job]) -> int:
+        """That a forward pass over the jobs reads, padding included where there is any."""
+        shapes = [job.request.ids.shape for job in jobs]
+        if self.model.packed:
+            return sum(int(_read(job.request.row, job.request.column, len(job.request.ids)).sum()) for job in jobs)
+        return sum(rows for rows, _ in shapes) * max(width for _, width in shapes)
 
 
 @torch.no_grad()
@@ -114,9 +120,24 @@ def score_together(model: LanguageModel, requests: Sequence[ScoringRequest]) -> 
     firsts = [sum(len(before.ids) for before in requests[:i]) for i in range(len(requests))]
     row = torch.cat([request.row + first for request, first in zip(requests, firsts, strict=True)]).to(device)
     column = torch.cat([request.column for request in requests]).to(device)
-    hidden = predicting_states(model, ids, row, column)
+    hidden = _packed_states(model, ids, row, column) if model.packed else predicting_states(model, ids, row, column)
     parts = hidden.split([len(request.row) for request in requests])
     return [_answer(model, request, part) for request, part in zip(requests, parts, strict=True)]
+
+
+def _packed_states(model: LanguageModel, ids: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """`predicting_states` of rows that stand one behind another. What follows a row's last asked place is left out."""
+    starts = torch.zeros_like(ids[:, :1])
+    alone = Layout(ids, torch.arange(len(ids), device=ids.device), starts)
+    lengths = _read(row, column, len(ids)).tolist()
+    together = share_lines(alone, lengths, model.pad_id, one_line=model.reads_one_line)
+    place = together.predictor[row, 0] + column
+    return predicting_states(model, together.ids, together.line[row], place, together.positions)
+
+
+def _read(row: Tensor, column: Tensor, count: int) -> Tensor:
+    """i64[count], the tokens of each of `count` rows up to the last place that is asked about, at least one."""
+    return torch.ones(count, dtype=torch.int64, device=row.device).scatter_reduce(0, row, column + 1, "amax")
 
 
 def _answer(model: LanguageModel, request: ScoringRequest, hidden: Tensor) -> bytes:

@@ -1,21 +1,23 @@
 """Collects the data of the next steps in a thread beside the updates, with weights the student had some steps before.
 
 Step s is written and scored by the weights after max(0, s - n) steps, n the largest staleness. Which weights wrote
-which step is then a matter of its number alone, never of time.
+which step is then a matter of its number alone, never of time. With several processes each has such a thread; they
+collect the same steps in the same order, and communicate over a group of their own.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from opdkit.training.step_data import StepData
+from opdkit.world.world import World
 
 Walks = dict[str, dict[str, int]]
 Weights = Mapping[str, Tensor]
@@ -44,11 +46,13 @@ class Work:
         collect: (step, version) -> the step's data, written and scored by `writer`.
         walks: where each task's order of problems stands.
         writer: the copy of the student that writes.
+        world: the processes, apart from what they communicate elsewhere (`World.apart`).
     """
 
     collect: Callable[[int, int], list[StepData]]
     walks: Callable[[], Walks]
     writer: nn.Module
+    world: World = field(default_factory=World)
 
 
 class AheadCollector:
@@ -69,8 +73,9 @@ class AheadCollector:
         self._jobs: dict[int, Future[Collected]] = {}
         self._weights: dict[int, Weights] = {}
         self._metrics: dict[str, float] = {}
-        threads = torch.get_num_threads()
-        self._thread = ThreadPoolExecutor(1, "opdkit-ahead", lambda: torch.set_num_threads(threads))
+        self._failure: BaseException | None = None
+        self._closing = False
+        self._thread = ThreadPoolExecutor(1, "opdkit-ahead", self._enter, (torch.get_num_threads(),))
 
     def take(self, step: int) -> list[StepData]:
         """The data of step `step`. Those of later steps are begun with the weights as they stand."""
@@ -111,7 +116,12 @@ class AheadCollector:
 
     def close(self) -> None:
         """Wait for the step that is being collected, and end the thread."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+        self._closing = True
+        self._thread.shutdown(wait=True)
+
+    def _enter(self, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._work.world.enter()
 
     def _version(self, step: int) -> int:
         return max(0, step - self._staleness)
@@ -127,6 +137,19 @@ class AheadCollector:
         self._jobs[step] = self._thread.submit(self._collect, step, version, self._weights[version])
 
     def _collect(self, step: int, version: int, weights: Weights) -> Collected:
+        """Collect a step, unless one before it failed here: the other processes wait in the midst of that one."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            # A step that one of the processes no longer begins is begun by none.
+            if self._work.world.any(self._closing):
+                raise CancelledError
+            return self._collected(step, version, weights)
+        except BaseException as failure:
+            self._failure = failure
+            raise
+
+    def _collected(self, step: int, version: int, weights: Weights) -> Collected:
         with torch.no_grad():
             for name, parameter in self._work.writer.named_parameters():
                 parameter.copy_(weights[name])

@@ -7,6 +7,7 @@ import gc
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,14 +181,14 @@ def _ahead(
     newest weights."""
     if experiment.max_staleness == 0:
         return None
-    if policy.world.size > 1:
-        raise UserError(f"max_staleness={experiment.max_staleness}: allowed in one process; with several it is 0")
+    world = policy.world.apart()
     module = copy.deepcopy(policy.model.module).requires_grad_(False).eval()
     model = replace(policy.model, module=module)
-    writer = replace(policy, model=model, scorer=Scorer(model))
+    writer = replace(policy, model=model, scorer=Scorer(model), world=world)
     collectors = {name: written_by(run, writer) for name, run in runs.items()}
     schedule = experiment.alternation()
-    work = Work(lambda s, version: collect_tasks(collectors, schedule, s, version), lambda: walks_of(runs), module)
+    collect = partial(collect_tasks, collectors, schedule)
+    work = Work(collect, lambda: walks_of(runs), module, world)
     ahead = AheadCollector(work, policy.model.module, experiment.max_staleness, experiment.steps)
     if found:
         kept = found.folder / _AHEAD

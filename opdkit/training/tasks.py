@@ -225,10 +225,13 @@ def _asked_teachers(task: TaskSettings, teachers: Mapping[str, OpenTeacher]) -> 
 def written_by(run: TaskRun, policy: Policy) -> RolloutCollector:
     """The task's collector with another policy as the student that writes and scores."""
     collector, spec = run.collector, run.settings.rollout
-    writers = {
-        author: replace(writer, engine=spec.open(policy.model)) if author == "student" else writer
-        for author, writer in collector.writers.items()
-    }
+
+    def with_policy(writer: Writer) -> Writer:
+        select = None if writer.select is None else replace(writer.select, policy=policy)
+        engine = spec.open(policy.model) if writer.author == "student" else writer.engine
+        return replace(writer, engine=engine, select=select)
+
+    writers = {author: with_policy(writer) for author, writer in collector.writers.items()}
     return replace(collector, policy=policy, writers=writers)
 
 

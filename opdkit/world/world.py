@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed
@@ -27,17 +28,40 @@ class World:
     """`size` processes, of which this is number `rank`. With one process nothing is communicated.
 
     Every method but `shard` is called by all processes, in the same order. Raises PeerLostError where one is missing.
+
+    Attributes:
+        rank: of this process.
+        size: the number of processes.
+        group: what they communicate over, None for torch's default group.
     """
 
     rank: int = 0
     size: int = 1
+    group: distributed.ProcessGroup | None = None
 
     @classmethod
     def current(cls) -> World:
-        """The processes that torch.distributed knows of, one where it was not started."""
+        """The processes that torch.distributed knows of, one where it was not started. In a thread that has entered a
+        world of its own (`enter`) that one."""
+        if _OF_THREAD.world is not None:
+            return _OF_THREAD.world
         if distributed.is_available() and distributed.is_initialized():
             return cls(distributed.get_rank(), distributed.get_world_size())
         return cls()
+
+    def apart(self) -> World:
+        """The same processes over a group of their own (CPU tensors, gloo), for a thread that communicates while
+        another does: what the two send never meets. Called by all processes."""
+        if self.size == 1:
+            return self
+        # The default group's time-out, which torch hands on to no other group. Its type stubs lack the attribute.
+        store = cast(Any, distributed.group.WORLD).get_group_store()
+        with _together():
+            return replace(self, group=distributed.new_group(timeout=store.timeout, backend="gloo"))
+
+    def enter(self) -> None:
+        """Make this the `current` world of the thread that calls."""
+        _OF_THREAD.world = self
 
     @property
     def main(self) -> bool:
@@ -53,7 +77,7 @@ class World:
         if self.size > 1:
             value = value.clone()
             with _together():
-                distributed.all_reduce(value)
+                distributed.all_reduce(value, group=self.group)
         return value
 
     def sum_in_place(self, values: Sequence[Tensor], group: distributed.ProcessGroup | None = None) -> None:
@@ -62,7 +86,7 @@ class World:
         if self.size == 1:
             return
         with _together():
-            started = [distributed.all_reduce(value, group=group, async_op=True) for value in values]
+            started = [distributed.all_reduce(value, group=group or self.group, async_op=True) for value in values]
             for work in started:
                 if work is not None:
                     work.wait()
@@ -73,7 +97,7 @@ class World:
             return value
         found = torch.tensor(value, dtype=torch.float64)
         with _together():
-            distributed.all_reduce(found, distributed.ReduceOp.MAX)
+            distributed.all_reduce(found, distributed.ReduceOp.MAX, group=self.group)
         return float(found)
 
     def any(self, flag: bool) -> bool:
@@ -88,7 +112,7 @@ class World:
         length = self.sum(torch.tensor(len(data)))
         buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(int(length)).byte()
         with _together():
-            distributed.broadcast(buffer, 0)
+            distributed.broadcast(buffer, 0, group=self.group)
         return from_bytes(buffer.numpy().tobytes())
 
     def gathered(self, value: T) -> list[T]:
@@ -100,7 +124,7 @@ class World:
         padded = torch.nn.functional.pad(data, (0, max(lengths) - len(data)))
         found = [torch.empty_like(padded) for _ in range(self.size)]
         with _together():
-            distributed.all_gather(found, padded)
+            distributed.all_gather(found, padded, group=self.group)
         return [from_bytes(one[:n].numpy().tobytes()) for one, n in zip(found, lengths, strict=True)]
 
     def shared(self, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Result]]) -> list[Result]:
@@ -142,3 +166,12 @@ def _together() -> Iterator[None]:
             "another process of this run has ended or does not answer; what is checkpointed is whole, and resume=true "
             "goes on from it"
         ) from error
+
+
+class _Thread(threading.local):
+    """The world that a thread has entered."""
+
+    world: World | None = None
+
+
+_OF_THREAD = _Thread()

@@ -33,7 +33,16 @@ FAST: dict[str, tuple[str, ...]] = {
     "grpo": GRPO,
     "multi": ("task=both", "task.schedule=mixed", "batch.mini_batch=4", "batch.micro_batch=1"),
     "lora": (*GRPO, *ADAPTED, "teacher=self", "teacher.kind=start", "objective.kl_weight=0.1", "diagnostics_every=0"),
+    "ahead": ("objective=sampled", "max_staleness=1", "steps=3", "eval_every=1"),
 }
+AHEAD: dict[str, tuple[str, ...]] = {
+    "ahead": ("batch.epochs=2", "batch.mini_batch=4", "batch.micro_batch=2", "max_staleness=2", "steps=4"),
+    "grpo": (*GRPO, "max_staleness=1", "steps=3"),
+    "game": (*PLAYED, "task=letters", "batch.micro_batch=1", "max_staleness=1", "steps=3"),
+    "turns": ("task=both", "task.schedule=alternating", "batch.mini_batch=4", "batch.micro_batch=1", "steps=4",
+              "max_staleness=2"),
+    "lora": (*ADAPTED, "max_staleness=1", "steps=3"),
+}  # fmt: skip
 MORE: dict[str, tuple[str, ...]] = {
     "topk": ("batch.epochs=2", "batch.mini_batch=4", "batch.micro_batch=2", "eval_every=1"),
     "sampled": ("objective=sampled", "masking=entropy"),
@@ -131,7 +140,32 @@ def _compare(
 
 
 def test_two_processes_equal_one(pair: list[str], own: str, tmp_path: Path) -> None:
-    _compare(2, FAST, [("grpo", "none"), ("multi", "none"), ("multi", "fsdp2"), ("lora", "fsdp2")], pair, own, tmp_path)
+    shards = [("grpo", "none"), ("multi", "none"), ("ahead", "none"), ("multi", "fsdp2"), ("lora", "fsdp2")]
+    _compare(2, FAST, shards, pair, own, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("count", [2, 4])
+def test_steps_made_ahead_are_those_of_one_process(pair: list[str], own: str, tmp_path: Path, count: int) -> None:
+    _compare(count, AHEAD, [(name, "none") for name in AHEAD], pair, own, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_steps_made_ahead_go_on_to_the_bit(pair: list[str], tmp_path: Path) -> None:
+    asked = merged(
+        *pair, *BASE, "objective=sampled", "steps=5", "checkpoint_every=1", "keep_checkpoints=9", "max_staleness=2"
+    )
+    train_together(2, {"whole": asked}, tmp_path)
+    half = halved(tmp_path / "whole", "step-000002")
+    shutil.copytree(half, tmp_path / "alone")
+    train_together(2, {"half": [*asked, "resume=true"]}, tmp_path)
+    assert weights(half) == weights(tmp_path / "whole")
+    assert metrics(half) == metrics(tmp_path / "whole")
+    assert _responses(half) == _responses(tmp_path / "whole")
+    assert main(["train", *asked, f"run_dir={tmp_path / 'alone'}", "resume=true"]) == 0
+    _close(tmp_path / "whole", tmp_path / "alone")
 
 
 @pytest.mark.slow
@@ -260,11 +294,13 @@ def _wait_for_lines(process: subprocess.Popen[str], file: Path, count: int) -> N
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("rank", "shard"), [(0, "none"), (1, "none"), (1, "fsdp2")])
+@pytest.mark.parametrize(
+    ("rank", "asked"), [(0, "shard=none"), (1, "shard=none"), (1, "shard=fsdp2"), (1, "max_staleness=2")]
+)
 def test_a_killed_process_ends_all_and_the_run_goes_on(
-    train: Callable[..., Path], pair: list[str], tmp_path: Path, rank: int, shard: str
+    train: Callable[..., Path], pair: list[str], tmp_path: Path, rank: int, asked: str
 ) -> None:
-    arguments = merged(*pair, *LONG, f"shard={shard}", "run_dir=killed")
+    arguments = merged(*pair, *LONG, asked, "run_dir=killed")
     process = _start(2, tmp_path, arguments)
     _wait_for_lines(process, tmp_path / "killed" / "metrics.jsonl", 4)
     worker, began = _worker(process, rank), time.monotonic()
@@ -278,19 +314,20 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(
     again = _start(2, tmp_path, [*arguments, "resume=true"])
     said = again.communicate(timeout=240)
     assert again.returncode == 0, said
-    together = _start(2, tmp_path, merged(*pair, *LONG, f"shard={shard}", "run_dir=whole"))
+    together = _start(2, tmp_path, merged(*pair, *LONG, asked, "run_dir=whole"))
     assert together.communicate(timeout=240)
     assert weights(tmp_path / "whole") == weights(tmp_path / "killed")
     assert metrics(tmp_path / "whole") == metrics(tmp_path / "killed")
-    _close(train("alone", *LONG), tmp_path / "killed")
+    _close(train("alone", *LONG, *(() if "shard" in asked else (asked,))), tmp_path / "killed")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("staleness", [0, 3])
 def test_a_signal_to_one_process_stops_all_and_one_process_can_go_on(
-    train: Callable[..., Path], pair: list[str], tmp_path: Path
+    train: Callable[..., Path], pair: list[str], tmp_path: Path, staleness: int
 ) -> None:
-    arguments = merged(*pair, *LONG, "checkpoint_every=0", "run_dir=stopped")
+    arguments = merged(*pair, *LONG, "checkpoint_every=0", f"max_staleness={staleness}", "run_dir=stopped")
     process = _start(2, tmp_path, arguments)
     _wait_for_lines(process, tmp_path / "stopped" / "metrics.jsonl", 2)
     _worker(process, 1).send_signal(signal.SIGTERM)
@@ -299,7 +336,7 @@ def test_a_signal_to_one_process_stops_all_and_one_process_can_go_on(
     assert "opdkit: error" not in said
     assert len(list((tmp_path / "stopped" / "checkpoints").glob("step-*"))) == 1
     assert main(["train", *arguments, "resume=true"]) == 0
-    _close(train("alone", *LONG), tmp_path / "stopped")
+    _close(train("alone", *LONG, f"max_staleness={staleness}"), tmp_path / "stopped")
 
 
 @pytest.mark.slow

@@ -111,5 +111,5 @@ def test_a_model_whose_rows_touch_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         return forward(self, input_ids=input_ids, use_cache=use_cache)
 
     monkeypatch.setattr(type(model.body()), "forward", narrow)
-    with pytest.raises(UserError, match=r"can't read rows one behind another: .*position_ids"):
-        prove_packing(model, "model")
+    with pytest.raises(UserError, match=r"^packing=true: .*can't read rows one behind another: .*position_ids"):
+        prove_packing(model, "teacher", "packing")

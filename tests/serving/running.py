@@ -22,7 +22,7 @@ Wrap = Callable[[Any], Any]
 def service(**changes: Any) -> Service:
     settings = {
         "host": "127.0.0.1", "port": 0, "token_variable": "OPDKIT_TEST_TOKEN", "queue": 256, "join_tokens": 0,
-        "largest_mib": 8, "resolved": {},
+        "packing": False, "largest_mib": 8, "resolved": {},
     }  # fmt: skip
     return Service(LocalTeacher("embedded/teacher"), **(settings | changes))
 

@@ -207,13 +207,19 @@ def test_a_dead_server_is_left_out_and_told(rollout: Rollout, url: str, caplog: 
     teacher.close()
 
 
-def test_joined_requests_have_the_same_scores_up_to_rounding(rollout: Rollout) -> None:
-    expected = local().score(rollout, rollout.sampled_mask, Request(sampled=True))
-    with running(TEACHER, join_tokens=4096) as address:
+@pytest.mark.parametrize(("packed", "join_tokens"), [(False, 4096), (True, 0), (True, 120)])
+def test_rows_that_share_a_pass_have_the_same_scores_up_to_rounding(
+    rollout: Rollout, packed: bool, join_tokens: int
+) -> None:
+    """Other requests' rows beside them, or one behind another; some rows have no token that counts."""
+    mask = rollout.sampled_mask & (torch.arange(len(rollout.tokens)) % 3 > 0)[:, None]
+    expected = local().score(rollout, mask, Request(sampled=True, top_k=4))
+    with running(replace(TEACHER, packed=packed), join_tokens=join_tokens) as address:
         teacher = remote(address, concurrency=8)
-        ours = teacher.score(rollout, rollout.sampled_mask, Request(sampled=True))
+        ours = teacher.score(rollout, mask, Request(sampled=True, top_k=4))
         teacher.close()
     torch.testing.assert_close(ours.sampled_log_prob, expected.sampled_log_prob, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.support_logits, expected.support_logits, atol=1e-5, rtol=1e-5)
 
 
 @pytest.fixture
