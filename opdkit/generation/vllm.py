@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
 from opdkit.errors import UserError
 from opdkit.extras import need_package
 from opdkit.generation.base import Engine
 from opdkit.generation.correction import EngineCorrection, Mode
 from opdkit.generation.hf import HFRollout
-from opdkit.generation.vllm_settings import VLLMSettings
+from opdkit.generation.vllm_settings import Adapters, VLLMSettings
 from opdkit.models import LanguageModel
 from opdkit.servers.contact import Contact
 
 _START = "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL --port 8000"
+_START_ALONE = (
+    "VLLM_SERVER_DEV_MODE=1 VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 vllm serve BASE --port 8000 --enable-lora "
+    "--max-lora-rank 32"
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class VLLMRollout:
         options: more command line options for it, as in `vllm serve`.
         weights_folder: where the student's weights are written after each step, for the servers to read. None for one
             in this machine's shared memory, which servers on other machines don't see.
+        adapters: how low-rank adapters are handed over: merged into all weights of a copy of the base, or alone, for
+            servers that hold the base.
         gap_limit: the mean distance in nats between the log-probs of a server and the student's on a few tokens, after
             the weights were handed over, above which the run ends.
         engine_correction: none, token_tis or sequence_mask, see `EngineCorrection`. It needs temperature=1.
@@ -50,6 +57,7 @@ class VLLMRollout:
     python: str | None = None
     options: Sequence[str | int | float] = ()
     weights_folder: str | None = None
+    adapters: Adapters = "merged"
     gap_limit: float = 0.1
     engine_correction: Mode = "none"
     engine_cap: float = 2.0
@@ -63,6 +71,8 @@ class VLLMRollout:
     def __post_init__(self) -> None:
         need_package("httpx", "serve")
         self.in_process()
+        if self.adapters not in get_args(Adapters):
+            raise UserError(f"rollout.adapters={self.adapters}: must be one of {', '.join(get_args(Adapters))}")
         if not self.gap_limit > 0:
             raise UserError(f"rollout.gap_limit={self.gap_limit} must be above 0")
         try:
@@ -93,7 +103,7 @@ class VLLMRollout:
 
         settings = VLLMSettings(
             self.contact(self.servers or ()), self.python, [*map(str, self.options)], self.weights_folder,
-            self.gap_limit, self.max_prompt_tokens + self.max_new_tokens,
+            self.gap_limit, self.max_prompt_tokens + self.max_new_tokens, self.adapters,
         )  # fmt: skip
         return open_engine(settings, model)
 
@@ -101,5 +111,5 @@ class VLLMRollout:
         """How the servers are reached."""
         return Contact(
             "rollout", tuple(servers), self.token_variable, self.concurrency, self.timeout, self.patience,
-            self.backoff, _START,
+            self.backoff, _START if self.adapters == "merged" else _START_ALONE,
         )  # fmt: skip

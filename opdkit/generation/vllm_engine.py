@@ -12,6 +12,7 @@ import torch
 from opdkit.errors import RunError, UserError
 from opdkit.generation.base import Ask, Completion, Sampling
 from opdkit.generation.pack import Turn, pack
+from opdkit.generation.vllm_delivery import AdaptersAlone, Delivery, WholeWeights, rank_of
 from opdkit.generation.vllm_process import VLLMProcess
 from opdkit.generation.vllm_sampling import sampling_fields
 from opdkit.generation.vllm_settings import VLLMSettings
@@ -35,23 +36,33 @@ def open_engine(settings: VLLMSettings, model: LanguageModel) -> VLLMEngine:
     """
     world, held = World.current(), _Held()
     starts = not settings.contact.servers
+    if settings.adapters == "alone":
+        rank_of(model)  # refuses a student whose adapters are not all that is trained
 
     def begin() -> list[str]:
         held.folder = folder = WeightsFolder(settings.weights_folder)
         if not starts:
             return [str(folder.path), *settings.contact.servers]
-        folder.write(model, tokenizer=True)
-        held.process = VLLMProcess(settings, folder.path)
+        options = _delivery(settings, folder, starts).start(model)
+        held.process = VLLMProcess(replace(settings, options=[*settings.options, *options]), folder.path)
         return [str(folder.path), held.process.address]
 
     try:
         with model.whole():
             place, *servers = world.from_main(begin)
         contact = replace(settings.contact, servers=tuple(servers))
-        return VLLMEngine(replace(settings, contact=contact), model, WeightsFolder(place), held, mends=starts)
+        delivery = _delivery(settings, WeightsFolder(place), starts)
+        return VLLMEngine(replace(settings, contact=contact), model, delivery, held)
     except BaseException:
         held.close()
         raise
+
+
+def _delivery(settings: VLLMSettings, folder: WeightsFolder, starts: bool) -> Delivery:
+    """starts: whether the server is the run's own, which knows how to mend what a stock one leaves behind."""
+    if settings.adapters == "alone":
+        return AdaptersAlone(folder)
+    return WholeWeights(folder, "opdkit_reload_weights" if starts else "reload_weights")
 
 
 @dataclass
@@ -78,20 +89,15 @@ class VLLMEngine:
     Args:
         settings: with the servers' addresses.
         model: the student.
-        folder: where its weights are written.
+        delivery: how its weights get there.
         held: what is let go of at the end.
-        mends: whether the servers know `opdkit_reload_weights`, which mends what vLLM leaves behind. A stock one reads
-            the folder as it does.
     """
 
-    def __init__(
-        self, settings: VLLMSettings, model: LanguageModel, folder: WeightsFolder, held: _Held, *, mends: bool
-    ) -> None:
+    def __init__(self, settings: VLLMSettings, model: LanguageModel, delivery: Delivery, held: _Held) -> None:
         self._settings = settings
         self._model = model
-        self._folder = folder
+        self._delivery = delivery
         self._held = held
-        self._method = "opdkit_reload_weights" if mends else "reload_weights"
         self._version: int | None = None
         self._pool = ServerPool(settings.contact, self._hand_over)
         try:
@@ -105,7 +111,7 @@ class VLLMEngine:
         if self._version is None:
             self.refresh(self._model, 0)
         fields = sampling_fields(sampling) | {
-            "model": self._name,
+            "model": self._delivery.named(self._name),
             "stop_token_ids": sorted(self._model.stop_ids),
             "return_token_ids": True,
             "skip_special_tokens": False,
@@ -147,10 +153,11 @@ class VLLMEngine:
             return
         self._model = model
         self._proof = _proof(model)
+        self._delivery.take(version)
         world = World.current()
 
         def send() -> None:
-            self._folder.write(model)
+            self._delivery.write(model)
             self._pool.patiently(self._hand_over)
 
         world.from_main(send)
@@ -174,9 +181,8 @@ class VLLMEngine:
             raise LastingError(f"the one that was started here has ended: {said}")
 
         def one(ask: Callable[[str, str, bytes], bytes]) -> None:
-            call = {"method": self._method, "kwargs": {"weights_path": str(self._folder.path)}}
             try:
-                ask("POST", "/collective_rpc", json.dumps(call).encode())
+                self._delivery.hand_over(ask)
                 _empty_cache(ask)
             except LastingError as failure:
                 raise LastingError(f"{failure}; start it as in `{self._pool.contact.start}`") from None
@@ -189,7 +195,7 @@ class VLLMEngine:
     ) -> None:
         gaps: list[float] = []
         for row, ours in zip(tokens, expected, strict=True):
-            body = {"model": self._name, "prompt": row, "max_tokens": 1, "prompt_logprobs": 0}
+            body = {"model": self._delivery.named(self._name), "prompt": row, "max_tokens": 1, "prompt_logprobs": 0}
             theirs = _prompt_log_probs(ask("POST", "/v1/completions", json.dumps(body).encode()), row)
             gaps += [abs(one - other) for one, other in zip(ours, theirs, strict=True)]
         gap = sum(gaps) / len(gaps)

@@ -42,19 +42,25 @@ class VLLMProcess:
         command += ["--port", str(port), "--max-model-len", str(settings.longest), *settings.options]
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_ITS)}
         environment |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
-        self._log = tempfile.NamedTemporaryFile(prefix="opdkit-vllm-", suffix=".log")  # noqa: SIM115
+        self._log = tempfile.NamedTemporaryFile(prefix="opdkit-vllm-", suffix=".log", delete=False)  # noqa: SIM115
         try:
             self._process = subprocess.Popen(
                 command, env=environment, stdout=self._log, stderr=self._log, start_new_session=True
             )
         except OSError as error:
+            Path(self._log.name).unlink()
             raise UserError(f"rollout.python={python!r} can't be started: {error.strerror}") from None
+        self._keeps = False
         atexit.register(self.close)
         self._await(python)
 
     def ended(self) -> str | None:
-        """The last that it said where it has ended by itself, None while it runs."""
-        return None if self._process.poll() is None else self._last_line()
+        """The last that it said where it has ended by itself, None while it runs. Then its log is kept."""
+        status = self._process.poll()
+        if status is None:
+            return None
+        self._keeps = True
+        return f"{self._last_line()} (exit status {status}; its log: {self._log.name})"
 
     def close(self) -> None:
         """End the server with all that it started."""
@@ -65,14 +71,16 @@ class VLLMProcess:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_END_SECONDS)
         self._log.close()
+        if not self._keeps:
+            Path(self._log.name).unlink(missing_ok=True)
 
     def _await(self, python: str) -> None:
         ends = time.monotonic() + _START_SECONDS
         while time.monotonic() < ends:
-            if self._process.poll() is not None:
-                told = self._last_line()
+            if (told := self.ended()) is not None:
+                has_vllm = self._keeps = "No module named 'vllm'" not in told
                 self.close()
-                if "No module named 'vllm'" in told:
+                if not has_vllm:
                     raise UserError(
                         f"rollout.python: {python} has no vLLM; name an interpreter that has (pip install vllm, in an "
                         "environment of its own), or rollout.servers=[http://...]"

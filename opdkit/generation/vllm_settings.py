@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from opdkit.servers.contact import Contact
+
+Adapters = Literal["merged", "alone"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,7 @@ class VLLMSettings:
         weights_folder: where the weights are written.
         gap_limit: nats between the log-probs of a server and the student's.
         longest: tokens of a prompt and its response.
+        adapters: how those of the student are handed over.
     """
 
     contact: Contact
@@ -27,3 +31,4 @@ class VLLMSettings:
     weights_folder: str | None
     gap_limit: float
     longest: int
+    adapters: Adapters = "merged"

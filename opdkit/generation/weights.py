@@ -44,6 +44,22 @@ class WeightsFolder:
         if tokenizer:
             model.tokenizer.save_pretrained(self.path)
 
+    def write_base(self, model: LanguageModel) -> None:
+        """Write the model that adapters stand in, as it is without them, and the tokenizer."""
+        assert model.adapter is not None
+        model.adapter.save_base(self.path, _weights(model))
+        model.tokenizer.save_pretrained(self.path)
+
+    def write_adapters(self, model: LanguageModel) -> None:
+        """Write the adapters alone, into `adapters`."""
+        assert model.adapter is not None
+        model.adapter.save(self.adapters, None if model.shards is None else _weights(model))
+
+    @property
+    def adapters(self) -> Path:
+        """The folder of adapters in it."""
+        return self.path / "adapters"
+
     def remove(self) -> None:
         """Delete it, where it is the run's own."""
         if self._own:

@@ -26,6 +26,11 @@ class Adapter(Protocol):
         """Whether a run ends with a whole model."""
         ...
 
+    @property
+    def low_rank(self) -> int | None:
+        """The rank of what was trained. None where whole modules were, too."""
+        ...
+
     def disabled(self) -> AbstractContextManager[None]:
         """The model as it is without."""
         ...
@@ -41,6 +46,10 @@ class Adapter(Protocol):
 
     def save_merged(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         """Write the whole model with what was trained added to its weights. weights: all, by name."""
+        ...
+
+    def save_base(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """Write the whole model as it is without. weights: see `save_merged`."""
         ...
 
     def around(self, module: Any) -> Adapter:

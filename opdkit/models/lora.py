@@ -129,6 +129,12 @@ class Adapters:
     wrapper: Any
     merges: bool
 
+    @property
+    def low_rank(self) -> int | None:
+        """See `language_model.Adapter`."""
+        (config,) = self.wrapper.peft_config.values()
+        return None if config.modules_to_save else int(config.r)
+
     @contextmanager
     def disabled(self) -> Iterator[None]:
         """The base model as it is without them, to the bit."""
@@ -161,6 +167,13 @@ class Adapters:
         merged = self.around(module).wrapper
         module.load_state_dict({name: weights[name] for name in module.state_dict()})
         merged.merge_and_unload(safe_merge=True).save_pretrained(folder)
+
+    def save_base(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        """See `language_model.Adapter`. A second model is in the CPU's memory meanwhile."""
+        module = bare_copy(self.wrapper.get_base_model())
+        bare = {name.replace(".base_layer.", "."): value for name, value in weights.items()}
+        module.load_state_dict({name: bare[name] for name in module.state_dict()})
+        module.save_pretrained(folder)
 
     def around(self, module: Any) -> Adapters:
         """See `language_model.Adapter`."""

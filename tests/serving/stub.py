@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +28,8 @@ from tests.serving.running import in_thread
 @dataclass
 class Stub:
     """most: log-probs that are told at most. stale: it does not take over weights. longest: tokens of a sequence.
-    requests: the bodies of the completions. calls: what was asked of the workers."""
+    requests: the bodies of the completions. calls: what was asked of the workers. adapters: by name, the base's weights
+    with the adapter added."""
 
     model: LanguageModel
     most: int = 64
@@ -34,7 +37,9 @@ class Stub:
     longest: int = 512
     requests: list[dict[str, Any]] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
+    adapters: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _base: dict[str, torch.Tensor] = field(default_factory=dict)
 
     async def models(self, _: Request) -> Response:
         return JSONResponse(
@@ -47,7 +52,7 @@ class Stub:
     async def completions(self, request: Request) -> Response:
         body = await request.json()
         self.requests.append(body)
-        if body["model"] != "served":
+        if body["model"] not in ("served", *self.adapters):
             return PlainTextResponse("no such model", 404)
         if body.get("prompt_logprobs", 0) > self.most:
             asked = body["prompt_logprobs"]
@@ -57,6 +62,8 @@ class Stub:
 
     def choice(self, body: dict[str, Any]) -> dict[str, Any]:
         with self._lock:
+            if body["model"] in self.adapters:
+                self.model.module.load_state_dict(self.adapters[body["model"]], strict=False)
             if "prompt_logprobs" in body:
                 return {
                     "index": 0,
@@ -78,6 +85,28 @@ class Stub:
             with self._lock:
                 self.model.module.load_state_dict(state, strict=False)
         return JSONResponse({"results": [None]})
+
+    async def load_adapter(self, request: Request) -> Response:
+        body = await request.json()
+        self.calls.append(body)
+        if body["lora_name"] in self.adapters:
+            return PlainTextResponse("it has been loaded", 400)
+        if not self._base:
+            self._base = {name: value.clone() for name, value in self.model.module.state_dict().items()}
+        folder = Path(body["lora_path"])
+        config = json.loads((folder / "adapter_config.json").read_text())
+        factors = load_file(folder / "adapter_model.safetensors")
+        weights = dict(self._base)
+        for name in [name for name in factors if "lora_A" in name]:
+            added = factors[name.replace("lora_A", "lora_B")] @ factors[name] * (config["lora_alpha"] / config["r"])
+            own = name.removeprefix("base_model.model.").replace(".lora_A", "")
+            weights[own] = weights[own] + added
+        self.adapters[body["lora_name"]] = weights
+        return PlainTextResponse("added")
+
+    async def unload_adapter(self, request: Request) -> Response:
+        known = self.adapters.pop((await request.json())["lora_name"], None)
+        return PlainTextResponse("removed" if known else "not found", 200 if known else 404)
 
     async def reset_prefix_cache(self, _: Request) -> Response:
         return JSONResponse({"success": True})
@@ -117,6 +146,8 @@ def stubbed(model: LanguageModel, port: int = 0, **changes: Any) -> Iterator[tup
         Route("/v1/models", stub.models),
         Route("/detokenize", stub.detokenize, methods=["POST"]),
         Route("/collective_rpc", stub.collective_rpc, methods=["POST"]),
+        Route("/v1/load_lora_adapter", stub.load_adapter, methods=["POST"]),
+        Route("/v1/unload_lora_adapter", stub.unload_adapter, methods=["POST"]),
         Route("/reset_prefix_cache", stub.reset_prefix_cache, methods=["POST"]),
         Route("/v1/completions", stub.completions, methods=["POST"]),
     ]

@@ -15,6 +15,7 @@ from opdkit.cli.main import main
 from opdkit.errors import RunError, UserError
 from opdkit.generation import Ask, EngineCorrection, EpisodeRollout, HFEngine, Sampling, VLLMRollout, gap_metrics
 from opdkit.generation.vllm_sampling import sampling_fields
+from opdkit.models import LoRA, ModelSpec
 from opdkit.samplers import Ancestral, Greedy, MinP, Sampler, TopK, TopP
 from tests.ranks import train_together
 from tests.serving.running import free_port, running
@@ -195,19 +196,56 @@ def test_a_run_with_both_served_is_the_run_in_process(tmp_path: Path, monkeypatc
             assert one[name] == pytest.approx(other[name], rel=2e-3)
 
 
+def test_adapters_alone_go_to_a_server_with_the_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    adapted = [*save_pair(tmp_path), *SHORT, "adapter=lora", "adapter.r=3", "optim.lr=1e-1"]
+    with stubbed(replace(tiny_model(0), vocabulary=264)) as (address, stub):
+        there = ["rollout=vllm", f"rollout.servers=[{address}]", "rollout.adapters=alone"]
+        assert main(["train", *adapted, *there, "run_dir=there"]) == 0
+    assert [call["lora_name"] for call in stub.calls] == ["student-0", "student-1"]
+    assert [*stub.adapters] == ["student-1"]
+    assert main(["train", *adapted, "run_dir=here"]) == 0
+    ours, theirs = (read_steps(tmp_path / name / "metrics.jsonl") for name in ("there", "here"))
+    assert max(row["engine/log_prob_gap_max"] for row in ours) < 1e-4
+    for one, other in zip(ours, theirs, strict=True):
+        for name in ("rollout/length_mean", "train/loss", "train/grad_norm"):
+            assert one[name] == pytest.approx(other[name], rel=2e-3)
+
+
+def test_weights_that_are_no_adapters_alone_are_refused(served: tuple[str, Stub], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"rollout\.adapters=apart: must be one of merged, alone"):
+        spec(served[0], adapters="apart")
+    alone = spec(served[0], adapters="alone")
+    with pytest.raises(UserError, match=r"rollout\.adapters=alone: no adapter is trained; allowed: .*merged"):
+        alone.open(tiny_model(0))
+    base = ModelSpec(str(tmp_path))
+    for lora, said in ((LoRA(r=2, modules_to_save=("norm",)), "whole modules"), (LoRA(r=600), "adapter.r above 512")):
+        with pytest.raises(UserError, match=rf"rollout\.adapters=alone: {said}"):
+            alone.open(lora.attach(tiny_model(0), base, None))
+    student = LoRA(r=2).attach(tiny_model(0, **PLAIN), base, None)
+    engine = alone.open(student)
+    with pytest.raises(RunError, match=r"its log-probs are .* nats off"):  # the server has another base
+        engine.refresh(student, 0)
+    engine.close()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_several_processes_write_with_the_same_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     kinds = {"plain": (), "fsdp2": ("shard=fsdp2",), "adapted": ("adapter=lora", "adapter.r=2", "adapter.merge=true")}
     kinds["both"] = (*kinds["fsdp2"], *kinds["adapted"])
-    with stubbed(replace(tiny_model(9), vocabulary=264)) as (address, stub):
+    bases = stubbed(replace(tiny_model(0), vocabulary=264))
+    with stubbed(replace(tiny_model(9), vocabulary=264)) as (address, stub), bases as (base, _):
         asked = [*save_pair(tmp_path), *SHORT, "rollout=vllm", f"rollout.servers=[{address}]", "optim.lr=1e-2"]
-        train_together(2, {name: [*asked, *kind] for name, kind in kinds.items()}, tmp_path)
+        alone = [*kinds["both"], f"rollout.servers=[{base}]", "rollout.adapters=alone"]
+        runs = {name: [*asked, *kind] for name, kind in kinds.items()} | {"alone": [*asked[:-2], asked[-1], *alone]}
+        train_together(2, runs, tmp_path)
         assert len(stub.calls) == 2 * len(kinds)  # one process hands over
         for name in ("plain", "adapted"):
             assert main(["train", *asked, *kinds[name], f"run_dir=one-{name}"]) == 0
-    for name, one in (("plain", "plain"), ("fsdp2", "plain"), ("adapted", "adapted"), ("both", "adapted")):
+    for name in runs:
+        one = "plain" if name in ("plain", "fsdp2") else "adapted"
         found = [read_steps(tmp_path / run / "metrics.jsonl") for run in (name, f"one-{one}")]
         for ours, theirs in zip(*found, strict=True):
             assert ours["engine/log_prob_gap_max"] < 1e-4

@@ -29,6 +29,8 @@ def main() -> None:
     here = str(Path(__file__).parent)
     os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ.setdefault("VLLM_SERVER_DEV_MODE", "1")
+    if "--enable-lora" in sys.argv:
+        os.environ.setdefault("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "1")
     metadata.version = version
     sys.argv = ["vllm", "serve", *sys.argv[1:], "--worker-extension-cls", "opdkit_vllm_worker.Reload"]
     from vllm.entrypoints.cli.main import main as serve  # pyright: ignore[reportMissingImports]
