@@ -15,6 +15,7 @@ from opdkit.errors import UserError
 from opdkit.models import LanguageModel, ModelSpec, Request
 from opdkit.teachers.base import Capabilities, OpenTeacher, Teacher, TeacherContext
 from opdkit.teachers.byte_scores import ByteFilterScores, BytePrefixScores
+from opdkit.teachers.end_shares import EndShares
 from opdkit.teachers.local import score_in_batches
 from opdkit.teachers.mapped_scores import MappedScores, SpanScores, StrictScores
 from opdkit.teachers.own_scores import MergedScores, PositionScores
@@ -99,6 +100,7 @@ class OpenRetokenizedTeacher(WrappedTeacher):
         self._student = context.student
         self._batch = context.batch
         self._mapped = mapped
+        self._shares = EndShares.of(bridge.stops, context)
         self._strict = StrictScores(inner, bridge, context.temperature)
 
     @property
@@ -131,7 +133,8 @@ class OpenRetokenizedTeacher(WrappedTeacher):
     @torch.no_grad()
     def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
         """See `OpenTeacher`. `scored` tells the tokens of loss_mask for which it could."""
-        return score_in_batches(self._mapped, rollout, loss_mask, request, self._batch)
+        found = score_in_batches(self._mapped, rollout, loss_mask, request, self._batch)
+        return found if self._shares is None else self._shares.applied(found, rollout, loss_mask)
 
     @torch.no_grad()
     def shared_mass(self, rollout: Rollout) -> float | None:

@@ -20,7 +20,8 @@ class Stops:
     """The ids that end a response on each side; the first of each stands for all in the other vocabulary.
 
     Attributes:
-        ours: the student's. A row that ends with another one than the first is scored as if that were the first.
+        ours: the student's. A row that ends with another one than the first is scored as if that were the first; of
+            the teacher's probability of an end it gets the `share` that it has of the student's.
         theirs: the teacher's, whose probabilities are added up.
     """
 
@@ -59,6 +60,19 @@ class Stops:
         turned = masses.clone()
         turned[at, self.ours[0]], turned[at, tokens[at]] = masses[at, tokens[at]], masses[at, self.ours[0]]
         return turned
+
+    def stand_in(self, tokens: Tensor) -> Tensor:
+        """The id that speaks of the end at each place, i64[...]: the token where it is a stop, else the first."""
+        return torch.where(torch.isin(tokens, torch.tensor(self.ours, device=tokens.device)), tokens, self.ours[0])
+
+    def share(self, logits: Tensor, stand_in: Tensor) -> Tensor:
+        """log p(stand-in) - log p(end), f[...]: the part of the student's probability of an end that is the stand-in's.
+
+        logits f[..., S] of `ours`, the student's; stand_in i64[...].
+        """
+        ours = torch.tensor(self.ours, device=logits.device)
+        which = (stand_in[..., None] == ours).long().argmax(-1, keepdim=True)
+        return logits.log_softmax(-1).gather(-1, which)[..., 0]
 
     def gain(self, hidden: Tensor, head: Head, temperature: float) -> Tensor:
         """log sum over the teacher's stop ids of exp z, less the z of the first, f32[N] for hidden [N, D]."""

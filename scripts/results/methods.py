@@ -12,15 +12,21 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from learning_rates import Job
 from short_runs import SEEDS, SHORT, Candidates, make
 
 STEPS = 15
 EVERY = 5
 """Steps between the evaluations of a compared run."""
 _GROUPS = ("batch.prompts=4", "batch.rollouts_per_prompt=4")
+_READING = (
+    "method=ropd", "text=agreement_script", "method.terms.student.reward.teacher=null",
+    "teacher=embedded_agent", "sampler=ancestral", *_GROUPS,
+)  # fmt: skip
+_SEVEN = tuple(f"{of}.parameters.{end}_terms=7" for of in ("task", "benchmark.source") for end in ("min", "max"))
 
 
 @dataclass(frozen=True)
@@ -81,11 +87,12 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "rubrics": Family(
         {
-            "ropd_reading": (
-                "method=ropd", "text=agreement_script", "method.terms.student.reward.teacher=null",
-                "teacher=embedded_agent", "sampler=ancestral", *_GROUPS,
-            ),
+            "ropd_reading": _READING,
         },
+        (1.25e-5, 5e-5, 2e-4),
+    ),
+    "rubrics_long": Family(
+        {"ropd_long": (*_READING, *_SEVEN)},
         (1.25e-5, 5e-5, 2e-4),
     ),
     "best_of": Family(
@@ -134,8 +141,8 @@ def _rlsd(says: str, *objective: str) -> Ablation:
     return Ablation("rlsd", says, tuple(f"method.terms.student.objective.{one}" for one in objective))
 
 
-def _ropd(says: str, *reward: str) -> Ablation:
-    return Ablation("ropd_reading", says, tuple(f"method.terms.student.reward.{one}" for one in reward))
+def _ropd(says: str, *reward: str, of: str = "ropd_reading") -> Ablation:
+    return Ablation(of, says, tuple(f"method.terms.student.reward.{one}" for one in reward))
 
 
 ABLATIONS: Mapping[str, Ablation] = {
@@ -155,6 +162,7 @@ ABLATIONS: Mapping[str, Ablation] = {
     ),
     "ropd_reading_m1": _ropd("m = 1", "teacher_answers=1"),
     "ropd_reading_own": _ropd("a rubric for each response", "shared=false"),
+    "ropd_long_own": _ropd("a rubric for each response", "shared=false", of="ropd_long"),
     "brts_weaker_1": _brts("N = 1", "count=1", of="brts_weaker"),
     "brts_weaker_2": _brts("N = 2", "count=2", of="brts_weaker"),
 }
@@ -169,25 +177,32 @@ def candidates(name: str) -> Candidates:
     return Candidates({**MEMBERS, **changed}, (*SHORT, f"steps={STEPS}"), family.rates, (f"eval_every={EVERY}",))
 
 
-def compare(root: Path, names: Sequence[str]) -> None:
+def starts() -> Mapping[str, Job]:
+    """The embedded student before any training, on the problems of most families and on those of seven terms."""
+    topk, long = (candidates(name).start(name) for name in ("topk", "ropd_long"))
+    return {"start": topk, "start_long": replace(long, name="start_long")}
+
+
+def compare(root: Path, names: Sequence[str], seeds: Sequence[int]) -> None:
     """The students' starts, then each method's grid and seeds."""
-    make(root, candidates("topk").start("topk"), trains=False)
+    for job in starts().values():
+        make(root, job, trains=False)
     for name in names:
         made = candidates(name)
         for rate in made.rates:
             make(root, made.selection(name, rate))
         rate = made.best(root, name)
         assert rate is not None
-        for seed in SEEDS:
+        for seed in seeds:
             make(root, made.comparison(name, rate, seed))
 
 
-def ablate(root: Path, names: Sequence[str]) -> None:
+def ablate(root: Path, names: Sequence[str], seeds: Sequence[int]) -> None:
     """The seeds of each ablation at the rate of its method, where that one has been compared."""
     for name in names:
         made = candidates(name)
         rate = made.best(root, ABLATIONS[name].of)
-        for seed in SEEDS if rate is not None else ():
+        for seed in seeds if rate is not None else ():
             assert rate is not None
             make(root, made.comparison(name, rate, seed))
 
@@ -198,11 +213,13 @@ def main() -> None:
     parser.add_argument("action", choices=("compare", "ablate"))
     parser.add_argument("root", type=Path)
     parser.add_argument("--only", nargs="+", choices=(*FAMILIES, *MEMBERS, *ABLATIONS))
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="how many of the seeds, from the first on")
     options = parser.parse_args()
     known = list(MEMBERS if options.action == "compare" else ABLATIONS)
     wanted = options.only or known
     wanted = [*wanted, *(name for one in wanted if one in FAMILIES for name in FAMILIES[one].members)]
-    (compare if options.action == "compare" else ablate)(options.root, [name for name in known if name in wanted])
+    run = compare if options.action == "compare" else ablate
+    run(options.root, [name for name in known if name in wanted], SEEDS[: options.seeds])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from learning_rates import accuracy
-from methods import ABLATIONS, FAMILIES, MEMBERS, STEPS, Family, candidates
+from methods import ABLATIONS, FAMILIES, MEMBERS, STEPS, Family, candidates, starts
 from short_runs import SEEDS
 
 from opdkit.intervals import Paired, holm, paired_t, t_interval
@@ -192,9 +192,11 @@ def main() -> None:
         "{hint_time}": time_table(root, FAMILIES["hint"], told(root)["embedded_hint"]["plain"]),
         "{time}": time_table(root, FAMILIES["methods"], start),
         "{rubrics_ablations}": ablation_table(root, tuple(FAMILIES["rubrics"].members)),
+        "{rubrics_long_ablations}": ablation_table(root, tuple(FAMILIES["rubrics_long"].members)),
         "{best_of_ablations}": ablation_table(root, tuple(FAMILIES["best_of"].members)),
         "{missing}": [missing(root)],
         "{start}": [f"{100 * start:.1f}"],
+        "{start_long}": [f"{100 * (accuracy(root, starts()['start_long']) or 0.0):.1f}"],
         "{count}": [str(STEPS)],
     }
     marks |= {f"{{{name}}}": steps_table(root, family) for name, family in FAMILIES.items()}

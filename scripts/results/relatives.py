@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,9 +56,9 @@ COMPARED = Candidates({**MEMBERS, **SCHEDULED}, ("steps=15", *SHORT), (3.75e-5, 
 _PROBED = ("batch.prompts=24", "batch.rollouts_per_prompt=2", "batch.mini_batch=48", "sampler=ancestral")
 
 
-def gradients(root: Path) -> None:
+def gradients(root: Path, seeds: Sequence[int]) -> None:
     """For each seed: every member's gradient on the same rollouts, a row at a time, into gradients/seed<n>.json."""
-    for seed in SEEDS:
+    for seed in seeds:
         file = root / "gradients" / f"seed{seed}.json"
         if file.is_file():
             continue
@@ -123,9 +124,10 @@ def main() -> None:
     parser.add_argument("action", choices=("gradients", "train"))
     parser.add_argument("root", type=Path)
     parser.add_argument("--only", nargs="*", default=list(TRAINED), help="train these members alone")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="how many of the seeds, from the first on")
     options = parser.parse_args()
     if options.action == "gradients":
-        gradients(options.root)
+        gradients(options.root, SEEDS[: options.seeds])
         return
     root: Path = options.root
     names: list[str] = options.only
@@ -133,7 +135,7 @@ def main() -> None:
     for name, rate in itertools.product(names, COMPARED.rates):
         make(root, COMPARED.selection(name, rate))
     rates = {name: COMPARED.best(root, name) for name in names}
-    for seed, (name, rate) in itertools.product(SEEDS, rates.items()):
+    for seed, (name, rate) in itertools.product(SEEDS[: options.seeds], rates.items()):
         if rate is not None:
             make(root, COMPARED.comparison(name, rate, seed))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import Tensor
@@ -42,6 +44,15 @@ def log_end(row: int, rollout: Rollout = ROLLOUT) -> Tensor:
     return (TEACHER.module(torch.tensor([ids])).logits[0, -1] / TEMPERATURE).log_softmax(-1)
 
 
+@torch.no_grad()
+def log_share(row: int, stop: int, place: int) -> Tensor:
+    """log p(stop) - log p(end) of the student before a token of its response, in float64."""
+    prompt = STUDENT.render(ROLLOUT.prompts.problems[row].messages)
+    ids = torch.tensor([[*prompt, *ROLLOUT.tokens[row, :place].tolist()]])
+    logits = deepcopy(STUDENT.module).double()(ids).logits[0, -1] / TEMPERATURE
+    return logits[stop] - logits[[EOS, ASSISTANT]].logsumexp(0)
+
+
 @pytest.mark.parametrize("mode", ["strict", "byte_prefix", "byte_filter", "span"])
 def test_both_of_the_teacher_s_stops_are_the_end_whichever_the_student_wrote(mode: str) -> None:
     assert (STUDENT.stop_ids, TEACHER.stop_ids) == ({EOS, ASSISTANT}, {EOS, USER})
@@ -52,15 +63,18 @@ def test_both_of_the_teacher_s_stops_are_the_end_whichever_the_student_wrote(mod
         assert int(ROLLOUT.tokens[row, last(row)]) == stop
         assert bool(found.scored[row, last(row)])
         told = log_end(row)
-        expected = torch.logaddexp(told[EOS], told[USER])
-        assert expected > told[EOS] + 1e-3
+        end, share = torch.logaddexp(told[EOS], told[USER]), log_share(row, stop, last(row))
+        assert end > told[EOS] + 1e-3
+        assert share < -1e-3
+        expected = (end + share).float()
         torch.testing.assert_close(found.sampled_log_prob[row, last(row)], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("mode", ["strict", "byte_prefix"])
 @pytest.mark.parametrize("k", [1, 2, 8])
 def test_the_end_is_in_the_teacher_s_support_by_all_its_stops(mode: str, k: int) -> None:
-    """Of the masses that the student's ids take, the k greatest; the end is the id that the student wrote."""
+    """Of the masses that the student's ids take, the k greatest; the end is the id that the student wrote, and has
+    the part of it that this id has of the student's."""
     request = Request(top_k=k, normaliser=True, stats_k=k)
     found = opened(mode, TEACHER, STUDENT).score(ROLLOUT, ROLLOUT.sampled_mask, request)
     assert found.support_ids is not None
@@ -74,7 +88,8 @@ def test_the_end_is_in_the_teacher_s_support_by_all_its_stops(mode: str, k: int)
         told = log_end(row)
         end = torch.logaddexp(told[EOS], told[USER])
         if stop in ids:
-            torch.testing.assert_close(log_prob[ids.index(stop)], end, rtol=1e-4, atol=1e-4)
+            expected = (end + log_share(row, stop, last(row))).float()
+            torch.testing.assert_close(log_prob[ids.index(stop)], expected, rtol=1e-4, atol=1e-4)
         else:
             assert bool((log_prob >= end - 1e-4).all())
 
@@ -89,6 +104,65 @@ def test_a_given_support_is_read_with_the_written_stop() -> None:
             known = found.support_ids[row, last(row)][found.support_mask[row, last(row)]].tolist()
             assert stop in known
             assert ({EOS, ASSISTANT} - {stop}).pop() not in known
+
+
+@torch.no_grad()
+def test_elsewhere_the_first_of_the_student_s_stops_has_its_part_of_the_end() -> None:
+    given = torch.tensor([EOS, ASSISTANT]).expand(*ROLLOUT.tokens.shape, 2)
+    found = opened("strict", TEACHER, STUDENT).score(
+        ROLLOUT, ROLLOUT.sampled_mask, Request(support_ids=given, normaliser=True)
+    )  # fmt: skip
+    assert found.support_logits is not None
+    assert found.support_mask is not None
+    assert found.logsumexp is not None
+    assert found.scored is not None
+    place = int(found.scored[0].nonzero()[0])
+    begun = STUDENT.tokenizer.decode(ROLLOUT.tokens[0, :place].tolist())
+    ids = TEACHER.render(ROLLOUT.prompts.problems[0].messages) + TEACHER.tokenizer.encode(
+        begun, add_special_tokens=False
+    )  # fmt: skip
+    told = (TEACHER.module(torch.tensor([ids])).logits[0, -1] / TEMPERATURE).log_softmax(-1)
+    expected = torch.logaddexp(told[EOS], told[USER]) + log_share(0, EOS, place).float()
+    log_prob = found.support_logits[0, place, 0] - found.logsumexp[0, place]
+    torch.testing.assert_close(log_prob, expected, rtol=1e-4, atol=1e-4)
+    assert found.support_mask[0, place].tolist() == [True, False]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_with_shares_the_student_learns_the_end_as_one_event(seed: int) -> None:
+    """The expected gradient of log p - log q over the ids is that of the reverse KL between the probabilities of an end
+    and of the other ids, enumerated in float64; with q(end) for each stop it is another."""
+    source = torch.Generator().manual_seed(seed)
+    logits = torch.randn(6, generator=source, dtype=torch.float64, requires_grad=True)
+    end_q, *other_q = torch.randn(4, generator=source, dtype=torch.float64).log_softmax(-1)
+    stops, others = Stops((1, 4, 2), (7,)), [0, 3, 5]
+
+    def merged() -> Tensor:
+        log_p = logits.log_softmax(-1)
+        events = torch.stack([log_p[list(stops.ours)].logsumexp(0), *log_p[others]])
+        return (events.exp() * (events - torch.stack([end_q, *other_q]))).sum()
+
+    def expected(*, shares: bool) -> Tensor:
+        log_p, log_q = logits.log_softmax(-1), torch.zeros(6, dtype=torch.float64)
+        log_q[others] = torch.stack(other_q)
+        for stop in stops.ours:
+            part = stops.share(logits.detach()[list(stops.ours)], torch.tensor(stop))
+            log_q[stop] = end_q + (part if shares else 0.0)
+        return (log_p.exp().detach() * (log_p.detach() - log_q) * log_p).sum()
+
+    (wanted,) = torch.autograd.grad(merged(), logits)
+    (found,) = torch.autograd.grad(expected(shares=True), logits)
+    (without,) = torch.autograd.grad(expected(shares=False), logits)
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+    assert bool((without - wanted).abs().max() > 1e-3)
+
+
+def test_the_stop_that_was_written_speaks_of_the_end() -> None:
+    stops, tokens = Stops((5, 9), (1,)), torch.tensor([[9, 3], [5, 9]])
+    assert stops.stand_in(tokens).tolist() == [[9, 5], [5, 9]]
+    logits = torch.tensor([2.0, 1.0], dtype=torch.float64)
+    both = stops.share(logits.expand(2, 2), torch.tensor([5, 9]))
+    torch.testing.assert_close(both, logits.log_softmax(-1))
 
 
 def test_one_stop_each_changes_nothing() -> None:
