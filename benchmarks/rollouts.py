@@ -12,6 +12,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -49,12 +50,16 @@ def alone(model: Path, python: str, prompts: Sequence[tuple[int, ...]], tokens: 
     """Tokens a second of vLLM without opdkit."""
     job = {"prompts": prompts, "max_tokens": tokens, "repeats": repeats + 1}
     script = Path(__file__).with_name("vllm_alone.py")
-    done = subprocess.run(
-        [python, "-I", str(script), str(model)], input=json.dumps(job), capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError((done.stderr.strip().splitlines() or ["no message"])[-1])
-    return statistics.median(count / seconds for seconds, count in json.loads(done.stdout.splitlines()[-1])[1:])
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.json"
+        done = subprocess.run(
+            [python, "-I", str(script), str(model), str(answer)],
+            input=json.dumps(job), capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError((done.stderr.strip().splitlines() or ["no message"])[-1])
+        found = json.loads(answer.read_text())
+    return statistics.median(count / seconds for seconds, count in found[1:])
 
 
 def timed(work: Callable[[], None]) -> float:

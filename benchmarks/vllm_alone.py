@@ -1,13 +1,15 @@
 """Times vLLM without opdkit; runs under the interpreter that has vLLM, which has no opdkit.
 
-    ENV/bin/python benchmarks/vllm_alone.py MODEL < job.json
+    ENV/bin/python benchmarks/vllm_alone.py MODEL ANSWER < job.json
 
-The job: prompts (lists of ids), max_tokens and repeats. It prints seconds and tokens written, a pair a repeat, as JSON.
+The job: prompts (lists of ids), max_tokens and repeats. ANSWER is the JSON file to write: seconds and tokens written, a
+pair a repeat. Its output is no place for them: vLLM prints there too.
 """
 
 import json
 import sys
 import time
+from pathlib import Path
 
 from vllm import LLM, SamplingParams  # pyright: ignore[reportMissingImports]
 
@@ -25,7 +27,7 @@ def main() -> None:
         started = time.perf_counter()
         answers = engine.generate(prompts, settings, use_tqdm=False)
         found.append((time.perf_counter() - started, sum(len(answer.outputs[0].token_ids) for answer in answers)))
-    print(json.dumps(found))
+    Path(sys.argv[2]).write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

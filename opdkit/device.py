@@ -7,6 +7,8 @@ sums in float64, which the diagnostics take, do not exist on the first, and neit
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -33,6 +35,8 @@ def accelerator(precision: str) -> Accelerator:
     """accelerate's, on this device; bfloat16 where `precision` says so."""
     from accelerate import Accelerator
 
+    if uses_cuda():  # cuBLAS reads it once; without it products may be added up in another order from run to run
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return Accelerator(cpu=not uses_cuda(), mixed_precision="bf16" if precision == "bfloat16" else "no")
 
 
@@ -50,6 +54,24 @@ def take_own_gpu() -> None:
             f"(--nproc_per_node {gpus}), or keep them on the CPU ({_CPU}=true)"
         )
     torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+
+
+@contextmanager
+def in_fixed_order(wanted: bool) -> Iterator[None]:
+    """Backward passes inside add up in one order, as those on a CPU always do, so that a run repeats bit for bit.
+
+    Otherwise gradients of rows that several positions name, and those of attention, are added up as they come.
+    """
+    before = torch.are_deterministic_algorithms_enabled()
+    if not wanted or before or not uses_cuda():
+        yield
+        return
+    torch.utils.deterministic.fill_uninitialized_memory = False  # it finds mistakes, and costs time
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def synchronize() -> None:

@@ -53,6 +53,7 @@ def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
         "seed",
         "temperature",
         "precision",
+        "deterministic",
         "gradient_variance",
         "max_bad_steps",
         "max_staleness",

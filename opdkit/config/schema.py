@@ -119,6 +119,7 @@ class TrainConfig:
     keep_best: KeepBest = field(default_factory=KeepBest)
     max_staleness: int = MISSING
     precision: str = MISSING
+    deterministic: bool = MISSING
     shard: str = MISSING
     shard_replicas: int = MISSING
     gradient_variance: str | None = None

@@ -104,6 +104,7 @@ class Experiment:
         probe: settings of the gradient's probe.
         max_staleness: how many steps old the weights are that write a step. 0: the newest; from 1 on, a step is written
             and scored while another is updated on.
+        deterministic: whether a run on a GPU repeats bit for bit, too.
         early_stop: when the run ends before its last step.
         keep_best: of which step the student is kept.
         push_to_hub: the hub's repository that the student is uploaded to, None for none.
@@ -138,6 +139,7 @@ class Experiment:
     seed: int
     temperature: float
     precision: Precision
+    deterministic: bool
     gradient_variance: str | None
     max_bad_steps: int
     max_staleness: int

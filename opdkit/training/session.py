@@ -146,7 +146,7 @@ def open_session(experiment: Experiment, found: Found | None, folder: Path | Non
     }
     updater = Updater(
         policy, policy.world, experiment.optimizer.clip_norm, experiment.batch.pass_size,
-        policy.watched(_watched(experiment, student)),
+        policy.watched(_watched(experiment, student)), experiment.deterministic,
     )  # fmt: skip
     if found:
         restore_student(found, policy.divided())

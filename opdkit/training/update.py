@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from opdkit import device
 from opdkit.data.loss import TokenBatch, TokenLoss
 from opdkit.data.micro_batches import MicroBatch
 from opdkit.data.rollout import Rollout
@@ -77,6 +78,7 @@ class Updater:
         clip_norm: gradients are scaled down to this global norm, None for never.
         micro_batch: the size of a backward pass.
         watched: those whose gradient variance is measured.
+        deterministic: backward passes add up in one order on a GPU too, see `opdkit.device.in_fixed_order`.
         not_finite: row (of a part of the mini-batch) and position of student scores that were no numbers.
     """
 
@@ -85,6 +87,7 @@ class Updater:
     clip_norm: float | None
     micro_batch: MicroBatch
     watched: Watched
+    deterministic: bool = False
     not_finite: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
     def step(
@@ -180,7 +183,8 @@ class Updater:
             return 0.0
         student, token_loss = self.weighted_loss(part, denominator)
         loss = token_loss.value.sum()
-        self.policy.accelerator.backward(loss)
+        with device.in_fixed_order(self.deterministic):
+            self.policy.accelerator.backward(loss)
         metrics: Mapping[str, Tensor] = token_loss.metrics
         with METRICS:
             means.add(token_metrics(part.rollout, student, part.teacher), part.loss_mask)

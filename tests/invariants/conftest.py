@@ -22,7 +22,7 @@ UNEQUAL = ("time/", "perf/")
 QUICK = (
     "logger=jsonl", "batch.prompts=4", "batch.rollouts_per_prompt=2", "batch.mini_batch=8", "batch.micro_batch=4",
     "rollout.max_new_tokens=8", "benchmark.limit=4", "benchmark.max_new_tokens=8", "vocabulary_metrics_every=1",
-    "optim.lr=1e-2", "k=8", "steps=3", "batch.epochs=1",
+    "optim.lr=1e-2", "k=8", "steps=3", "batch.epochs=1", "deterministic=true",
 )  # fmt: skip
 
 
