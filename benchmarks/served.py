@@ -53,7 +53,7 @@ def teacher_of(shape: UpdateShape) -> LanguageModel:
 
 def serve(port: int) -> None:
     """The server's side, until it is ended."""
-    service = Service(LocalTeacher("embedded/teacher"), "127.0.0.1", port, "OPDKIT_BENCH_TOKEN", 64, 0, 256, {})
+    service = Service(LocalTeacher("embedded/teacher"), "127.0.0.1", port, "OPDKIT_BENCH_TOKEN", 64, 0, False, 256, {})
     with listening("127.0.0.1", port) as listener:
         server_of(teacher_of(_SHAPE), service).run(sockets=[listener])
 

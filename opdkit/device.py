@@ -66,7 +66,8 @@ def in_fixed_order(wanted: bool) -> Iterator[None]:
     if not wanted or before or not uses_cuda():
         yield
         return
-    torch.utils.deterministic.fill_uninitialized_memory = False  # it finds mistakes, and costs time
+    # Memory filled to show mistakes costs time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     torch.use_deterministic_algorithms(True)
     try:
         yield
