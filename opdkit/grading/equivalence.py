@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from cmath import isfinite
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -42,6 +43,11 @@ _REWRITES = (
     (re.compile(r">="), r"\\ge "),
     (re.compile(r"\$"), ""),
 )
+
+
+def decision(request: Mapping[str, str]) -> Callable[[], bool]:
+    """A call that says whether the request's answer equals its reference."""
+    return lambda: equivalent(request["answer"], request["reference"])
 
 
 def equivalent(answer: str, reference: str) -> bool:

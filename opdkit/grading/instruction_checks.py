@@ -45,7 +45,7 @@ def lacks_sentences(instruction: str) -> bool:
     return False
 
 
-def checker(request: Mapping[str, Any]) -> Callable[[], bool]:
+def decision(request: Mapping[str, Any]) -> Callable[[], bool]:
     """What decides a request: `answer` is the response, `arguments` are the instruction's as JSON, and `loose` counts
     one that is followed without the response's first or last line, or its asterisks."""
     arguments = json.loads(request["arguments"])

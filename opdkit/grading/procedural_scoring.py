@@ -17,7 +17,7 @@ def _dataset(name: str, parameters: str, seed: int, size: int) -> Any:
     return create_dataset(name, seed=seed, size=size, **json.loads(parameters))
 
 
-def scorer(request: dict[str, Any]) -> Callable[[], bool]:
+def decision(request: dict[str, Any]) -> Callable[[], bool]:
     """A call that says whether the data set's scorer gives full marks to the request's answer.
 
     The question is generated here, the answer looked at in the call. Scorers give a little to a wrong answer of

@@ -59,11 +59,12 @@ _WARM_UP = (
 _FORBIDDEN = ("os.", "subprocess.", "socket.", "shutil.", "ctypes.", "pty.", "ftplib.", "http.", "urllib.")
 _ALLOWED = frozenset(("os.listdir", "os.scandir", "os.walk", "os.fwalk", "os.getxattr"))
 
-_SCORERS = {
+_MODULES = {
+    "algebra": "opdkit.grading.equivalence",
     "procedural": "opdkit.grading.procedural_scoring",
     "instruction": "opdkit.grading.instruction_checks",
 }
-"""Kind of a request -> the module that decides it, loaded with the first such request."""
+"""Kind of a request -> the module whose `decision` is asked, loaded with the first such request."""
 
 
 @dataclass
@@ -82,7 +83,7 @@ def main() -> None:
     write_all(sink, b'{"ready": true}\n')
     buffer = bytearray()
     while (line := next_line(source, buffer, parent)) is not None:
-        if _loads_scorers(line):
+        if _loads_module(line):
             _bury(child)
             child = _fork((source, sink), retry=False)
         reply = _ask(child, line)
@@ -97,11 +98,9 @@ def main() -> None:
 def _load() -> None:
     """Import all that answers may need, and let it work once, so that no child pays for it out of its allowance."""
     importlib.import_module("numpy")
-    from opdkit.grading.equivalence import equivalent
-
     for answer, reference in _WARM_UP:
         with contextlib.suppress(Exception):
-            equivalent(answer, reference)
+            _decision({"kind": "algebra", "answer": answer, "reference": reference})()
     gc.collect()
     gc.freeze()
 
@@ -114,9 +113,9 @@ def _ask_alone(line: bytes, close: tuple[int, ...]) -> dict[str, Any]:
     return reply
 
 
-def _loads_scorers(line: bytes) -> bool:
-    """Load reasoning-gym or the checkers of instructions once, here, so that no child pays for it."""
-    name = _SCORERS.get(json.loads(line)["kind"])
+def _loads_module(line: bytes) -> bool:
+    """Whether the kind's module had to be loaded: once, here, so that no child pays for it."""
+    name = _MODULES.get(json.loads(line)["kind"])
     if name is None or name in sys.modules:
         return False
     importlib.import_module(name)
@@ -200,17 +199,7 @@ def _count_work() -> None:
 
 def _decision(request: dict[str, Any]) -> Callable[[], bool]:
     """What is to be decided, with everything trusted done before the clock starts."""
-    if request["kind"] == "procedural":
-        from opdkit.grading.procedural_scoring import scorer
-
-        return scorer(request)
-    if request["kind"] == "instruction":
-        from opdkit.grading.instruction_checks import checker
-
-        return checker(request)
-    from opdkit.grading.equivalence import equivalent
-
-    return lambda: equivalent(request["answer"], request["reference"])
+    return importlib.import_module(_MODULES[request["kind"]]).decision(request)
 
 
 def _confine() -> None:
