@@ -1,17 +1,30 @@
-"""Build the wheel, install it into a clean environment, and use it from a folder that knows nothing of the checkout."""
+"""Build the wheel, put it into a clean environment, and use it from a folder that knows nothing of the checkout.
+
+The environment holds what the wheel says that it needs and nothing else. Those packages are not installed a second
+time: their files are linked from the environment that runs this script.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import venv
 import zipfile
+from collections.abc import Iterable
+from email.parser import Parser
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST_MIB = 16
+PACKED = ("opdkit/conf/train.yaml", "opdkit/models/embedded/teacher/model.safetensors", "opdkit/py.typed")
+LEFT = ("config.yaml", "env.json", "metrics.jsonl", "final/model.safetensors", "evals/chain_sum.json")
 
 
 def run(*command: str, cwd: Path, environment: dict[str, str]) -> str:
@@ -22,6 +35,61 @@ def run(*command: str, cwd: Path, environment: dict[str, str]) -> str:
     return done.stdout
 
 
+def requirements(wheel: Path) -> list[str]:
+    """What the wheel needs, as it says itself; extras keep their markers."""
+    with zipfile.ZipFile(wheel) as packed:
+        names = packed.namelist()
+        for wanted in PACKED:
+            if wanted not in names:
+                sys.exit(f"the wheel lacks {wanted}")
+        (about,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        return Parser().parsestr(packed.read(about).decode()).get_all("Requires-Dist", [])
+
+
+def closure(texts: Iterable[str]) -> set[str]:
+    """The packages that requirements ask for, and those that these ask for, each without an extra that nobody named."""
+    found: dict[str, set[str]] = {}
+    waiting = [(text, frozenset[str]()) for text in texts]
+    while waiting:
+        text, extras = waiting.pop()
+        asked = Requirement(text)
+        if asked.marker and not any(asked.marker.evaluate({"extra": extra}) for extra in (extras or {""})):
+            continue
+        name = canonicalize_name(asked.name)
+        if name in found and asked.extras <= found[name]:
+            continue
+        found[name] = found.get(name, set()) | asked.extras
+        try:
+            needs = distribution(name).requires or []
+        except PackageNotFoundError:
+            sys.exit(f"{text} is needed and not installed in {sys.prefix}")
+        waiting += [(need, frozenset(found[name])) for need in needs]
+    return set(found)
+
+
+def link(names: Iterable[str], clean: Path) -> None:
+    """Puts the packages' files into the environment `clean`, as links. Scripts of theirs are left out."""
+    place = Path(sysconfig.get_path("purelib", "posix_prefix", {"base": str(clean), "platbase": str(clean)}))
+    for name in names:
+        for file in distribution(name).files or []:
+            if ".." in file.parts or (place / file).exists():
+                continue
+            (place / file).parent.mkdir(parents=True, exist_ok=True)
+            (place / file).symlink_to(Path(str(file.locate())).absolute())
+
+
+def use(opdkit: str, elsewhere: Path, environment: dict[str, str]) -> None:
+    """The commands of a first hour, where nothing of the checkout is."""
+    for command in (("--version",), ("ls", "objective"), ("check",), ("train", "--cfg", "job")):
+        run(opdkit, *command, cwd=elsewhere, environment=environment)
+    if any(elsewhere.iterdir()):
+        sys.exit(f"commands that only look have left {[p.name for p in elsewhere.iterdir()]}")
+    run(opdkit, "train", "debug=smoke", "run_dir=smoke", cwd=elsewhere, environment=environment)
+    for wanted in LEFT:
+        if not (elsewhere / "smoke" / wanted).is_file():
+            sys.exit(f"the smoke run left no {wanted}")
+
+
 def main() -> None:
     """Raises SystemExit with a message where the wheel does not stand on its own."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
@@ -30,31 +98,18 @@ def main() -> None:
         build = (sys.executable, "-m", "build", "--wheel", "--outdir", temporary, str(ROOT))
         run(*build, cwd=folder, environment=environment)
         (wheel,) = folder.glob("opdkit-*.whl")
-        names = zipfile.ZipFile(wheel).namelist()
-        for wanted in ("opdkit/conf/train.yaml", "opdkit/models/embedded/teacher/model.safetensors", "opdkit/py.typed"):
-            if wanted not in names:
-                sys.exit(f"the wheel lacks {wanted}")
         size = wheel.stat().st_size / 2**20
         if size > LARGEST_MIB:
             sys.exit(f"the wheel has {size:.1f} MiB, more than {LARGEST_MIB}")
         clean = folder / "clean"
         venv.create(clean, with_pip=True)
-        python = str(clean / "bin" / "python")
-        constraints = str(ROOT / os.environ.get("CONSTRAINTS", "constraints.txt"))
-        pip = (python, "-m", "pip", "install", "--quiet", "--constraint", constraints)
-        run(*pip, "torch", cwd=folder, environment=environment)
-        run(*pip, str(wheel), cwd=folder, environment=environment)
+        link(closure(requirements(wheel)), clean)
+        pip = (str(clean / "bin" / "python"), "-m", "pip")
+        run(*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel), cwd=folder, environment=environment)
+        run(*pip, "check", cwd=folder, environment=environment)
         elsewhere = folder / "elsewhere"
         elsewhere.mkdir()
-        opdkit = str(clean / "bin" / "opdkit")
-        for command in (("--version",), ("ls", "objective"), ("check",), ("train", "--cfg", "job")):
-            run(opdkit, *command, cwd=elsewhere, environment=environment)
-        if any(elsewhere.iterdir()):
-            sys.exit(f"commands that only look have left {[p.name for p in elsewhere.iterdir()]}")
-        run(opdkit, "train", "debug=smoke", "run_dir=smoke", cwd=elsewhere, environment=environment)
-        for wanted in ("config.yaml", "env.json", "metrics.jsonl", "final/model.safetensors", "evals/chain_sum.json"):
-            if not (elsewhere / "smoke" / wanted).is_file():
-                sys.exit(f"the smoke run left no {wanted}")
+        use(str(clean / "bin" / "opdkit"), elsewhere, environment)
         print(f"wheel of {size:.1f} MiB: installed, composed, trained")
 
 
