@@ -1,4 +1,4 @@
-"""Runs a command under Hydra; every job is checked before the first of them starts."""
+"""Runs a command: one job in this process, several under Hydra, each checked before the first of them starts."""
 
 from __future__ import annotations
 
@@ -40,16 +40,8 @@ class Command:
 _MAX_FAILURE_RATE = "hydra.sweeper.max_failure_rate"
 
 
-class _Outcome(BaseException):
-    """Carries a job's error past Hydra, which would print it in its own way."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
 def run(command: Command, request: Request, task: Callable[[DictConfig], Any]) -> int:
-    """Runs what was asked for. `task` is the module-level function that Hydra calls for each job."""
+    """Runs what was asked for. `task` is the module-level function that Hydra calls for each job of a sweep."""
     make_importable(request.config_dir)
     # Retries against a hub that cannot be reached would bury the one line that says so.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
@@ -60,9 +52,16 @@ def run(command: Command, request: Request, task: Callable[[DictConfig], Any]) -
         if request.composes:
             compose(Source(request.root, request.config_dir), request.overrides)
         return _hydra(request, task, request.argv)
-    sweep, argv = _check_all(command, request)
-    if sweep is None:
-        return _hydra(request, task, argv)
+    source = Source(request.root, request.config_dir)
+    typed = parse(request.overrides)
+    check(source.root, typed, source.folders, multirun=True)
+    fixed = [item.text for item in typed if not item.override.is_sweep_override()]
+    config = compose(source, fixed, with_hydra=True)
+    if not _sweeps(request, typed, config):
+        check(source.root, typed, source.folders, multirun=False)
+        command.execute(command.prepare(*_job(source, config, request.overrides), None))
+        return 0
+    sweep, argv = _check_sweep(command, request, source, config)
     failures = Failures(sweep)
     failures.forget()
     status = _hydra(request, task, argv)
@@ -72,18 +71,14 @@ def run(command: Command, request: Request, task: Callable[[DictConfig], Any]) -
     return status
 
 
-def _check_all(command: Command, request: Request) -> tuple[Path | None, list[str]]:
-    """Composes, binds and builds every job. Returns a sweep's folder, None for a single run, and Hydra's arguments."""
-    source = Source(request.root, request.config_dir)
-    typed = parse(request.overrides)
+def _sweeps(request: Request, typed: Sequence[Typed], config: DictConfig) -> bool:
+    """Whether several jobs are asked for, by a flag or by the configuration."""
     asked = request.multirun or _own_value(typed, "hydra.mode") == "MULTIRUN"
-    check(source.root, typed, source.folders, multirun=True)
-    fixed = [item.text for item in typed if not item.override.is_sweep_override()]
-    config = compose(source, fixed, with_hydra=True)
-    if not asked and str(config.hydra.mode).rpartition(".")[2] != "MULTIRUN":
-        check(source.root, typed, source.folders, multirun=False)
-        command.prepare(*_job(source, config, request.overrides), None)
-        return None, request.argv
+    return asked or str(config.hydra.mode).rpartition(".")[2] == "MULTIRUN"
+
+
+def _check_sweep(command: Command, request: Request, source: Source, config: DictConfig) -> tuple[Path, list[str]]:
+    """Composes, binds and builds every job. Returns the sweep's folder and Hydra's arguments."""
     if several():
         raise UserError("a sweep runs in one process: start it without torchrun, or each of its jobs with it")
     root = _sweep_root(config)
@@ -96,7 +91,8 @@ def _check_all(command: Command, request: Request) -> tuple[Path | None, list[st
         command.prepare(*_job(source, job, overrides), job_folder(root, number, overrides))
     quoted = str(root).replace("\\", "\\\\").replace("'", "\\'")
     added = [f"hydra.sweep.dir='{quoted}'"]
-    if config.hydra.sweeper.get("max_failure_rate") == 0 and _own_value(typed, _MAX_FAILURE_RATE) is None:
+    given = _own_value(parse(request.overrides), _MAX_FAILURE_RATE)
+    if config.hydra.sweeper.get("max_failure_rate") == 0 and given is None:
         added.append(f"{_MAX_FAILURE_RATE}=1")  # a search, too, goes on after a failed job unless told not to
     return root, [*request.argv, *added]
 
@@ -134,23 +130,18 @@ def _sweep_root(config: DictConfig) -> Path:
 
 
 def run_job(command: Command, config: DictConfig) -> float:
-    """One job, called by Hydra, maybe in a process of its own: in a run an error ends it, in a sweep it is told and
-    the next job starts."""
+    """One job of a sweep, called by Hydra, maybe in a process of its own: an error is told and the next job starts."""
     about = HydraConfig.get()
-    sweeping = str(about.mode).rpartition(".")[2] == "MULTIRUN"
     overrides = [str(text) for text in about.overrides.task]
     files = [Path(s.path) for s in about.runtime.config_sources if s.schema == "file"]
     folders = [location.conf_dir(), *(f for f in files if f.resolve() != location.conf_dir())]
     make_importable(str(folders[1]) if len(folders) > 1 else None)
     origin = Origin(overrides, {str(k): str(v) for k, v in about.runtime.choices.items()}, folders)
-    folder = job_folder(Path(about.sweep.dir), about.job.num, overrides) if sweeping else None
-    if sweeping:
-        print(f"\njob {about.job.num}: {' '.join(overrides)}", flush=True)
+    folder = job_folder(Path(about.sweep.dir), about.job.num, overrides)
+    print(f"\njob {about.job.num}: {' '.join(overrides)}", flush=True)
     try:
         return command.execute(command.prepare(config, origin, folder))
     except Exception as error:
-        if not sweeping:
-            raise _Outcome(error) from error
         if not isinstance(error, (UserError, RunError)):
             traceback.print_exception(error)
         line = Failures(Path(about.sweep.dir)).note(about.job.num, overrides, str(error))
@@ -176,8 +167,6 @@ def _hydra(request: Request, task: Callable[[DictConfig], Any], argv: Sequence[s
     try:
         with public_names() if request.lists else nullcontext():
             hydra.main(version_base="1.3", config_path=str(location.conf_dir()), config_name=request.root)(task)()
-    except _Outcome as outcome:
-        raise outcome.error from outcome.error.__cause__
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     finally:

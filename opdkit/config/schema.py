@@ -7,6 +7,7 @@ checked against the signature of its `_target_` (see `binding`), so nothing is w
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -165,8 +166,9 @@ class ServeConfig:
 SCHEMAS: dict[str, type] = {"train": TrainConfig, "eval": EvalConfig, "study": StudyConfig, "serve": ServeConfig}
 
 
+@cache
 def register() -> None:
-    """Makes the schemas known to Hydra as `<root>_schema`. Can be called again."""
+    """Makes the schemas known to Hydra as `<root>_schema`, once in a process."""
     store = ConfigStore.instance()
     for root, schema in SCHEMAS.items():
         store.store(name=f"{root}_schema", node=schema)
