@@ -14,6 +14,7 @@ import tempfile
 import venv
 import zipfile
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from email.parser import Parser
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -78,15 +79,21 @@ def link(names: Iterable[str], clean: Path) -> None:
             (place / file).symlink_to(Path(str(file.locate())).absolute())
 
 
-def use(opdkit: str, elsewhere: Path, environment: dict[str, str]) -> None:
-    """The commands of a first hour, where nothing of the checkout is."""
-    for command in (("--version",), ("ls", "objective"), ("check",), ("train", "--cfg", "job")):
-        run(opdkit, *command, cwd=elsewhere, environment=environment)
-    if any(elsewhere.iterdir()):
-        sys.exit(f"commands that only look have left {[p.name for p in elsewhere.iterdir()]}")
-    run(opdkit, "train", "debug=smoke", "run_dir=smoke", cwd=elsewhere, environment=environment)
+def use(opdkit: str, folder: Path, environment: dict[str, str]) -> None:
+    """The commands of a first hour, in folders where nothing of the checkout is. Two of them run side by side."""
+    looking, training = folder / "looking", folder / "training"
+    looking.mkdir()
+    training.mkdir()
+    with ThreadPoolExecutor(1) as beside:
+        checked = beside.submit(run, opdkit, "check", cwd=looking, environment=environment)
+        for command in (("--version",), ("ls", "objective"), ("train", "--cfg", "job")):
+            run(opdkit, *command, cwd=looking, environment=environment)
+        run(opdkit, "train", "debug=smoke", "run_dir=smoke", cwd=training, environment=environment)
+        checked.result()
+    if any(looking.iterdir()):
+        sys.exit(f"commands that only look have left {[p.name for p in looking.iterdir()]}")
     for wanted in LEFT:
-        if not (elsewhere / "smoke" / wanted).is_file():
+        if not (training / "smoke" / wanted).is_file():
             sys.exit(f"the smoke run left no {wanted}")
 
 
@@ -107,9 +114,7 @@ def main() -> None:
         pip = (str(clean / "bin" / "python"), "-m", "pip")
         run(*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel), cwd=folder, environment=environment)
         run(*pip, "check", cwd=folder, environment=environment)
-        elsewhere = folder / "elsewhere"
-        elsewhere.mkdir()
-        use(str(clean / "bin" / "opdkit"), elsewhere, environment)
+        use(str(clean / "bin" / "opdkit"), folder, environment)
         print(f"wheel of {size:.1f} MiB: installed, composed, trained")
 
 
