@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,18 @@ CONF = location.conf_dir()
 FILES = sorted(f for depth in ("*/*.yaml", "*/*/*.yaml") for f in CONF.glob(depth) if not f.stem.startswith("_"))
 
 
-@pytest.mark.parametrize(("root", "choice"), CHOICES, ids=[f"{r} {' '.join(c)}".strip() for r, c in CHOICES])
+def some_fast() -> list[Any]:
+    """Every choice, the first of each root and group fast: `make check` looks at all of them by `opdkit check`."""
+    seen, found = set[tuple[str, str]](), []
+    for root, choice in CHOICES:
+        kind = (root, choice[-1].partition("=")[0] if choice else "")
+        marks = [pytest.mark.slow] if kind in seen else []
+        seen.add(kind)
+        found.append(pytest.param(root, choice, id=f"{root} {' '.join(choice)}".strip(), marks=marks))
+    return found
+
+
+@pytest.mark.parametrize(("root", "choice"), some_fast())
 def test_composes_and_builds(root: str, choice: list[str]) -> None:
     source = Source(root)
     try:
@@ -49,10 +61,12 @@ def test_a_benchmark_is_filed_under_its_own_name(file: Path) -> None:
 EXPERIMENTS = [text for _, choice in CHOICES for text in choice if text.startswith("experiment=")]
 
 
+WITHOUT_K = ("sampled",)
+OTHERS = ("topk", "minillm", "grpo")  # with k, and of other classes
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-@pytest.mark.parametrize(
-    "objective", ["topk", "sampled", "minillm", "grpo"]
-)  # with k and without, and of another class
+@pytest.mark.parametrize("objective", [*WITHOUT_K, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
 def test_an_experiment_leaves_no_stale_key(experiment: str, objective: str) -> None:
     assert check_one(Source("train"), [experiment, f"objective={objective}"]) is None
 

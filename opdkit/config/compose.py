@@ -47,7 +47,7 @@ def compose(source: Source, overrides: Sequence[str], *, with_hydra: bool = Fals
         raise UserError(_broken_file(source)) from error
     except (CompactHydraException, OmegaConfBaseException) as error:
         _blame_a_plugin(error)
-        _blame_an_override(source, typed)
+        _blame_an_override(source, typed, error)
         raise UserError(_first_lines(error)) from error
 
 
@@ -86,19 +86,23 @@ def _blame_a_plugin(error: Exception) -> None:
         raise PackageMissingError(f"{group}={name}{rest}: not installed; pip install 'opdkit[{name}]'") from None
 
 
-def _blame_an_override(source: Source, typed: Sequence[Typed]) -> None:
-    """Finds the override that names a key which is not there, or whose value has the wrong type."""
+def _blame_an_override(source: Source, typed: Sequence[Typed], failed: Exception) -> None:
+    """Finds the override that names a key which is not there, or whose value has the wrong type.
+
+    failed: what composing all of them raised.
+    """
     groups = location.groups(source.folders)
     choices = [t.text for t in typed if t.key in groups or t.key.startswith("hydra")]
     try:
         base = _compose(source, choices, with_hydra=False)
     except (CompactHydraException, OmegaConfBaseException) as error:
         raise UserError(_first_lines(error)) from error
-    for item in typed:
-        if item.text in choices:
-            continue
+    suspects = [item for item in typed if item.text not in choices]
+    for item in suspects:
         _check_key(base, item)
         try:
+            if len(suspects) == 1:
+                raise failed
             _compose(source, [*choices, item.text], with_hydra=False)
         except (CompactHydraException, OmegaConfBaseException) as error:
             raise UserError(f"{item.text}: {_reason(base, item, error)}") from error
