@@ -11,6 +11,7 @@ ablation has its method's rate. A run is `opdkit train` without its evaluations 
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from short_runs import SEEDS, SHORT, Candidates, make
 
 STEPS = 15
 EVERY = 5
-"""Steps between the evaluations of a compared run."""
+"""Steps between the evaluations of a compared run whose family is timed."""
 _GROUPS = ("batch.prompts=4", "batch.rollouts_per_prompt=4")
 _READING = (
     "method=ropd", "text=agreement_script", "method.terms.student.reward.teacher=null",
@@ -37,11 +38,13 @@ class Family:
         members: a name, and the overrides that make it.
         rates: the grid of learning rates.
         references: the members that every other one is compared with.
+        timed: whether they are compared at equal wall time, too, for which a compared run is evaluated on its way.
     """
 
     members: Mapping[str, tuple[str, ...]]
     rates: tuple[float, ...]
     references: tuple[str, ...] = ()
+    timed: bool = False
 
 
 def _hinted(name: str, *overrides: str) -> tuple[str, tuple[str, ...]]:
@@ -68,6 +71,7 @@ FAMILIES: Mapping[str, Family] = {
         },
         (5e-5, 2e-4),
         ("grpo", "sampled", "topk"),
+        timed=True,
     ),
     "hint": Family(
         dict(
@@ -84,6 +88,7 @@ FAMILIES: Mapping[str, Family] = {
         ),
         (1.25e-5, 5e-5, 2e-4),
         ("hint_grpo", "hint_sampled", "hint_topk"),
+        timed=True,
     ),
     "rubrics": Family(
         {
@@ -111,7 +116,7 @@ FAMILIES: Mapping[str, Family] = {
                 _across("uld", "position", "uld"),
             ]
         ),
-        (1.25e-5, 5e-5, 2e-4),
+        (5e-5, 2e-4),
         ("byte_filter",),
     ),
 }  # fmt: skip
@@ -174,7 +179,8 @@ def candidates(name: str) -> Candidates:
     of = ABLATIONS[name].of if name in ABLATIONS else name
     family = next(one for one in FAMILIES.values() if of in one.members)
     changed = {key: (*MEMBERS[one.of], *one.overrides) for key, one in ABLATIONS.items()}
-    return Candidates({**MEMBERS, **changed}, (*SHORT, f"steps={STEPS}"), family.rates, (f"eval_every={EVERY}",))
+    watched = (f"eval_every={EVERY}",) if family.timed else ()
+    return Candidates({**MEMBERS, **changed}, (*SHORT, f"steps={STEPS}"), family.rates, watched)
 
 
 def starts() -> Mapping[str, Job]:
@@ -184,17 +190,17 @@ def starts() -> Mapping[str, Job]:
 
 
 def compare(root: Path, names: Sequence[str], seeds: Sequence[int]) -> None:
-    """The students' starts, then each method's grid and seeds."""
+    """The students' starts, then every grid, then a seed of all before the next seed."""
     for job in starts().values():
         make(root, job, trains=False)
-    for name in names:
-        made = candidates(name)
-        for rate in made.rates:
-            make(root, made.selection(name, rate))
-        rate = made.best(root, name)
+    made = {name: candidates(name) for name in names}
+    for name, own in made.items():
+        for rate in own.rates:
+            make(root, own.selection(name, rate))
+    for seed, (name, own) in itertools.product(seeds, made.items()):
+        rate = own.best(root, name)
         assert rate is not None
-        for seed in seeds:
-            make(root, made.comparison(name, rate, seed))
+        make(root, own.comparison(name, rate, seed))
 
 
 def ablate(root: Path, names: Sequence[str], seeds: Sequence[int]) -> None:
