@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from opdkit.data.problem import Message, Problem
 from opdkit.errors import UserError
 from opdkit.generation import Ask, Engine, HFRollout, Sampling, Turn, VLLMRollout, pack
 from opdkit.generation.vllm_engine import VLLMEngine
-from opdkit.models import ModelSpec, Request, Scorer, load
+from opdkit.models import LanguageModel, LoRA, ModelSpec, Request, Scorer, load
 from opdkit.samplers import Ancestral, Greedy, TopP
 from opdkit.teachers import OpenLocalTeacher, TeacherContext, VLLMTeacher
 
@@ -36,14 +37,21 @@ STUDENT = load(ModelSpec("embedded/student"), "cpu")
 TEACHER = load(ModelSpec("embedded/teacher"), "cpu")
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
+@contextmanager
+def opened(student: LanguageModel, **changes: Any) -> Iterator[Engine]:
+    """An engine whose server this test starts."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("VLLM_CPU_KVCACHE_SPACE", "1"), ("TORCHDYNAMO_DISABLE", "1")):
             patch.setenv(name, value)
-        opened = VLLMRollout(100, 60, python=PYTHON, options=OPTIONS).open(STUDENT)
-        yield opened
-        opened.close()
+        engine = VLLMRollout(100, 60, python=PYTHON, options=OPTIONS, **changes).open(student)
+        yield engine
+        engine.close()
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with opened(STUDENT) as engine:
+        yield engine
 
 
 def asks(count: int) -> list[Ask]:
@@ -124,6 +132,26 @@ def test_it_answers_benchmarks(
             assert len({row["text"] for row in rows if row["problem"] == rows[0]["problem"]}) > 1
         else:
             assert rows == here.responses_to(name)
+
+
+def test_adapters_alone_are_proven_and_write() -> None:
+    """The server holds the base. Each version of the adapters writes as it does here, also the first, which is none."""
+    spec = ModelSpec("embedded/student")
+    student = LoRA(r=4).attach(load(spec, "cpu"), spec, None)
+    factors = [p for name, p in student.own_parameters().items() if "lora_B" in name]
+    generator = torch.Generator().manual_seed(0)
+    written: list[tuple[int, ...]] = []
+    with opened(student, adapters="alone", gap_limit=1e-4) as engine:
+        for version in range(3):
+            engine.refresh(student, version)
+            (ours,) = engine.generate(asks(1), Sampling(1.0, Greedy()))
+            (theirs,) = HFRollout(100, 60).open(student).generate(asks(1), Sampling(1.0, Greedy()))
+            assert (ours.ids, ours.stop_reason) == (theirs.ids, theirs.stop_reason)
+            written.append(ours.ids)
+            with torch.no_grad():
+                for factor in factors:
+                    factor.add_(torch.randn(factor.shape, generator=generator), alpha=0.1)
+    assert len(set(written)) > 1
 
 
 def test_an_interpreter_without_vllm_is_named(tmp_path: Path) -> None:
