@@ -56,7 +56,9 @@ class Session:
     def collect(self, step: int) -> list[StepData]:
         """What step `step` (from 0) is made of: the task whose turn it is, or all of them."""
         if self.ahead is not None:
-            return self.ahead.take(step)
+            # What is told of them from here on is told by this thread, not by the one that collected.
+            taken = self.ahead.take(step)
+            return [replace(part, share=replace(part.share, world=self.world)) for part in taken]
         return collect_tasks({name: task.collector for name, task in self.tasks.items()}, self.schedule, step)
 
     def samplers(self, step: int) -> dict[str, dict[str, int]]:

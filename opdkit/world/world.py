@@ -77,7 +77,7 @@ class World:
         if self.size > 1:
             value = value.clone()
             with _together():
-                distributed.all_reduce(value, group=self.group)
+                distributed.all_reduce(value, group=self._over)
         return value
 
     def sum_in_place(self, values: Sequence[Tensor], group: distributed.ProcessGroup | None = None) -> None:
@@ -86,7 +86,7 @@ class World:
         if self.size == 1:
             return
         with _together():
-            started = [distributed.all_reduce(value, group=group or self.group, async_op=True) for value in values]
+            started = [distributed.all_reduce(value, group=group or self._over, async_op=True) for value in values]
             for work in started:
                 if work is not None:
                     work.wait()
@@ -97,7 +97,7 @@ class World:
             return value
         found = torch.tensor(value, dtype=torch.float64)
         with _together():
-            distributed.all_reduce(found, distributed.ReduceOp.MAX, group=self.group)
+            distributed.all_reduce(found, distributed.ReduceOp.MAX, group=self._over)
         return float(found)
 
     def any(self, flag: bool) -> bool:
@@ -112,7 +112,7 @@ class World:
         length = self.sum(torch.tensor(len(data)))
         buffer = torch.frombuffer(bytearray(data), dtype=torch.uint8) if data else torch.empty(int(length)).byte()
         with _together():
-            distributed.broadcast(buffer, 0, group=self.group)
+            distributed.broadcast(buffer, 0, group=self._over)
         return from_bytes(buffer.numpy().tobytes())
 
     def gathered(self, value: T) -> list[T]:
@@ -124,7 +124,7 @@ class World:
         padded = torch.nn.functional.pad(data, (0, max(lengths) - len(data)))
         found = [torch.empty_like(padded) for _ in range(self.size)]
         with _together():
-            distributed.all_gather(found, padded, group=self.group)
+            distributed.all_gather(found, padded, group=self._over)
         return [from_bytes(one[:n].numpy().tobytes()) for one, n in zip(found, lengths, strict=True)]
 
     def shared(self, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Result]]) -> list[Result]:
@@ -148,6 +148,12 @@ class World:
         if values is not None:
             whole[list(rows)] = values.detach().cpu().to(whole.dtype)
         return self.sum(whole).to(dtype)
+
+    @property
+    def _over(self) -> distributed.ProcessGroup | None:
+        """The group. One apart is for its thread alone: what another sends over it would meet what that one sends."""
+        assert self.group is None or _OF_THREAD.world == self, "a group apart is used by the thread that entered it"
+        return self.group
 
     def _placed(self, value: Tensor) -> Tensor:
         """[size, ...], this process's value at its rank."""
