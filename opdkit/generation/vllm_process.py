@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,8 @@ from opdkit.errors import UserError
 from opdkit.generation.vllm_settings import VLLMSettings
 
 _LAUNCH = Path(__file__).parent / "vllm_server" / "launch.py"
+_EXCEPTION = re.compile(r"\w(Error|Exception): ")
+_WARNING = re.compile(r"\b(WARNING|INFO)\b")
 _START_SECONDS = 900.0
 _END_SECONDS = 20.0
 # Beginnings of what torchrun tells the processes of the run, of which the server is none.
@@ -55,12 +58,12 @@ class VLLMProcess:
         self._await(python)
 
     def ended(self) -> str | None:
-        """The last that it said where it has ended by itself, None while it runs. Then its log is kept."""
+        """The cause that it told where it has ended by itself, None while it runs. Then its log is kept."""
         status = self._process.poll()
         if status is None:
             return None
         self._keeps = True
-        return f"{self._last_line()} (exit status {status}; its log: {self._log.name})"
+        return f"{self._cause()} (exit status {status}; its log: {self._log.name})"
 
     def close(self) -> None:
         """End the server with all that it started."""
@@ -92,11 +95,12 @@ class VLLMProcess:
         self.close()
         raise UserError(f"rollout: vLLM did not start within {_START_SECONDS:g} s")
 
-    def _last_line(self) -> str:
+    def _cause(self) -> str:
         text = Path(self._log.name).read_text(encoding="utf-8", errors="replace").split("\n")
         said = [line for line in text if line.strip()] or ["it said nothing"]
-        errors = [line for line in said if "Error" in line] or said
-        return " ".join(errors[-1].split())[:300]
+        # The first exception is the cause; those that follow say that it ended others.
+        errors = [line for line in said if _EXCEPTION.search(line) and not _WARNING.search(line)] or said[-1:]
+        return " ".join(errors[0].split())[:300]
 
 
 def _free_port() -> int:

@@ -209,7 +209,7 @@ def test_a_divided_run_goes_on_from_its_parts(pair: list[str], own: str, tmp_pat
     for folder in (tmp_path / "more" / "checkpoints").iterdir():
         next((folder / "parts").iterdir()).unlink()
     process = _start(2, tmp_path, [*asked, "resume=true", "run_dir=more"])
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     (line,) = [line for line in errors.splitlines() if line.startswith("opdkit: error:")]
     assert "no whole checkpoint" in line
     assert ".safetensors is missing" in line
@@ -285,7 +285,7 @@ def _worker(process: subprocess.Popen[str], rank: int) -> psutil.Process:
 
 
 def _wait_for_lines(process: subprocess.Popen[str], file: Path, count: int) -> None:
-    until = time.monotonic() + 240
+    until = time.monotonic() + 600
     while not file.exists() or file.read_text().count("\n") <= count:
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < until
@@ -306,16 +306,16 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(
     worker, began = _worker(process, rank), time.monotonic()
     others = psutil.Process(process.pid).children(recursive=True)
     worker.kill()
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=300)
     assert time.monotonic() - began < 60
     assert process.returncode != 0
     assert said.count("opdkit: error:") <= 1
     assert not any(other.is_running() for other in others)
     again = _start(2, tmp_path, [*arguments, "resume=true"])
-    said = again.communicate(timeout=240)
+    said = again.communicate(timeout=600)
     assert again.returncode == 0, said
     together = _start(2, tmp_path, merged(*pair, *LONG, asked, "run_dir=whole"))
-    assert together.communicate(timeout=240)
+    assert together.communicate(timeout=600)
     assert weights(tmp_path / "whole") == weights(tmp_path / "killed")
     assert metrics(tmp_path / "whole") == metrics(tmp_path / "killed")
     _close(train("alone", *LONG, *(() if "shard" in asked else (asked,))), tmp_path / "killed")
@@ -331,7 +331,7 @@ def test_a_signal_to_one_process_stops_all_and_one_process_can_go_on(
     process = _start(2, tmp_path, arguments)
     _wait_for_lines(process, tmp_path / "stopped" / "metrics.jsonl", 2)
     _worker(process, 1).send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=120)
+    _, said = process.communicate(timeout=300)
     assert process.returncode != 0
     assert "opdkit: error" not in said
     assert len(list((tmp_path / "stopped" / "checkpoints").glob("step-*"))) == 1
@@ -353,7 +353,7 @@ def test_a_signal_to_one_process_stops_all_and_one_process_can_go_on(
 )
 def test_a_mistake_is_told_once(pair: list[str], tmp_path: Path, asked: tuple[str, ...], said: str) -> None:
     process = _start(2, tmp_path, merged(*pair, *LONG, "run_dir=refused", *asked))
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=300)
     lines = [line for line in errors.splitlines() if line.startswith("opdkit: error:")]
     assert len(lines) == 1, errors
     assert said in lines[0]

@@ -30,7 +30,9 @@ pytestmark = [
     pytest.mark.timeout(1200),
     pytest.mark.skipif(PYTHON is None, reason="OPDKIT_VLLM_PYTHON names no environment with vLLM"),
 ]
+# Few tokens at once, so that requests which arrive together exceed them.
 OPTIONS = ["--dtype", "float32", "--enforce-eager", "--max-logprobs", "64"]
+OPTIONS += ["--max-num-batched-tokens", "192", "--max-num-seqs", "64"]
 CHAT = Problem("p", (Message("user", "Work out 3 + 4 - 5 + 9 step by step."),), "11")
 # The embedded pair has one architecture and one tokenizer, with a tied lm_head: what the CPU build of vLLM gets wrong.
 STUDENT = load(ModelSpec("embedded/student"), "cpu")
@@ -79,6 +81,16 @@ def test_log_probs_are_the_students_and_a_row_does_not_depend_on_those_beside_it
     assert own is not None
     assert rollout.engine_log_prob is not None
     torch.testing.assert_close(rollout.engine_log_prob, own.detach(), atol=2e-4, rtol=1e-4)
+
+
+def test_more_prompts_than_a_pass_reads_are_written_too(engine: Engine) -> None:
+    """Seeded requests with more prompt tokens than are read at once: the CPU build ended where one was read in part."""
+    engine.refresh(STUDENT, 15)
+    generator = torch.Generator().manual_seed(0)
+    prompts = torch.randint(1, STUDENT.vocabulary, (96, 58), generator=generator).tolist()
+    many = [Ask(tuple(prompt), 2**62 + i, 3) for i, prompt in enumerate(prompts)]
+    found = engine.generate(many, Sampling(1.0, Ancestral()))
+    assert engine.generate(many[40:41], Sampling(1.0, Ancestral()))[0].ids == found[40].ids
 
 
 def test_it_is_a_teacher_too(engine: Engine) -> None:

