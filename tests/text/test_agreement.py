@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 
@@ -59,6 +60,29 @@ def test_what_every_student_answer_meets_is_left_out_but_for_four() -> None:
     shared = dict(rubric([RIGHT], [RIGHT, PROSE]))
     assert list(shared.values()) == [5, 2, 2, 1, 1, 1]
     assert "Each equation begins with the result of the one before it." not in shared
+
+
+def steps(*results: int) -> str:
+    """A sum of ones and sixes by its results."""
+    lines = [f"{n}. {a} + 6 = {b}" for n, (a, b) in enumerate(pairwise((1, *results)), start=1)]
+    return "\n".join(lines) + f"\n\\boxed{{{results[-1]}}}"
+
+
+@pytest.mark.parametrize(
+    ("right", "late", "early", "apart"),
+    [
+        ((7, 13, 19), (7, 13, 20), (8, 14, 20), False),
+        ((7, 13, 19, 25, 31, 37), (7, 13, 19, 25, 31, 38), (8, 14, 20, 26, 32, 38), True),
+    ],
+)
+def test_own_rubrics_differ_from_the_shared_one_in_longer_sums_alone(
+    right: tuple[int, ...], late: tuple[int, ...], early: tuple[int, ...], *, apart: bool
+) -> None:
+    """A sum of four terms has three values to name, and a rubric has four criteria at least."""
+    answers = [steps(*one) for one in (right, late, early)]
+    shared = rubric(answers[:1], answers)
+    own = [rubric(answers[:1], [one]) for one in answers]
+    assert [one != shared for one in own] == [apart, apart, False]
 
 
 def test_verdicts_follow_the_criteria_and_nothing_else() -> None:
