@@ -44,6 +44,7 @@ AHEAD: dict[str, tuple[str, ...]] = {
     "lora": (*ADAPTED, "max_staleness=1", "steps=3"),
 }  # fmt: skip
 MORE: dict[str, tuple[str, ...]] = {
+    "multi": FAST["multi"],
     "topk": ("batch.epochs=2", "batch.mini_batch=4", "batch.micro_batch=2", "eval_every=1"),
     "sampled": ("objective=sampled", "masking=entropy"),
     "union": ("objective=topk_union", "aggregation=sequence_mean"),
@@ -140,7 +141,7 @@ def _compare(
 
 
 def test_two_processes_equal_one(pair: list[str], own: str, tmp_path: Path) -> None:
-    shards = [("grpo", "none"), ("multi", "none"), ("ahead", "none"), ("multi", "fsdp2"), ("lora", "fsdp2")]
+    shards = [("grpo", "none"), ("ahead", "none"), ("multi", "fsdp2"), ("lora", "fsdp2")]
     _compare(2, FAST, shards, pair, own, tmp_path)
 
 

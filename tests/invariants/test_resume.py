@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from opdkit.cli.main import main
+from opdkit.runs.folder import RunFolder
 from tests.invariants.conftest import merged, metrics, weights
 
-Train = Callable[..., Path]
 Start = Callable[..., "subprocess.Popen[str]"]
 LONG = ("steps=8", "checkpoint_every=2", "eval_every=4")
 
@@ -32,6 +32,21 @@ def _wait_for(process: subprocess.Popen[str], ready: Callable[[], bool], seconds
         time.sleep(0.01)
 
 
+@pytest.fixture(scope="module")
+def finished(pair: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never stopped, with all its checkpoints."""
+    folder = tmp_path_factory.mktemp("finished") / "whole"
+    assert main(["train", *merged(*pair, *LONG, "keep_checkpoints=9", f"run_dir={folder}")]) == 0
+    return folder
+
+
+@pytest.fixture
+def whole(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that run in the folder of the test."""
+    monkeypatch.chdir(tmp_path)
+    return shutil.copytree(finished, tmp_path / "whole")
+
+
 def _resume(pair: list[str], name: str, *overrides: str) -> int:
     return main(["train", *merged(*pair, *LONG, f"run_dir={name}", "resume=true", *overrides)])
 
@@ -45,8 +60,7 @@ def _same(one: Path, two: Path) -> None:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("after", [3, pytest.param(6, marks=pytest.mark.slow)])
-def test_after_kill_9(train: Train, start: Start, pair: list[str], tmp_path: Path, after: int) -> None:
-    whole = train("whole", *LONG)
+def test_after_kill_9(whole: Path, start: Start, pair: list[str], tmp_path: Path, after: int) -> None:
     process = start("killed", *LONG)
     _wait_for(process, lambda: _lines(tmp_path / "killed") > after)
     process.kill()
@@ -61,7 +75,7 @@ def test_after_kill_9(train: Train, start: Start, pair: list[str], tmp_path: Pat
     [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)],
 )
 def test_after_a_signal_which_saves_and_says_so(
-    train: Train, start: Start, pair: list[str], tmp_path: Path, number: int, status: int
+    whole: Path, start: Start, pair: list[str], tmp_path: Path, number: int, status: int
 ) -> None:
     process = start("stopped", *LONG, "checkpoint_every=0")
     _wait_for(process, lambda: _lines(tmp_path / "stopped") > 2)
@@ -71,13 +85,12 @@ def test_after_a_signal_which_saves_and_says_so(
     assert "Traceback" not in said
     assert len(list((tmp_path / "stopped" / "checkpoints").glob("step-*"))) == 1
     assert _resume(pair, "stopped", "checkpoint_every=0") == 0
-    _same(train("whole", *LONG), tmp_path / "stopped")
+    _same(whole, tmp_path / "stopped")
 
 
 def test_from_the_checkpoint_before_a_damaged_one(
-    train: Train, pair: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    whole: Path, pair: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = train("whole", *LONG, "keep_checkpoints=9")
     half = tmp_path / "half"
     shutil.copytree(whole, half)
     for name in ("summary.json", "final"):
@@ -95,12 +108,11 @@ def test_from_the_checkpoint_before_a_damaged_one(
     _same(whole, half)
 
 
-def test_a_complete_run_is_left_alone(train: Train, pair: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    folder = train("whole", *LONG)
-    before = (folder / "metrics.jsonl").stat().st_mtime_ns
+def test_a_complete_run_is_left_alone(whole: Path, pair: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    before = (whole / "metrics.jsonl").stat().st_mtime_ns
     assert _resume(pair, "whole") == 0
     assert "is complete" in capsys.readouterr().out
-    assert (folder / "metrics.jsonl").stat().st_mtime_ns == before
+    assert (whole / "metrics.jsonl").stat().st_mtime_ns == before
 
 
 def test_a_job_of_a_sweep_that_ended_before_its_first_checkpoint_begins_again(
@@ -121,23 +133,21 @@ def test_a_job_of_a_sweep_that_ended_before_its_first_checkpoint_begins_again(
 
 
 def test_a_run_of_which_no_checkpoint_is_whole_is_refused(
-    train: Train, pair: list[str], capsys: pytest.CaptureFixture[str]
+    whole: Path, pair: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = train("whole", *LONG)
-    (folder / "summary.json").unlink()
-    for file in (folder / "checkpoints").glob("*/*.safetensors"):
+    (whole / "summary.json").unlink()
+    for file in (whole / "checkpoints").glob("*/*.safetensors"):
         file.write_bytes(file.read_bytes()[:-10])
     capsys.readouterr()
     assert _resume(pair, "whole") == 2
     assert "no whole checkpoint" in capsys.readouterr().err
 
 
-def test_what_cannot_go_on(train: Train, pair: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = train("whole", *LONG)
-    (folder / "summary.json").unlink()
+def test_what_cannot_go_on(whole: Path, pair: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (whole / "summary.json").unlink()
     capsys.readouterr()
-    shutil.move(folder / "checkpoints", tmp_path / "aside")
-    (folder / "checkpoints").mkdir()
+    shutil.move(whole / "checkpoints", tmp_path / "aside")
+    (whole / "checkpoints").mkdir()
     for name, overrides, said in (
         ("whole", ["optim.lr=0.5"], "resume=true with another config"),
         ("nowhere", [], "holds no run"),
@@ -150,16 +160,7 @@ def test_what_cannot_go_on(train: Train, pair: list[str], tmp_path: Path, capsys
     assert not (tmp_path / "nowhere").exists()
 
 
-@pytest.mark.timeout(600)
-def test_two_runs_cannot_own_one_folder(
-    start: Start, pair: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    process = start("mine", *LONG, "steps=1000")
-    try:
-        _wait_for(process, lambda: _lines(tmp_path / "mine") > 1)
-        assert _resume(pair, "mine", "steps=1000") == 2
-        assert "in use" in capsys.readouterr().err
-    finally:
-        process.kill()
-        process.communicate()
+def test_two_runs_cannot_own_one_folder(whole: Path, pair: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with RunFolder(whole).owned():
+        assert _resume(pair, "whole", "steps=1000") == 2
+    assert "in use" in capsys.readouterr().err
