@@ -22,6 +22,8 @@ _SINCE: dict[str, tuple[object, ...]] = {
     "batch.packing": (False,),
     "adapter.quantize": ("none",),
     "rollout.keep_cache": (True, False),
+    "deterministic": (False,),
+    "rollout.adapters": ("merged",),
     "max_staleness": (0,),
     "shard": ("none",),
     "shard_replicas": (1,),
