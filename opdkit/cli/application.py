@@ -14,7 +14,7 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from opdkit.cli.arguments import Request, make_importable
 from opdkit.cli.failures import Failures
@@ -22,7 +22,7 @@ from opdkit.cli.private import public_names
 from opdkit.cli.run_folder import job_folder, new_folder
 from opdkit.config import location, schema
 from opdkit.config.build import Origin
-from opdkit.config.compose import Source, compose
+from opdkit.config.compose import Source, compose, without_hydra
 from opdkit.config.overrides import Typed, check, first_job, jobs, parse
 from opdkit.errors import RunError, UserError
 from opdkit.world.launched import several
@@ -115,13 +115,7 @@ def _own_value(typed: Sequence[Typed], key: str) -> str | None:
 def _job(source: Source, config: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, Origin]:
     choices = {str(k): str(v) for k, v in config.hydra.runtime.choices.items()}
     own = [text for text in overrides if not text.lstrip("+").startswith("hydra")]
-    return _without_hydra(config), Origin(own, choices, source.folders)
-
-
-def _without_hydra(config: DictConfig) -> DictConfig:
-    with open_dict(config):
-        del config["hydra"]
-    return config
+    return without_hydra(config), Origin(own, choices, source.folders)
 
 
 def _sweep_root(config: DictConfig) -> Path:

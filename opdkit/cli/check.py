@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import open_dict
 
 from opdkit.cli.arguments import make_importable
 from opdkit.cli.parser import LineParser
 from opdkit.config import schema
 from opdkit.config.build import Origin, build_evaluation, build_experiment, build_service, build_study
-from opdkit.config.compose import Source, compose
+from opdkit.config.compose import Source, compose, without_hydra
 from opdkit.config.location import groups, options
 from opdkit.errors import UserError
 from opdkit.extras import PackageMissingError
@@ -104,8 +103,7 @@ def check_one(source: Source, overrides: Sequence[str]) -> str | None:
         config = compose(source, overrides, with_hydra=True)
         chosen = {str(key): str(value) for key, value in config.hydra.runtime.choices.items()}
         origin = Origin(overrides, chosen, source.folders)
-        with open_dict(config):
-            del config["hydra"]
+        config = without_hydra(config)
         _BUILD[source.root](config, origin)
     except PackageMissingError:
         raise

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from omegaconf import OmegaConf, open_dict
+from omegaconf import OmegaConf
 
 from opdkit.cli.arguments import make_importable, read
 from opdkit.config import schema
 from opdkit.config.build import Origin, build_service
-from opdkit.config.compose import Source, compose
+from opdkit.config.compose import Source, compose, without_hydra
 from opdkit.config.overrides import check, parse
 from opdkit.errors import UserError
 from opdkit.extras import need_package
@@ -45,8 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     check("serve", parse(request.overrides), source.folders, multirun=False)
     config = compose(source, request.overrides, with_hydra=True)
     choices = {str(key): str(value) for key, value in config.hydra.runtime.choices.items()}
-    with open_dict(config):
-        del config["hydra"]
+    config = without_hydra(config)
     if request.shows:
         print(OmegaConf.to_yaml(config), end="")
         return 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from opdkit.cli.arguments import Request, make_importable
 from opdkit.config.build import Origin
-from opdkit.config.compose import Source, compose
+from opdkit.config.compose import Source, compose, without_hydra
 from opdkit.errors import UserError
 
 
@@ -21,6 +21,5 @@ def single_job(request: Request, caller: str) -> tuple[DictConfig, Origin]:
     source = Source(request.root, request.config_dir)
     config = compose(source, request.overrides, with_hydra=True)
     choices = {str(key): str(value) for key, value in config.hydra.runtime.choices.items()}
-    with open_dict(config):
-        del config["hydra"]
+    config = without_hydra(config)
     return config, Origin(request.overrides, choices, source.folders)

@@ -13,8 +13,9 @@ import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from opdkit.config import location, schema
@@ -59,7 +60,16 @@ def _compose(source: Source, overrides: Sequence[str], *, with_hydra: bool) -> D
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         with initialize_config_dir(str(shipped), job_name=source.root, version_base="1.3"):
-            return hydra_compose(source.root, [*overrides, *extra], return_hydra_config=with_hydra)
+            config = hydra_compose(source.root, [*overrides, *extra], return_hydra_config=True)
+    HydraConfig.instance().set_config(config)  # where ${hydra:...} in a value looks
+    return config if with_hydra else without_hydra(config)
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """The configuration, changed in place, without Hydra's own part."""
+    with open_dict(config):
+        del config["hydra"]
+    return config
 
 
 def _quoted(folder: Path) -> str:

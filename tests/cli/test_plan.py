@@ -24,6 +24,14 @@ def test_the_plan_is_told_and_nothing_is_written(opdkit: Opdkit, tmp_path: Path)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_values_of_hydra_are_found(opdkit: Opdkit) -> None:
+    told = opdkit(
+        "train", "--dry-run", "k=8", "run_dir=runs/${hydra:runtime.choices.objective}-${hydra:job.override_dirname}"
+    )
+    assert told.status == 0, told.err
+    assert "runs/topk/: config.yaml" in told.out
+
+
 @pytest.mark.parametrize("typed", ["kk=3", "steps=0", "model.path=./gone", "k=1,2"])
 def test_what_train_refuses_is_refused(typed: str, opdkit: Opdkit) -> None:
     told = opdkit("train", "--dry-run", typed)
