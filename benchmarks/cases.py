@@ -105,9 +105,8 @@ _SMALL_GOALS = (
 def _compare(
     name: str, title: str, shape: Shape, contestants: tuple[str, ...], baseline: str, goals: tuple[Goal, ...] = ()
 ) -> Case:
-    most_repeats = 2 if shape in (WIDE, QWEN_1B) else None
-    entries = _on(shape, *contestants)
-    return Case(name, title, "comparison", entries, baseline, goals, most_repeats, needs_gpu=shape == QWEN_1B)
+    most_repeats = 2 if shape == WIDE else None
+    return Case(name, title, "comparison", _on(shape, *contestants), baseline, goals, most_repeats)
 
 
 def _growth(lengths: tuple[int, ...], in_full: tuple[int, ...]) -> Case:
@@ -133,7 +132,8 @@ FULL = (
     _compare("update_32k", "Update phase, small vocabulary", SMALL, _SMALL_UPDATES, "trl_update", _SMALL_GOALS),
     _compare("step", "A whole step, generation included", SMALL, ("opdkit_step", "trl_step", "gkd_step"), "trl_step",
              _STEP_GOALS),
-    _compare("update_1b", "Update phase, models shaped like Qwen2.5-1.5B", QWEN_1B, _GPU_UPDATES, "trl_update"),
+    Case("update_1b", "Update phase, models shaped like Qwen2.5-1.5B", "comparison", _on(QWEN_1B, *_GPU_UPDATES),
+         "trl_update", most_repeats=2, needs_gpu=True),
     _growth(LENGTHS, LENGTHS_IN_FULL),
     _roofline(SMOLLM2, 2048),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from benchmarks.runner import Plan
+from opdkit import device
 
 PACKAGES = ("torch", "transformers", "accelerate", "trl", "liger-kernel")
 
@@ -26,7 +27,7 @@ def machine(plan: Plan, load_before: float | None, load_after: float | None) -> 
     return {
         "processor": platform.machine(),
         "cores": psutil.cpu_count(),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "accelerator": torch.cuda.get_device_name() if device.uses_cuda() else None,
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": platform.system(),

@@ -113,9 +113,9 @@ def _own_value(typed: Sequence[Typed], key: str) -> str | None:
 
 
 def _job(source: Source, config: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, Origin]:
-    choices = {str(k): str(v) for k, v in config.hydra.runtime.choices.items()}
+    plain, choices = without_hydra(config)
     own = [text for text in overrides if not text.lstrip("+").startswith("hydra")]
-    return without_hydra(config), Origin(own, choices, source.folders)
+    return plain, Origin(own, choices, source.folders)
 
 
 def _sweep_root(config: DictConfig) -> Path:

@@ -100,11 +100,8 @@ def _left_open(node: Mapping[str, Any]) -> Iterator[str]:
 def check_one(source: Source, overrides: Sequence[str]) -> str | None:
     """What is wrong with a configuration, None where nothing is. Raises PackageMissingError where that is not known."""
     try:
-        config = compose(source, overrides, with_hydra=True)
-        chosen = {str(key): str(value) for key, value in config.hydra.runtime.choices.items()}
-        origin = Origin(overrides, chosen, source.folders)
-        config = without_hydra(config)
-        _BUILD[source.root](config, origin)
+        config, choices = without_hydra(compose(source, overrides, with_hydra=True))
+        _BUILD[source.root](config, Origin(overrides, choices, source.folders))
     except PackageMissingError:
         raise
     except UserError as error:

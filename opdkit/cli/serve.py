@@ -43,9 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     schema.register()
     source = Source("serve", request.config_dir)
     check("serve", parse(request.overrides), source.folders, multirun=False)
-    config = compose(source, request.overrides, with_hydra=True)
-    choices = {str(key): str(value) for key, value in config.hydra.runtime.choices.items()}
-    config = without_hydra(config)
+    config, choices = without_hydra(compose(source, request.overrides, with_hydra=True))
     if request.shows:
         print(OmegaConf.to_yaml(config), end="")
         return 0

@@ -19,7 +19,5 @@ def single_job(request: Request, caller: str) -> tuple[DictConfig, Origin]:
         raise UserError(f"{caller} looks at one run and takes key=value and --config-dir alone")
     make_importable(request.config_dir)
     source = Source(request.root, request.config_dir)
-    config = compose(source, request.overrides, with_hydra=True)
-    choices = {str(key): str(value) for key, value in config.hydra.runtime.choices.items()}
-    config = without_hydra(config)
+    config, choices = without_hydra(compose(source, request.overrides, with_hydra=True))
     return config, Origin(request.overrides, choices, source.folders)

@@ -62,14 +62,15 @@ def _compose(source: Source, overrides: Sequence[str], *, with_hydra: bool) -> D
         with initialize_config_dir(str(shipped), job_name=source.root, version_base="1.3"):
             config = hydra_compose(source.root, [*overrides, *extra], return_hydra_config=True)
     HydraConfig.instance().set_config(config)  # where ${hydra:...} in a value looks
-    return config if with_hydra else without_hydra(config)
+    return config if with_hydra else without_hydra(config)[0]
 
 
-def without_hydra(config: DictConfig) -> DictConfig:
-    """The configuration, changed in place, without Hydra's own part."""
+def without_hydra(config: DictConfig) -> tuple[DictConfig, dict[str, str]]:
+    """The configuration, changed in place, without Hydra's own part, and the option chosen of each group."""
+    choices = {str(group): str(option) for group, option in config.hydra.runtime.choices.items()}
     with open_dict(config):
         del config["hydra"]
-    return config
+    return config, choices
 
 
 def _quoted(folder: Path) -> str:

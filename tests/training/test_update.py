@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from opdkit import device
 from opdkit.data.micro_batches import MicroBatch
 from opdkit.diagnostics import TokenMeans, Watched
 from opdkit.training.policy import Policy
@@ -55,3 +56,18 @@ def test_gradients_are_scaled_down_to_the_norm_that_is_allowed(collected: Scored
 def test_a_term_of_several_tasks_has_one_denominator(collected: ScoredBatch, policy: Policy) -> None:
     updater = Updater(policy, World(), None, MicroBatch(4), Watched())
     assert updater.denominators([collected, collected.rows(0, 1)]) == {"term": 7.0 + 5.0}
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize("collected", [1], indirect=True)
+def test_backward_passes_on_a_gpu_add_up_in_one_order_where_asked(
+    collected: ScoredBatch, policy: Policy, wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "uses_cuda", lambda: True)
+    parameter = next(policy.model.module.parameters())
+    seen: list[bool] = []
+    hook = parameter.register_hook(lambda _: seen.append(torch.are_deterministic_algorithms_enabled()))
+    Updater(policy, World(), None, MicroBatch(4), Watched(), wanted).step([collected], 1e-2, TokenMeans())
+    hook.remove()
+    assert set(seen) == {wanted}
+    assert not torch.are_deterministic_algorithms_enabled()
