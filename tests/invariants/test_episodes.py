@@ -39,7 +39,7 @@ def letters(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("form", ["turns", "episode"])
 def test_micro_batches_equal_the_full_batch(train: Train, letters: str, form: str) -> None:
-    asked = (letters, *PLAYED, f"rollout.form={form}", "steps=2")
+    asked = (letters, *PLAYED, f"rollout.form={form}", "steps=1")
     whole = train("whole", *asked, "batch.micro_batch=4")
     parts = train("parts", *asked, "batch.micro_batch=1")
     for name in ("train/loss", "train/grad_norm", "opd/student_mass", "rollout/length_mean"):
@@ -61,8 +61,8 @@ def test_the_forms_train_the_same_tokens(train: Train, letters: str) -> None:
 
 
 def test_how_many_are_played_at_once_changes_nothing(train: Train, letters: str) -> None:
-    one = metrics(train("one", letters, *PLAYED, "rollout.side_by_side=1"))
-    many = metrics(train("many", letters, *PLAYED, "rollout.side_by_side=8"))
+    one = metrics(train("one", letters, *PLAYED, "rollout.side_by_side=1", "steps=1"))
+    many = metrics(train("many", letters, *PLAYED, "rollout.side_by_side=8", "steps=1"))
     for name in ("train/loss", "rollout/turns_mean", "rollout/success"):
         assert one[1][name] == pytest.approx(many[1][name], rel=1e-4)
 
@@ -78,7 +78,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(train: Train, letters: str,
 
 
 def test_metrics_and_samples_tell_of_the_episodes(train: Train, letters: str) -> None:
-    folder = train("run", letters, *PLAYED)
+    folder = train("run", letters, *PLAYED, "steps=2")
     for line in metrics(folder)[1:]:
         assert 0 <= line["rollout/success"] <= line["rollout/score_mean"] <= 1
         assert line["rollout/reward_mean"] == line["rollout/success"]
@@ -99,7 +99,8 @@ def test_the_score_may_be_the_reward(train: Train, letters: str) -> None:
 
 
 def test_grpo_and_several_rollouts_of_an_episode(train: Train, letters: str) -> None:
-    folder = train("run", letters, *PLAYED, "objective=grpo", "batch.rollouts_per_prompt=4", "batch.prompts=2")
+    group = ("objective=grpo", "batch.rollouts_per_prompt=4", "batch.prompts=2", "steps=2")
+    folder = train("run", letters, *PLAYED, *group)
     assert all(line["train/loss"] is not None for line in metrics(folder)[1:])
     assert weights(folder) != weights(train("short", letters, *PLAYED, "objective=grpo", "steps=1"))
 
@@ -136,6 +137,7 @@ def test_what_cannot_be_played(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow  # tests/environments/test_pool.py kills the owner of such processes in the fast tests
 def test_kill_9_in_an_episode_leaves_no_process(
     start: Callable[..., subprocess.Popen[str]], letters: str, tmp_path: Path
 ) -> None:

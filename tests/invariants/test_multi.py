@@ -38,20 +38,34 @@ teachers: keep
 ALTERNATING, MIXED = ("steps=4", "task.schedule=alternating"), ("steps=3", "task.schedule=mixed")
 
 
-@pytest.fixture
-def both(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """Overrides that choose the two tasks; the game's teacher is another than the run's."""
-    teacher = tmp_path_factory.mktemp("game") / "teacher"
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the two tasks and of the game's teacher, which is another than the run's."""
+    folder = tmp_path_factory.mktemp("own")
     model = tiny_model(2)
-    model.module.save_pretrained(teacher)
-    model.tokenizer.save_pretrained(teacher)
-    (tmp_path / "own" / "task").mkdir(parents=True)
-    (tmp_path / "own" / "task" / "both.yaml").write_text(TASK.replace("TEACHER", str(teacher)))
-    return (f"--config-dir={tmp_path / 'own'}", "task=both", "batch.mini_batch=4")
+    model.module.save_pretrained(folder / "teacher")
+    model.tokenizer.save_pretrained(folder / "teacher")
+    (folder / "task").mkdir()
+    (folder / "task" / "both.yaml").write_text(TASK.replace("TEACHER", str(folder / "teacher")))
+    return folder
 
 
-def test_tasks_take_turns_and_each_is_told_under_its_name(train: Train, both: tuple[str, ...]) -> None:
-    folder = train("run", *both, *ALTERNATING)
+@pytest.fixture(scope="module")
+def both(own: Path) -> tuple[str, ...]:
+    """Overrides that choose the two tasks."""
+    return (f"--config-dir={own}", "task=both", "batch.mini_batch=4")
+
+
+@pytest.fixture(scope="module")
+def in_turns(pair: list[str], both: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of four steps whose tasks take turns."""
+    folder = tmp_path_factory.mktemp("turns") / "run"
+    assert main(["train", *merged(*pair, *both, *ALTERNATING, f"run_dir={folder}")]) == 0
+    return folder
+
+
+def test_tasks_take_turns_and_each_is_told_under_its_name(in_turns: Path) -> None:
+    folder = in_turns
     lines = metrics(folder)
     for line, name, other in zip(lines[1:], ["sums", "letters"] * 2, ["letters", "sums"] * 2, strict=True):
         assert line[f"{name}/train/loss"] == line["train/loss"]
@@ -71,13 +85,13 @@ def test_tasks_take_turns_and_each_is_told_under_its_name(train: Train, both: tu
     assert "On chain_sum_short:" in card
 
 
-def test_a_step_of_one_task_is_that_tasks_own_run(train: Train, both: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_step_of_one_task_is_that_tasks_own_run(
+    train: Train, both: tuple[str, ...], in_turns: Path, own: Path
+) -> None:
     """The first step of a run that the game begins is what it would be with the game's teacher for both tasks, and
     not what it would be with the sums' teacher."""
-    text = (tmp_path / "own" / "task" / "both.yaml").read_text()
-    game = next(line for line in text.splitlines() if "teacher: {path" in line).split("path: ")[1].rstrip("}")
-    one = metrics(train("one", *both, "steps=2"))
-    same = metrics(train("same", *both, "steps=2", f"teacher.path={game}"))
+    one = metrics(in_turns)
+    same = metrics(train("same", *both, "steps=1", f"teacher.path={own / 'teacher'}"))
     assert one[1]["train/loss"] != same[1]["train/loss"]
     assert "letters/train/loss" in one[2]
     assert one[2]["letters/rollout/success"] >= 0
@@ -92,7 +106,10 @@ def test_a_mixed_step_has_all_tasks_in_each_mini_batch(train: Train, both: tuple
         assert min(means) <= line["rollout/length_mean"] <= max(means)
 
 
-@pytest.mark.parametrize("schedule", [ALTERNATING, MIXED])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("schedule", [pytest.param(ALTERNATING, marks=SLOW), MIXED], ids=["alternating", "mixed"])
 def test_micro_batches_equal_the_full_batch(train: Train, both: tuple[str, ...], schedule: tuple[str, ...]) -> None:
     asked = (*both, *schedule, "steps=2")
     whole, parts = train("whole", *asked, "batch.micro_batch=4"), train("parts", *asked, "batch.micro_batch=1")
@@ -103,7 +120,7 @@ def test_micro_batches_equal_the_full_batch(train: Train, both: tuple[str, ...],
     assert residual.abs().mean() < 2e-3 * torch.cat([one[name].flatten() for name in one]).abs().mean()
 
 
-@pytest.mark.parametrize("schedule", [ALTERNATING, MIXED])
+@pytest.mark.parametrize("schedule", [ALTERNATING, pytest.param(MIXED, marks=SLOW)], ids=["alternating", "mixed"])
 def test_a_run_that_goes_on_takes_up_every_task(
     train: Train, both: tuple[str, ...], pair: list[str], schedule: tuple[str, ...]
 ) -> None:
@@ -115,8 +132,8 @@ def test_a_run_that_goes_on_takes_up_every_task(
     assert weights(half) == weights(whole)
 
 
-def test_swapping_teachers_changes_nothing_but_memory(train: Train, both: tuple[str, ...]) -> None:
-    kept, swapped = train("kept", *both, *ALTERNATING), train("swapped", *both, *ALTERNATING, "task.teachers=swap")
+def test_swapping_teachers_changes_nothing_but_memory(train: Train, both: tuple[str, ...], in_turns: Path) -> None:
+    kept, swapped = in_turns, train("swapped", *both, *ALTERNATING, "task.teachers=swap")
     for one, two in zip(metrics(kept), metrics(swapped), strict=True):
         assert {k: (one.get(k), two.get(k)) for k in one | two if one.get(k) != two.get(k)} == {}
     assert weights(kept) == weights(swapped)

@@ -10,12 +10,13 @@ import importlib.util
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.number_cases import CASES, FIXTURES, MACHINE, Case, machine, metrics_of, numbers, run
+from tests.number_cases import CASES, FIXTURES, MACHINE, Case, Runner, machine, metrics_of, numbers
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALLEST = 1e-6
@@ -75,9 +76,17 @@ def far(was: dict[str, Any], now: dict[str, Any], relative: float, mended: str =
     return found
 
 
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    """One process for all cases: with each run it is shown, too, that no run depends on the one before."""
+    opened = Runner(ROOT, tmp_path_factory.mktemp("runner") / "log.txt")
+    yield opened
+    opened.close()
+
+
 @pytest.mark.parametrize("case", [marked(case) for case in CASES])
-def test_a_run_computes_what_it_did(case: Case, tmp_path: Path) -> None:
-    was, now = recorded(case), numbers(run(case, ROOT, tmp_path))
+def test_a_run_computes_what_it_did(case: Case, runner: Runner, tmp_path: Path) -> None:
+    was, now = recorded(case), numbers(runner.run(case, tmp_path))
     assert len(now["metrics"]) == len(was["metrics"])
     if machine() == json.loads(MACHINE.read_text(encoding="utf-8")):
         assert changed(was, now, case.mended) == {}

@@ -85,8 +85,8 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(train: Train) -> 
     ],
 )
 def test_micro_batches_equal_the_full_batch(train: Train, aggregation: str, size: tuple[str, ...]) -> None:
-    whole = train("whole", f"aggregation={aggregation}", "batch.micro_batch=8")
-    parts = train("parts", f"aggregation={aggregation}", *size)
+    whole = train("whole", f"aggregation={aggregation}", "batch.micro_batch=8", "steps=1")
+    parts = train("parts", f"aggregation={aggregation}", *size, "steps=1")
     ours, theirs = metrics(whole), metrics(parts)
     for name in ("train/loss", "train/grad_norm", "opd/student_mass", "opd/log_ratio_mean"):
         for one, two in zip(ours[1:2], theirs[1:2], strict=True):
@@ -100,8 +100,8 @@ def test_micro_batches_equal_the_full_batch(train: Train, aggregation: str, size
 
 
 def test_how_many_rows_are_decoded_at_once_changes_no_rollout(train: Train) -> None:
-    one = (train("one", "rollout.batch_size=3") / "samples.jsonl").read_text().splitlines()
-    two = (train("two", "rollout.batch_size=64") / "samples.jsonl").read_text().splitlines()
+    one = (train("one", "rollout.batch_size=3", "steps=1") / "samples.jsonl").read_text().splitlines()
+    two = (train("two", "rollout.batch_size=64", "steps=1") / "samples.jsonl").read_text().splitlines()
     for first, second in zip(map(json.loads, one[:4]), map(json.loads, two[:4]), strict=True):
         assert first.pop("log_ratio") == pytest.approx(second.pop("log_ratio"), abs=2e-4)
         assert first == second
@@ -131,16 +131,16 @@ def test_a_student_that_is_the_teacher_has_nothing_to_learn(train: Train, pair: 
 
 
 def test_several_updates_on_one_batch_of_rollouts(train: Train) -> None:
-    folder = train("run", "batch.mini_batch=4", "batch.epochs=2")
+    folder = train("run", "batch.mini_batch=4", "batch.epochs=2", "steps=1")
     assert all(line["train/loss"] is not None for line in metrics(folder)[1:])
-    assert weights(folder) != weights(train("once"))
+    assert weights(folder) != weights(train("once", "steps=1"))
 
 
 def test_bfloat16_and_gradient_checkpointing_run(train: Train) -> None:
-    plain = metrics(train("plain"))
-    checkpointed = metrics(train("checkpointed", "model.gradient_checkpointing=true"))
+    plain = metrics(train("plain", "steps=1"))
+    checkpointed = metrics(train("checkpointed", "model.gradient_checkpointing=true", "steps=1"))
     assert checkpointed[1]["train/loss"] == pytest.approx(plain[1]["train/loss"], rel=1e-5)
-    half = metrics(train("half", "precision=bfloat16"))
+    half = metrics(train("half", "precision=bfloat16", "steps=1"))
     assert half[1]["train/loss"] == pytest.approx(plain[1]["train/loss"], rel=0.3)
     assert half[1]["train/loss"] != plain[1]["train/loss"]
 
