@@ -10,10 +10,10 @@ FROM ${BASE}
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ARG EXTRAS=""
 
-# Python from the distribution. Java plays the text games.
+# Python from the distribution. Java plays the text games, bubblewrap keeps programs in.
 # hadolint ignore=DL3008
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates default-jre-headless python3 python3-venv \
+ && apt-get install -y --no-install-recommends bubblewrap ca-certificates default-jre-headless python3 python3-venv \
  && rm -rf /var/lib/apt/lists/*
 
 ENV PATH=/opt/opdkit/bin:$PATH \

@@ -31,10 +31,12 @@ UPSTREAM = (
     "data", "errors", "files", "hub", "functional", "heads", "objectives", "samplers", "masking", "models", "teachers",
     "generation", "text", "rewards", "tasks", "grading", "environments", "evaluation", "loggers", "reports", "console",
     "runs", "intervals", "charts", "tokenization", "jsonl", "tables", "untrusted", "extras", "world",
-    "servers", "addresses", "retrying", "processes", "seeding", "memory", "stopwatch",
+    "servers", "addresses", "retrying", "processes", "sandbox", "seeding", "memory", "stopwatch",
 )  # fmt: skip
 DOWNSTREAM = ("opdkit.training", "opdkit.config", "opdkit.cli", "opdkit.api")
 UNSAFE_CALLS = ("eval", "exec", "compile", "__import__")
+INSIDE = ROOT / "opdkit" / "sandbox" / "inside.py"
+"""What starts a program in its sandbox: the one file that runs untrusted code, in a process of that code's own."""
 UNSAFE_MODULES = ("pickle", "dill", "cloudpickle", "marshal", "shelve")
 
 
@@ -80,7 +82,7 @@ def test_nothing_runs_untrusted_code(file: Path) -> None:
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.Call):
             continue
-        if isinstance(node.func, ast.Name):
+        if isinstance(node.func, ast.Name) and file != INSIDE:
             assert node.func.id not in UNSAFE_CALLS, f"line {node.lineno}"
         if isinstance(node.func, ast.Attribute) and ast.unparse(node.func) == "torch.load":
             pytest.fail(f"line {node.lineno}: weights load from safetensors")

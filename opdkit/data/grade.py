@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+PROGRAM_FAULTS = ("wrong_output", "runtime_error", "syntax_error", "time_limit", "memory_limit", "output_limit")
+"""Statuses of a program that was run, and is wrong."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +18,7 @@ class Grade:
         correct: whether the answer is right, None where the reward does not decide that.
         extracted: the answer that was read, None where there was none.
         status: "ok", or why no grade was possible: "no_answer", "too_long", "too_complex", "not_text", "other_turn",
-            "timeout", "crashed", "failed_judge".
+            "timeout", "crashed", "failed_judge"; or how a program failed (`PROGRAM_FAULTS`).
         parts: named components of the reward, for the metrics.
         counts: False where the reward is unknown, so that the response must not be learnt from by it.
     """
@@ -31,3 +34,10 @@ class Grade:
     def of(cls, correct: bool, extracted: str | None = None, status: str = "ok") -> Grade:
         """A verdict as a grade: reward 1 where `correct`, else 0."""
         return cls(float(correct), correct, extracted, status)
+
+
+def mean_parts(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each part over the grades that have it."""
+    names = dict.fromkeys(name for one in parts for name in one)
+    values = {name: [one[name] for one in parts if name in one] for name in names}
+    return {name: sum(found) / len(found) for name, found in values.items()}

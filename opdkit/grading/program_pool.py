@@ -1,0 +1,122 @@
+"""Has programs judged side by side, by processes that start with the first request and end with this process."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from opdkit.processes.child import ChildProcess, Reply
+from opdkit.processes.pool import Conversation, ProcessPool, converse
+
+Request = Mapping[str, Any]
+
+_START_SECONDS = 120.0
+_GRACE_SECONDS = 60.0
+_MOST = 32
+
+
+class ProgramPool(ProcessPool):
+    """One judging process (see `grading.program_worker`) for each core that this process may use.
+
+    `ask` is called by one thread at a time. A judging process that stops answering is ended with the program that it
+    runs and replaced; its request is answered with the status "timeout" or "crashed".
+    """
+
+    def __init__(self, size: int | None = None) -> None:
+        super().__init__()
+        self.size = size or max(1, min(_MOST, _cores()))
+        self._lanes = [_Lane() for _ in range(self.size)]
+
+    def ask(self, requests: Sequence[Request]) -> list[Reply]:
+        """One reply for each request, in order."""
+        replies: list[Reply | None] = [None] * len(requests)
+        waiting = deque(range(len(requests)))
+        lanes = self._lanes[: min(self.size, len(requests))]
+        for lane in lanes:
+            lane.take_on(requests, waiting, replies)
+        converse(lanes)
+        return [reply if reply is not None else {"status": "crashed"} for reply in replies]
+
+    def children(self) -> Iterable[ChildProcess]:
+        return [lane.child for lane in self._lanes if lane.child is not None]
+
+    def end_children(self) -> None:
+        for lane in self._lanes:
+            lane.abandon()
+
+
+class _Lane(Conversation):
+    """One judging process and the request that it is at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ready = False
+        self._at: int | None = None
+        self._starts_left = 0
+        self._requests: Sequence[Request] = ()
+        self._waiting: deque[int] = deque()
+        self._replies: list[Reply | None] = []
+
+    def take_on(self, requests: Sequence[Request], waiting: deque[int], replies: list[Reply | None]) -> None:
+        """The work of the call that begins, which the lanes share."""
+        self._requests, self._waiting, self._replies = requests, waiting, replies
+        self._starts_left = 3
+
+    @property
+    def waits(self) -> bool:
+        return self.child is not None and (not self._ready or self._at is not None)
+
+    def begin(self) -> None:
+        if self.child is not None and not self.child.alive:
+            self.abandon()
+        if self.child is None:
+            self._start()
+        elif self._ready:
+            self._next()
+
+    def receive(self, reply: Reply) -> None:
+        if self._ready and self._at is not None:
+            self._replies[self._at] = reply
+            self._at = None
+        self._ready = True
+        self._next()
+
+    def fail(self, reason: str, detail: str) -> None:
+        if self._at is not None:
+            self._replies[self._at] = {"status": "timeout" if reason == "timeout" else "crashed"}
+        else:
+            self._starts_left -= 1
+        self.abandon()
+        if self._waiting and self._starts_left > 0:
+            self._start()
+
+    def abandon(self) -> None:
+        if self.child is not None:
+            self.child.kill()
+        self.child, self._ready, self._at = None, False, None
+
+    def _start(self) -> None:
+        self.child = ChildProcess("opdkit.grading.program_worker")
+        self.deadline = time.monotonic() + _START_SECONDS
+
+    def _next(self) -> None:
+        assert self.child is not None
+        if not self._waiting:
+            return
+        self._at = self._waiting.popleft()
+        request = self._requests[self._at]
+        self.deadline = time.monotonic() + _GRACE_SECONDS + request.get("patience", 0.0)
+        try:
+            self.child.send(request)
+        except OSError:
+            self.fail("crashed", "the process is gone")
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS
+        return os.cpu_count() or 1

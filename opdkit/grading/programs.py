@@ -1,0 +1,180 @@
+"""Grades programs: finds the one that a response gives, and has it judged by its tests."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, get_args
+
+from opdkit.data.grade import PROGRAM_FAULTS, Grade
+from opdkit.errors import UserError
+from opdkit.grading.grade import RESPONSE_LIMIT, shorten
+from opdkit.grading.program_pool import ProgramPool
+from opdkit.grading.program_tests import ProgramTests
+from opdkit.grading.turns import conclusion, own_turn
+from opdkit.sandbox.limits import Limits
+from opdkit.sandbox.walls import Sandbox
+
+PROGRAM_LIMIT = 100_000
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*([\w+.#-]{0,40})")
+_PYTHON = ("", "python", "python3", "py")
+_HINTS = {
+    "bwrap": "apt-get install -y bubblewrap; sandbox=process runs programs under limits alone, which keep no hostile "
+    "program from files or network",
+    "process": "sandbox=bwrap needs bubblewrap",
+}
+_lock = threading.Lock()
+_pools: dict[int, ProgramPool] = {}
+
+
+@dataclass(frozen=True)
+class ProgramGrader:
+    """How programs are run, and what they are worth.
+
+    Attributes:
+        sandbox: bwrap, or process: limits alone.
+        limits: of each process.
+        python: the interpreter of the programs; None for this run's.
+        packages: whether they may import the interpreter's installed packages.
+        partial: whether the reward is the share of tests passed, instead of whether all are.
+        tolerance: how far a number may be off that has a fraction; 0: not at all.
+    """
+
+    sandbox: Sandbox = "bwrap"
+    limits: Limits = field(default_factory=Limits)
+    python: str | None = None
+    packages: bool = False
+    partial: bool = False
+    tolerance: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.sandbox not in get_args(Sandbox):
+            raise UserError(f"sandbox={self.sandbox!r}; allowed: {', '.join(get_args(Sandbox))}")
+        if not 0 <= self.tolerance < 1:
+            raise UserError(f"tolerance={self.tolerance}; allowed: 0 to below 1")
+
+    def check(self) -> None:
+        """Raises UserError where programs can't be run so on this machine."""
+        if not hasattr(os, "memfd_create"):
+            raise UserError("programs are run on Linux alone")
+        refused = _ask([self._box])[0].get("refused", "the judging process does not start")
+        if refused is not None:
+            hint = "" if "python=" in refused else f" ({_HINTS[self.sandbox]})"
+            raise UserError(f"sandbox={self.sandbox}: {refused}{hint}")
+
+    def grade(self, pairs: Sequence[tuple[str, ProgramTests]]) -> list[Grade]:
+        """Grades of (response, tests).
+
+        The status is "ok" where a program passes, one of
+        `PROGRAM_FAULTS` where it does not, "no_answer" where the response has
+        none; "too_long", "not_text" and "other_turn" where it is not read, "timeout" and "crashed" where judging
+        was given up. The parts are `tests_passed`, the share, and 1 for the fault.
+        """
+        grades: list[Grade | None] = []
+        asked: dict[tuple[str, str], dict[str, Any]] = {}
+        keys: list[tuple[str, str] | None] = []
+        for response, tests in pairs:
+            program, status = find_program(response, tests.function)
+            key = (program, tests.digest) if status == "ok" else None
+            grades.append(None if key else _failed(status))
+            keys.append(key)
+            if key is not None and key not in asked:
+                asked[key] = self._request(program, tests)
+        replies = dict(zip(asked, _ask(list(asked.values())), strict=True))
+        for place, key in enumerate(keys):
+            if key is not None:
+                grades[place] = self._grade(replies[key])
+        return [grade for grade in grades if grade is not None]
+
+    @property
+    def _box(self) -> dict[str, Any]:
+        return {
+            "sandbox": self.sandbox,
+            "python": self.python,
+            "packages": self.packages,
+            "limits": asdict(self.limits),
+        }
+
+    def _request(self, program: str, tests: ProgramTests) -> dict[str, Any]:
+        if tests.prompt and not _defines(program, tests.function):
+            program = tests.prompt + program
+        told = {
+            name: getattr(tests, name) for name in ("stdin", "calls", "checks", "function", "loose", "prelude", "setup")
+        }
+        patience = tests.count * self.limits.wall_seconds
+        judging = {"partial": self.partial, "tolerance": self.tolerance, "patience": patience}
+        return {**self._box, **judging, "program": program, "tests": told}
+
+    def _grade(self, reply: dict[str, Any]) -> Grade:
+        if "total" not in reply:  # the judging process was lost
+            return _failed(reply.get("status", "crashed"), counts=True)
+        passed, total, status = reply["passed"], reply["total"], reply["status"]
+        share = passed / total
+        told = f"{passed} of {total} passed" if self.partial or status == "ok" else reply["detail"]
+        if self.partial and status != "ok":
+            told += f"; {reply['detail']}"
+        correct = passed == total
+        return Grade(share if self.partial else float(correct), correct, shorten(told), status, _parts(share, status))
+
+
+def find_program(response: str, function: str = "") -> tuple[str, str]:
+    """The program of a response, and "ok"; or "", and why there is none.
+
+    It is the last finished fenced block that is marked as Python or as nothing, after the reasoning; where the tests
+    call a function, the last one that defines it.
+    """
+    if len(response) > RESPONSE_LIMIT:
+        return "", "too_long"
+    if any("\ud800" <= sign <= "\udfff" for sign in response):
+        return "", "not_text"
+    own = own_turn(response)
+    if own is None:
+        return "", "other_turn"
+    start, end = conclusion(own)
+    blocks = [text for language, text in _blocks(own[start:end]) if language in _PYTHON and text.strip()]
+    if not blocks:
+        return "", "no_answer"
+    program = next((text for text in reversed(blocks) if function and _defines(text, function)), blocks[-1])
+    return (program, "ok") if len(program) <= PROGRAM_LIMIT else ("", "too_long")
+
+
+def _blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Language and text of each fenced block that is closed."""
+    fence, language, lines = "", "", list[str]()
+    for line in text.splitlines():
+        mark = _FENCE.match(line)
+        if not fence:
+            if mark:
+                fence, language, lines = mark[1], mark[2].lower(), []
+        elif mark and mark[1].startswith(fence) and not line.strip(" \t`~"):
+            yield language, "\n".join(lines) + "\n"
+            fence = ""
+        else:
+            lines.append(line)
+
+
+def _defines(program: str, function: str) -> bool:
+    return any(
+        re.match(rf"[ \t]{{0,40}}(?:async )?(?:def {re.escape(function)}\b|{re.escape(function)}[ \t]*[=:])", line)
+        for line in program.splitlines()
+    )
+
+
+def _failed(status: str, counts: bool = False) -> Grade:
+    return Grade(0.0, False, None, status, _parts(0.0, status))
+
+
+def _parts(share: float, status: str) -> dict[str, float]:
+    faults = {name: float(status == name) for name in PROGRAM_FAULTS}
+    return {"tests_passed": share, "no_program": float(status == "no_answer"), **faults}
+
+
+def _ask(requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Replies of this process's pool; a forked process gets its own, for it cannot share the pipes."""
+    with _lock:
+        if os.getpid() not in _pools:
+            _pools[os.getpid()] = ProgramPool()
+        return _pools[os.getpid()].ask(requests)

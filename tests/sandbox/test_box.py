@@ -1,0 +1,180 @@
+"""What a hostile program does to the machine: nothing. Every attack is a process that really runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from opdkit.errors import UserError
+from opdkit.sandbox.box import Box, Ended, Job
+from opdkit.sandbox.kernel import adopt_orphans
+from opdkit.sandbox.limits import Limits
+from opdkit.sandbox.probe import holes
+from opdkit.sandbox.walls import Interpreter, open_wall
+from tests.sandbox import attacks
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs are run on Linux alone")
+LIMITS = Limits(seconds=1, memory_mb=256, processes=8, files_mb=8)
+SYSTEM = "/usr/bin/python3"  # which every user may read
+
+
+def boxes() -> list[object]:
+    found: list[object] = []
+    for sandbox, python in (("bwrap", None), ("process", SYSTEM if os.getuid() == 0 else None)):
+        try:
+            refused = holes(Box(open_wall(sandbox), Interpreter.find(python, False), LIMITS))
+        except ValueError as error:
+            refused = str(error)
+        mark = pytest.mark.skip(reason=refused) if refused else ()
+        found.append(pytest.param((sandbox, python), id=f"{sandbox} {python or ''}".strip(), marks=mark))
+    return found
+
+
+BOXES = boxes()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def orphans() -> None:
+    adopt_orphans()
+
+
+@pytest.fixture(params=BOXES)
+def box(request: pytest.FixtureRequest) -> Iterator[Box]:
+    sandbox, python = request.param
+    before = set(psutil.Process().children(recursive=True))
+    yield Box(open_wall(sandbox), Interpreter.find(python, False), LIMITS)
+    assert set(psutil.Process().children(recursive=True)) <= before, "something was left running"
+
+
+def run(box: Box, program: str, stdin: bytes = b"") -> Ended:
+    return box.run(Job({"mode": "script", "program": program}, stdin=stdin))
+
+
+def test_a_program_reads_and_prints(box: Box) -> None:
+    assert run(box, "print(input()[::-1])", b"abc\n").output == b"cba\n"
+    assert run(box, "import sys; print(len(sys.stdin.read()))", b"x" * 300_000).output == b"300000\n"
+    assert run(box, "import sys; sys.exit(3)").status == 3
+    threads = "import threading\nt = threading.Thread(target=print, args=('in a thread',))\nt.start()"
+    assert run(box, threads).output == b"in a thread\n"
+
+
+ENDLESS = {
+    "a loop": ("while True: pass", ("exit", 128 + 24)),
+    "printing": ("while True: print('x' * 1000)", ("output_limit", None)),
+    "shouting": ("import sys\nwhile True: sys.stderr.write('x' * 1000)", ("exit", 128 + 24)),
+    "a stubborn loop": (attacks.STUBBORN, ("exit", 128 + 9)),
+}
+
+
+@pytest.mark.parametrize("attack", ENDLESS)
+def test_what_has_no_end_is_ended(box: Box, attack: str) -> None:
+    program, (reason, status) = ENDLESS[attack]
+    started = time.monotonic()
+    ended = run(box, program)
+    assert ended.reason == reason
+    assert status in (None, ended.status)
+    assert len(ended.output) < 1 << 18
+    assert time.monotonic() - started < LIMITS.wall_seconds
+
+
+def test_what_sleeps_is_ended_by_the_clock(monkeypatch: pytest.MonkeyPatch, box: Box) -> None:
+    assert run(box, "import sys\nsys.stdin.read()\ninput()").status == 1  # there is an end to what can be read
+    monkeypatch.setattr(Limits, "wall_seconds", 0.5)
+    assert run(box, "import time; time.sleep(60)").reason == "time_limit"
+
+
+def test_memory_is_bounded(box: Box) -> None:
+    assert run(box, attacks.TOO_MUCH_AT_ONCE).output == b"MemoryError\n"
+    assert run(box, attacks.TOO_MUCH_TOGETHER).reason == "memory_limit"
+
+
+def test_a_fork_bomb_is_bounded(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert int(run(box, attacks.CHILDREN).output) < 2 * LIMITS.processes
+    monkeypatch.setattr(Limits, "wall_seconds", 1.0)
+    for bomb in (attacks.FORK_BOMB, attacks.FLEEING_BOMB):
+        started = time.monotonic()
+        run(box, bomb)
+        assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("leave", ["os.setsid()", "pass"])
+def test_no_daemon_stays_behind(box: Box, leave: str) -> None:
+    assert run(box, attacks.DAEMON.replace("LEAVE", leave)).output == b"started\n"  # and the fixture looks
+
+
+def test_files_are_bounded_and_go(box: Box) -> None:
+    assert run(box, "open('a', 'wb').write(bytes(1 << 30))").status != 0
+    assert run(box, "import os\nopen('a', 'w').write('x')\nprint(os.listdir('.'))").output == b"['a']\n"
+    assert run(box, "import os\nprint(os.listdir('.'))").output == b"[]\n"
+    assert not list(Path(tempfile.gettempdir()).glob("opdkit-program-*"))
+
+
+def test_no_secret_is_there(monkeypatch: pytest.MonkeyPatch, box: Box) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    seen = run(box, attacks.LOOKING_FOR_SECRETS).output.decode()
+    assert "PATH" in seen
+    assert "hf_secret" not in seen
+    assert b"written" not in run(box, attacks.WRITING_ELSEWHERE, b"stdin").output
+
+
+def test_limits_stay_where_they_are(box: Box) -> None:
+    assert run(box, attacks.RAISING_LIMITS).output == b"tried\n"
+    if os.getuid() == 0:
+        assert run(box, attacks.BECOMING_ROOT).output == b"tried\n"
+
+
+def test_behind_a_wall_there_is_nothing(tmp_path: Path, box: Box) -> None:
+    if not box.wall.encloses:
+        pytest.skip("limits alone are no wall")
+    (tmp_path / "notes").write_text("mine")
+    own = (
+        f"open({str(tmp_path / 'notes')!r}).read()",
+        f"open({str(tmp_path / 'new')!r}, 'w').write('x')",
+        f"import os; os.listdir({str(Path.cwd())!r})",
+        f"import os; os.kill({os.getpid()}, 9)",
+    )
+    for program in (*own, *attacks.OUT_OF_BOUNDS):
+        assert run(box, program).status != 0, program
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_does_not_hold_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValueError, match="no bwrap is installed"):
+        open_wall("bwrap")
+    fake = tmp_path / "bwrap"
+    fake.write_text("#!/bin/sh\necho 'setting up uid map: Permission denied' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    found = holes(Box(open_wall("bwrap"), Interpreter.find(sys.executable, False), LIMITS))
+    assert found == "bwrap does not start here: setting up uid map: Permission denied"
+    pretender = '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n'
+    fake.write_text(pretender)
+    if os.getuid() == 0:  # it starts, and keeps nothing in
+        box = Box(open_wall("bwrap"), Interpreter.find(SYSTEM if Path(SYSTEM).exists() else None, False), LIMITS)
+        assert "there is a network" in str(holes(box)) or "other processes can be seen" in str(holes(box))
+
+
+def test_interpreters() -> None:
+    with pytest.raises(ValueError, match="python=/bin/true: is no Python interpreter"):
+        Interpreter.find("/bin/true", False)
+    with pytest.raises(ValueError, match="python=nowhere: is no Python interpreter"):
+        Interpreter.find("nowhere", False)
+    with pytest.raises(UserError, match=r"seconds=0; allowed: 1 to 600"):
+        Limits(seconds=0)
+
+
+def test_packages_are_there_when_asked_for() -> None:
+    if shutil.which("bwrap") is None or holes(Box(open_wall("bwrap"), Interpreter.find(None, False), LIMITS)):
+        pytest.skip("needs bubblewrap")
+    program = "import numpy\nprint(numpy.arange(3).sum())"
+    wide = Limits(seconds=5)
+    assert run(Box(open_wall("bwrap"), Interpreter.find(None, True), wide), program).output == b"3\n"
+    assert run(Box(open_wall("bwrap"), Interpreter.find(None, False), wide), program).status == 1
