@@ -56,6 +56,8 @@ def response_lines(row: Mapping[str, Any]) -> list[str]:
     """A response with its verdict, or the transcript of an episode, as lines of untrusted text."""
     if "exchanges" not in row:
         ending = "right" if row["correct"] else "wrong"
+        if row.get("status", "ok") != "ok":
+            ending += f" ({row['status']})"
         head = f"{row['problem']}: {ending}, read as {row['extracted']}, the answer is {row['reference']}"
         return ["", head, *_indented(row["text"])]
     outcome = {True: "won", False: "not won", None: "crashed"}[row["success"]]

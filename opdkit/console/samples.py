@@ -58,6 +58,7 @@ def legend(thresholds: Sequence[float]) -> Text:
 def _head(row: Mapping[str, Any]) -> str:
     reward = row.get("reward")
     told = f", reward {reward:g}" if isinstance(reward, int | float) else ""
+    told += f", {_cut(row['status'], 80)}" if row.get("status") else ""
     read = "" if row.get("extracted") is None else f", read as {_cut(row['extracted'], 80)}"
     gold = f", the answer is {_cut(row.get('reference'), 80)}" if row.get("reference") else ""
     ending = f", {row.get('tokens')} tokens" + (", cut" if row.get("stop_reason") == "length" else "")

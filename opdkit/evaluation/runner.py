@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from opdkit.data.grade import PROGRAM_FAULTS, mean_parts
 from opdkit.data.problem import Problem
 from opdkit.errors import UserError
 from opdkit.evaluation.benchmark import Benchmark
@@ -90,6 +91,7 @@ def _answer(generate: Generate, benchmark: Benchmark, requests: Sequence[Request
             "extracted": grade.extracted,
             "correct": grade.correct,
             "status": grade.status,
+            **({"parts": dict(grade.parts)} if grade.parts else {}),
             "tokens": answer.tokens,
             "truncated": answer.truncated,
         }
@@ -109,6 +111,7 @@ def summarise(rows: Sequence[Row], benchmark: Benchmark, seed: int) -> dict[str,
     ]
     statuses = [row["status"] for row in rows]
     low, high = bootstrap_interval(accuracy, derive_seed(seed, "bootstrap", benchmark.name))
+    parts = mean_parts([row["parts"] for row in rows if "parts" in row])
     passes = sorted({*powers_of_two(samples), *benchmark.pass_at})
     return {
         "benchmark": benchmark.name,
@@ -123,7 +126,8 @@ def summarise(rows: Sequence[Row], benchmark: Benchmark, seed: int) -> dict[str,
         "response_tokens_mean": float(np.mean([row["tokens"] for row in rows])),
         "n_no_answer": statuses.count("no_answer"),
         "n_timeouts": statuses.count("timeout"),
-        "n_not_graded": sum(status not in ("ok", "no_answer") for status in statuses),
+        "n_not_graded": sum(status not in ("ok", "no_answer", *PROGRAM_FAULTS) for status in statuses),
+        **({"parts": parts} if parts else {}),
         "seed": seed,
         "protocol": benchmark.protocol(),
         "responses": f"{benchmark.name}.responses.jsonl",

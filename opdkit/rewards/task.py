@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from opdkit.data.grade import Grade
+from opdkit.data.grade import Grade, mean_parts
 from opdkit.rewards.base import GradePairs, Group, OpenReward, RewardContext
 
 
@@ -18,21 +18,24 @@ class TaskReward:
         return OpenTaskReward(context.grade)
 
 
-@dataclass(frozen=True)
 class OpenTaskReward:
     """Grades by the task. Groups that bring their grades keep them."""
 
-    grade_pairs: GradePairs | None
+    def __init__(self, grade_pairs: GradePairs | None) -> None:
+        self._grade_pairs = grade_pairs
+        self._parts: Mapping[str, float] = {}
 
     def grade(self, groups: Sequence[Group], step: int) -> list[list[Grade]]:
         """See `OpenReward`."""
         pairs = [(text, g.problem.reference) for g in groups if g.grades is None for text in g.responses]
-        graded = iter(self.grade_pairs(pairs) if pairs and self.grade_pairs is not None else [])
+        own = self._grade_pairs(pairs) if pairs and self._grade_pairs is not None else []
+        self._parts = mean_parts([grade.parts for grade in own])
+        graded = iter(own)
         return [list(g.grades) if g.grades is not None else [next(graded) for _ in g.responses] for g in groups]
 
     def metrics(self) -> Mapping[str, float]:
-        """See `OpenReward`."""
-        return {}
+        """See `OpenReward`: the mean of each part that the task's grades have."""
+        return self._parts
 
     def close(self) -> None:
         """See `OpenReward`."""

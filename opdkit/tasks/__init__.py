@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from opdkit.tasks.base import FromFile, ProblemSource, Telling
+    from opdkit.tasks.code import Code
     from opdkit.tasks.dataset import Dataset
     from opdkit.tasks.instructed import Instructed
     from opdkit.tasks.multi import MultiTask, TaskPart
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from opdkit.tasks.records import Records
 
 __all__ = [
+    "Code",
     "Dataset",
     "FromFile",
     "Instructed",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Code": "code",
     "Dataset": "dataset",
     "FromFile": "base",
     "Instructed": "instructed",

@@ -53,22 +53,22 @@ def guess_columns(rows: Sequence[Mapping[str, object]], given: Mapping[str, str 
     """
     first = rows[:_LOOKED_AT]
     for name, column in given.items():
-        if column is not None and not _some(first, column):
-            raise UserError(f"{origin}: columns.{name}={column}: no row has it; there are {_names(first)}")
-    question = given.get("question") or _find(first, _QUESTIONS)
+        if column is not None and not any_has(first, column):
+            raise UserError(f"{origin}: columns.{name}={column}: no row has it; there are {column_names(first)}")
+    question = given.get("question") or find_column(first, _QUESTIONS)
     if question is None:
         raise UserError(
-            f"{origin}: no column looks like a question ({', '.join(_QUESTIONS)}); there are {_names(first)} "
+            f"{origin}: no column looks like a question ({', '.join(_QUESTIONS)}); there are {column_names(first)} "
             "(set task.columns.question=...)"
         )
     found = Columns(
         question,
-        given["answer"] if "answer" in given else _find(first, _ANSWERS, without=(question,)),
-        id=given["id"] if "id" in given else _unique(rows),
-        system=given["system"] if "system" in given else _find(first, _SYSTEMS),
+        given["answer"] if "answer" in given else find_column(first, _ANSWERS, without=(question,)),
+        id=given["id"] if "id" in given else unique_column(rows),
+        system=given["system"] if "system" in given else find_column(first, _SYSTEMS),
     )
     taken = (question, *((found.answer,) if found.answer else ()))
-    return replace(found, solution=given["solution"] if "solution" in given else _find(first, _SOLUTIONS, taken))
+    return replace(found, solution=given["solution"] if "solution" in given else find_column(first, _SOLUTIONS, taken))
 
 
 def guess_pattern(answers: Sequence[str]) -> str | None:
@@ -80,22 +80,25 @@ def guess_pattern(answers: Sequence[str]) -> str | None:
     return None
 
 
-def _find(rows: Sequence[Mapping[str, object]], names: Sequence[str], without: Sequence[str] = ()) -> str | None:
-    return next((name for name in names if name not in without and _some(rows, name)), None)
+def find_column(rows: Sequence[Mapping[str, object]], names: Sequence[str], without: Sequence[str] = ()) -> str | None:
+    """The first of `names` that a row has something in."""
+    return next((name for name in names if name not in without and any_has(rows, name)), None)
 
 
-def _some(rows: Sequence[Mapping[str, object]], column: str) -> bool:
+def any_has(rows: Sequence[Mapping[str, object]], column: str) -> bool:
+    """Whether a row has something in that column."""
     return any(look_up(row, column)[1] not in (None, "", []) for row in rows)
 
 
-def _unique(rows: Sequence[Mapping[str, object]]) -> str | None:
+def unique_column(rows: Sequence[Mapping[str, object]], names: Sequence[str] = _IDENTIFIERS) -> str | None:
     """The first of the usual names whose values name every row and differ."""
-    for name in _IDENTIFIERS:
+    for name in names:
         values = [look_up(row, name)[1] for row in rows]
         if all(value not in (None, "") for value in values) and len(set(map(as_text, values))) == len(rows):
             return name
     return None
 
 
-def _names(rows: Sequence[Mapping[str, object]]) -> str:
+def column_names(rows: Sequence[Mapping[str, object]]) -> str:
+    """All columns, for messages."""
     return ", ".join(sorted({str(name) for row in rows for name in row})) or "none"

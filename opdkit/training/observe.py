@@ -60,6 +60,7 @@ class StepObserver:
                     "response": collected.responses[row][:_SAMPLE_LENGTH],
                     "reference": problem.reference,
                     "extracted": grade.extracted,
+                    **({"status": grade.status} if grade.status != "ok" else {}),
                     "reward": grade.reward,
                     "stop_reason": rollout.stop_reason[row],
                     "tokens": int(rollout.sampled_mask[row].sum()),

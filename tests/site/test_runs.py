@@ -16,6 +16,8 @@ import pytest
 from opdkit.cli import check
 from opdkit.cli.check import choices
 from opdkit.cli.main import main
+from opdkit.errors import UserError
+from opdkit.grading.programs import ProgramGrader
 from tests.site.blocks import ROOT, Block, blocks, write_files
 
 DOCS = ROOT / "docs"
@@ -77,6 +79,11 @@ def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     playable = shutil.which("java") is not None and find_spec("textworld_express") is not None
     if page.stem == "two-teachers" and not playable:
         pytest.skip("games need Java and opdkit[textworld-express]")
+    if page.stem == "code":
+        try:
+            ProgramGrader().check()
+        except UserError as error:
+            pytest.skip(str(error))
     for name, value in {"WANDB_MODE": "offline", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}.items():
         monkeypatch.setenv(name, value)
     # Every option is composed by `make check`; on a page the first few stand for all.
