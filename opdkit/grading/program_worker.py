@@ -146,11 +146,12 @@ class _Judge:
             self._failed(at, ended, faults, "the process ended before its function returned")
 
     def _compare(self, number: int, line: bytes, expected: Any) -> None:
+        told, right = {"other": "nothing that can be read"}, False
         try:
             told = json.loads(line)["value"]
             right = self._same(decode(told), decode(expected))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            told, right = "nothing that can be read", False
+            pass  # no value that anything is equal to
         if right:
             self.verdict.passed += 1
         else:
@@ -212,11 +213,11 @@ def _keep_fault(line: bytes, faults: list[dict[str, str]]) -> bool:
     """False where the line reports a fault, which is kept. Nothing that a program reports as one does it good."""
     try:
         told = json.loads(line)
-        name, detail = told["fault"], told["detail"]
+        name, detail = told["fault"], told["detail"] if isinstance(told["detail"], str) else ""
     except (ValueError, TypeError, KeyError, RecursionError):
         return True
     known = name if name in ("syntax_error", "runtime_error", "wrong_output") else "runtime_error"
-    faults.append({"fault": known, "detail": str(detail)})
+    faults.append({"fault": known, "detail": detail})
     return False
 
 
@@ -227,11 +228,10 @@ def _short(text: str) -> str:
 
 def _shown(encoded: Any) -> str:
     """An encoded value in words."""
-    if isinstance(encoded, dict) and "other" in encoded:
-        return str(encoded["other"])[:_SHOWN]
-    with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
-        encoded = decode(encoded)
-    text = repr(encoded)
+    text = "a value that can't be read"
+    with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        other = isinstance(encoded, dict) and "other" in encoded
+        text = str(encoded["other"]) if other else repr(decode(encoded))
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 

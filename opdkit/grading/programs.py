@@ -19,7 +19,7 @@ from opdkit.sandbox.limits import Limits
 from opdkit.sandbox.walls import Sandbox
 
 PROGRAM_LIMIT = 100_000
-_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*([\w+.#-]{0,40})")
+_FENCE = re.compile(r"([ \t]{0,16})(`{3,}|~{3,})[ \t]*([\w+.#-]{0,40})")
 _PYTHON = ("", "python", "python3", "py")
 _HINTS = {
     "bwrap": "apt-get install -y bubblewrap; sandbox=process runs programs under limits alone, which keep no hostile "
@@ -110,7 +110,7 @@ class ProgramGrader:
 
     def _grade(self, reply: dict[str, Any]) -> Grade:
         if "total" not in reply:  # the judging process was lost
-            return _failed(reply.get("status", "crashed"), counts=True)
+            return _failed(reply.get("status", "crashed"))
         passed, total, status = reply["passed"], reply["total"], reply["status"]
         share = passed / total
         told = f"{passed} of {total} passed" if self.partial or status == "ok" else reply["detail"]
@@ -142,18 +142,18 @@ def find_program(response: str, function: str = "") -> tuple[str, str]:
 
 
 def _blocks(text: str) -> Iterator[tuple[str, str]]:
-    """Language and text of each fenced block that is closed."""
-    fence, language, lines = "", "", list[str]()
+    """Language and text of each fenced block that is closed, without the indentation of its fence (in a list)."""
+    indent, fence, language, lines = "", "", "", list[str]()
     for line in text.splitlines():
         mark = _FENCE.match(line)
         if not fence:
             if mark:
-                fence, language, lines = mark[1], mark[2].lower(), []
-        elif mark and mark[1].startswith(fence) and not line.strip(" \t`~"):
+                indent, fence, language, lines = mark[1], mark[2], mark[3].lower(), []
+        elif mark and mark[2].startswith(fence) and not line.strip(" \t`~"):
             yield language, "\n".join(lines) + "\n"
             fence = ""
         else:
-            lines.append(line)
+            lines.append(line.removeprefix(indent))
 
 
 def _defines(program: str, function: str) -> bool:
@@ -163,7 +163,7 @@ def _defines(program: str, function: str) -> bool:
     )
 
 
-def _failed(status: str, counts: bool = False) -> Grade:
+def _failed(status: str) -> Grade:
     return Grade(0.0, False, None, status, _parts(0.0, status))
 
 

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -97,43 +96,51 @@ class Box:
 
     def run(self, job: Job) -> Ended:
         """One process, from its start until nothing of it is left. Raises ParentGoneError."""
+        if self.wall.encloses:
+            return self._run(job, "/")
         with tempfile.TemporaryDirectory(prefix="opdkit-program-", ignore_cleanup_errors=True) as folder:
             if self.wall.user is not None:
                 os.chown(folder, self.wall.user, self.wall.user)
-            run = _Run(self, job, folder)
-            try:
-                return run.wait()
-            finally:
-                run.end()
+            return self._run(job, folder)
+
+    def _run(self, job: Job, folder: str) -> Ended:
+        run = _Run(self, job, folder)
+        try:
+            return run.wait()
+        finally:
+            run.end()
 
 
 class _Run:
     """A process that was started, and what it has given so far."""
 
     def __init__(self, box: Box, job: Job, folder: str) -> None:
-        self._box, self._job, self._folder = box, job, folder
+        self._box, self._job = box, job
         self._output, self._errors, self._reported = bytearray(), bytearray(), bytearray()
         self._steps, self._swept, self._look = 0, False, 0.0
         report, far_end = os.pipe()
         files = [sealed_file(json.dumps(self._setup()).encode()), *(sealed_file(data) for data in job.secret)]
         stdin = sealed_file(job.stdin)
-        words = [*box.wall.command(box.interpreter, box.limits.files_mb), *box.interpreter.command(), _INSIDE]
+        known = box.wall.filter
+        filters = [] if known is None else [sealed_file(known)]
+        wall = box.wall.command(box.interpreter, box.limits.files_mb, filters[0] if filters else None)
+        words = [*wall, *box.interpreter.command(), _INSIDE]
         try:
             self._process = subprocess.Popen(
                 [*words, str(files[0]), str(far_end), *map(str, files[1:])],
                 stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=box.wall.environment(),
+                env=box.wall.environment(folder),
                 cwd=folder,
-                pass_fds=(far_end, *files),
+                pass_fds=(far_end, *files, *filters),
                 start_new_session=True,
             )
         except OSError:
             os.close(report)
             raise
         finally:
-            for descriptor in (far_end, stdin, *files):
+            for descriptor in (far_end, stdin, *files, *filters):
                 os.close(descriptor)
         assert self._process.stdout is not None
         assert self._process.stderr is not None
@@ -171,15 +178,13 @@ class _Run:
         return Ended(reason, status if status >= 0 else 128 - status, bytes(self._output), bytes(self._errors))
 
     def end(self) -> None:
-        """Leave nothing: no process, no open pipe, no file."""
+        """Leave nothing: no process, no open pipe."""
         self._sweep()
         self._process.wait()
         os.close(self._report)
         for pipe in (self._process.stdout, self._process.stderr):
             assert pipe is not None
             pipe.close()
-        if self._box.wall.user is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _setup(self) -> dict[str, Any]:
         limits, wall = self._box.limits, self._box.wall
@@ -209,7 +214,8 @@ class _Run:
         return bool(data) and self._stopped() is None
 
     def _printed(self, data: bytes) -> None:
-        self._output += data
+        if self._job.setup["mode"] == "script":  # else nobody looks at it
+            self._output += data
 
     def _complained(self, data: bytes) -> None:
         self._errors = (self._errors + data)[-_KEPT_ERRORS:]

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from opdkit.sandbox.filters import call_filter
+
 Sandbox = Literal["bwrap", "process"]
 
 _QUESTION = (
@@ -24,7 +26,6 @@ _SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/etc/ld.so.cache", "/etc
 _OLDEST = [3, 10]
 _ENVIRONMENT = {
     "PATH": "/usr/bin:/bin",
-    "HOME": "/tmp",
     "LANG": "C.UTF-8",
     "PYTHONHASHSEED": "0",
     "PYTHONUTF8": "1",
@@ -84,12 +85,17 @@ class Wall(Protocol):
         """Whether the kernel ends all of a program's processes with its first one, and counts them alone."""
         ...
 
-    def command(self, interpreter: Interpreter, files_mb: int) -> list[str]:
-        """The command line in front of the interpreter's."""
+    @property
+    def filter(self) -> bytes | None:
+        """The kernel's filter of system calls, None for none."""
         ...
 
-    def environment(self) -> dict[str, str]:
-        """All of the program's environment."""
+    def command(self, interpreter: Interpreter, files_mb: int, filter_file: int | None) -> list[str]:
+        """The command line in front of the interpreter's. filter_file: a descriptor of a file that holds `filter`."""
+        ...
+
+    def environment(self, folder: str) -> dict[str, str]:
+        """All of the program's environment. folder: its own, outside of the wall."""
         ...
 
 
@@ -119,7 +125,12 @@ class Bubblewrap:
         """See `Wall`."""
         return True
 
-    def command(self, interpreter: Interpreter, files_mb: int) -> list[str]:
+    @property
+    def filter(self) -> bytes | None:
+        """See `Wall`."""
+        return call_filter()
+
+    def command(self, interpreter: Interpreter, files_mb: int, filter_file: int | None) -> list[str]:
         """See `Wall`."""
         words = [self.path, "--die-with-parent", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
         words += ["--unshare-cgroup-try", "--cap-drop", "ALL"]
@@ -140,11 +151,12 @@ class Bubblewrap:
             words += ["--size", str(max(1, files_mb) << 20), "--tmpfs", "/tmp"]
         else:
             words += ["--dir", "/tmp"]
+        words += ["--seccomp", str(filter_file)] if filter_file is not None else []
         return [*words, "--remount-ro", "/", "--chdir", "/tmp", "--"]
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, folder: str) -> dict[str, str]:
         """See `Wall`."""
-        return _ENVIRONMENT
+        return {**_ENVIRONMENT, "HOME": "/tmp"}
 
 
 @dataclass(frozen=True)
@@ -159,13 +171,18 @@ class LimitsOnly:
         """See `Wall`."""
         return False
 
-    def command(self, interpreter: Interpreter, files_mb: int) -> list[str]:
+    @property
+    def filter(self) -> bytes | None:
+        """See `Wall`."""
+        return None
+
+    def command(self, interpreter: Interpreter, files_mb: int, filter_file: int | None) -> list[str]:
         """See `Wall`."""
         return []
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, folder: str) -> dict[str, str]:
         """See `Wall`."""
-        return _ENVIRONMENT
+        return {**_ENVIRONMENT, "HOME": folder, "TMPDIR": folder}
 
 
 def open_wall(sandbox: Sandbox) -> Wall:

@@ -38,6 +38,7 @@ FOUND = {
     "no language": ("```\na = 1\n```", "a = 1\n"),
     "other languages do not count": ("```py\na = 1\n```\n```bash\npip install x\n```\n```text\n3\n```", "a = 1\n"),
     "one that is not closed does not count": ("```python\na = 1\n```\n```python\nb =", "a = 1\n"),
+    "in a list": ("1. So:\n   ```python\n   if 1:\n       a = 1\n   ```", "if 1:\n    a = 1\n"),
     "tildes": ("~~~python\na = 1\n```\n~~~", "a = 1\n```\n"),
     "a longer fence": ("````python\ns = '''\n```\n'''\n````", "s = '''\n```\n'''\n"),
     "after the reasoning": ("<think>```python\na = 1\n```</think>```python\nb = 2\n```<|im_end|>", "b = 2\n"),

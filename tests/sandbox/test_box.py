@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -42,8 +44,10 @@ BOXES = boxes()
 
 
 @pytest.fixture(autouse=True, scope="module")
-def orphans() -> None:
+def orphans() -> Iterator[None]:
     adopt_orphans()
+    yield
+    ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)  # other tests' orphans are not ours
 
 
 @pytest.fixture(params=BOXES)
@@ -51,7 +55,10 @@ def box(request: pytest.FixtureRequest) -> Iterator[Box]:
     sandbox, python = request.param
     before = set(psutil.Process().children(recursive=True))
     yield Box(open_wall(sandbox), Interpreter.find(python, False), LIMITS)
-    assert set(psutil.Process().children(recursive=True)) <= before, "something was left running"
+    left = set(psutil.Process().children(recursive=True)) - before
+    assert [one for one in left if one.status() != psutil.STATUS_ZOMBIE] == [], "something was left running"
+    for one in left:  # adopted by this process
+        os.waitpid(one.pid, 0)
 
 
 def run(box: Box, program: str, stdin: bytes = b"") -> Ended:
@@ -111,10 +118,11 @@ def test_no_daemon_stays_behind(box: Box, leave: str) -> None:
 
 
 def test_files_are_bounded_and_go(box: Box) -> None:
+    before = set(Path(tempfile.gettempdir()).glob("opdkit-program-*"))
     assert run(box, "open('a', 'wb').write(bytes(1 << 30))").status != 0
     assert run(box, "import os\nopen('a', 'w').write('x')\nprint(os.listdir('.'))").output == b"['a']\n"
     assert run(box, "import os\nprint(os.listdir('.'))").output == b"[]\n"
-    assert not list(Path(tempfile.gettempdir()).glob("opdkit-program-*"))
+    assert set(Path(tempfile.gettempdir()).glob("opdkit-program-*")) <= before
 
 
 def test_no_secret_is_there(monkeypatch: pytest.MonkeyPatch, box: Box) -> None:
@@ -144,6 +152,37 @@ def test_behind_a_wall_there_is_nothing(tmp_path: Path, box: Box) -> None:
     for program in (*own, *attacks.OUT_OF_BOUNDS):
         assert run(box, program).status != 0, program
     assert not (tmp_path / "new").exists()
+    if box.wall.filter is not None:
+        assert run(box, attacks.OTHER_CALLS).output == b"tried\n"
+
+
+def runs_on(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_program_ends_with_who_runs_it(box: Box, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    sandbox, python = request.node.callspec.params["box"]
+    runs = (
+        "from opdkit.sandbox.box import *; from opdkit.sandbox.walls import *\n"
+        f"box = Box(open_wall({sandbox!r}), Interpreter.find({python!r}, False), Limits())\n"
+        "box.run(Job({'mode': 'script', 'program': 'import time; time.sleep(60)'}))"
+    )
+    with subprocess.Popen([sys.executable, "-c", runs], env=os.environ | {"TMPDIR": str(tmp_path)}) as judge:
+        processes = list[psutil.Process]()
+        until = time.monotonic() + 20
+        while time.monotonic() < until and not any("python" in one.name() for one in processes):
+            time.sleep(0.05)
+            processes = psutil.Process(judge.pid).children(recursive=True)
+        time.sleep(0.3)
+        judge.kill()
+    assert processes
+    until = time.monotonic() + 5
+    while any(map(runs_on, processes)):
+        assert time.monotonic() < until, processes
+        time.sleep(0.05)
 
 
 def test_what_does_not_hold_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
