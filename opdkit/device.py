@@ -1,7 +1,7 @@
-"""Which device this process computes on: a CUDA (or ROCm) GPU where torch sees one, else the CPU.
+"""The device of this process: a CUDA (or ROCm) GPU if torch sees one, else the CPU.
 
-ACCELERATE_USE_CPU=true keeps a process on the CPU of a machine that has GPUs. Apple's and Intel's GPUs are not used:
-sums in float64, which the diagnostics take, do not exist on the first, and neither was tried.
+ACCELERATE_USE_CPU=true keeps a process on the CPU of a machine with GPUs. Apple and Intel GPUs are not used: Apple's
+have no float64, which the diagnostics need, and neither has been tested.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ def uses_cuda() -> bool:
 
 
 def kind() -> Literal["cuda", "cpu"]:
-    """The kind of device, as torch names it."""
+    """The device type, as named by torch."""
     return "cuda" if uses_cuda() else "cpu"
 
 
 def accelerator(precision: str) -> Accelerator:
-    """accelerate's, on this device; bfloat16 where `precision` says so."""
+    """An `Accelerator` on this device, in bfloat16 if `precision` says so."""
     from accelerate import Accelerator
 
-    if uses_cuda():  # cuBLAS reads it once; without it products may be added up in another order from run to run
+    if uses_cuda():  # read once by cuBLAS; without it the order of summation may vary from run to run
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return Accelerator(cpu=not uses_cuda(), mixed_precision="bf16" if precision == "bfloat16" else "no")
 
 
 def take_own_gpu() -> None:
-    """Give each of several processes on a machine a GPU of its own.
+    """Assign each of several processes on a machine its own GPU.
 
-    Raises UserError, in each of them, where there are fewer GPUs than processes: NCCL refuses two on one.
+    Raises UserError on every rank if there are fewer GPUs than processes: NCCL does not allow two ranks on one GPU.
     """
     if not uses_cuda():
         return
@@ -58,15 +58,15 @@ def take_own_gpu() -> None:
 
 @contextmanager
 def in_fixed_order(wanted: bool) -> Iterator[None]:
-    """Backward passes inside add up in one order, as those on a CPU always do, so that a run repeats bit for bit.
+    """A context with deterministic backward passes, as on a CPU, so that a run is bitwise reproducible.
 
-    Otherwise gradients of rows that several positions name, and those of attention, are added up as they come.
+    Without it, the accumulation order of attention gradients and of index_add on repeated ids varies.
     """
     before = torch.are_deterministic_algorithms_enabled()
     if not wanted or before or not uses_cuda():
         yield
         return
-    # Memory filled to show mistakes costs time.
+    # Filling uninitialised memory, a debugging aid, costs time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     torch.use_deterministic_algorithms(True)
     try:
@@ -76,12 +76,12 @@ def in_fixed_order(wanted: bool) -> Iterator[None]:
 
 
 def synchronize() -> None:
-    """Wait until the GPU has done what it was asked, so that a clock may be read."""
+    """Wait for all queued GPU work, so that a timing is valid."""
     if uses_cuda():
         torch.cuda.synchronize()
 
 
 def empty_cache() -> None:
-    """Hand back GPU memory that torch keeps for later."""
+    """Return torch's cached GPU memory."""
     if uses_cuda():
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""Reads resident memory of this process and its peak, and returns freed pages before a reading."""
+"""Measures the resident memory of this process and its peak."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 
 def release_freed_pages() -> None:
-    """Collect garbage and hand the allocator's free pages back, so that a reading shows live memory only."""
+    """Collect garbage and return free pages to the system, so that a measurement shows only live memory."""
     gc.collect()
     device.empty_cache()
     if sys.platform.startswith("linux"):
@@ -31,7 +31,7 @@ def release_freed_pages() -> None:
 
 
 def resident_mib() -> float:
-    """Resident set of this process in MiB, or memory allocated on the GPU where there is one."""
+    """Resident set size of this process in MiB, or the memory allocated on the GPU if there is one."""
     if device.uses_cuda():
         return torch.cuda.memory_allocated() / MIB
     return psutil.Process(os.getpid()).memory_info().rss / MIB
@@ -40,8 +40,8 @@ def resident_mib() -> float:
 class Peak:
     """Peak of `resident_mib` from `start` to `stop`.
 
-    The kernel's own high-water mark where it can be reset (exact), PyTorch's on a GPU (exact), and otherwise
-    a thread that looks every 2 ms.
+    Uses PyTorch's peak on a GPU (exact), the kernel's high-water mark if it can be reset (exact), and otherwise
+    a thread that samples every 2 ms.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Peak:
         self.exact = True
 
     def start(self) -> None:
-        """Begin anew from the memory in use now."""
+        """Reset the peak to the memory in use now."""
         if device.uses_cuda():
             torch.cuda.reset_peak_memory_stats()
             return

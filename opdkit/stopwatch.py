@@ -1,4 +1,4 @@
-"""Times what is measured and logged beside training."""
+"""Measures the time spent on metrics and logging rather than training."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from types import TracebackType
 
 
 class Stopwatch:
-    """A context that adds up the seconds that all threads spend in it. A context within it counts once.
+    """A context that sums the seconds spent in it by all threads. Nested uses in one thread count once.
 
-    Work that an accelerator does later is not waited for, and so not counted.
+    Asynchronous GPU work is not waited for, and so not counted.
     """
 
     def __init__(self) -> None:
@@ -33,18 +33,18 @@ class Stopwatch:
                 self._seconds += time.perf_counter() - self._of_thread.began
 
     def taken(self) -> float:
-        """The seconds so far; it begins at 0 again."""
+        """The seconds so far. Resets to 0."""
         with self._adding:
             seconds, self._seconds = self._seconds, 0.0
         return seconds
 
 
 class _Thread(threading.local):
-    """How deep a thread is in the context, and when it entered."""
+    """A thread's nesting depth in the context, and when it entered."""
 
     depth: int = 0
     began: float = 0.0
 
 
 METRICS = Stopwatch()
-"""Vocabulary metrics, gradient variance, diagnostics, samples: spread over the code, so one watch for the process."""
+"""The time of vocabulary metrics, gradient variance, diagnostics and samples: one stopwatch for the process."""

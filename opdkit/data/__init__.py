@@ -1,6 +1,6 @@
-"""What passes between the stages: frozen dataclasses with their shapes.
+"""The data passed between stages, as frozen dataclasses with documented shapes.
 
 Axes: B rollouts, P prompt tokens, T response tokens, K support ids, V vocabulary ids. Log-probs and losses are in nats,
-and every log-prob and logit is divided by the temperature of the run. A stage imports the module it needs, since some
-stages run without torch.
+and all logits are divided by the temperature of the run. Import the modules directly, since some stages run without
+torch.
 """

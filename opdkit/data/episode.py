@@ -1,4 +1,4 @@
-"""Defines an episode of several turns as text."""
+"""A multi-turn episode as text."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ EpisodeEnd = Literal["done", "turns", "context", "crashed"]
 
 @dataclass(frozen=True)
 class Transition:
-    """One turn of an episode: what was seen, what was said, and what came of it.
+    """One turn of an episode.
 
-    observation: the user's turn as the player read it; response: all that it wrote, `tokens` of them, `truncated`
-    where the limit cut it; action: what was read from it; valid: whether the game understood it; reward: the change
-    of the game's score.
+    Attributes:
+        observation: the user turn given to the player.
+        response: the player's full response.
+        action: the action parsed from the response.
+        valid: whether the game accepted the action.
+        reward: the change in the game's score.
+        tokens: the length of the response in tokens.
+        truncated: whether the response was cut at the length limit.
     """
 
     observation: str
@@ -28,12 +33,19 @@ class Transition:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """An episode that was played.
+    """A played episode.
 
-    identifier and game: those of the episode; ending: how it came to its end: the game was over, the limit of turns,
-    a chat that outgrew the limit of the context, or the game's process (then score and success say nothing, and
-    `detail` says why); score in [0, 1] and success: where the game stood then; left_out: turns that the player could
-    no longer read at the end, since the chat was too long; last_observation: what the last action led to.
+    Attributes:
+        identifier: the episode's.
+        game: the episode's.
+        transitions: its turns.
+        ending: why it ended: the game was over, the turn limit, the context limit, or a crash of the game's process,
+            after which score and success are meaningless.
+        score: the final score, in [0, 1].
+        success: whether the game was won.
+        left_out: number of turns that no longer fitted into the player's context at the end.
+        last_observation: the observation after the last action.
+        detail: the reason for a crash.
     """
 
     identifier: str

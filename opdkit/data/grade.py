@@ -1,4 +1,4 @@
-"""Defines the grade that a reward gives a response."""
+"""The grade that a reward assigns to a response."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 PROGRAM_FAULTS = ("wrong_output", "runtime_error", "syntax_error", "time_limit", "memory_limit", "output_limit")
-"""Statuses of a program that was run, and is wrong."""
+"""Statuses of a program that ran and is wrong."""
 
 
 @dataclass(frozen=True)
@@ -14,13 +14,13 @@ class Grade:
     """A reward's judgement of one response.
 
     Attributes:
-        reward: what the objective learns from, finite.
-        correct: whether the answer is right, None where the reward does not decide that.
-        extracted: the answer that was read, None where there was none.
-        status: "ok", or why no grade was possible: "no_answer", "too_long", "too_complex", "not_text", "other_turn",
+        reward: the scalar used by the objective, finite.
+        correct: whether the answer is right, None if the reward does not decide that.
+        extracted: the answer extracted from the response, None if there was none.
+        status: "ok", or why grading was impossible: "no_answer", "too_long", "too_complex", "not_text", "other_turn",
             "timeout", "crashed", "failed_judge"; or how a program failed (`PROGRAM_FAULTS`).
         parts: named components of the reward, for the metrics.
-        counts: False where the reward is unknown, so that the response must not be learnt from by it.
+        counts: False if the reward is unknown and must not be trained on.
     """
 
     reward: float
@@ -32,7 +32,7 @@ class Grade:
 
     @classmethod
     def of(cls, correct: bool, extracted: str | None = None, status: str = "ok") -> Grade:
-        """A verdict as a grade: reward 1 where `correct`, else 0."""
+        """A grade with reward 1 if `correct`, else 0."""
         return cls(float(correct), correct, extracted, status)
 
 

@@ -1,4 +1,4 @@
-"""Defines what an objective needs, receives and returns, and how token losses are aggregated."""
+"""The objective and aggregation protocols, with their inputs and outputs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ SupportSource = Literal["teacher", "student", "union", "intersection"]
 
 @dataclass(frozen=True)
 class StepBatch:
-    """What the advantage of a whole step may be made of, before its first update.
+    """The inputs to the advantage of a whole step, before its first update.
 
     Attributes:
-        loss_mask: bool[B, T], the tokens that count.
-        old_log_prob: f32[B, T], the student's log-prob of the sampled tokens, None where it is not needed.
-        teacher_log_prob: f32[B, T], the teacher's, None where it is not needed.
-        reward: f32[B], 0 where it is not known.
+        loss_mask: bool[B, T], the tokens in the loss.
+        old_log_prob: f32[B, T], the student's log-prob of the sampled tokens, None if not needed.
+        teacher_log_prob: f32[B, T], the teacher's, None if not needed.
+        reward: f32[B], 0 where unknown.
         group: i64[B], equal for rollouts of one prompt.
-        reward_known: bool[B], False where the reward failed, so that nothing is learnt from it. None: all are known.
-        step: the number of the step, from 0.
+        reward_known: bool[B], False where the reward failed and must not be trained on. None: all are known.
+        step: the index of the step, from 0.
     """
 
     loss_mask: Tensor
@@ -38,18 +38,18 @@ class StepBatch:
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """What an objective may use beside the two models' scores.
+    """The inputs of an objective besides the two models' scores.
 
     Attributes:
-        loss_mask: bool[B, T], the tokens that count.
+        loss_mask: bool[B, T], the tokens in the loss.
         old_log_prob: f32[B, T], the student's log-prob of each sampled token before the first update on this rollout
-            batch, under the weights that wrote it. None where those are the weights of this update: then the student's
-            own detached log-probs are the old ones.
-        reward: f32[B], None where the objective does not need it.
+            batch, under the weights that sampled it. None if those are also the weights of this update, in which case
+            the student's own detached log-probs are used.
+        reward: f32[B], None if not needed.
         tokens: i64[B, T], the sampled ids.
-        entropy: f32[B, T], the entropy of the policy that sampled them, nats. None where nothing needs it.
-        advantage: f32[B, T], the step's, where the objective needs one.
-        behaviour_log_prob: f32[B, T], what the engine that wrote the tokens said of them. None where it said nothing.
+        entropy: f32[B, T], the entropy of the policy that sampled them, in nats. None if not needed.
+        advantage: f32[B, T], from the whole step, None if not needed.
+        behaviour_log_prob: f32[B, T], the log-probs reported by the inference engine. None if it reports none.
     """
 
     loss_mask: Tensor
@@ -63,13 +63,13 @@ class TokenBatch:
 
 @dataclass(frozen=True)
 class ModelNeeds:
-    """What an objective asks of one model. Nothing that is not asked for is computed.
+    """What an objective requires from one model. Nothing else is computed.
 
     Attributes:
         sampled: the log-prob of the sampled token over the whole vocabulary.
         logsumexp: the normaliser of all logits. The student's has a gradient.
-        vocabulary: every id, as hidden states and a head to be streamed.
-        own_vocabulary: the same of the teacher's own vocabulary, be it another one than the student's.
+        vocabulary: the full vocabulary, as hidden states and a head to be streamed.
+        own_vocabulary: the same over the teacher's own vocabulary, even if it differs from the student's.
     """
 
     sampled: bool = False
@@ -80,20 +80,20 @@ class ModelNeeds:
 
 @dataclass(frozen=True)
 class Needs:
-    """What an objective asks for. Nothing that is not asked for is computed.
+    """What an objective requires. Nothing else is computed.
 
     Attributes:
-        student: what is asked of the student.
-        teacher: what is asked of the teacher. None: the objective has no teacher, and none is loaded for it.
-        support: where the K ids that both models score come from, None for no support.
-        k: how many ids each source of the support gives.
-        include_sampled: the sampled token joins the support.
+        student: what is required from the student.
+        teacher: what is required from the teacher. None: the objective has no teacher, and none is loaded for it.
+        support: the source of the K ids that both models score, None for no support.
+        k: the number of ids from each source of the support.
+        include_sampled: whether the sampled token is added to the support.
         old_log_prob: the student's log-probs before the first update.
         reward: the reward of each response.
-        advantage: the objective has an `advantage(StepBatch)`, called once on the whole step.
-        siblings: the reward is compared within its group, which needs two rollouts of a prompt at least.
+        advantage: whether the objective has an `advantage(StepBatch)`, called once on the whole step.
+        siblings: whether rewards are compared within their group, which needs at least two rollouts per prompt.
         entropy: the entropy of the policy that sampled each token.
-        single_update: its gradient is right only where a rollout batch is used for one update.
+        single_update: whether the gradient is correct only if a rollout batch is used for a single update.
     """
 
     student: ModelNeeds = ModelNeeds()
@@ -111,10 +111,11 @@ class Needs:
 
 @dataclass(frozen=True)
 class TokenLoss:
-    """An objective's answer, not reduced.
+    """An objective's loss per token, not reduced.
 
-    value f32[B, T], nats a token, finite everywhere and zero outside the mask;
-    metrics, name -> f32[B, T] values without gradient, averaged over counted tokens by the loop.
+    Attributes:
+        value: f32[B, T], nats per token, finite everywhere and zero outside the mask.
+        metrics: name -> f32[B, T] values without gradient, averaged over the tokens in the loss by the loop.
     """
 
     value: Tensor
@@ -122,35 +123,35 @@ class TokenLoss:
 
 
 class Objective(Protocol):
-    """What the loop asks of an objective."""
+    """The objective interface used by the training loop."""
 
     @property
     def needs(self) -> Needs:
-        """What must be computed for it."""
+        """What must be computed for this objective."""
         ...
 
     def __call__(self, student: Scores, teacher: Scores, batch: TokenBatch) -> TokenLoss:
-        """The loss of every token, with gradient through the student's scores alone."""
+        """The loss of every token, with gradient only through the student's scores."""
         ...
 
 
 @runtime_checkable
 class Warns(Protocol):
-    """An objective that says something before a run."""
+    """An objective with warnings to show before a run."""
 
     @property
     def warnings(self) -> Sequence[str]:
-        """What is allowed and should be known, a line each."""
+        """Warnings about allowed but risky choices, one line each."""
         ...
 
 
 class Aggregation(Protocol):
-    """How token losses become one number: loss = sum(value * weights)."""
+    """The reduction of token losses to a scalar: loss = sum(value * weights)."""
 
     def denominator(self, mask: Tensor) -> Tensor:
         """f32[], additive over disjoint sets of rows. mask bool[B, T]."""
         ...
 
     def weights(self, mask: Tensor, denominator: Tensor) -> Tensor:
-        """f32[B, T], zero outside the mask, for a denominator of the whole batch."""
+        """f32[B, T], zero outside the mask, given the denominator of the whole batch."""
         ...

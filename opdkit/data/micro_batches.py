@@ -1,4 +1,4 @@
-"""How the rows of a batch are divided into passes through a model."""
+"""The division of a batch's rows into micro-batches."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from opdkit.data.rollout import Rollout
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """The size of one pass. It changes no result beyond rounding.
+    """The size of a micro-batch. It changes results only by rounding.
 
     Attributes:
-        rows: at most.
-        tokens: at most, prompts and padding included. A row that is longer by itself is a pass of its own. None for
-            no limit.
-        packed: whether rows stand one behind another, so that padding does not count.
+        rows: the maximum number of rows.
+        tokens: the maximum number of tokens, prompts and padding included; a longer row gets its own micro-batch. None
+            for no limit.
+        packed: whether rows are packed into shared sequences, so that padding is not counted.
     """
 
     rows: int
@@ -23,7 +23,7 @@ class MicroBatch:
     packed: bool = False
 
     def cuts(self, rollout: Rollout) -> list[tuple[int, int]]:
-        """Rows [start, stop) of each pass over `rollout`, in order."""
+        """Rows [start, stop) of each micro-batch of `rollout`, in order."""
         count = len(rollout.tokens)
         if self.tokens is None:
             return [(start, min(start + self.rows, count)) for start in range(0, count, self.rows)]

@@ -1,11 +1,11 @@
-"""Defines a problem of a task, before tokenization."""
+"""A problem of a task, before tokenization."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# Where a problem has no text of its own for a name, that of the next name stands for it.
+# If a problem has no text for a name, that of the mapped name is used.
 _ELSE = {"demonstration": "solution", "solution": "answer"}
 
 
@@ -19,14 +19,14 @@ class Message:
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem of a task, before any tokenizer has seen it.
+    """One problem of a task, before tokenization.
 
     Attributes:
         identifier: unique and stable within its task.
-        messages: the chat that asks it.
+        messages: the chat that states it.
         reference: the gold answer as text.
-        context: what only some may see, by name: a worked solution, a demonstration, a hint, feedback. `answer` is the
-            gold answer where the reference says more than that, empty where the problem has none.
+        context: privileged texts by name: a worked solution, a demonstration, a hint, feedback. `answer` is the gold
+            answer if the reference contains more than that, and empty if the problem has none.
     """
 
     identifier: str
@@ -35,10 +35,10 @@ class Problem:
     context: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def text(self, name: str) -> str | None:
-        """What {name} stands for in a template, None where the problem has nothing to say there.
+        """The text that replaces {name} in a template, None if the problem has none.
 
-        `question` is the last turn of the chat, `answer` the gold answer, any other name a key of the context. The
-        answer stands for a worked solution that is not there, and a solution for a demonstration.
+        `question` is the last turn of the chat, `answer` the gold answer, any other name a key of the context. A
+        missing worked solution falls back to the answer, and a missing demonstration to the solution.
         """
         if name == "question":
             return self.messages[-1].content

@@ -1,4 +1,4 @@
-"""Defines rendered prompts and sampled responses."""
+"""Rendered prompts and sampled responses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Prompts:
     Attributes:
         ids: i64[B, P].
         attention_mask: bool[B, P], True on the prompt's tokens.
-        problems: B of them.
+        problems: the B problems.
     """
 
     ids: Tensor
@@ -32,7 +32,7 @@ class Prompts:
 class Rollout:
     """Responses to a batch of prompts, padded on the right.
 
-    The tokens of a row stand without a gap: sampled_mask | environment_mask, then padding. Positions outside
+    The tokens of a row (sampled_mask | environment_mask) are contiguous, followed by padding. Positions outside
     sampled_mask hold zeros in the float fields, and positions outside both masks hold the padding id.
 
     Attributes:
@@ -41,15 +41,15 @@ class Rollout:
         sampled_mask: bool[B, T], True on sampled tokens (the stop token included).
         behaviour_log_prob: f32[B, T], log-prob of each sampled token under the policy that sampled it, at the run's
             temperature and before the sampler's filter.
-        entropy: f32[B, T], that policy's entropy, nats. None where it was not asked for.
-        stop_reason: B of them, "stop" where a stop token was sampled, "length" where the limit cut the response.
-        environment_mask: bool[B, T], True on tokens that an environment wrote between the sampled ones. The models
-            read them and no loss counts them. None where there are none.
-        author: who sampled the tokens. behaviour_log_prob and entropy are the author's.
-        policy_version: how many updates the student had made when it sampled them, 0 for another author.
-        engine_log_prob: f32[B, T], log-prob of each sampled token in the numerics of an engine that is not the student
-            itself. None where there is none.
-        scored: whether the engine gave behaviour_log_prob, which is zeros where it did not.
+        entropy: f32[B, T], that policy's entropy in nats. None if it was not requested.
+        stop_reason: per row, "stop" if a stop token was sampled, "length" if the length limit cut the response.
+        environment_mask: bool[B, T], True on tokens from an environment between the sampled ones, which are context
+            for the models and never in the loss. None if there are none.
+        author: the source of the tokens. behaviour_log_prob and entropy are the author's.
+        policy_version: the student's number of updates when it sampled them, 0 for another author.
+        engine_log_prob: f32[B, T], log-prob of each sampled token as computed by a separate inference engine. None
+            if there is none.
+        scored: whether behaviour_log_prob was computed; it is zeros otherwise.
     """
 
     prompts: Prompts
@@ -66,5 +66,5 @@ class Rollout:
 
     @property
     def attention_mask(self) -> Tensor:
-        """bool[B, T], the tokens that the models read."""
+        """bool[B, T], True on all tokens but padding."""
         return self.sampled_mask if self.environment_mask is None else self.sampled_mask | self.environment_mask

@@ -1,4 +1,4 @@
-"""Slices and joins rows of batches; the only code that knows how their fields are padded."""
+"""Slicing and joining of batch rows; only this module knows how the fields are padded."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def rollout_rows(rollout: Rollout, start: int, stop: int) -> Rollout:
 
 
 def rollout_at(rollout: Rollout, rows: Sequence[int]) -> Rollout:
-    """The given rows of a rollout, as wide as before."""
+    """The given rows of a rollout, at the same width."""
     at = list(rows)
     prompts = rollout.prompts
     problems = tuple(prompts.problems[row] for row in at)
@@ -65,7 +65,7 @@ def scores_rows(scores: Scores, start: int, stop: int, width: int) -> Scores:
 
 
 def join_scores(parts: Sequence[Scores], width: int) -> Scores:
-    """Scores of consecutive rows, each [b, t, ...], as one of [B, width, ...], zeros behind."""
+    """Join the scores of consecutive rows, each [b, t, ...], into [B, width, ...], zero-padded."""
 
     def joined(name: str) -> Tensor | None:
         values = [getattr(part, name) for part in parts]
@@ -80,7 +80,7 @@ def join_scores(parts: Sequence[Scores], width: int) -> Scores:
 
 
 def _padded(values: Tensor, width: int, last: int) -> Tensor:
-    """Zeros up to `width` response positions and, for support tensors, up to `last` ids."""
+    """Zero-pad to `width` response positions and, for support tensors, to `last` ids."""
     if values.dim() == 3:
         values = torch.nn.functional.pad(values, (0, last - values.shape[-1]))
         return torch.nn.functional.pad(values, (0, 0, 0, width - values.shape[1]))

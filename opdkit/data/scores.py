@@ -1,4 +1,4 @@
-"""Defines `Scores`: log-probs, logits and entropies of one model on a rollout."""
+"""`Scores`: one model's log-probs, logits and entropies on a rollout."""
 
 from __future__ import annotations
 
@@ -13,20 +13,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model says of a rollout: one type for student and teacher.
+    """A model's scores of a rollout, for student and teacher alike.
 
-    sampled_log_prob f32[B, T], log-prob of the sampled token over the whole vocabulary;
-    support_ids i64[B, T, K] and support_logits f32[B, T, K], logits (not normalised) of those ids;
-    support_mask bool[B, T, K], False on filler ids (a joined support is ragged), None where all count;
-    logsumexp f32[B, T], of all logits; entropy f32[B, T], in nats;
-    top_ids i64[B, T, k], the model's own best ids, best first, for diagnostics;
-    hidden f[B, T, D], the state before lm_head, and head, that lm_head: the whole vocabulary, for whoever streams it;
-    span_length i64[B, T], of a teacher that speaks of spans: at a span's first token how many of the student's it has,
-    0 at the others; span_log_prob f32[B, T], there the log-prob of the teacher's tokens behind its first one;
-    paired_ids i64[S, 2], the student's and the teacher's id of what both vocabularies have, None for one vocabulary;
-    scored bool[B, T], the tokens asked for that have scores, None where all have: the others do not count;
-    temperature: what every logit was divided by, and what the logits of hidden and head are yet to be divided by.
-    A field that was not asked for is None. Positions that do not count hold zeros.
+    A field that was not requested is None. Masked positions hold zeros.
+
+    Attributes:
+        sampled_log_prob: f32[B, T], log-prob of the sampled token over the whole vocabulary.
+        support_ids: i64[B, T, K], ids of the support.
+        support_logits: f32[B, T, K], their unnormalised logits.
+        support_mask: bool[B, T, K], False on filler ids (a joined support is ragged). None if there are none.
+        logsumexp: f32[B, T], of all logits.
+        entropy: f32[B, T], in nats.
+        top_ids: i64[B, T, k], the model's own top ids in descending order, for diagnostics.
+        hidden: f[B, T, D], the hidden state before lm_head, from which `head` gives the full vocabulary.
+        span_length: i64[B, T], from a teacher that scores spans: the number of student tokens in the span at its first
+            token, 0 elsewhere.
+        span_log_prob: f32[B, T], at a span's first token the log-prob of the teacher's tokens after its first.
+        paired_ids: i64[S, 2], student and teacher ids of the entries in both vocabularies, None for a shared one.
+        scored: bool[B, T], the requested tokens that have scores; the others leave the loss. None if all have.
+        head: the lm_head.
+        temperature: divides all logits here, and must be applied to those computed from hidden and head.
     """
 
     sampled_log_prob: Tensor | None = None
@@ -46,5 +52,5 @@ class Scores:
 
     @classmethod
     def tensors(cls) -> tuple[str, ...]:
-        """Names of the fields that are tensors of [B, T, ...]."""
+        """Names of the fields that are tensors [B, T, ...]."""
         return tuple(name for name in cls.__dataclass_fields__ if name not in ("paired_ids", "head", "temperature"))

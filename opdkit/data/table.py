@@ -1,4 +1,4 @@
-"""Defines a small table of one step, for loggers."""
+"""A small table of one step, for loggers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Table:
-    """A small table of one step, for the loggers. Cells are plain values; a cell that can't be had is None.
+    """A small table of one step, for loggers. Cells are plain values; a missing value is None.
 
-    histogram: the first three columns are low and high, the limits of a bin, and what it counts.
+    histogram: whether the first three columns are a bin's lower limit, upper limit and count.
     """
 
     name: str

@@ -9,10 +9,10 @@ _FIELD = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def template_fields(template: str) -> set[str]:
-    """The names that a template asks for."""
+    """The names of the fields in a template."""
     return set(_FIELD.findall(template))
 
 
 def fill(template: str, fields: Mapping[str, object]) -> str:
-    """The template with its fields filled in. What is filled in is not read as a template again."""
+    """Fill in the fields of a template. Inserted text is not treated as a template again."""
     return _FIELD.sub(lambda match: str(fields[match.group(1)]), template)

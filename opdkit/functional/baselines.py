@@ -1,6 +1,6 @@
-"""Control variates: what is subtracted from a sampled token's cost, and depends on its prefix alone.
+"""Control variates: baselines subtracted from a sampled token's cost that depend only on its prefix.
 
-Since E[s | c] = 0, no baseline of the prefix c changes the mean gradient; a good one takes variance away.
+Since E[s | c] = 0, no baseline of the prefix c changes the mean gradient; a good one reduces its variance.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ Kind = Literal["expected", "least_variance"]
 
 
 Term = Callable[[Tensor, Tensor], Tensor]
-"""One summand of a support's sum, from log p and log q; all f[...] of one shape."""
+"""A function of (log p, log q) that is summed over a support; arguments and result are f[...] of the same shape."""
 
 Sums = Callable[[Term], Tensor]
-"""From a term to its sum over the ids of the support at each prefix, f[B, T]."""
+"""Maps a term to its sum over the support at each prefix, f[B, T]."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """b(c) of the cost at each prefix, over the `k` best ids of the teacher, or over the whole vocabulary (k null).
+    """b(c) of the cost at each prefix, over the teacher's top `k` ids, or over the whole vocabulary (k null).
 
     expected: E_p[cost | v in S], the reverse KL itself where the cost is the log-ratio (vOPD, arXiv 2605.07865).
     least_variance: E_p[|s|^2 cost] / E_p[|s|^2] with s in the student's logits, |s_v|^2 = 1 - 2 p_v + sum p^2: the
-    baseline under which E |(cost - b) s|^2 is least; `expected` may be above no baseline at all.
+    baseline that minimises E |(cost - b) s|^2; `expected` can have more variance than no baseline at all.
     Raises UserError for a kind or k out of range.
     """
 
@@ -44,7 +44,7 @@ class Baseline:
             raise UserError(f"objective.baseline.k={self.k}: must be at least 1, or null for the whole vocabulary")
 
     def __call__(self, summed: Sums, cost: Term) -> Tensor:
-        """b, f[B, T]. A prefix whose support holds no mass gets 0."""
+        """b, f[B, T]; 0 at a prefix whose support has no probability mass."""
         mass = summed(lambda log_p, _: log_p.exp())
         mean = summed(lambda log_p, log_q: log_p.exp() * cost(log_p, log_q))
         if self.kind == "expected":

@@ -1,11 +1,11 @@
-"""Divergences between a student p and a teacher q, id by id, from their log-probs.
+"""Per-id divergences between a student p and a teacher q, computed from their log-probs.
 
-Each is a frozen dataclass with three readings of the same formula D = sum_v terms_v:
-terms(log_p, log_q): what is summed, differentiable in log_p; 0 where p = q.
+Each is a frozen dataclass with three methods for the same formula D = sum_v terms_v:
+terms(log_p, log_q): the summands, differentiable in log_p; 0 where p = q.
 slope: d terms / d log p up to c p, c a constant, so that over a whole distribution dD / dz_v = slope_v - p_v sum slope.
 cost: slope / p, the weight of s = grad log p when ids are drawn from p: grad D = E_p[cost s]; 0 where p = q.
-All take and return f[...] of one shape, in nats. The log-probs are finite; an id that must not count has both at 0.
-Every terms but that of `DensityPower` is an f-divergence's: scaling p and q by c scales it by c.
+All take and return f[...] of one shape, in nats. Log-probs must be finite; a masked id has both set to 0.
+All but `DensityPower` are f-divergences: scaling p and q by c scales terms by c.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from torch import Tensor
 
 from opdkit.errors import UserError
 
-# exp of more than this is no ratio that a float32 gradient can use.
+# Log-ratios are clamped here: beyond it, exp is too large for a float32 gradient to be useful.
 _LARGEST_LOG_RATIO = 20.0
 
 
 class Divergence(Protocol):
-    """What an objective and a head ask of a divergence."""
+    """The divergence interface used by objectives and heads."""
 
     def terms(self, log_p: Tensor, log_q: Tensor) -> Tensor: ...
 
@@ -34,7 +34,7 @@ class Divergence(Protocol):
 
 
 def at_sample(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> Tensor:
-    """terms / p, f[...]: the divergence as one id drawn from p sees it, D = E_p[terms / p]; log(p / q) for reverse KL.
+    """terms / p, f[...]: the one-sample estimate of D from an id drawn from p; log(p / q) for the reverse KL.
 
     Scaling both probabilities by 1 / p leaves terms(1, q / p), which needs no division; q / p is bounded by e^20.
     """
@@ -43,13 +43,13 @@ def at_sample(divergence: Divergence, log_p: Tensor, log_q: Tensor) -> Tensor:
 
 
 def _bounded_exp(log_ratio: Tensor) -> Tensor:
-    """exp, of at most e^20: a ratio of probabilities that stays finite in float32."""
+    """exp clamped to at most e^20, so that a ratio of probabilities stays finite in float32."""
     return log_ratio.clamp(max=_LARGEST_LOG_RATIO).exp()
 
 
 @dataclass(frozen=True)
 class ReverseKL:
-    """KL(p || q) = sum p log(p / q): the student avoids what the teacher does not say."""
+    """KL(p || q) = sum p log(p / q): mode-seeking, penalises tokens that the teacher finds unlikely."""
 
     def terms(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         return log_p.exp() * (log_p - log_q)
@@ -63,7 +63,7 @@ class ReverseKL:
 
 @dataclass(frozen=True)
 class ForwardKL:
-    """KL(q || p) = sum q log(q / p): the student covers all that the teacher says."""
+    """KL(q || p) = sum q log(q / p): mass-covering, the student must cover all of the teacher's tokens."""
 
     def terms(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         return log_q.exp() * (log_q - log_p)
@@ -146,7 +146,7 @@ class SkewReverseKL:
 
 @dataclass(frozen=True)
 class Jeffreys:
-    """KL(p || q) + KL(q || p) = sum (p - q) log(p / q), which is the same both ways."""
+    """KL(p || q) + KL(q || p) = sum (p - q) log(p / q), symmetric in p and q."""
 
     def terms(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         return (log_p.exp() - log_q.exp()) * (log_p - log_q)
@@ -175,7 +175,7 @@ class TotalVariation:
 
 @dataclass(frozen=True)
 class SquaredLogRatio:
-    """1/2 sum p (log(p / q))^2: the spread of the log-ratio where the student goes."""
+    """1/2 sum p (log(p / q))^2: half the second moment of the log-ratio under the student."""
 
     def terms(self, log_p: Tensor, log_q: Tensor) -> Tensor:
         return 0.5 * log_p.exp() * (log_p - log_q).square()
@@ -193,7 +193,7 @@ class Alpha:
     """(1 - sum q^alpha p^(1 - alpha)) / (alpha (1 - alpha)), 0 < alpha < 1: the reverse KL as alpha -> 0, the forward
     KL as alpha -> 1.
 
-    cost = (1 - (q / p)^alpha) / alpha: at the sampled token a log-ratio that is bounded from below by -1 / alpha.
+    cost = (1 - (q / p)^alpha) / alpha: at the sampled token, -cost is a log-ratio bounded from below by -1 / alpha.
     Amari, *Differential-Geometrical Methods in Statistics*, 1985; as a reward after PowerOPD (arXiv 2606.17199).
     Raises UserError for alpha outside (0, 1).
     """
@@ -219,10 +219,10 @@ class Alpha:
 class DensityPower:
     """sum (p^(1 + a) - (1 + a) p q^a + a q^(1 + a)) / (1 + a), a > 0: the density power divergence, bounded.
 
-    cost = p^a - q^a, so at the sampled token the reward q^a - p^a of PowerOPD (arXiv 2606.17199), between -1 and 1;
-    divided by a it tends to the log-ratio, and the divergence to the reverse KL, as a -> 0. It is no f-divergence.
+    cost = p^a - q^a, so -cost at the sampled token is PowerOPD's reward q^a - p^a (arXiv 2606.17199), in [-1, 1].
+    Divided by a, it tends to the log-ratio, and the divergence to the reverse KL, as a -> 0. Not an f-divergence.
     Basu et al., *Robust and efficient estimation by minimising a density power divergence*, Biometrika 85, 1998.
-    Raises UserError for a power that is not above 0.
+    Raises UserError unless power is finite and above 0.
     """
 
     power: float = 0.5

@@ -1,4 +1,4 @@
-"""Computes losses from log-ratios of sampled tokens whose gradients estimate a divergence's."""
+"""Per-token losses from sampled log-ratios whose gradients estimate the gradient of a divergence."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from torch import Tensor
 
 SampledKL = Literal["k1", "k2", "k3"]
 
-# exp of more than this is no ratio that any clipping leaves alone; it keeps the unclipped side finite.
+# Log-ratios are clamped here, far outside any clip range, so that the unclipped side of the loss stays finite.
 _LARGEST_LOG_RATIO = 20.0
 
 
 def reward_to_go(values: Tensor, discount: float) -> Tensor:
     """G_t = sum_{t' >= t} discount^(t' - t) values_t', within each row.
 
-    values f[B, T], zero on tokens that do not count; t' - t counts positions, masked ones included.
-    discount 0 returns the values (g_tok of method App. D), 1 the plain sum of what follows (causal g_seq).
-    In log2(T) passes: after the pass with shift s, each entry holds the sum of its next 2s terms.
+    values f[B, T], zero on masked tokens; t' - t counts positions, masked ones included.
+    discount 0 returns the values (g_tok of method App. D), 1 the plain sum from t on (causal g_seq).
+    Takes log2(T) passes: after the pass with shift s, each entry holds the sum of its next 2s terms.
     """
     total, shift = values, 1
     while shift < values.shape[-1] and discount > 0:
@@ -28,15 +28,15 @@ def reward_to_go(values: Tensor, discount: float) -> Tensor:
 
 
 def score_function(log_prob: Tensor, advantage: Tensor) -> Tensor:
-    """-A_t log pi(y_t): its gradient is -A_t s_t, s_t = grad log pi(y_t). Right where the batch is used once.
+    """-A_t log pi(y_t), with gradient -A_t s_t, s_t = grad log pi(y_t). Unbiased only for the first update on a batch.
 
-    log_prob, advantage f[B, T]; the advantage is taken as a constant. Returns f[B, T].
+    log_prob, advantage f[B, T]; no gradient through the advantage. Returns f[B, T].
     """
     return -advantage.detach() * log_prob
 
 
 def importance_ratio(log_prob: Tensor, old_log_prob: Tensor) -> Tensor:
-    """w = pi(y_t) / pi_old(y_t), f[B, T], finite whatever the log-probs; the old ones are constants."""
+    """w = pi(y_t) / pi_old(y_t), f[B, T], clamped to stay finite; no gradient through the old log-probs."""
     return (log_prob - old_log_prob.detach()).clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO).exp()
 
 
@@ -70,13 +70,13 @@ def future(values: Tensor, discount: float) -> Tensor:
 
 
 def remaining(mask: Tensor) -> Tensor:
-    """How many counted tokens follow each token, f32[B, T], at least 1. mask bool[B, T]."""
+    """The number of unmasked tokens after each token, f32[B, T], at least 1. mask bool[B, T]."""
     counts = mask.float()
     return (counts.sum(1, keepdim=True) - counts.cumsum(1)).clamp(min=1.0)
 
 
 def whiten(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean 0 and standard deviation 1 over the counted values, zeros elsewhere. values f[B, T]; mask bool[B, T]."""
+    """Normalise the unmasked values to mean 0 and std 1; zeros elsewhere. values f[B, T]; mask bool[B, T]."""
     selected = values[mask]
     if selected.numel() < 2:
         return torch.zeros_like(values)
@@ -85,13 +85,13 @@ def whiten(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def sampled_kl(log_prob: Tensor, old_log_prob: Tensor, teacher_log_prob: Tensor, estimator: SampledKL) -> Tensor:
-    """One-sample estimates of KL(pi || q) at each token, to be differentiated as they stand; f[B, T] each.
+    """One-sample estimates of KL(pi || q) at each token, f[B, T], to be differentiated as they are.
 
-    With r = log pi - log q and w = pi / pi_old, which corrects for a token drawn before the last update:
+    With r = log pi - log q and w = pi / pi_old, the correction for tokens sampled before the last update:
     k1: w r, gradient (1 + r) w s: unbiased for the gradient of KL(pi || q), since E[s] = 0.
     k2: sg(w) r^2 / 2, gradient w r s: the score function itself, unbiased for the gradient of KL(pi || q).
     k3: sg(w) (exp(-r) - 1 + r), gradient w (1 - q / pi) s: unbiased for the gradient of KL(q || pi), the forward KL.
-    As values all three estimate KL(pi || q), k2 with a bias. Schulman 2020, "Approximating KL divergence".
+    As values, all three estimate KL(pi || q), k2 with bias. Schulman 2020, "Approximating KL divergence".
     """
     ratio = log_prob - teacher_log_prob.detach()
     weight = importance_ratio(log_prob, old_log_prob)

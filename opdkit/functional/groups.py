@@ -1,4 +1,4 @@
-"""Computes advantages within groups: the rollouts of one prompt."""
+"""Group-relative advantages, where a group is the rollouts of one prompt."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 
 
 def group_sums(group: Tensor) -> Callable[[Tensor], Tensor]:
-    """A function of values f[B] that gives each row the sum over its group, f[B].
+    """Returns a function that maps values f[B] to each row's sum over its group, f[B].
 
     group: i64[B], equal for rollouts of one prompt.
     """
-    # torch tells no types here.
+    # torch.unique is untyped.
     found = torch.unique(group, return_inverse=True)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     groups, place = cast("tuple[Tensor, Tensor]", found)
 
@@ -25,15 +25,15 @@ def group_sums(group: Tensor) -> Callable[[Tensor], Tensor]:
 
 
 def group_advantage(reward: Tensor, group: Tensor, known: Tensor | None = None, *, scale: bool) -> Tensor:
-    """R - mean R over the group, with `scale` over its (population) deviation + 1e-6; f64[B].
+    """R - mean R over the group, with `scale` divided by the (population) std + 1e-6; f64[B].
 
-    A group of equal rewards gets zeros, and so does one with a reward that is not known.
+    A group whose rewards are all equal, or any of them unknown, gets zeros.
 
     Args:
         reward: f[B].
         group: i64[B], equal for rollouts of one prompt.
-        known: bool[B], None where all are.
-        scale: whether the deviation divides.
+        known: bool[B], which rewards are known; None if all are.
+        scale: whether to divide by the standard deviation.
     """
     reward, summed = reward.double(), group_sums(group)
     count = summed(torch.ones_like(reward))

@@ -1,4 +1,4 @@
-"""Locates the tokens of a rollout in the sequences that a model reads."""
+"""Maps the tokens of a rollout to positions in the model's input sequences."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from opdkit.data.rollout import Rollout
 
 @dataclass(frozen=True)
 class Layout:
-    """The B rows of a rollout, prompt and response side by side, in N sequences padded on the right alone.
+    """The B rows of a rollout, prompt then response, in N right-padded sequences.
 
-    A causal model needs no attention mask here: padding comes after everything that counts.
+    A causal model needs no attention mask here, since padding only follows real tokens.
 
     Attributes:
         ids: i64[N, L].
-        line: i64[B], the sequence in which each row stands.
-        predictor: i64[B, T], the place in it whose hidden state predicts response token t.
-        positions: i64[N, L], of each token in its own row, where rows share a sequence; None where each has its own.
+        line: i64[B], the index of the sequence that holds each row.
+        predictor: i64[B, T], the position in that sequence whose hidden state predicts response token t.
+        positions: i64[N, L], position ids that restart at each row of a packed sequence; None if rows are not packed.
     """
 
     ids: Tensor
@@ -32,7 +32,7 @@ class Layout:
 
 
 def align_left(rollout: Rollout, pad_id: int) -> Layout:
-    """Move each row's real tokens (prompt, then response) to the left.
+    """Shift each row's real tokens (prompt, then response) to the left.
 
     Shapes: rollout.prompts.ids i64[B, P], rollout.tokens i64[B, T] -> Layout with N = B, L = the longest row.
     """
@@ -49,14 +49,15 @@ def align_left(rollout: Rollout, pad_id: int) -> Layout:
 
 
 def share_lines(rows: Layout, lengths: Sequence[int], pad_id: int, *, one_line: bool = False) -> Layout:
-    """Rows one behind another, in as few sequences as their tokens fill.
+    """Pack rows end to end into as few sequences as they fit in.
 
     Args:
-        rows: of `align_left`.
-        lengths: B of them, the real tokens of each row.
-        pad_id: fills what a sequence is shorter than the longest.
-        one_line: all in one sequence without any padding, for attention whose cost is that of each row by itself.
-            Else a sequence is about as long as the longest row, since attention looks at every pair of its places.
+        rows: the result of `align_left`.
+        lengths: the number of real tokens in each of the B rows.
+        pad_id: the id of the padding.
+        one_line: whether to pack all rows into one unpadded sequence, for variable-length attention, which costs no
+            more than the rows separately. Otherwise sequences are about as long as the longest row, since dense
+            attention is quadratic in the length.
     """
     device = rows.ids.device
     line, start, ends = _places(lengths, 1 if one_line else math.ceil(sum(lengths) / max(1, *lengths)))
@@ -66,7 +67,7 @@ def share_lines(rows: Layout, lengths: Sequence[int], pad_id: int, *, one_line: 
     place = (torch.tensor(line, device=device)[:, None].expand_as(real)[real], (first + steps)[real])
     width = max(1, *ends)
     ids = torch.full((len(ends), width), pad_id, dtype=rows.ids.dtype, device=device)
-    # Padding counts from 0 again, so that it is a row of its own to whoever looks for where rows begin.
+    # Position ids restart at 0 in the padding, so that it looks like one more row to code that splits rows there.
     positions = torch.arange(width, device=device) - torch.tensor(ends, device=device)[:, None]
     ids[place] = rows.ids[real]
     positions[place] = steps.expand_as(real)[real]
@@ -74,8 +75,8 @@ def share_lines(rows: Layout, lengths: Sequence[int], pad_id: int, *, one_line: 
 
 
 def _places(lengths: Sequence[int], count: int) -> tuple[list[int], list[int], list[int]]:
-    """The line of each row and where in it the row starts, and the end of each line. The longest row comes first, and
-    each goes to the line with the fewest tokens."""
+    """The sequence of each row, the row's start within it, and the end of each sequence. Rows are placed greedily,
+    longest first, each into the sequence with the fewest tokens."""
     ends = [0] * max(1, count)
     line, start = [0] * len(lengths), [0] * len(lengths)
     for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):

@@ -1,4 +1,4 @@
-"""Removes masked tokens from values and gradients, NaNs included."""
+"""Zeros masked tokens in values and gradients, even where they are NaN."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def only(values: Tensor, mask: Tensor) -> Tensor:
-    """values where mask is True, zero elsewhere; what is dropped may be NaN or infinite and gets gradient 0.
+    """values where mask is True, zero elsewhere; masked values may be NaN or infinite and get zero gradient.
 
     values f[B, T] or f[B, T, K]; mask bool[B, T].
     """

@@ -1,6 +1,6 @@
-"""What a token counts for where the engine that wrote it and the trainer disagree on its probability.
+"""Token weights that correct for the mismatch between the inference engine's log-probs and the trainer's.
 
-rho = pi_trainer / pi_engine of the sampled token, both by the weights that wrote it. Weights are constants.
+rho = pi_trainer / pi_engine of the sampled token, both under the weights that sampled it. No gradient flows through.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from opdkit.errors import UserError
 
 
 class Mismatch(Protocol):
-    """log_ratio f[B, T], log rho -> weights f[B, T]; 1 where rho is 1."""
+    """Maps log_ratio = log rho, f[B, T], to weights f[B, T]; the weight at rho = 1 is 1."""
 
     def __call__(self, log_ratio: Tensor) -> Tensor: ...
 
@@ -26,8 +26,8 @@ class MaskedRatio:
     """IcePop: rho where least <= rho <= most, else 0. Raises UserError unless 0 <= least <= 1 <= most.
 
     Attributes:
-        least: of a ratio that counts.
-        most: of a ratio that counts.
+        least: lower bound on the ratio.
+        most: upper bound on the ratio.
     """
 
     least: float = 0.5

@@ -1,6 +1,6 @@
-"""Losses whose gradient is -A_t s_t while the student is the one that wrote, and what each does once it has moved.
+"""Policy-gradient surrogates: each has gradient -A_t s_t on-policy, and they differ once the student has moved.
 
-s_t = grad log pi(y_t). All take log_prob, old_log_prob, advantage f[B, T]; the last two are constants in the gradient.
+s_t = grad log pi(y_t). All take log_prob, old_log_prob, advantage f[B, T]; no gradient flows through the last two.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from opdkit.functional.estimators import importance_ratio, ppo_surrogate, score_
 
 
 class Surrogate(Protocol):
-    """single_update: right only for the first update on a rollout batch."""
+    """single_update: whether the gradient is correct only for the first update on a rollout batch."""
 
     @property
     def single_update(self) -> bool: ...
@@ -25,7 +25,7 @@ class Surrogate(Protocol):
 
 @dataclass(frozen=True)
 class Score:
-    """-A log pi, the plain score function: no ratio, so for batches that are used once."""
+    """-A log pi, the plain score function without importance ratio, for batches used for a single update."""
 
     @property
     def single_update(self) -> bool:
@@ -37,7 +37,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Ratio:
-    """-A w, w = pi / pi_old: unbiased for a token drawn by the old student at the same prefix, and unbounded."""
+    """-A w, w = pi / pi_old: unbiased given the prefix for a token sampled by the old student; unbounded."""
 
     @property
     def single_update(self) -> bool:

@@ -1,4 +1,4 @@
-"""Computes weights of tokens in the loss, constants in the gradient."""
+"""Per-token loss weights, which are constants in the gradient."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from opdkit.errors import UserError
 
 
 class Weighting(Protocol):
-    """log_ratio f[B, T], log pi - log q of the sampled tokens, or None where it is not `needs_log_ratio`;
-    entropy f[B, T] of the student that wrote them, nats; mask bool[B, T] -> weights f[B, T]."""
+    """Maps log_ratio f[B, T] (log pi - log q of the sampled tokens, None unless `needs_log_ratio`), entropy f[B, T] (of
+    the behaviour policy, nats) and mask bool[B, T] to weights f[B, T]."""
 
     @property
     def needs_log_ratio(self) -> bool: ...
@@ -23,10 +23,10 @@ class Weighting(Protocol):
 
 @dataclass(frozen=True)
 class EntropySelected:
-    """1 on the `fraction` of a response's counted tokens where the student is least sure, 0 on the others.
+    """1 on the `fraction` of a response's unmasked tokens with the highest student entropy, 0 on the others.
 
-    Unlike masking=entropy it leaves the denominator: the loss is spread over all counted tokens. Ties go to the
-    earlier token; at least one token of a response is kept. Method A8 of arXiv 2603.25562. Raises UserError.
+    Unlike masking=entropy it does not change the denominator: the loss is averaged over all unmasked tokens. Ties go
+    to the earlier token; at least one token per response is kept. Method A8 of arXiv 2603.25562. Raises UserError.
     """
 
     fraction: float = 0.2
@@ -51,8 +51,8 @@ class EntropySelected:
 class CumulativeRatio:
     """IW-OPD: w_t = 1 + strength (1 - sum_{s<t} |r_s| / sum_s |r_s|), r the sampled log-ratios of a response.
 
-    Early tokens, before the student has left the teacher, weigh up to 1 + strength, the last ones 1.
-    A response without any difference weighs 1 + strength throughout. arXiv 2606.22600. Raises UserError.
+    The weight falls from 1 + strength at the first token towards 1 as student and teacher drift apart.
+    A response with all r_s = 0 has weight 1 + strength throughout. arXiv 2606.22600. Raises UserError.
     """
 
     strength: float = 0.5
@@ -74,7 +74,7 @@ class CumulativeRatio:
 
 @dataclass(frozen=True)
 class PositionDecay:
-    """w_t = 2^(-t / half_life), t the token's place in its response, from 0: trust in the teacher fades with length.
+    """w_t = 2^(-t / half_life), t the token's index in its response, from 0: later tokens count less.
 
     half_life in tokens. Raises UserError.
     """

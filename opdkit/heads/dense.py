@@ -1,4 +1,4 @@
-"""All logits of a few positions, with gradient: for losses that must see a whole distribution at once."""
+"""Dense log-probs at a few positions, with gradient, for losses that need the whole distribution at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from opdkit.heads.head import Head, accumulate_type, exact_products
 
 
 def dense_log_prob(hidden: Tensor, head: Head, temperature: float) -> Tensor:
-    """log p f[N, V] of hidden [N, D], differentiable in hidden, head.weight and head.bias; the caller keeps N small."""
+    """log p f[N, V] of hidden [N, D], differentiable in hidden, head.weight and head.bias. N must be small."""
     dtype = accumulate_type(hidden, head.weight)
     bias = None if head.bias is None else head.bias[: head.vocabulary].to(dtype)
     with exact_products(hidden):

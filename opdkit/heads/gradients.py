@@ -1,4 +1,4 @@
-"""Sums the gradient of a head's inputs over vocabulary tiles."""
+"""Accumulates the gradients of a head's inputs over vocabulary tiles."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from opdkit.heads.tiles import Tile, VocabularyTiling
 
 
 class HeadGradient:
-    """What `add` is shown for every tile and every block of rows becomes three dense gradients.
+    """Accumulates the per-tile, per-row-block gradients given to `add` into three dense gradients.
 
-    needs: which of hidden [N, D], weight [R, D] and bias [R] need one. Sums are in `dtype` and rounded once to the
-    input's own type; padded rows of the weight get 0. The products are made in the walk's type.
+    needs: which of hidden [N, D], weight [R, D] and bias [R] need a gradient. Sums are accumulated in `dtype` and
+    rounded once to the input's dtype. Padded rows of the weight get 0. Matrix products use `walk.product`.
     """
 
     def __init__(self, walk: VocabularyTiling, needs: Sequence[bool], dtype: torch.dtype) -> None:
@@ -29,7 +29,7 @@ class HeadGradient:
             self._weight[walk.head.vocabulary :] = 0
 
     def add(self, tile: Tile, rows: slice, gradient: Tensor) -> None:
-        """Add a tile's gradient for h . W_v + b_v, [rows, W]. A tile's rows arrive in order, with none left out."""
+        """Add a tile's gradient for h . W_v + b_v, [rows, W]. A tile's row blocks must arrive in order and complete."""
         if self._bias is not None:
             self._bias[tile.start : tile.stop] += gradient.sum(0)
         gradient = gradient.to(self._walk.product)
@@ -40,7 +40,7 @@ class HeadGradient:
                 self._add_weight(self._weight, tile, rows, gradient)
 
     def _add_weight(self, weight: Tensor, tile: Tile, rows: slice, gradient: Tensor) -> None:
-        """Sum a tile's rows where they belong, or beside it if that is of a narrower type."""
+        """Accumulate a tile's rows in place, or in a separate buffer if the weight has a narrower dtype."""
         if rows == self._walk.rows[0]:
             own = weight[tile.start : tile.stop]
             self._part = own if weight.dtype == self._dtype else torch.empty_like(own, dtype=self._dtype)
@@ -51,7 +51,7 @@ class HeadGradient:
             weight[tile.start : tile.stop] = self._part
 
     def result(self, hidden: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """The three gradients, None where none was needed; `hidden` is the input as it was given."""
+        """The three gradients, None where not needed. `hidden` is the original input, for its dtype."""
         for_hidden = None if self._hidden is None else self._hidden.to(hidden.dtype)
         bias = self._walk.head.bias
         for_bias = None if self._bias is None or bias is None else self._bias.to(bias.dtype)

@@ -1,4 +1,4 @@
-"""The last layer of a language model as plain numbers, and what happens to a logit after the product."""
+"""A language model's output layer as plain tensors, and the scaling applied to its logits."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch import Tensor
 class Head:
     """An lm_head: z = scale * (h . W_v + b_v), then z = softcap * tanh(z / softcap) where a softcap is set.
 
-    weight [R, D] and bias [R] or None, R rows of which only the first `vocabulary` are ids that exist
-    (the others are padding and take part in nothing). `tied`: weight is also the input embedding that `hidden`
-    comes from, whose dense gradient autograd will add: that of a few named rows may then be sparse.
+    weight [R, D] and bias [R] or None; only the first `vocabulary` of the R rows are valid ids, the others are unused
+    padding. `tied`: weight is also the input embedding, to which autograd adds a dense gradient anyway, so that the
+    gradient of a few gathered rows may be sparse.
     """
 
     weight: Tensor
@@ -41,7 +41,7 @@ class Head:
             raise ValueError(f"head scale and softcap must be positive, got {self.scale} and {self.softcap}")
 
     def check_ids(self, ids: Tensor) -> None:
-        """Raise IndexError where an id is not in the vocabulary (a padded row must not be scored)."""
+        """Raises IndexError if an id is outside the vocabulary (padded rows must not be scored)."""
         if ids.numel() == 0:
             return
         low, high = (int(bound) for bound in ids.aminmax())
@@ -49,13 +49,13 @@ class Head:
             raise IndexError(f"ids span {low}..{high}, the vocabulary is 0..{self.vocabulary - 1}")
 
     def shape(self, temperature: float) -> LogitShape:
-        """What is done to h . W_v + b_v at this temperature."""
+        """The transformation from h . W_v + b_v to a logit at this temperature."""
         return LogitShape(self.scale, self.softcap, temperature)
 
 
 @dataclass(frozen=True)
 class LogitShape:
-    """The scalars between the product and the logit that a softmax sees."""
+    """The scalars that turn h . W_v + b_v into the logit given to the softmax."""
 
     scale: float
     softcap: float | None
@@ -85,24 +85,24 @@ _Result = TypeVar("_Result")
 
 
 def uncompiled(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """The function, run as it is also inside a compiled one: traced, the products that a backward makes again would be
-    found equal to the forward's and kept, all [N, V] of them."""
+    """Exclude the function from torch.compile: when traced, the backward's recomputed products would be recognised as
+    equal to the forward's, and the whole [N, V] would be kept in memory."""
     return cast("Callable[_Parameters, _Result]", torch.compiler.disable(function))
 
 
 def exact_products(tensor: Tensor) -> AbstractContextManager[object]:
-    """A context in which autocast narrows nothing: this package chooses its types itself, backward included."""
+    """A context with autocast disabled: this package chooses its own dtypes, in the backward pass too."""
     kind = tensor.device.type
     return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def accumulate_type(*tensors: Tensor) -> torch.dtype:
-    """float64 where any input is, else float32: the type of every logit that leaves this package."""
+    """float64 if any input is, else float32: the dtype of all logits returned by this package."""
     return torch.float64 if any(tensor.dtype == torch.float64 for tensor in tensors) else torch.float32
 
 
 def product_type(hidden: Tensor, weight: Tensor) -> torch.dtype:
-    """The model's own type for the large products: the narrower of the two where one is half precision."""
+    """The dtype of the large matrix products: the narrower of the two if one is half precision."""
     for tensor in (hidden, weight):
         if tensor.dtype in (torch.bfloat16, torch.float16):
             return tensor.dtype

@@ -1,4 +1,4 @@
-"""Computes logsumexp and entropy of logits that are seen once, tile by tile."""
+"""Online logsumexp and entropy of logits that arrive tile by tile."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class OnlineLogSumExp:
-    """Running sums, for each row, of exp(z - peak) and, where the entropy is wanted, of (z - peak) exp(z - peak)."""
+    """Per-row running sums of exp(z - peak) and, for the entropy, of (z - peak) exp(z - peak)."""
 
     def __init__(self, rows: int, device: torch.device, dtype: torch.dtype, entropy: bool = False) -> None:
         self._peak = torch.full((rows,), -torch.inf, dtype=dtype, device=device)
@@ -15,9 +15,9 @@ class OnlineLogSumExp:
         self._moment = torch.zeros(rows, dtype=dtype, device=device) if entropy else None
 
     def absorb(self, logits: Tensor) -> None:
-        """Add the logits [rows, W] of one more tile, which are overwritten."""
+        """Add the logits [rows, W] of one more tile. Overwrites them."""
         peak = torch.maximum(self._peak, logits.amax(1))
-        # The first tile finds peak = -inf and total = 0: nothing decays, and -inf must reach no product.
+        # At the first tile peak = -inf and total = 0: there is nothing to rescale, and -inf must not enter a product.
         fall = torch.where(self._total == 0, 0.0, self._peak - peak)
         decay = fall.exp()
         shifted = logits.sub_(peak.unsqueeze(1))

@@ -1,4 +1,4 @@
-"""Computes logits of K named ids a position, reading only those rows of lm_head, forward and backward."""
+"""Logits of K given ids per position, reading only those rows of lm_head in forward and backward."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from torch.autograd.function import once_differentiable
 
 from opdkit.heads.head import Head, LogitShape, accumulate_type, exact_products, uncompiled
 
-# Elements of gathered weight rows alive at a time: on a CPU more only waits on memory, elsewhere few launches count.
+# Maximum elements of gathered weight rows at a time: a CPU gains nothing from more, a GPU from fewer kernel launches.
 _GATHERED_CPU = 2**19
 _GATHERED_ACCELERATOR = 2**25
-# A sparse gradient pays while the ids named, each counted, are at most one in this many of the weight's rows.
+# Use a sparse gradient if the given ids, duplicates included, number at most 1 / _FEW_ROWS of the weight's rows.
 _FEW_ROWS = 4
-# torch 2.11 warns of checks of sparse tensors that nobody has switched on or off; off is what they are.
+# torch 2.11 warns unless sparse-tensor checks are set explicitly; off is the default.
 torch.sparse.check_sparse_tensor_invariants.disable()
 
 
 @uncompiled
 def support_logits(hidden: Tensor, head: Head, ids: Tensor, temperature: float = 1.0) -> Tensor:
-    """Logits of K named ids at each of N positions, divided by the temperature; not normalised.
+    """Unnormalised logits of K given ids at each of N positions, divided by the temperature.
 
     hidden [N, D]; ids i64[N, K], each below head.vocabulary (IndexError otherwise). Returns f32[N, K]
     (f64 where an input is), differentiable in hidden, head.weight and head.bias. The products are
-    accumulated in float32 whatever the weights are. Memory beside the gradients grows with N * K.
+    accumulated in float32 whatever the dtype of the weights. Memory besides the gradients is O(N * K).
     """
     head.check_ids(ids)
     shape = head.shape(temperature)
@@ -71,29 +71,29 @@ class _SupportLogits(torch.autograd.Function):
 
 
 class _RowGradient:
-    """The gradient of the named rows of a weight; an id named by many positions is summed in `dtype`.
+    """The gradient of the gathered rows of a weight; contributions to the same id are summed in `dtype`.
 
-    Dense, unless `tied` and few rows are named: then the embedding's dense gradient arrives after this one, and
-    autograd adds the named rows to it in place, where a second dense tensor would be as large as the weight.
-    An untied head's stays dense although few rows are not 0: weight decay and the moments of AdamW move every row at
-    every step, so a sparse gradient would change what is trained, or be spread out again for the optimiser.
+    Dense, unless `tied` and few rows are gathered: then the embedding's dense gradient comes later, and autograd adds
+    these rows to it in place, which saves a second dense tensor as large as the weight.
+    An untied head's stays dense even if few rows are nonzero: AdamW's weight decay and moments update every row at
+    every step, so a sparse gradient would change training or have to be densified for the optimiser.
     """
 
     def __init__(self, weight: Tensor, ids: Tensor, dtype: torch.dtype, tied: bool) -> None:
         self._rows, self._place, self._weight = None, ids, weight
         self._sparse = tied and ids.numel() <= weight.shape[0] // _FEW_ROWS
-        if self._sparse or weight.dtype != dtype:  # half precision: sum beside it, round once
+        if self._sparse or weight.dtype != dtype:  # half precision: accumulate separately, round once
             self._rows, self._place = ids.unique(return_inverse=True)
             self._sum = weight.new_zeros(len(self._rows), weight.shape[1], dtype=dtype)
         else:
             self._sum = torch.zeros_like(weight)
 
     def add(self, part: slice, outer: Tensor) -> None:
-        """outer [n, K, D], the gradient of the rows that ids[part] names."""
+        """Add outer [n, K, D], the gradient of the rows ids[part]."""
         self._sum.index_add_(0, self._place[part].flatten(), outer.flatten(0, 1))
 
     def result(self) -> Tensor:
-        """The gradient of the whole weight, in its type."""
+        """The gradient of the whole weight, in the weight's dtype."""
         if self._rows is None:
             return self._sum
         named = self._sum.to(self._weight.dtype)

@@ -1,19 +1,19 @@
-"""Finds the k highest logits of each row in tiles that are seen once, in ascending ids."""
+"""Online top-k of each row's logits, which arrive tile by tile in ascending order of id."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-# Logits summarised by one maximum. Most blocks of most tiles hold nothing that could lead, and are never looked into.
+# Logits per block maximum. Most blocks hold no candidate for the top k, and their logits are never inspected.
 _BLOCK = 64
 
 
 class RunningTopK:
-    """The k best of what was shown so far: descending logit, ties by ascending id.
+    """The k highest logits seen so far: descending logit, ties by ascending id.
 
-    `update` lets pass only what beats the k-th best as it was at the last merge, so a merge (the only sort)
-    happens about once each time the number of ids seen has doubled.
+    `update` keeps only logits above the k-th best as of the last merge, so a merge (the only sort) happens about
+    once each time the number of ids seen has doubled.
     """
 
     def __init__(self, rows: int, k: int, device: torch.device, dtype: torch.dtype) -> None:
@@ -24,10 +24,10 @@ class RunningTopK:
         self._waiting = 0
 
     def update(self, logits: Tensor, start: int) -> None:
-        """Show the logits [rows, W] of ids start .. start + W."""
+        """Add the logits [rows, W] of ids start .. start + W."""
         blocks = _blocks(logits)
         peaks = blocks.amax(-1)
-        # Against the leaders an equal logit loses, its id being the higher one; before there are any, it may stay.
+        # A tie with the current top k loses, since its id is higher; before the first merge, ties are kept.
         bar, passes = (self._first_bar(blocks, peaks), torch.ge) if self._bar is None else (self._bar, torch.gt)
         row, block = passes(peaks, bar).nonzero(as_tuple=True)
         if row.numel():
@@ -45,12 +45,12 @@ class RunningTopK:
         return self._ids[0], self._logits[0]
 
     def _first_bar(self, blocks: Tensor, peaks: Tensor) -> Tensor:
-        """What k logits of this tile reach: its k-th best block maximum, or k-th best logit if it has few blocks."""
+        """A lower bound on the k-th best logit: the tile's k-th block maximum, or k-th logit if it has few blocks."""
         of = peaks if peaks.shape[1] >= self._k else blocks.flatten(1)
         return of.topk(min(self._k, of.shape[1])).values[:, -1:]
 
     def _keep(self, logits: Tensor, ids: Tensor, row: Tensor) -> None:
-        """Put candidates [M], ordered by row and then by id, into columns."""
+        """Scatter candidates [M], sorted by row and then by id, into columns."""
         rows = self._ids[0].shape[0]
         count = torch.bincount(row, minlength=rows)
         width = int(count.max())
@@ -65,7 +65,7 @@ class RunningTopK:
 
     def _merge(self) -> None:
         logits, ids = torch.cat(self._logits, 1), torch.cat(self._ids, 1)
-        # Columns are in ascending ids among equals, so a stable sort breaks ties by id.
+        # Equal logits are in ascending order of id, so a stable sort breaks ties by id.
         ordered, order = logits.sort(dim=1, descending=True, stable=True)
         self._logits, self._ids = [ordered[:, : self._k].contiguous()], [ids.gather(1, order[:, : self._k])]
         self._waiting = 0
@@ -73,7 +73,7 @@ class RunningTopK:
 
 
 def _blocks(logits: Tensor) -> Tensor:
-    """[rows, W] as [rows, blocks, _BLOCK], the last one filled up with -inf."""
+    """Reshape [rows, W] to [rows, blocks, _BLOCK], padding the last block with -inf."""
     short = -logits.shape[1] % _BLOCK
     if short:
         logits = torch.nn.functional.pad(logits, (0, short), value=-torch.inf)

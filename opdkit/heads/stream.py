@@ -1,4 +1,4 @@
-"""Computes full-vocabulary log-probs without the [N, V] logits: streamed forward, recomputed backward."""
+"""Full-vocabulary log-probs without the [N, V] logits: streamed in the forward, recomputed in the backward pass."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def logsumexp(hidden: Tensor, head: Head, temperature: float = 1.0) -> Tensor:
 
 @uncompiled
 def support_with_logsumexp(hidden: Tensor, head: Head, ids: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Logits of K named ids at each of N positions, and what normalises them: `support_logits` and `logsumexp`.
+    """Logits of K given ids at each of N positions, and their normaliser: `support_logits` and `logsumexp` in one.
 
-    One walk, and one dense gradient of the weight where the two would each make their own. hidden [N, D]; ids
+    One pass over the vocabulary, and one dense gradient of the weight instead of two. hidden [N, D]; ids
     i64[N, K], each below head.vocabulary (IndexError otherwise), K = 0 included. Returns f32[N, K] and f32[N] (f64
     where an input is), divided by the temperature, differentiable in hidden, head.weight and head.bias.
     """
@@ -48,9 +48,9 @@ def support_with_logsumexp(hidden: Tensor, head: Head, ids: Tensor, temperature:
 
 
 class _Named(torch.autograd.Function):
-    """Logits of named ids and logsumexp from one walk; the backward walks once more.
+    """Logits of given ids and logsumexp in one pass over the vocabulary; the backward makes one more.
 
-    weight and bias are arguments of their own so that autograd sees them; they are head's.
+    weight and bias are the head's, passed separately so that autograd tracks them.
     """
 
     @staticmethod
@@ -89,6 +89,6 @@ class _Named(torch.autograd.Function):
 
 
 def _locate(ids: Tensor, tile: Tile) -> tuple[Tensor, Tensor]:
-    """Which of ids [n, K] lie in the tile, bool[n, K], and each one's column there, i64[n, K] (0 where not)."""
+    """Which of ids [n, K] lie in the tile, bool[n, K], and their columns in it, i64[n, K] (0 elsewhere)."""
     inside = (ids >= tile.start) & (ids < tile.stop)
     return inside, torch.where(inside, ids - tile.start, 0)

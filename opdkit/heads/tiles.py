@@ -10,18 +10,18 @@ from torch import Tensor
 
 from opdkit.heads.head import Head, LogitShape, accumulate_type, exact_products, product_type
 
-# Logits alive at a time, whatever N and V are: a CPU's cache is small, an accelerator wants work in each launch.
+# Maximum logits in memory at a time, whatever N and V: small for a CPU's cache, large to amortise kernel launches.
 _ALIVE_CPU = 2**20
 _ALIVE_ACCELERATOR = 2**25
 _NARROWEST = 2**11
-# Logits that `plan_kept` lets a block of rows fill, over the whole vocabulary; on a CPU in tiles of its own cache.
+# Maximum logits of a row block over the whole vocabulary in `plan_kept`; on a CPU, in tiles that fit its cache.
 _KEPT_CPU, _KEPT_TILE_CPU = 2**24, 2**18
 _KEPT_ACCELERATOR = 2**27
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Vocabulary ids start..stop of a walk."""
+    """The part of a pass over the vocabulary that covers ids start..stop."""
 
     start: int
     stop: int
@@ -32,7 +32,7 @@ class Tile:
     dtype: torch.dtype
 
     def logits(self, rows: slice) -> Tensor:
-        """z / temperature of these rows and this tile's ids, [rows, W] in `dtype`: the caller's to overwrite."""
+        """z / temperature of these rows and this tile's ids, [rows, W] in `dtype`. The caller may overwrite it."""
         with exact_products(self.hidden):
             product = _wide_product(self.hidden[rows], self.weight.t(), self.dtype)
         if self.bias is not None:
@@ -42,7 +42,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class VocabularyTiling:
-    """`rows`, slices of N, are visited inside each tile of `width` ids; `product` is the type of what is multiplied."""
+    """A pass over tiles of `width` ids and, within each, row blocks `rows` (slices of N); products are in `product`."""
 
     head: Head
     hidden: Tensor
@@ -52,7 +52,7 @@ class VocabularyTiling:
     product: torch.dtype
 
     def tiles(self) -> Iterator[Tile]:
-        """Each tile of the vocabulary in turn, in ascending ids."""
+        """The tiles of the vocabulary in ascending order of id."""
         head, dtype = self.head, accumulate_type(self.hidden, self.head.weight)
         for start in range(0, head.vocabulary, self.width):
             stop = min(start + self.width, head.vocabulary)
@@ -62,20 +62,20 @@ class VocabularyTiling:
 
 
 def logits_alive(device: torch.device) -> int:
-    """How many logits a walk of `plan` holds at a time, at most."""
+    """The maximum number of logits in memory during a pass of `plan`."""
     return _ALIVE_CPU if device.type == "cpu" else _ALIVE_ACCELERATOR
 
 
 def plan(hidden: Tensor, head: Head, temperature: float) -> VocabularyTiling:
-    """A walk over hidden [N, D] x the vocabulary that bounds the logits alive at a time."""
+    """A tiled pass over hidden [N, D] x the vocabulary that bounds the logits in memory at a time."""
     alive = logits_alive(hidden.device)
     width = min(head.vocabulary, max(_NARROWEST, alive // max(1, hidden.shape[0])))
     return _walk(hidden, head, temperature, alive // width, width)
 
 
 def plan_kept(hidden: Tensor, head: Head, temperature: float) -> VocabularyTiling:
-    """A walk whose blocks of rows, all about as long, are so short that a block's logits over the whole vocabulary
-    may be kept: it is then the rows that are the outer loop."""
+    """A tiled pass with row blocks of about equal size, small enough that a block's logits over the whole vocabulary
+    can be kept, so that the outer loop runs over the rows."""
     on_cpu, count = hidden.device.type == "cpu", max(1, hidden.shape[0])
     kept, alive = (_KEPT_CPU, _KEPT_TILE_CPU) if on_cpu else (_KEPT_ACCELERATOR, _ALIVE_ACCELERATOR)
     blocks = -(-count // max(1, kept // head.vocabulary))
@@ -93,8 +93,8 @@ def _walk(hidden: Tensor, head: Head, temperature: float, step: int, width: int)
 
 
 def _wide_product(left: Tensor, right: Tensor, dtype: torch.dtype) -> Tensor:
-    """left @ right, summed and left in `dtype`: a logit of 20 rounded to bfloat16 could be off by 6 %, and a
-    probability as much, where the rest of the vocabulary may hold less."""
+    """left @ right, accumulated and returned in `dtype`: rounding a logit of 20 to bfloat16 would change its
+    probability by up to 6 %, which may be more than the rest of the vocabulary holds."""
     if left.dtype == dtype:
         return torch.mm(left, right)
     if left.device.type == "cuda" and dtype == torch.float32:

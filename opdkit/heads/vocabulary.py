@@ -1,4 +1,4 @@
-"""Computes a divergence over the whole vocabulary without the [N, V] log-probs, by streaming."""
+"""A divergence over the whole vocabulary, streamed without the [N, V] log-probs."""
 
 from __future__ import annotations
 
@@ -28,11 +28,10 @@ def vocabulary_divergence(
 ) -> Tensor:
     """sum_v terms(log p_v, log q_v) at each of N positions, p and q over the whole vocabulary at this temperature.
 
-    hidden [N, D]; teacher_hidden [N, D'], D' of its own; both heads have the same `vocabulary` (ValueError
-    otherwise; their padding may differ). teacher_logsumexp f32[N], at this temperature, spares the teacher a walk
-    where it is known. Returns f32[N] in nats (f64 where an input is), differentiable in hidden, head.weight and
-    head.bias; nothing of the teacher's gets a gradient. With z the student's logits, dD/dz_v =
-    slope_v - p_v sum_w slope_w.
+    hidden [N, D]; teacher_hidden [N, D'], D' may differ from D; both heads must have the same `vocabulary`
+    (ValueError otherwise), though their padding may differ. teacher_logsumexp f32[N], at this temperature, saves a pass
+    over the teacher's logits. Returns f32[N] in nats (f64 where an input is), differentiable in hidden, head.weight and
+    head.bias; the teacher gets no gradient. With z the student's logits, dD/dz_v = slope_v - p_v sum_w slope_w.
     """
     if head.vocabulary != teacher_head.vocabulary:
         raise ValueError(f"the vocabularies differ: student {head.vocabulary}, teacher {teacher_head.vocabulary}")
@@ -47,7 +46,7 @@ def vocabulary_divergence(
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """Two heads that are compared, and what is asked of each pair of log-probs."""
+    """The two heads to compare, the divergence and the temperature."""
 
     head: Head
     teacher_head: Head
@@ -56,10 +55,10 @@ class _Pair:
 
 
 class _VocabularyDivergence(torch.autograd.Function):
-    """Forward: a block of rows at a time, whose logits are kept until the normalisers are known; backward: once more
-    over tiles of the vocabulary. Four products, and two for the gradients.
+    """Forward: a block of rows at a time, keeping its logits until the normalisers are known. Backward: one more pass
+    over tiles of the vocabulary. Four matrix products, plus two for the gradients.
 
-    weight and bias are arguments of their own so that autograd sees them; they are the student head's.
+    weight and bias are the student head's, passed separately so that autograd tracks them.
     """
 
     @staticmethod
@@ -106,7 +105,7 @@ class _VocabularyDivergence(torch.autograd.Function):
 
 
 class _Logits:
-    """A block of rows over the whole vocabulary: its logits as tiles [n, W], and its normaliser [n] if not known."""
+    """A row block's logits over the whole vocabulary, as tiles [n, W], and its logsumexp [n], computed unless known."""
 
     def __init__(self, walk: VocabularyTiling, rows: slice, known: Tensor | None) -> None:
         dtype = accumulate_type(walk.hidden, walk.head.weight)
@@ -120,7 +119,7 @@ class _Logits:
 
 
 def _compare(student: _Logits, teacher: _Logits, divergence: Divergence) -> tuple[Tensor, Tensor]:
-    """The sums of the terms and of the slopes, [n] each. Overwrites the logits."""
+    """The sums of terms and of slopes, [n] each. Overwrites the logits."""
     values: list[Tensor] = []
     slopes: list[Tensor] = []
     for mine, theirs in zip(student.tiles, teacher.tiles, strict=True):

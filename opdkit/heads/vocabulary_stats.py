@@ -1,4 +1,4 @@
-"""Computes top-K ids, logsumexp and entropy in one pass over the vocabulary, without gradient."""
+"""Top-k ids, logsumexp and entropy in one pass over the vocabulary, without gradient."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from opdkit.heads.tiles import plan
 
 @dataclass(frozen=True, eq=False)
 class VocabularyStats:
-    """What one streamed pass found at N positions; None is what was not asked for.
+    """The result of one streamed pass at N positions; None for what was not requested.
 
     ids i64[N, k] by descending logit, ties by ascending id; logits f32[N, k], divided by the temperature;
     logsumexp f32[N] of all logits; entropy f32[N] in nats.
@@ -32,11 +32,11 @@ class VocabularyStats:
 def vocabulary_stats(
     hidden: Tensor, head: Head, k: int, temperature: float = 1.0, *, normaliser: bool = True, entropy: bool = False
 ) -> VocabularyStats:
-    """Walk the vocabulary once: top k (0: none), and logsumexp and entropy where asked for.
+    """Compute the top k (0: none), and logsumexp and entropy if requested, in one pass over the vocabulary.
 
-    hidden [N, D]. Raises ValueError where k exceeds the vocabulary. Entropy brings the normaliser with it.
-    Half precision is multiplied as it is and summed in float32, as by `support_logits`, so that a teacher and a
-    student of equal weights agree.
+    hidden [N, D]. Raises ValueError if k exceeds the vocabulary. Entropy implies the normaliser.
+    Half-precision products are accumulated in float32, as in `support_logits`, so that a teacher and a student with
+    equal weights agree.
     """
     if not 0 <= k <= head.vocabulary:
         raise ValueError(f"k is {k}, it must be between 0 and the vocabulary's {head.vocabulary}")

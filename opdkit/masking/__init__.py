@@ -1,4 +1,4 @@
-"""Which sampled tokens count in the loss: a rule returns bool[B, T], never True outside the rollout's mask."""
+"""Masking rules: which sampled tokens enter the loss, bool[B, T], never True outside the rollout's sampled_mask."""
 
 from opdkit.masking.base import Masking, NamesStrings, StatesEntropy, TokenizerLike, Vocabularies, needs_entropy
 from opdkit.masking.entropy import EntropySelected

@@ -1,4 +1,4 @@
-"""Defines the masking protocol and what a rule is given."""
+"""The masking protocol and the inputs of a rule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from opdkit.errors import UserError
 
 
 class TokenizerLike(Protocol):
-    """As much of a tokenizer as a masking rule may use."""
+    """The part of a tokenizer's interface that masking rules use."""
 
     @property
     def all_special_ids(self) -> Sequence[int]: ...
@@ -32,36 +32,33 @@ class Vocabularies:
 
 
 class Masking(Protocol):
-    """rollout of [B, T] -> bool[B, T], the tokens that count; False wherever rollout.sampled_mask is."""
+    """rollout of [B, T] -> loss mask bool[B, T], False wherever rollout.sampled_mask is False."""
 
     def __call__(self, rollout: Rollout, vocabularies: Vocabularies) -> Tensor: ...
 
 
 @runtime_checkable
 class StatesEntropy(Protocol):
-    """A masking rule that says whether it reads `rollout.entropy`. One that does not say is given it."""
+    """A masking rule that declares whether it reads `rollout.entropy`; without a declaration it is assumed to."""
 
     needs_entropy: ClassVar[bool]
 
 
 def needs_entropy(masking: Masking) -> bool:
-    """Whether the rollouts of this rule need the entropies of the policy that sampled them."""
+    """Whether this rule needs rollouts with the entropy of the policy that sampled them."""
     return masking.needs_entropy if isinstance(masking, StatesEntropy) else True
 
 
 @runtime_checkable
 class NamesStrings(Protocol):
-    """A masking rule that looks for strings."""
+    """A masking rule with a list of strings."""
 
     @property
     def strings(self) -> Sequence[str]: ...
 
 
 def check_strings(strings: Sequence[str]) -> None:
-    """Refuse a bare string (it would be taken letter by letter), an empty list, and what is no text.
-
-    Raises UserError.
-    """
+    """Raises UserError for a bare string (it would be iterated by character), an empty list, and non-strings."""
     if isinstance(strings, str):
         raise UserError(f"masking.strings={strings!r} is not a list; write masking.strings=['{strings}']")
     if not strings or not all(isinstance(one, str) and one for one in strings):

@@ -1,4 +1,4 @@
-"""Masks all but the tokens of highest student entropy."""
+"""Masks all but the tokens with the highest student entropy."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from opdkit.masking.base import Vocabularies
 
 @dataclass(frozen=True)
 class EntropySelected:
-    """Counts the `fraction` of each response's tokens at which the student's entropy was highest.
+    """Keeps the `fraction` of each response's tokens at which the student's entropy was highest.
 
-    Of n sampled tokens ceil(fraction n) count; of equal entropies the earlier comes first. 0 < fraction <= 1.
-    The entropy is that of the student that wrote the rollout, at the run's temperature.
+    Of n sampled tokens ceil(fraction n) are kept; ties go to the earlier token. 0 < fraction <= 1.
+    The entropy is that of the student that sampled the rollout, at the run's temperature.
     """
 
     needs_entropy: ClassVar[bool] = True
@@ -30,7 +30,7 @@ class EntropySelected:
             raise UserError(f"masking.fraction={self.fraction} is not allowed: 0 < fraction <= 1")
 
     def __call__(self, rollout: Rollout, vocabularies: Vocabularies) -> Tensor:
-        # The subtrahend keeps .28 x 25 = 7.000000000000001 from asking for eight.
+        # The subtraction keeps .28 x 25 = 7.000000000000001 from rounding up to 8.
         counts = [math.ceil(self.fraction * n - 1e-9) for n in rollout.sampled_mask.sum(dim=1).tolist()]
         wanted = torch.tensor(counts, device=rollout.sampled_mask.device)
         assert rollout.entropy is not None, "a rule that reads entropies is given them"

@@ -1,4 +1,4 @@
-"""Implements the masking rule of the paper's code."""
+"""The masking rule of the paper's code."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from opdkit.masking.base import Vocabularies, check_strings
 
 @dataclass(frozen=True)
 class FirstOccurrence:
-    """Leaves out the first occurrence, in each response, of every id that spells one of `strings`.
+    """Masks the first occurrence, in each response, of every id in the encoding of one of `strings`.
 
-    The student's tokenizer encodes each string, and all ids that come out are registered; later occurrences
-    of the same id count. As in the code of arXiv 2603.25562, for comparison with it. Known flaw: an id is
-    looked for and not a tag, so the first `<` of an inequality is left out as the first of `<think>` is, and
-    the tag that comes after it then counts. `SpecialSpans` does not do that.
+    The strings are encoded with the student's tokenizer; later occurrences of the same id are not masked. As in
+    the code of arXiv 2603.25562, for comparison with it. Known flaw: it matches ids rather than tags, so the first
+    `<` of an inequality is masked like that of `<think>`, and the tag that follows is not. `SpecialSpans` fixes this.
     """
 
     needs_entropy: ClassVar[bool] = False

@@ -13,7 +13,7 @@ from opdkit.masking.base import Vocabularies
 
 @dataclass(frozen=True)
 class NoMask:
-    """Every sampled token counts."""
+    """Keeps every sampled token."""
 
     needs_entropy: ClassVar[bool] = False
 

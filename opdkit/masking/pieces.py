@@ -1,4 +1,4 @@
-"""Decodes single tokens to their text."""
+"""Decodes single tokens to text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from opdkit.masking.base import TokenizerLike
 
-# What a decoder gives for a part of a multi-byte character, and how many tokens one character may take.
+# A decoder's output for part of a multi-byte character, and the maximum number of tokens in one character.
 _PART = "�"
 _LONGEST_CHARACTER = 4
 
@@ -16,19 +16,19 @@ class Pieces:
 
     def __init__(self, tokenizer: TokenizerLike) -> None:
         self._tokenizer = tokenizer
-        # Behind another token, since some decoders drop the space that a first token begins with.
+        # Decode after another token, since some decoders strip the leading space of the first token.
         self._anchor = tokenizer.encode("a", add_special_tokens=False)[-1:]
         self._skip = len(str(tokenizer.decode(self._anchor)))
         self._known: dict[int, str] = {}
 
     def of(self, ids: Sequence[int]) -> list[str]:
-        """One text a token. A part of a multi-byte character is a replacement character."""
+        """The text of each token; a replacement character for part of a multi-byte character."""
         for token in set(ids) - self._known.keys():
             self._known[token] = self._decode([token])
         return [self._known[token] for token in ids]
 
     def joined(self, ids: Sequence[int]) -> list[str]:
-        """One text a token, where the last token of a multi-byte character has all of it and the others none."""
+        """The text of each token, with a multi-byte character assigned to the last of its tokens."""
         texts = self.of(ids)
         start = 0
         while start < len(texts):

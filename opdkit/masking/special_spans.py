@@ -1,4 +1,4 @@
-"""Masks special strings that the two models tokenize differently."""
+"""Masks special strings that the student and the teacher tokenize differently."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from opdkit.masking.pieces import Pieces
 
 @dataclass(frozen=True)
 class SpecialSpans:
-    """Leaves out every token of a special string that the teacher would have written with other tokens.
+    """Masks all tokens of a special string that the teacher would have tokenized differently.
 
-    A span is an occurrence of one of `strings` in the response's text, and its tokens are those that hold a
-    character of it. They are left out where the two tokenizers split the string differently, where it is a
-    special token of one and not of the other, and where the sampled tokens are not the teacher's split of
-    the same text (a student may spell `<think>` as `<`, `think`, `>` though both tokenizers say otherwise).
-    A `<` outside such a string counts. A token that the teacher never uses, but splits alike, counts too.
+    A span is an occurrence of one of `strings` in the response's text, and its tokens are those that overlap it.
+    They are masked if the two tokenizers split the string differently, if it is a special token of only one of
+    them, or if the sampled tokens are not the teacher's split of the same text (a student may write `<think>` as
+    `<`, `think`, `>` although neither tokenizer would). A `<` outside such a string is kept, and so is a string that
+    the teacher never uses but splits in the same way.
     """
 
     needs_entropy: ClassVar[bool] = False
@@ -46,7 +46,7 @@ class SpecialSpans:
 
 
 def treated_alike(text: str, vocabularies: Vocabularies) -> bool:
-    """Whether both tokenizers split `text` at the same places, and agree on whether it is a special token."""
+    """Whether both tokenizers split `text` identically and agree on whether it is a special token."""
     special: list[bool] = []
     for tokenizer in (vocabularies.student, vocabularies.teacher):
         ids = tokenizer.encode(text, add_special_tokens=False)
@@ -55,7 +55,7 @@ def treated_alike(text: str, vocabularies: Vocabularies) -> bool:
 
 
 def split(text: str, tokenizer: TokenizerLike) -> list[str]:
-    """The texts of the tokens that `tokenizer` makes of `text`."""
+    """The text of each token in the encoding of `text`."""
     return Pieces(tokenizer).of(tokenizer.encode(text, add_special_tokens=False))
 
 

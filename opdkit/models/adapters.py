@@ -1,4 +1,4 @@
-"""Loads a PEFT adapter folder by merging it into the model that it names."""
+"""Loads a PEFT adapter folder by merging it into its base model."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from opdkit.models.template import first_line
 
 @dataclass(frozen=True)
 class Adapter:
-    """What an adapter's folder says of itself.
+    """The metadata of an adapter folder.
 
-    base: the model it changes, held as the adapter's spec says. method: peft's name of it.
-    has_tokenizer: whether a tokenizer lies in the folder, too.
+    Attributes:
+        base: spec of the base model, with the other settings of the adapter's spec.
+        method: the PEFT type.
+        has_tokenizer: whether the folder also contains a tokenizer.
     """
 
     base: ModelSpec
@@ -30,7 +32,7 @@ class Adapter:
 
 
 def find_adapter(spec: ModelSpec, key: str) -> Adapter | None:
-    """The adapter in a folder or repository; None where there is none. Raises UserError where its base is not named."""
+    """The adapter in a folder or repository, None if there is none. Raises UserError if it names no base model."""
     file = find_adapter_config_file(spec.location(), revision=spec.revision or "main")
     if file is None:
         return None
@@ -44,7 +46,7 @@ def find_adapter(spec: ModelSpec, key: str) -> Adapter | None:
 
 
 def merge_adapter(module: Any, adapter: Adapter, spec: ModelSpec, key: str) -> Any:
-    """The base `module` with the adapter added to its weights."""
+    """The base `module` with the adapter merged into its weights."""
     if find_spec("peft") is None:
         raise UserError(
             f"{key}.path={spec.path!r} is an adapter of {adapter.base.path!r}: pip install 'opdkit[lora]' to merge it"
@@ -54,15 +56,15 @@ def merge_adapter(module: Any, adapter: Adapter, spec: ModelSpec, key: str) -> A
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # peft still asks transformers by an older name
-            warnings.simplefilter("error", UserWarning)  # it warns of tensors that the adapter lacks
+            warnings.simplefilter("ignore", FutureWarning)  # peft uses a deprecated transformers name
+            warnings.simplefilter("error", UserWarning)  # peft only warns about tensors that the adapter lacks
             adapted = PeftModel.from_pretrained(module, spec.location(), revision=spec.revision or "main")
             if not isinstance(adapted.base_model, BaseTuner):
                 raise UserError(f"{key}.path={spec.path!r}: a {adapter.method} adapter can't be merged into its model")
             merged = adapted.base_model.merge_and_unload(safe_merge=True)
     except UserError:
         raise
-    except Exception as error:  # peft, safetensors and torch raise many types for one mistake
+    except Exception as error:  # peft, safetensors and torch raise many types for the same mistake
         raise UserError(
             f"{key}.path={spec.path!r}: the adapter does not fit {adapter.base.path!r}: {first_line(error)}"
         ) from error

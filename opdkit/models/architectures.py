@@ -1,4 +1,4 @@
-"""Chooses the transformers class of a checkpoint, and its text part."""
+"""Selects the transformers auto class of a checkpoint, and its text model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from opdkit.errors import UserError
 
 
 def auto_class(config: Any) -> Any:
-    """The auto class to load a model of this config with: a causal language model, or a wrapper that also sees."""
+    """The auto class for a config: a causal language model, or a multimodal wrapper around one."""
     kind = type(config)
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING and kind in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
         return AutoModelForImageTextToText
@@ -19,7 +19,7 @@ def auto_class(config: Any) -> Any:
 
 
 def freeze_what_text_leaves_out(module: Any) -> None:
-    """Take the gradient from towers and projectors of a wrapper that sees or hears: text never reaches them."""
+    """Freeze the vision and audio towers and projectors of a multimodal wrapper, which text never reaches."""
     if module.config.get_text_config() is module.config:
         return
     reached = {id(p) for part in (module.get_decoder(), module.get_output_embeddings()) for p in part.parameters()}
@@ -29,7 +29,7 @@ def freeze_what_text_leaves_out(module: Any) -> None:
 
 
 def require_trainable(module: Any, key: str, path: str) -> None:
-    """Raise UserError for weights that are quantised in memory: a step can't change them."""
+    """Raises UserError for weights that are quantised in memory and so can't be trained."""
     held = getattr(module.config, "quantization_config", None)
     if held is not None:
         method = held.get("quant_method") if isinstance(held, dict) else held.quant_method

@@ -1,7 +1,7 @@
-"""What a model remembers of the tokens it has read: keys and values that grow in place, and states.
+"""Key-value caches that grow in place, and caches with recurrent states.
 
 transformers' dynamic layer concatenates at every token, which copies the whole cache each time: quadratic in
-the response's length. Here a layer holds room for more tokens than it has and copies only when that is full.
+the response's length. Here a layer has spare capacity and copies only when that is full.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 from transformers.models.minimax.modeling_minimax import MiniMaxCache
 
-# Room for new tokens when a layer is copied: at least this many, or this share of what it holds. The first time it is
-# as many as are to come, up to a limit: most responses end long before theirs.
+# Spare tokens allocated when a layer grows: at least _LEAST, or _SHARE of its length. The first allocation has room for
+# the whole response, up to _MOST_AHEAD, since most responses end long before their limit.
 _LEAST, _SHARE, _MOST_AHEAD = 64, 0.25, 512
 
 
 class GrowingLayer(DynamicLayer):
-    """`keys` and `values` are views of the used part of larger tensors [B, heads, room, width]."""
+    """A layer whose `keys` and `values` are views of the used part of larger buffers [B, heads, capacity, width]."""
 
     def __init__(self, ahead: int = 0) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class GrowingLayer(DynamicLayer):
         self._room: dict[str, Tensor] = {}
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Append keys and values [B, heads, n, width]; returns all of them."""
+        """Append keys and values [B, heads, n, width]. Returns all keys and values so far."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         self.keys = self._appended("keys", self.keys, key_states)
@@ -39,7 +39,7 @@ class GrowingLayer(DynamicLayer):
         length = 0 if held is None or held.numel() == 0 else held.shape[-2]
         total = length + new.shape[-2]
         room = self._room.get(name)
-        # Whoever replaced `held` left it a tensor of its own: then the room is made anew.
+        # If `held` was replaced from outside, it is no longer a view of the buffer, which must be reallocated.
         fits = room is not None and room.shape[-2] >= total and held is not None and held.data_ptr() == room.data_ptr()
         if room is None or not fits:
             spare = max(_LEAST, int(total * _SHARE), 0 if length else self._ahead)
@@ -57,7 +57,7 @@ class GrowingLayer(DynamicLayer):
         return self.keys[row, ..., start:stop, :].clone(), self.values[row, ..., start:stop, :].clone()
 
     def reorder_cache(self, beam_idx: Tensor) -> None:
-        """Go on with the rows `beam_idx` i64[n] in the same room, where no row moves up."""
+        """Keep only the rows `beam_idx` i64[n], in place if no row moves to a higher index."""
         places = torch.arange(len(beam_idx), device=beam_idx.device)
         if self.keys is None or self.values is None or not self._room or bool((beam_idx < places).any()):
             super().reorder_cache(cast(torch.LongTensor, beam_idx))
@@ -73,10 +73,10 @@ class GrowingLayer(DynamicLayer):
 
 
 class LightningCache(MiniMaxCache):
-    """MiniMax's cache, which holds the states of linear attention beside the layers of keys and values.
+    """MiniMax's cache, with linear-attention states next to the key-value layers.
 
-    transformers reads the length of the past off the first layer; where that one is linear it finds none, and the
-    mask of left padding is lost at the second token.
+    transformers takes the cache length from the first layer; if that is a linear one, the length is 0 and the
+    left-padding mask is lost at the second token.
     """
 
     def __init__(self) -> None:
@@ -84,24 +84,24 @@ class LightningCache(MiniMaxCache):
         self.layer_class_to_replicate = GrowingLayer
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
-        """How many tokens were read, whichever layer is asked."""
+        """The number of cached tokens, whichever layer is given."""
         return max((layer.get_seq_length() for layer in self.layers if isinstance(layer, DynamicLayer)), default=0)
 
     def get_mask_sizes(self, query_length: int, layer_idx: int) -> tuple[int, int]:
-        """Length and offset of keys and values with `query_length` new ones."""
+        """Length and offset of the keys and values, including `query_length` new ones."""
         return self.get_seq_length() + query_length, 0
 
     def reorder_cache(self, beam_idx: Any) -> None:
-        """Go on with the rows `beam_idx` i64[n]."""
+        """Keep only the rows `beam_idx` i64[n]."""
         super().reorder_cache(beam_idx)
         self.linear_cache = [state[beam_idx] if isinstance(state, Tensor) else state for state in self.linear_cache]
 
 
 def new_cache(module: Any, ahead: int = 0) -> DynamicCache:
-    """An empty cache for `module`; layers with a window or a state of their own stay transformers' own.
+    """An empty cache for `module`; sliding-window and recurrent layers keep transformers' own classes.
 
-    ahead: tokens that will be appended to the first ones, at most.
-    MiniMax refuses every class but its own.
+    ahead: the maximum number of tokens to be appended after the prompt.
+    MiniMax accepts only its own cache class.
     """
     if module.config.get_text_config().model_type == "minimax":
         return LightningCache()
@@ -111,10 +111,10 @@ def new_cache(module: Any, ahead: int = 0) -> DynamicCache:
 
 
 def keep_rows(cache: DynamicCache, index: Tensor) -> None:
-    """Go on with the rows in `index` i64[n] alone.
+    """Keep only the rows in `index` i64[n].
 
-    Every class of layer can reorder its rows, since beam search must: keys and values, and the states of convolutions,
-    linear attention, state spaces, indexers and compressors. Selecting rows is known to some classes alone.
+    Every layer class supports reordering, which beam search needs: key-value layers, and the states of convolutions,
+    linear attention, state spaces, indexers and compressors. Only some support selecting rows.
     """
     with torch.no_grad():
         cache.reorder_cache(cast(torch.LongTensor, index))

@@ -1,7 +1,7 @@
-"""A chat that grows turn by turn, as token ids: what stands between one answer and the next.
+"""Token ids of a multi-turn chat, in particular those between one answer and the next.
 
-What a model wrote is kept as the ids that were sampled. Only the turns of the others are rendered and tokenised, and
-joined to them; a history is never written out as text and tokenised again, since that may give other ids.
+The model's answers are kept as the sampled ids. Only the other turns are rendered, tokenised and appended. The history
+is never decoded and re-tokenised, since that may give different ids.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from opdkit.data.problem import Message
 from opdkit.errors import UserError
 from opdkit.models.language_model import LanguageModel
 
-# Stands for an answer while the template is asked what it puts around one.
+# Placeholder answer, used to find out what the template puts around an answer.
 _ANSWER = "answer"
 
 
 class ChatFrame:
-    """What the model's chat template puts around the answers of one chat.
+    """The text that the model's chat template puts around the answers of a chat.
 
-    opening: the turns before the first answer. A template is right for this if a longer chat begins with the
-    shorter one; what it would cut out of earlier answers (reasoning, say) stays, as it was sampled.
-    Raises UserError where there is no template, or it rewrites the turns that came before.
+    opening: the turns before the first answer. The template must render a longer chat with the shorter one as its
+    prefix. Parts that it would strip from earlier answers (such as reasoning) are kept as sampled.
+    Raises UserError if there is no template, or it rewrites earlier turns.
     """
 
     def __init__(self, model: LanguageModel, opening: Sequence[Message]) -> None:
@@ -37,10 +37,10 @@ class ChatFrame:
             raise self._refusal()
 
     def between(self, message: Message, answer: Sequence[int]) -> list[int]:
-        """Ids from the end of an answer to the beginning of the next: the answer's end, `message`, the new opening.
+        """Ids between two answers: the end of the answer, `message`, and the generation prompt.
 
-        answer: the ids that were sampled. Where they end with the stop token that the template puts there it is not
-        put there twice; where a limit cut them it is added, as given.
+        answer: the sampled ids. If they end with the template's stop token, it is not repeated; if they were cut at a
+        limit, it is added.
         """
         text = self._text_after(message)
         ids: list[int] = self._model.tokenizer.encode(text, add_special_tokens=False)

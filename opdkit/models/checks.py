@@ -1,4 +1,4 @@
-"""Proves a loaded model before use: its head, and decoding with a cache."""
+"""Verifies a loaded model before use: its lm_head, and decoding with a cache."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from opdkit.models.decoding import Decoder
 from opdkit.models.language_model import LanguageModel, read_head
 from opdkit.models.template import first_line
 
-# Three prompts of these lengths, padded on the left, then so many decoding steps; the row in the middle leaves halfway.
+# Lengths of three left-padded prompts, and the number of decoding steps; the middle row leaves the batch halfway.
 _PROMPTS, _STEPS = (5, 2, 7), 6
 
 
 @torch.no_grad()
 def check_head(model: LanguageModel, key: str) -> None:
-    """Compare a few logits from the streamed head with the module's own; refuse the model if they differ."""
+    """Compare a few logits of the streamed head with the module's own. Raises UserError if they differ."""
     head = read_head(model.module, model.vocabulary)
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, min(head.vocabulary, len(model.tokenizer)), (1, 8), generator=generator)
@@ -39,11 +39,11 @@ def check_head(model: LanguageModel, key: str) -> None:
 
 @torch.no_grad()
 def prove_decoding(model: LanguageModel, key: str) -> LanguageModel:
-    """Decode a few tokens and compare their logits with those of one forward pass over whole sequences.
+    """Decode a few tokens and compare their logits with those of one forward pass over the whole sequences.
 
-    The prompts have left padding and a row leaves the batch. The forward pass is laid out as the scorer's: padding
-    on the right, no cache, no mask. Returns the model, with `drops_rows` false where it is exact only if finished rows
-    stay, and with `refusal` where it is not exact at all.
+    Decoding uses left-padded prompts and drops a row; the forward pass is laid out as in the scorer: right padding, no
+    cache, no mask. Returns the model with `drops_rows` false if decoding is exact only while finished rows stay in the
+    batch, and with `refusal` set if it is not exact at all.
     """
     generator = torch.Generator().manual_seed(0)
     width = max(_PROMPTS) + _STEPS
@@ -54,7 +54,7 @@ def prove_decoding(model: LanguageModel, key: str) -> LanguageModel:
         try:
             whole = _whole(model, sequences)
             error = _distance(_decoded(tried, sequences), whole, exact=model.module.dtype == torch.float32)
-        except Exception as raised:  # a module that the loop does not suit may raise anything
+        except Exception as raised:  # an incompatible module may raise anything
             why = f"opdkit can't decode with the architecture {name}: {first_line(raised)}"
             continue
         if error <= _tolerance(model, torch.cat(whole)):
@@ -67,9 +67,9 @@ def prove_decoding(model: LanguageModel, key: str) -> LanguageModel:
 
 
 def _distance(ours: list[Tensor], theirs: list[Tensor], *, exact: bool) -> float:
-    """The largest difference of two lists of logits [n, V]; without `exact` the largest of the rows' medians.
+    """The maximum difference between two lists of logits [n, V]; without `exact`, the maximum of the rows' medians.
 
-    In half precision a router of experts may choose others after a rounding: one token may differ, not most.
+    In half precision, rounding may make an MoE router choose other experts: a few tokens may differ, but not most.
     """
     errors = [(one - other).abs().amax(dim=1) for one, other in zip(ours, theirs, strict=True)]
     worst = torch.stack([row.max() if exact else row.median() for row in errors])
@@ -77,7 +77,7 @@ def _distance(ours: list[Tensor], theirs: list[Tensor], *, exact: bool) -> float
 
 
 def _decoded(model: LanguageModel, sequences: list[Tensor]) -> list[Tensor]:
-    """Logits f32[n, V] of each sequence from the decoding loop, one row a step."""
+    """Logits f32[n, V] of each sequence from the decoding loop, one row per step."""
     longest = max(_PROMPTS)
     ids = torch.full((len(sequences), longest), model.pad_id)
     mask = torch.zeros((len(sequences), longest), dtype=torch.bool)
@@ -108,6 +108,6 @@ def _whole(model: LanguageModel, sequences: list[Tensor]) -> list[Tensor]:
 
 
 def _tolerance(model: LanguageModel, expected: Tensor) -> float:
-    """How far logits may differ, by the largest of them."""
+    """The allowed difference of logits, relative to the largest one."""
     share = 1e-3 if model.module.dtype == torch.float32 else 6e-2
     return share * max(1.0, expected.abs().max().item())

@@ -1,4 +1,4 @@
-"""Two architectures whose forward pass bounds the time step of their state spaces, and whose decoding does not."""
+"""A fix for two architectures that clamp their state-space time step in a full forward pass but not in decoding."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _MIXERS = {"nemotron_h": "NemotronHMamba2Mixer", "zamba2": "Zamba2MambaMixer"}
 
 
 def bound_time_steps(module: Any) -> None:
-    """Make one decoded token take the same time step as a whole text does.
+    """Make single-token decoding use the same time step as a full forward pass.
 
-    In Nemotron-H and Zamba2 transformers clamps softplus(dt + bias) from below in a forward pass over many tokens and
-    leaves it as it is for a single one. Here dt is clamped before, so that both give the same states.
+    For Nemotron-H and Zamba2, transformers clamps softplus(dt + bias) from below in a forward pass over many tokens but
+    not over a single one. Here dt is clamped before, so that both give the same states.
     """
     name = _MIXERS.get(module.config.get_text_config().model_type)
     for mixer in module.modules():

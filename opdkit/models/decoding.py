@@ -1,4 +1,4 @@
-"""Decodes step by step with a transformers model and its key-value cache."""
+"""Step-by-step decoding with a transformers model and its key-value cache."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from opdkit.models.cache import keep_rows, new_cache
 from opdkit.models.language_model import LanguageModel
 from opdkit.models.prefix import Prefix, can_keep, longest_unread, put, take
 
-# What a module that attends calls its cache; transformers renamed it in 5.24.
+# Names of the cache argument of attention models; transformers renamed it in 5.24.
 _PAST = ("past_key_values", "cache")
 
 
 class Decoder:
-    """Holds the cache of a batch of prompts; gives the next token's logits, row by row.
+    """Holds the cache of a batch of prompts and computes the logits of the next tokens.
 
-    Usage: `logits = decoder.start()`, then `logits = decoder.advance(tokens)`; `keep(index)` drops the
-    rows that are finished (where the model can't, they go on unseen). Logits are f32[rows, V] over the vocabulary.
+    Usage: `logits = decoder.start()`, then `logits = decoder.advance(tokens)`; `keep(index)` drops the finished
+    rows (or hides them, if the model can't drop rows). Logits are f32[rows, V] over the vocabulary.
     """
 
     def __init__(self, model: LanguageModel, prompts: Prompts, ahead: int = 0) -> None:
-        """ahead: tokens that will be appended to the prompts, at most."""
+        """ahead: the maximum number of tokens to be appended to the prompts."""
         if model.refusal:
             raise UserError(model.refusal)
         self._model = model
@@ -38,11 +38,11 @@ class Decoder:
         self._attention = prompts.attention_mask.long()
         self._prompted = self._attention.sum(dim=1)
         self._position = self._prompted[:, None] - 1
-        # Where rows can't leave, those that are asked for; the others go on with padding.
+        # If the model can't drop rows, the indices of those still active; the others continue with padding.
         self._rows: Tensor | None = None
 
     def start(self, prefixes: Sequence[Prefix | None] = ()) -> Tensor:
-        """Read the prompts. prefixes: what is known of each row, none where nothing is."""
+        """Prefill the prompts. prefixes: the cached prefix of each row, None for a row without one."""
         positions = (self._attention.cumsum(dim=1) - 1).clamp(min=0)
         ids = self._ids
         if any(prefixes) and self.keeps_prefixes:
@@ -55,18 +55,18 @@ class Decoder:
 
     @property
     def keeps_prefixes(self) -> bool:
-        """Whether a row's keys and values may be taken out and put into another batch."""
+        """Whether a row's key-value cache can be extracted and inserted into another batch."""
         return self._attends and "position_ids" in self._names and self._model.drops_rows and can_keep(self._cache)
 
     def prefix(self, row: int, ids: tuple[int, ...]) -> Prefix | None:
-        """What was read of `ids`, with which the row's prompt and tokens begin. None where it can't be kept."""
+        """The cached prefix of `ids`, the row's prompt and tokens so far. None if it can't be extracted."""
         if not self.keeps_prefixes:
             return None
         skip = self._ids.shape[1] - int(self._prompted[row])
         return take(self._cache, row, skip, ids[: self._cache.get_seq_length() - skip])
 
     def advance(self, tokens: Tensor) -> Tensor:
-        """Append tokens i64[rows]."""
+        """Append tokens i64[rows]. Returns the next logits."""
         if self._rows is not None:
             every = tokens.new_full((len(self._attention),), self._model.pad_id)
             every[self._rows] = tokens
@@ -77,7 +77,7 @@ class Decoder:
         return logits if self._rows is None else logits[self._rows]
 
     def keep(self, index: Tensor) -> None:
-        """Go on with the rows in `index` i64[n] alone."""
+        """Keep only the rows in `index` i64[n]."""
         if not self._model.drops_rows:
             self._rows = index if self._rows is None else self._rows[index]
             return
@@ -87,7 +87,7 @@ class Decoder:
         self._prompted = self._prompted[index]
 
     def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
-        # Without attention there is no past to mask, only the padding among the tokens that are read now.
+        # A model without attention has no past to mask, only padding among the current tokens.
         optional = {
             "attention_mask": self._attention if self._attends else self._attention[:, -ids.shape[1] :],
             "position_ids": positions,
@@ -101,9 +101,9 @@ class Decoder:
 
 
 def _argument_names(module: Any) -> frozenset[str]:
-    """The names of the arguments that the module's forward pass takes.
+    """The argument names of the module's forward method.
 
-    State-space models call their cache `cache_params`, some older ones have no positions to give (ALiBi), and many
-    take any other name in silence.
+    State-space models call their cache `cache_params`, some older ones take no position ids (ALiBi), and many
+    silently accept any other name.
     """
     return frozenset(inspect.signature(module.forward).parameters)

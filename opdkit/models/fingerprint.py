@@ -1,4 +1,4 @@
-"""A short name for a model's weights, its vocabulary and what its config does to a logit."""
+"""A fingerprint of a model's weights, vocabulary and logit scaling."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _SAMPLED = 4096
 
 @torch.no_grad()
 def fingerprint(model: LanguageModel) -> str:
-    """Sixteen hexadecimal digits. Of each weight its name, shape, dtype and up to 4096 values, spread evenly, count:
-    two models are told apart in a second where hashing all their weights would take minutes."""
+    """Sixteen hexadecimal digits. Hashes each weight's name, shape, dtype and up to 4096 evenly spaced values, which
+    takes a second where hashing all values would take minutes."""
     digest = hashlib.blake2b(digest_size=8)
     head = model.head()
     digest.update(repr((model.vocabulary, head.scale, head.softcap, sorted(model.stop_ids))).encode())

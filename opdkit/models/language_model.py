@@ -1,4 +1,4 @@
-"""Defines a loaded causal language model with its tokenizer, as the rest of opdkit sees it."""
+"""A loaded causal language model with its tokenizer, as used by the rest of opdkit."""
 
 from __future__ import annotations
 
@@ -19,93 +19,93 @@ from opdkit.models.template import chat_text
 
 
 class Adapter(Protocol):
-    """What is trained in the layers of a model whose own weights stay."""
+    """Trainable adapters in the layers of a frozen model."""
 
     @property
     def merges(self) -> bool:
-        """Whether a run ends with a whole model."""
+        """Whether the run's final checkpoint is a merged model."""
         ...
 
     @property
     def low_rank(self) -> int | None:
-        """The rank of what was trained. None where whole modules were, too."""
+        """The rank of the adapters. None if full modules were trained as well."""
         ...
 
     def disabled(self) -> AbstractContextManager[None]:
-        """The model as it is without."""
+        """A context in which the model runs without the adapters."""
         ...
 
     def save(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Write a folder that names the model and holds what was trained. weights: that, by name of the module's state
-        dict, where the module holds parts; None for the module's own."""
+        """Write an adapter folder that names the base model. weights: the trained tensors by state-dict name, for a
+        sharded module; None to take them from the module."""
         ...
 
     def save_final(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Write what a run ends with; the model is not used again. weights: see `save`, with `merges` all of them."""
+        """Write the final checkpoint; the model must not be used afterwards. weights: see `save`; all if `merges`."""
         ...
 
     def save_merged(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """Write the whole model with what was trained added to its weights. weights: all, by name."""
+        """Write the model with the adapters merged into its weights. weights: all tensors by name."""
         ...
 
     def save_base(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
-        """Write the whole model as it is without. weights: see `save_merged`."""
+        """Write the base model without the adapters. weights: see `save_merged`."""
         ...
 
     def around(self, module: Any) -> Adapter:
-        """New adapters of the same shapes in another model like this one, which is changed in place."""
+        """Attach new adapters of the same shapes to another model of the same architecture, in place."""
         ...
 
 
 class Shards(Protocol):
-    """The parts of one model that lie in the processes. Every process calls each method, `scored` within
-    `Placement.together`."""
+    """One model's weights sharded over the ranks. All methods are collective: every rank must call them, and `scored`
+    within `Placement.together`."""
 
     @property
     def bytes(self) -> int:
-        """What this process's part takes."""
+        """The size of this rank's shards in bytes."""
         ...
 
     def scored(self, score: Callable[[], Scores]) -> Scores:
-        """What `score` gives, called while the weights are gathered layer by layer. Gradients of its tensors flow back
-        to the parts, added up over the processes."""
+        """The result of `score`, called with weights all-gathered layer by layer. Gradients of its tensors are
+        reduce-scattered (summed) to the shards."""
         ...
 
     def whole(self) -> AbstractContextManager[None]:
-        """All weights in every process, for passes without gradient that each makes by itself."""
+        """A context with all weights gathered on every rank, for independent forward passes without gradient."""
         ...
 
     def rest(self) -> None:
-        """Let go of what is gathered. Parameters are then this process's parts."""
+        """Free gathered weights, so that the parameters are this rank's shards."""
         ...
 
     def copied(self, model: LanguageModel) -> LanguageModel:
-        """A model of its own with the same weights, divided in the same way."""
+        """A copy of the model with the same weights and sharding."""
         ...
 
     def named_parts(self) -> Mapping[str, nn.Parameter]:
-        """The parameters by name, each this process's part of a whole."""
+        """This rank's shards of the parameters, by name."""
         ...
 
     def seen_in_passes(self, names: Sequence[str]) -> list[nn.Parameter]:
-        """The parameters of these names as a backward pass sees them: their gradients are one process's, and whole."""
+        """The unsharded parameters of these names, as seen by a backward pass: gradients are full and not reduced."""
         ...
 
     def gathered(self) -> dict[str, Tensor]:
-        """The whole state dict on the CPU of the main process, and nothing in the others; of a model whose adapters are
-        saved by themselves, what is trained."""
+        """The full state dict on the CPU of rank 0, empty on the others; only the trained tensors if the model's
+        adapters are saved separately."""
         ...
 
     def sum_over_copies(self) -> None:
-        """Replace the gradient of each part by its sum over the groups of processes that hold the whole model."""
+        """All-reduce (sum) the gradients of the shards over the model replicas."""
         ...
 
     def over_parts(self, value: Tensor) -> Tensor:
-        """The sum over the parts of one copy, of what is the same for all who hold the same part."""
+        """Sum over the shards of one replica a value that is the same on all ranks with the same shard."""
         ...
 
     def clip(self, limit: float) -> float:
-        """Scale the gradients down to a global norm. The norm before, of all processes together."""
+        """Clip the gradients to a global norm over all ranks. Returns the norm before clipping."""
         ...
 
 
@@ -116,15 +116,15 @@ class LanguageModel:
     Attributes:
         module: a transformers causal LM.
         tokenizer: its tokenizer.
-        name: what the user typed.
-        vocabulary: how many ids exist. Padded rows of lm_head beyond it are never sampled or scored.
-        template_kwargs: what the chat template is given beside the messages.
-        drops_rows: whether rows may leave a batch that is being decoded.
-        refusal: why nothing can be decoded with it, None where it can.
-        autocast: the dtype that generation computes in, None for that of the weights.
-        adapter: the adapters in its layers that are trained in its stead, None where there are none.
-        shards: its parts in the processes of the run, None where each has the whole model.
-        packed: whether rows that are scored share a sequence, one behind another and without padding between them.
+        name: the path or hub id given by the user.
+        vocabulary: the number of valid ids. Padded rows of lm_head beyond it are never sampled or scored.
+        template_kwargs: variables of the chat template besides the messages.
+        drops_rows: whether rows can be dropped from a batch during decoding.
+        refusal: why the model can't be decoded with, None if it can.
+        autocast: the dtype of computation during generation, None for that of the weights.
+        adapter: the adapters that are trained instead of its weights, None if there are none.
+        shards: the sharded weights, None if every rank holds the full model.
+        packed: whether scoring packs rows into shared sequences without padding between them.
     """
 
     module: Any
@@ -145,30 +145,30 @@ class LanguageModel:
 
     @property
     def positions(self) -> int | None:
-        """The longest sequence that the model knows positions for, None where its configuration names none."""
+        """The maximum sequence length of the model's position encoding, None if its config does not say."""
         return getattr(self.module.config.get_text_config(), "max_position_embeddings", None)
 
     @property
     def attention(self) -> str:
-        """The attention implementation in use, as transformers names it."""
+        """The attention implementation in use, by transformers' name."""
         return str(self.module.config.get_text_config()._attn_implementation)
 
     @property
     def reads_one_line(self) -> bool:
-        """Whether packed rows stand in one sequence: flash attention looks for them there alone, and skips what lies
-        between two of them."""
+        """Whether packed rows share one sequence: flash attention detects packing only there, and computes no attention
+        between rows."""
         return "flash" in self.attention
 
     @property
     def mebibytes(self) -> float:
-        """What the weights take in this process's memory; shared ones count once."""
+        """The size of the weights in this process, counting shared ones once."""
         if self.shards is not None:
             return self.shards.bytes / 2**20
         return sum(p.numel() * p.element_size() for p in self.module.parameters()) / 2**20
 
     @property
     def pad_id(self) -> int:
-        """The id that fills padding: the tokenizer's own, else its end of sequence, else 0."""
+        """The padding id: the tokenizer's pad token, else its end of sequence, else 0."""
         for name in ("pad_token_id", "eos_token_id"):
             if (found := getattr(self.tokenizer, name, None)) is not None:
                 return int(found)
@@ -183,24 +183,24 @@ class LanguageModel:
 
     @property
     def cache_bytes(self) -> int:
-        """What the keys and values of one token take. A layer with a window or a state takes less."""
+        """The key-value cache per token in bytes, an upper bound with sliding-window or recurrent layers."""
         config = self.module.config.get_text_config()
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return 2 * config.num_hidden_layers * heads * width * self.module.dtype.itemsize
 
     def render(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of a chat that awaits its next answer. Without a chat template, the plain texts."""
+        """Token ids of a chat with its generation prompt. Without a chat template, the plain texts."""
         if self.tokenizer.chat_template is None:
             return self.tokenizer.encode("\n".join(m.content for m in messages))
         return self.tokenizer.encode(self.render_text(messages), add_special_tokens=False)
 
     def render_text(self, messages: Sequence[Message]) -> str:
-        """The text that the chat template makes of a chat that awaits its next answer."""
+        """The text of a chat with its generation prompt, by the chat template."""
         return chat_text(self.tokenizer, messages, self.name, self.template_kwargs)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`, without the stop token and the padding behind it."""
+        """The text of `ids`, without the stop token and the padding after it."""
         kept = list(ids)
         while kept and (kept[-1] in self.stop_ids or kept[-1] == self.pad_id):
             kept.pop()
@@ -211,40 +211,40 @@ class LanguageModel:
         return getattr(self.module, self.module.base_model_prefix)
 
     def head(self) -> Head:
-        """lm_head as it stands now: weights are shared with the module, not copied."""
+        """The current lm_head; its weights are shared with the module, not copied."""
         return read_head(self.module, self.vocabulary)
 
     def whole(self) -> AbstractContextManager[None]:
-        """All weights in this process, for what each does by itself, as writing. All processes call it."""
+        """A context with all weights on this rank, for independent work such as generation. Collective."""
         return nullcontext() if self.shards is None else self.shards.whole()
 
     def own_parameters(self) -> Mapping[str, nn.Parameter]:
-        """The parameters by name; where they are divided among the processes, this one's parts of them."""
+        """The parameters by name, or this rank's shards of them."""
         return dict(self.module.named_parameters()) if self.shards is None else self.shards.named_parts()
 
     def copied(self) -> LanguageModel:
-        """The same weights once more, without gradients, placed as these are."""
+        """A copy of the model without gradients, with the same placement."""
         if self.shards is not None:
             return self.shards.copied(self)
         return replace(self, module=copy.deepcopy(self.module).requires_grad_(False))
 
     def restricted(self, vocabulary: int) -> LanguageModel:
-        """The same model over the first `vocabulary` ids alone."""
+        """The same model restricted to the first `vocabulary` ids."""
         return replace(self, vocabulary=min(vocabulary, self.vocabulary))
 
 
 def bare_copy(module: Any) -> Any:
-    """A module of the same class, config and dtype, in the CPU's memory and with weights of no meaning."""
+    """A module of the same class, config and dtype on the CPU, with uninitialised weights."""
     made: Any = type(module)(module.config).to(module.dtype)
     made.generation_config = module.generation_config
     return made.eval()
 
 
 def read_head(module: Any, vocabulary: int) -> Head:
-    """lm_head's weights and what the architecture does to its logits, read from module and config.
+    """lm_head's weights and the architecture's logit scaling, from module and config.
 
     Cohere multiplies by logit_scale, Granite divides by logits_scaling, Falcon-H1 has lm_head_multiplier,
-    Gemma caps with tanh. `opdkit.models.loading.check_head` proves the reading on real hidden states.
+    Gemma caps with tanh. `opdkit.models.checks.check_head` verifies the result on real hidden states.
     """
     linear = module.get_output_embeddings()
     config = module.config.get_text_config()

@@ -10,7 +10,7 @@ from opdkit.errors import UserError
 
 
 def layers_of(module: Any, key: str, path: str) -> nn.ModuleList:
-    """The list of the decoder's layers. Raises UserError, naming `key`, where they are not one list."""
+    """The decoder's layers. Raises UserError, naming `key`, if they are not in a single list."""
     count = module.config.get_text_config().num_hidden_layers
     stacks = [
         part for part in module.get_decoder().children() if isinstance(part, nn.ModuleList) and len(part) == count

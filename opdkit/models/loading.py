@@ -1,4 +1,4 @@
-"""Loads a model from a spec, and reports the user's mistakes in one line."""
+"""Loads a model from a spec, with one-line errors for user mistakes."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def load(
 ) -> LanguageModel:
     """Load the weights and the tokenizer of `spec` onto `device`.
 
-    key: the config group, for errors. trains: whether its weights will be updated. offload: whether its layers wait in
-    the CPU's memory.
+    key: the config group, for errors. trains: whether its weights will be updated. offload: whether its layers are
+    offloaded to CPU memory.
 
-    Raises UserError for a path that is neither a folder nor on the hub, a checkpoint that is not whole, weights that
-    can't be trained where they should, and logits that are not what lm_head and config say. A model that can't be
-    decoded with exactly is refused, but for a teacher, which is refused when it is asked to write.
+    Raises UserError for a path that is neither a folder nor on the hub, an incomplete checkpoint, weights that
+    should be trained but can't be, and logits that differ from what lm_head and config imply. A model that can't be
+    decoded exactly is rejected; a teacher only if it is asked to generate.
     """
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
@@ -74,9 +74,9 @@ def load(
 
 
 def load_skeleton(spec: ModelSpec, key: str = "model") -> LanguageModel:
-    """The model of `spec` on the meta device: its tokenizer, shapes and settings, and no weights.
+    """The model of `spec` on the meta device: tokenizer, shapes and settings without weights.
 
-    Raises UserError as `load` does, but for what only weights can tell.
+    Raises UserError as `load` does, except for checks that need the weights.
     """
     transformers_logging.set_verbosity_error()
     spec = replace(spec, dtype=spec.held_in(device.kind(), trains=key == "model"))
@@ -86,7 +86,7 @@ def load_skeleton(spec: ModelSpec, key: str = "model") -> LanguageModel:
 
 
 def load_tokenizer(spec: ModelSpec, key: str = "model") -> Any:
-    """The tokenizer alone."""
+    """Only the tokenizer."""
     return _read(lambda: _tokenizer(spec, key), spec, key)
 
 
@@ -100,7 +100,7 @@ def _where(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _tokenizer(spec: ModelSpec, key: str) -> Any:
-    """The folder's own; an adapter's folder without one has its base's."""
+    """The folder's tokenizer, or the base model's for an adapter folder without one."""
     adapter = find_adapter(spec, key)
     if adapter is not None and not adapter.has_tokenizer:
         return _tokenizer(adapter.base, key)
@@ -124,7 +124,7 @@ def _module(spec: ModelSpec, key: str, device: torch.device | str) -> Any:
         **_where(spec),
         weights_only=True,
         output_loading_info=True,
-        ignore_mismatched_sizes=True,  # told by name below, and not ignored
+        ignore_mismatched_sizes=True,  # reported by name below, not ignored
     )
     require_whole(info, key, spec.path)
     return module
@@ -138,13 +138,13 @@ def _empty_module(spec: ModelSpec, key: str) -> Any:
     remote = {"trust_remote_code": spec.trust_remote_code}
     with torch.device("meta"):
         module = auto_class(config).from_config(config, dtype=getattr(torch, spec.dtype), **remote)
-    with suppress(OSError):  # without such a file, what the config says of generation holds
+    with suppress(OSError):  # without this file, the generation settings of the config are used
         module.generation_config = GenerationConfig.from_pretrained(spec.location(), **_where(spec))
     return module
 
 
 def _recompute_activations(module: Any) -> None:
-    """Activation checkpointing under either of its names: transformers renamed it on the way to 6.0."""
+    """Enable activation checkpointing under either of its names: transformers renames it towards 6.0."""
     if hasattr(module, "activation_checkpointing_enable"):
         module.activation_checkpointing_enable({"use_reentrant": False})
     else:
@@ -158,7 +158,7 @@ def _read(load_part: Callable[[], T], spec: ModelSpec, key: str) -> T:
             return load_part()
     except UserError:
         raise
-    except Exception as error:  # transformers, safetensors and the hub raise many types for one user mistake
+    except Exception as error:  # transformers, safetensors and the hub raise many types for the same mistake
         if local and not any((Path(spec.location()) / name).is_file() for name in _MODEL_FILES):
             raise UserError(f"{key}.path={spec.path!r} holds no model: no {' and no '.join(_MODEL_FILES)}") from error
         if local:

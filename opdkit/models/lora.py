@@ -1,4 +1,4 @@
-"""Trains low-rank adapters on a model whose own weights stay as they are (LoRA, Hu et al. 2021)."""
+"""Trains low-rank adapters on a frozen model (LoRA, Hu et al. 2021)."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from opdkit.models.template import first_line
 
 ALL_LINEAR = "all-linear"
 _WEIGHTS = "adapter_model.safetensors"
-# What stands before the name of a weight in peft's wrapper.
+# The prefix of weight names inside peft's wrapper.
 _INSIDE = "base_model.model."
 
 
 @dataclass(frozen=True)
 class LoRA:
-    """Low-rank adapters: W + (alpha / r) B A, of which A and B are trained, in float32.
+    """Low-rank adapters: W + (alpha / r) B A, with trainable A and B in float32.
 
     Attributes:
         r: rank.
         alpha: the adapter is scaled by alpha / r.
-        dropout: of the adapter's input.
-        targets: names of the linear layers that get one, or all-linear for all but lm_head.
-        modules_to_save: names of further modules that are trained in full, neither lm_head nor the embeddings.
-        merge: whether final/ is a whole model with the adapter added to its weights, rather than an adapter folder.
-        quantize: none, or nf4: the base's linear layers but lm_head are held in 4 bits (QLoRA), by bitsandbytes.
+        dropout: dropout probability of the adapter's input.
+        targets: names of the linear layers to adapt, or all-linear for all but lm_head.
+        modules_to_save: names of further modules to train in full; not lm_head or the embeddings.
+        merge: whether final/ is the merged model rather than an adapter folder.
+        quantize: none, or nf4 to hold the base's linear layers except lm_head in 4 bits (QLoRA) with bitsandbytes.
     """
 
     r: int = 32
@@ -69,14 +69,14 @@ class LoRA:
                 raise UserError("adapter.merge=true: added to weights of 4 bits, an adapter is rounded; allowed: false")
 
     def attach(self, model: LanguageModel, spec: ModelSpec, saved: Path | None) -> LanguageModel:
-        """The model with adapters in its layers, which alone are trained.
+        """The model with trainable adapters in its layers and all other weights frozen.
 
         Args:
-            model: the base. Its module is changed in place.
-            spec: of the base, for the adapter's folder to name.
-            saved: an adapter folder to go on from, None for a new one, which changes nothing at first.
+            model: the base model. Its module is changed in place.
+            spec: the base model's spec, to be named in the adapter folder.
+            saved: an adapter folder to resume from, None for new adapters, which initially change nothing.
 
-        Raises UserError for layers that are not there or can't have one.
+        Raises UserError for layers that don't exist or can't be adapted.
         """
         self._check(model.module)
         from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
@@ -103,7 +103,7 @@ class LoRA:
         return model
 
     def _check(self, module: Any) -> None:
-        """Raise UserError for names that no layer has, and for those whose weights the scores read themselves."""
+        """Raises UserError for names that match no layer, and for layers whose weights the scorer reads directly."""
         layers = dict(module.named_modules())
         linear = sorted({name.rsplit(".", 1)[-1] for name, one in layers.items() if isinstance(one, nn.Linear)})
         read = (module.get_output_embeddings(), module.get_input_embeddings())
@@ -119,7 +119,7 @@ class LoRA:
 
 @dataclass(frozen=True)
 class Adapters:
-    """The adapters of a model in memory.
+    """The adapters of a loaded model.
 
     Attributes:
         wrapper: peft's wrapper around the model.
@@ -137,10 +137,10 @@ class Adapters:
 
     @contextmanager
     def disabled(self) -> Iterator[None]:
-        """The base model as it is without them, to the bit."""
+        """A context in which the model is bitwise equal to the base."""
         trained = [p for p in self.wrapper.parameters() if p.requires_grad]
         with self.wrapper.disable_adapter():
-            for parameter in trained:  # peft takes the mark away, which gathered copies of divided weights would keep
+            for parameter in trained:  # peft clears it, and gathered weights would keep that
                 parameter.requires_grad_(True)
             yield
 
@@ -153,7 +153,7 @@ class Adapters:
         (folder / "README.md").unlink(missing_ok=True)
 
     def save_final(self, folder: Path, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Write an adapter folder, or with `merges` the whole model; then the adapters are gone from memory."""
+        """Write an adapter folder, or with `merges` the merged model; the latter removes the adapters from memory."""
         if not self.merges:
             self.save(folder, weights)
         elif weights is not None:
@@ -186,6 +186,6 @@ class Adapters:
 
 
 def _lasting(path: str) -> str:
-    """The path as it can be found from another working directory."""
+    """The path made independent of the working directory."""
     local = Path(path).expanduser()
     return str(local.resolve()) if local.exists() and not re.match(r"embedded/", path) else path

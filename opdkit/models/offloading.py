@@ -11,10 +11,10 @@ from opdkit.models.layers import layers_of
 
 
 def offload_layers(module: Any, device: torch.device | str, key: str, path: str) -> None:
-    """Keep the layers of `module`, which lies on the CPU, there; everything else moves to `device`.
+    """Keep the layers of `module` on the CPU, where it must be, and move everything else to `device`.
 
-    A layer's weights are copied to `device` for each of its forward passes and let go of afterwards. Embeddings, norms
-    and lm_head stay on it. Raises UserError for a module whose layers are not found.
+    A layer's weights are copied to `device` for each of its forward passes and freed afterwards. Embeddings, norms
+    and lm_head stay on `device`. Raises UserError if the layers can't be found.
     """
     layers = layers_of(module, f"{key}.cpu_offload", path)
     inside = {id(tensor) for tensor in (*layers.parameters(), *layers.buffers())}

@@ -1,4 +1,4 @@
-"""Proves that a model reads rows that share a sequence as it reads each of them alone."""
+"""Verifies that a model computes the same hidden states for packed rows as for each row alone."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from opdkit.models.language_model import LanguageModel
 from opdkit.models.scorer import predicting_states
 from opdkit.models.template import first_line
 
-# Rows of these lengths fill two sequences, of which one holds three rows and the other a row and padding.
+# Rows of these lengths are packed into two sequences: one with three rows, the other with one row and padding.
 _LENGTHS = (13, 4, 6, 3)
-# How far hidden states may differ, as a share of the largest: rounding. One key of another row moves them by far more.
+# Allowed relative difference of hidden states from rounding. Attending to a single key of another row gives far more.
 _FLOAT32, _HALF = 1e-4, 6e-2
 
 
 @torch.no_grad()
 def prove_packing(model: LanguageModel, key: str, option: str = "batch.packing") -> LanguageModel:
-    """The model with `packed` set, where its hidden states do not depend on what stands before a row.
+    """The model with `packed` set, if its hidden states do not depend on what precedes a row in a sequence.
 
-    transformers tells rows apart by position ids that begin again, and builds the attention mask from them. Layers with
-    a state or a convolution, a mask or positions of their own go on from one row into the next.
+    transformers detects packed rows by position ids that restart, and builds the attention mask from them. Recurrent
+    and convolutional layers, and models with their own mask or positions, leak from one row into the next.
 
-    key: the config group, for the error; option: what asks for it. Raises UserError where that is so.
+    key: the config group, for the error. option: the option that requests packing. Raises UserError on a leak.
     """
     packed = replace(model, packed=True)
     why = ""
@@ -34,7 +34,7 @@ def prove_packing(model: LanguageModel, key: str, option: str = "batch.packing")
         error = _error(packed)
         if error > (_FLOAT32 if model.module.dtype == torch.float32 else _HALF):
             why = f"reads a row behind another otherwise than alone (states differ by {error:.3g} of the largest)"
-    except Exception as raised:  # a module that takes no position ids may raise anything
+    except Exception as raised:  # a module without position ids may raise anything
         why = f"can't read rows one behind another: {first_line(raised)}"
     if why:
         raise UserError(
@@ -45,7 +45,7 @@ def prove_packing(model: LanguageModel, key: str, option: str = "batch.packing")
 
 
 def _error(model: LanguageModel) -> float:
-    """The largest difference of a hidden state in a shared sequence and alone, by the largest hidden state."""
+    """The maximum difference between packed and separate hidden states, relative to the largest hidden state."""
     generator = torch.Generator().manual_seed(0)
     size = min(model.vocabulary, len(model.tokenizer))
     rows = torch.randint(0, size, (len(_LENGTHS), max(_LENGTHS)), generator=generator).to(model.device)
@@ -61,6 +61,6 @@ def _error(model: LanguageModel) -> float:
         other = predicting_states(model, together.ids, line, place, together.positions)
         errors.append((one.float() - other.float()).abs().amax(dim=1))
         largest = max(largest, float(one.float().abs().max()))
-    # In half precision a router of experts may choose others after a rounding: one token may differ, not most.
+    # In half precision, rounding may make an MoE router choose other experts: a few tokens may differ, but not most.
     found = [row.max() if model.module.dtype == torch.float32 else row.median() for row in errors]
     return float(torch.stack(found).max().nan_to_num(float("inf"))) / max(largest, 1e-12)

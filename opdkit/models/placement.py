@@ -1,4 +1,4 @@
-"""Where the weights of a run's models lie: whole in each process, or a part in each."""
+"""The placement of a run's model weights: replicated on every rank, or sharded."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from opdkit.models.language_model import LanguageModel
 
 
 class Placement(Protocol):
-    """How models are placed."""
+    """How models are placed on the ranks."""
 
     @property
     def loads_on(self) -> torch.device:
-        """Where a model is read to before it is placed."""
+        """The device that a model is loaded on before it is placed."""
         ...
 
     def place(self, read: Callable[[], LanguageModel], dtype: torch.dtype | None = None) -> LanguageModel:
-        """The model that `read` gives, where it will be used. All processes place the same models in the same order.
+        """Place the model returned by `read`. All ranks must place the same models in the same order.
 
-        dtype: what it computes in, None for that of its weights.
+        dtype: the dtype of computation, None for that of the weights.
         """
         ...
 
     def together(self) -> AbstractContextManager[object]:
-        """A context for scoring and backward passes, which every process enters, whether it has rows or not."""
+        """A context for scoring and backward passes, entered by every rank even if it has no rows."""
         ...
 
     def rest(self) -> None:
-        """Let go of what is gathered of all models."""
+        """Free the gathered weights of all models."""
         ...
 
 
 @dataclass(frozen=True)
 class Whole:
-    """All weights in each process: a model is where it was read to."""
+    """All weights on every rank: a model stays where it was loaded."""
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
@@ -49,7 +49,7 @@ class Whole:
         return self.device
 
     def place(self, read: Callable[[], LanguageModel], dtype: torch.dtype | None = None) -> LanguageModel:
-        """See `Placement`. Autocast narrows what it computes in."""
+        """See `Placement`. The dtype is left to autocast."""
         return read()
 
     def together(self) -> AbstractContextManager[object]:
@@ -61,7 +61,7 @@ class Whole:
 
 
 def local_part(tensor: Tensor) -> Tensor:
-    """This process's part of a divided tensor, sharing its memory; any other tensor as it is."""
-    from torch.distributed.tensor import DTensor  # a second or so, which not every command needs
+    """This rank's shard of a DTensor, sharing its memory; any other tensor unchanged."""
+    from torch.distributed.tensor import DTensor  # takes about a second to import
 
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -1,4 +1,4 @@
-"""What a model has read of one sequence, kept so that a longer one that begins with it is not read from the start."""
+"""The key-value cache of one sequence, kept so that a longer sequence with the same prefix need not be recomputed."""
 
 from __future__ import annotations
 
@@ -15,47 +15,47 @@ _Layers = tuple[tuple[Tensor, Tensor], ...]
 
 @dataclass(frozen=True)
 class Prefix:
-    """The keys and values of one sequence.
+    """The key-value cache of one sequence.
 
     Attributes:
-        ids: n of them, without padding.
-        layers: of each layer, keys and values [heads, n, width].
+        ids: the n token ids, without padding.
+        layers: per layer, keys and values [heads, n, width].
     """
 
     ids: tuple[int, ...]
     layers: _Layers
 
     def shared(self, ids: Sequence[int]) -> int:
-        """How many of its first tokens `ids` begins with. The last of `ids` never counts: it must be read."""
+        """The length of the common prefix with `ids`, excluding the last of `ids`, which must be computed anyway."""
         most = min(len(self.ids), len(ids) - 1)
         return next((place for place in range(most) if self.ids[place] != ids[place]), most)
 
     @property
     def bytes(self) -> int:
-        """What it takes in memory."""
+        """The size in memory."""
         return sum(part.numel() * part.element_size() for layer in self.layers for part in layer)
 
 
 def can_keep(cache: DynamicCache) -> bool:
-    """Whether a row of the cache may be taken out and put back: all its layers hold every key and value.
+    """Whether a row can be extracted from and inserted into the cache, which needs every key and value of all layers.
 
-    A layer with a window has forgotten some, and a state can't be cut at an earlier token.
+    A sliding-window layer has dropped some, and a recurrent state can't be truncated to an earlier token.
     """
     return len(cache.layers) > 0 and all(type(layer) is GrowingLayer for layer in cache.layers)
 
 
 def take(cache: DynamicCache, row: int, skip: int, ids: tuple[int, ...]) -> Prefix:
-    """A copy of the row's tokens `ids`, which stand behind `skip` of padding."""
+    """A copy of the row's cache for `ids`, which follow `skip` padding tokens."""
     stop = skip + len(ids)
     layers = [layer for layer in cache.layers if isinstance(layer, GrowingLayer)]
     return Prefix(ids, tuple(layer.row(row, skip, stop) for layer in layers))
 
 
 def put(cache: DynamicCache, prefixes: Sequence[Prefix | None], used: Sequence[int], width: int) -> None:
-    """Begin an empty cache with the first `used` tokens of each row, padded on the left to `width`."""
+    """Fill an empty cache with the first `used` tokens of each row's prefix, left-padded to `width`."""
     like = next(prefix for prefix in prefixes if prefix is not None)
     for number, (layer, (keys, values)) in enumerate(zip(cache.layers, like.layers, strict=True)):
-        assert isinstance(layer, GrowingLayer)  # `can_keep` has looked
+        assert isinstance(layer, GrowingLayer)  # checked by `can_keep`
         rows = [
             keys.new_zeros((len(prefixes), keys.shape[0], width, keys.shape[2])),
             values.new_zeros((len(prefixes), values.shape[0], width, values.shape[2])),
@@ -68,7 +68,7 @@ def put(cache: DynamicCache, prefixes: Sequence[Prefix | None], used: Sequence[i
 
 
 def longest_unread(prompts: Sequence[Sequence[int]], prefixes: Sequence[Prefix | None]) -> int:
-    """How many tokens at the end of each prompt must be read, so that the rest of every row is in its prefix."""
+    """The number of tokens at the end of every prompt to prefill, such that the rest of each row is in its prefix."""
     unread = [
         len(ids) - (0 if prefix is None else prefix.shared(ids)) for ids, prefix in zip(prompts, prefixes, strict=True)
     ]

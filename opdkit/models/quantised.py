@@ -1,4 +1,4 @@
-"""Holds the linear layers of a base under adapters in 4 bits (QLoRA, Dettmers et al. 2023), by bitsandbytes."""
+"""4-bit linear layers in the base model under adapters (QLoRA, Dettmers et al. 2023), with bitsandbytes."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from opdkit.models.language_model import LanguageModel
 
 
 def nf4(dtype: torch.dtype) -> BitsAndBytesConfig:
-    """Normal floats of 4 bits, their scales in 8; computed in `dtype`. lm_head and what is tied to it are left out, and
-    embeddings are no linear layers."""
+    """NF4 with double quantisation, computed in `dtype`. lm_head and weights tied to it are left out, as are
+    embeddings, which are not linear layers."""
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, bnb_4bit_use_double_quant=True
     )
 
 
 def keep_differentiable(module: nn.Module) -> None:
-    """Keep the layers' weights in the one layout that gradients pass through.
+    """Keep the layers' weights in the only layout that supports gradients.
 
-    On processors with AVX-512 for bfloat16 bitsandbytes packs them anew in a pass without gradient, and gradients of
-    later passes end there in silence.
+    On CPUs with AVX-512 BF16, bitsandbytes repacks them in a pass without gradient, after which gradients silently
+    stop there.
     """
     for layer in quantised_layers(module):
         layer.support_avx512bf16_for_cpu = False
 
 
 def quantised_layers(module: nn.Module) -> list[Any]:
-    """The linear layers that are held in 4 bits."""
-    known = ("Linear4bit", "bitsandbytes")  # peft's layer around one has the same name
+    """The 4-bit linear layers."""
+    known = ("Linear4bit", "bitsandbytes")  # peft's wrapper has the same class name
     return [m for m in module.modules() if (type(m).__name__, type(m).__module__.partition(".")[0]) == known]
 
 
 @torch.enable_grad()
 def prove_gradients(model: LanguageModel) -> None:
-    """Raise UserError where a new adapter gets no gradient behind passes without one, as decoding makes them."""
+    """Raises UserError if a new adapter gets no gradient after passes without gradient, such as decoding."""
     ids = torch.arange(8, device=model.device)[None] % model.vocabulary
     with torch.no_grad():
         model.body()(input_ids=ids, use_cache=False)
     state = model.body()(input_ids=ids, use_cache=False).last_hidden_state
-    # B of a new adapter is zero, and so A has no gradient yet.
+    # B of a new adapter is zero, so A has no gradient yet.
     grown = {name: p for name, p in model.module.named_parameters() if p.requires_grad and "lora_B" in name}
     weights = torch.linspace(-1.0, 1.0, state.shape[-1], device=state.device, dtype=state.dtype)
     found = torch.autograd.grad((state * weights).sum(), list(grown.values()), allow_unused=True)

@@ -1,4 +1,4 @@
-"""Scores a rollout: one forward pass, and of lm_head only what is asked for."""
+"""Scores a rollout with one forward pass and only the requested part of lm_head."""
 
 from __future__ import annotations
 
@@ -20,14 +20,19 @@ from opdkit.stopwatch import METRICS
 
 @dataclass(frozen=True)
 class Request:
-    """What is wanted of a model on a rollout.
+    """The scores requested from a model on a rollout.
 
-    sampled: log-prob of the sampled tokens. top_k: the model's own best ids join the support.
-    support_ids i64[B, T, K] with support_mask bool[B, T, K]: these ids are scored, too: joined with the model's own
-    (`combine` union), or those of its own that are among them (`combine` intersection).
-    include_sampled: the sampled token joins the support.
-    normaliser: logsumexp of all logits, with gradient. vocabulary: the hidden states and the head themselves.
-    survey_k: look at the whole vocabulary without gradient: logsumexp, entropy, and the best `stats_k` ids.
+    Attributes:
+        sampled: log-prob of the sampled tokens.
+        top_k: number of the model's own top ids in the support.
+        support_ids: i64[B, T, K], further ids to score.
+        support_mask: bool[B, T, K], False on filler ids.
+        combine: whether the support is the union of support_ids and the model's top ids, or their intersection.
+        include_sampled: whether the sampled token is added to the support.
+        normaliser: logsumexp of all logits, with gradient.
+        vocabulary: the hidden states and the head.
+        stats_k: number of top ids in a pass over the whole vocabulary without gradient, which also gives logsumexp
+            and entropy; 0 for none.
     """
 
     sampled: bool = False
@@ -49,7 +54,7 @@ class Request:
 
 
 class Scorer(nn.Module):
-    """A model wrapped so that its forward pass returns Scores; what accelerate prepares."""
+    """A module around a model whose forward pass returns Scores, to be prepared by accelerate."""
 
     def __init__(self, model: LanguageModel) -> None:
         super().__init__()
@@ -57,10 +62,10 @@ class Scorer(nn.Module):
         self._model = model
 
     def forward(self, rollout: Rollout, loss_mask: Tensor, request: Request, temperature: float) -> Scores:
-        """Scores of the counted tokens. counted bool[B, T]; temperature divides every logit.
+        """Scores of the tokens in loss_mask bool[B, T]; temperature divides every logit.
 
-        Only the hidden states that predict a counted token meet lm_head. Gradient flows, when it is enabled, through
-        sampled_log_prob, support_logits, hidden, and a logsumexp that was asked for; a survey never has any.
+        lm_head is applied only to the hidden states that predict an unmasked token. Gradient flows, if enabled, through
+        sampled_log_prob, support_logits, hidden, and a requested logsumexp, but never through vocabulary statistics.
         """
         shards = self._model.shards
         if shards is not None:
@@ -72,7 +77,7 @@ class Scorer(nn.Module):
         row, step = loss_mask.nonzero(as_tuple=True)
         place = (layout.line[row], layout.predictor[row, step])
         picked = predicting_states(self._model, layout.ids, *place, layout.positions)
-        # The heads choose their own precisions; autocast would change them inside a custom function.
+        # The heads choose their own dtypes, which autocast would change inside an autograd function.
         with torch.autocast(picked.device.type, enabled=False):
             return score_hidden(picked, self._model.head(), rollout.tokens, (row, step), request, temperature)
 
@@ -88,9 +93,9 @@ def _layout(model: LanguageModel, rollout: Rollout) -> Layout:
 def predicting_states(
     model: LanguageModel, ids: Tensor, row: Tensor, column: Tensor, positions: Tensor | None = None
 ) -> Tensor:
-    """Hidden states f[N, D] at N places of ids i64[B, L], whose padding is on the right. row, column: i64[N].
+    """Hidden states f[N, D] at N positions (row, column: i64[N]) of right-padded ids i64[B, L].
 
-    positions i64[B, L]: where several texts stand in a row of `ids`, of each token in its own.
+    positions i64[B, L]: position ids within each of the packed sequences, if `ids` is packed.
     """
     told = {} if positions is None else {"position_ids": positions}
     return model.body()(input_ids=ids, use_cache=False, **told).last_hidden_state[row, column]
@@ -139,8 +144,8 @@ def _look(hidden: Tensor, head: Head, request: Request, temperature: float) -> V
 def _sampled(
     hidden: Tensor, head: Head, sampled: Tensor, request: Request, normaliser: Tensor | None, temperature: float
 ) -> Tensor | None:
-    """log p of the sampled ids, f32[N]. With a normaliser at hand one row of lm_head is all it takes; that of a
-    survey has no gradient, and then the log-prob is for diagnostics alone."""
+    """log p of the sampled ids, f32[N]. With a known normaliser only one row of lm_head is needed; a normaliser from
+    vocabulary statistics has no gradient, and then the log-prob is only for diagnostics."""
     if request.sampled and not request.normaliser:
         return sampled_log_prob(hidden, head, sampled, temperature)
     if normaliser is None:
@@ -180,6 +185,6 @@ def _support(
 
 
 def spread(values: Tensor, shape: torch.Size, place: tuple[Tensor, Tensor]) -> Tensor:
-    """[N, ...] values of the counted tokens back to [B, T, ...], zeros elsewhere."""
+    """Scatter values [N, ...] of the unmasked tokens to [B, T, ...], with zeros elsewhere."""
     full = values.new_zeros((*shape, *values.shape[1:]))
     return full.index_put(place, values)

@@ -1,4 +1,4 @@
-"""Divides a model's weights, gradients and optimiser state among the processes (FSDP2, torch's `fully_shard`)."""
+"""Shards a model's weights, gradients and optimiser state over the ranks (FSDP2, torch's `fully_shard`)."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from opdkit.world.world import World
 
 @dataclass(frozen=True)
 class FullyShard:
-    """Each process holds a part of every weight; a layer is gathered while it computes.
+    """Every rank holds a shard of each weight; a layer is all-gathered while it computes.
 
     Attributes:
-        world: the processes.
-        device: where the parts lie.
-        turns: which the passes of all models take.
-        copies: how many groups of processes hold the whole of a model, divided among those of a group (HSDP).
-        placed: the models.
+        world: the process group.
+        device: the device of the shards.
+        turns: synchronises the passes of all models across ranks.
+        copies: the number of model replicas, each sharded over its own group of ranks (HSDP).
+        placed: the models placed so far.
     """
 
     world: World
@@ -47,18 +47,18 @@ class FullyShard:
 
     @cached_property
     def mesh(self) -> DeviceMesh:
-        """The processes, a row for each copy. Those of a machine are next to each other."""
+        """The device mesh, one row per replica, with the ranks of a machine next to each other."""
         shape = (self.copies, self.world.size // self.copies)
         return init_device_mesh(self.device.type, shape, mesh_dim_names=("copies", "parts"))
 
     @property
     def loads_on(self) -> torch.device:
-        """The host's memory: the device never holds a whole model."""
+        """The CPU: the device never holds a full model."""
         return torch.device("cpu")
 
     def place(self, read: Callable[[], LanguageModel], dtype: torch.dtype | None = None) -> LanguageModel:
-        """See `Placement`. The processes of a machine read one after another, so that it holds one whole model at a
-        time. Raises UserError for an architecture whose layers are not one list."""
+        """See `Placement`. The ranks of a machine load one after another, so that it holds one full model at a time.
+        Raises UserError for an architecture whose layers are not in a single list."""
         parts: list[tuple[LanguageModel, FSDPModule]] = []
         mesh = self.mesh["parts"]
         turns = int(self.world.max(float(os.environ.get("LOCAL_WORLD_SIZE", self.world.size))))
@@ -66,7 +66,7 @@ class FullyShard:
             if turn == int(os.environ.get("LOCAL_RANK", self.world.rank)):
                 model = read()
                 parts.append((model, _divide(model, mesh, dtype)))
-            self.world.any(False)  # nobody reads before the others are here
+            self.world.any(False)  # a barrier: no rank loads before the others are here
         ((model, root),) = parts
         shards = DividedModel(model, root, self, dtype)
         self.placed.append(shards)
@@ -83,28 +83,28 @@ class FullyShard:
 
 
 def require_torch() -> None:
-    """Raises UserError where torch's `fully_shard` lacks what is used here."""
+    """Raises UserError if torch's `fully_shard` lacks features used here."""
     needed = ("set_force_sum_reduction_for_comms", "set_reduce_scatter_unused_params", "set_gradient_divide_factor")
     if any(name not in vars(FSDPModule) for name in needed):
         raise UserError(f"shard=fsdp2: torch {torch.__version__} is too old for it; tried with 2.13")
 
 
 def _divide(model: LanguageModel, mesh: DeviceMesh, dtype: torch.dtype | None) -> FSDPModule:
-    """The module around that of `model`, whose weights are divided in place. Gradients are added up in float32."""
+    """The root module around that of `model`, whose weights are sharded in place. Gradients are reduced in float32."""
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
     layers = [
         fully_shard(layer, mesh=mesh, mp_policy=policy) for layer in layers_of(model.module, "shard=fsdp2", model.name)
     ]
     root = fully_shard(_Root(model.module), mesh=mesh, mp_policy=policy)
     for part in (*layers, root):
-        part.set_gradient_divide_factor(1.0)  # the denominator of a loss is global, so gradients are added up
+        part.set_gradient_divide_factor(1.0)  # the loss has a global denominator, so gradients are summed
         part.set_force_sum_reduction_for_comms(True)
-    root.set_reduce_scatter_unused_params(True)  # a process may miss a weight, as an expert that no token chose
+    root.set_reduce_scatter_unused_params(True)  # a rank may not use a weight, such as an expert that no token chose
     return root
 
 
 class _Root(nn.Module):
-    """The module around all others: whatever is called in its forward pass finds embedding and lm_head gathered."""
+    """The FSDP root module: during its forward pass, embedding and lm_head are gathered."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -115,8 +115,8 @@ class _Root(nn.Module):
 
 
 class DividedModel:
-    """See `Shards`. Every layer is gathered by itself; embedding, last norm and lm_head are, together, at the root, and
-    stay so until `rest`."""
+    """See `Shards`. Each layer is its own FSDP unit; embedding, last norm and lm_head belong to the root and stay
+    gathered until `rest`."""
 
     def __init__(
         self, model: LanguageModel, root: FSDPModule, placement: FullyShard, dtype: torch.dtype | None
@@ -126,7 +126,7 @@ class DividedModel:
         self._is_whole = False
         self._scoring = placement.turns.kind(self._score_nothing)
         self._training = placement.turns.kind(self._train_on_nothing)
-        self._score_nothing()  # the first pass settles which module is the root
+        self._score_nothing()  # the first pass determines the FSDP root
         self.rest()
         self.bytes = sum(local_part(p).numel() * p.element_size() for p in model.module.parameters())
 
@@ -140,7 +140,7 @@ class DividedModel:
     def _through_root(self, score: Callable[[], Scores]) -> Scores:
         heads: list[Head | None] = []
 
-        def work() -> Scores:  # no lm_head among the outputs: torch would hook its weight at each pass
+        def work() -> Scores:  # keep lm_head out of the outputs: torch would register a hook on its weight at each pass
             scores = score()
             heads.append(scores.head)
             return replace(scores, head=None)
@@ -159,7 +159,7 @@ class DividedModel:
         (0.0 * log_prob.sum()).backward()
 
     def _one_token(self) -> Scores:
-        """The log-prob of one token behind another."""
+        """The scores of a two-token sequence: the log-prob of the second."""
         model, first = self._model, torch.zeros(1, dtype=torch.long, device=self._placement.device)
         tokens = first[None] + model.pad_id
         hidden = predicting_states(model, tokens, first, first)
@@ -199,7 +199,7 @@ class DividedModel:
 
     @torch.no_grad()
     def gathered(self) -> dict[str, Tensor]:
-        """See `Shards`. One weight at a time is whole on the device."""
+        """See `Shards`. Only one full weight is on the device at a time."""
         self.rest()
         found: dict[str, Tensor] = {}
         seen: dict[int, Tensor] = {}

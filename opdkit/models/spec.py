@@ -1,4 +1,4 @@
-"""Defines which model is loaded and how it is held in memory. A spec loads nothing."""
+"""The specification of a model and how to load it. A spec loads nothing itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EMBEDDED = (
     "embedded/student", "embedded/teacher", "embedded/agent_student", "embedded/agent_teacher", "embedded/bpe_teacher",
     "embedded/hint_student",
 )  # fmt: skip
-# What chat_text itself tells a tokenizer's apply_chat_template.
+# The arguments of apply_chat_template that chat_text sets itself.
 _GIVEN = ("conversation", "chat_template", "add_generation_prompt", "tokenize", "return_dict", "return_tensors")
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Quantization = Literal["none", "nf4"]
@@ -23,16 +23,18 @@ Quantization = Literal["none", "nf4"]
 class ModelSpec:
     """A causal language model in Hugging Face format.
 
-    path: a folder, a hub id, or one of `EMBEDDED`, the pairs in the package: student and teacher of
-        sums, agent_student and agent_teacher of text games (the student knows sums, too),
-        bpe_teacher of sums with another tokenizer, hint_student of sums that reads a hint in its prompt.
-    dtype: what the weights are held in. auto: bfloat16 on an accelerator where they are not trained, else float32.
-    attention: transformers' name of the implementation; auto: scaled dot
-        products where the architecture has them, else what it has.
-    gradient_checkpointing: recompute activations in the backward pass. revision: of a hub id.
-    trust_remote_code: run code that comes with the model; off unless asked for.
-    template_kwargs: variables of the chat template, as enable_thinking; null ones are not given.
-    quantize: nf4 holds the linear layers but lm_head in 4 bits, for a base under adapters (`LoRA.quantize`).
+    Attributes:
+        path: a folder, a hub id, or one of `EMBEDDED`, the models in the package: student and teacher for sums,
+            agent_student and agent_teacher for text games (the student also knows sums), bpe_teacher for sums with
+            another tokenizer, hint_student for sums with a hint in the prompt.
+        dtype: dtype of the weights. auto: bfloat16 on an accelerator if they are not trained, else float32.
+        attention: transformers' name of the implementation. auto: scaled dot-product attention if supported, else
+            the architecture's default.
+        gradient_checkpointing: whether to recompute activations in the backward pass.
+        revision: the revision of a hub id.
+        trust_remote_code: whether to run code that comes with the model.
+        template_kwargs: variables of the chat template, such as enable_thinking; null ones are not passed.
+        quantize: nf4 holds the linear layers except lm_head in 4 bits, for a base under adapters (`LoRA.quantize`).
     """
 
     path: str
@@ -56,13 +58,13 @@ class ModelSpec:
             raise UserError(f"path={self.path!r} is not in the package; allowed: {', '.join(EMBEDDED)}")
 
     def held_in(self, device: str, trains: bool) -> Precision:
-        """The dtype on a kind of device ("cpu", "cuda", ...)."""
+        """The dtype on a device type ("cpu", "cuda", ...)."""
         if self.dtype != "auto":
             return self.dtype
         return "float32" if trains or device in ("cpu", "meta") else "bfloat16"
 
     def location(self) -> str:
-        """The folder or hub id that transformers is given."""
+        """The folder or hub id to pass to transformers."""
         if self.path in EMBEDDED:
             return str(Path(__file__).parent / self.path)
         return str(Path(self.path).expanduser()) if Path(self.path).expanduser().exists() else self.path

@@ -1,4 +1,4 @@
-"""Renders chats by a tokenizer's template."""
+"""Renders chats with a tokenizer's chat template."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def chat_text(
     *,
     awaits: bool = True,
 ) -> str:
-    """The text of `messages`, with the beginning of the next answer where one is awaited.
+    """The text of `messages`, with the generation prompt if `awaits`.
 
-    name: of the model, for the error. template_kwargs: variables of the template, as `enable_thinking`; those that are
-    None are left out. Raises UserError where the template refuses the messages.
+    name: the model's name, for errors. template_kwargs: variables of the template, such as `enable_thinking`; None
+    values are not passed. Raises UserError if the template rejects the messages.
     """
     chat = [{"role": message.role, "content": message.content} for message in messages]
     given: dict[str, Any] = {key: value for key, value in (template_kwargs or {}).items() if value is not None}
     try:
         return tokenizer.apply_chat_template(chat, **given, add_generation_prompt=awaits, tokenize=False)
-    except Exception as error:  # a template is the model's own Jinja and may raise anything
+    except Exception as error:  # the template is Jinja code from the model and may raise anything
         raise UserError(f"the chat template of {name} refuses the prompt: {first_line(error)}") from error
 
 

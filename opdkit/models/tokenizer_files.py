@@ -1,4 +1,4 @@
-"""A tokenizer as the texts of its files, to be sent to another process, and back."""
+"""Serialises a tokenizer as the contents of its files, to be sent to another process, and back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMES = (
 
 
 def tokenizer_files(tokenizer: Any) -> dict[str, str]:
-    """Name -> text of the files that `tokenizer_of` takes."""
+    """File name -> content, as taken by `tokenizer_of`."""
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         return {
@@ -30,12 +30,12 @@ def tokenizer_files(tokenizer: Any) -> dict[str, str]:
 
 
 def tokenizer_of(files: Mapping[str, str], name: str) -> Any:
-    """The tokenizer of files from elsewhere, of which no code is run. Raises RunError where they are none."""
+    """The tokenizer in untrusted files, without running any code. Raises RunError if they can't be read."""
     with tempfile.TemporaryDirectory() as folder:
         for file, text in files.items():
             if file in _NAMES and isinstance(text, str):
                 (Path(folder) / file).write_text(text, encoding="utf-8")
         try:
             return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        except Exception as error:  # transformers raises many types for files that it can't read
+        except Exception as error:  # transformers raises many types for unreadable files
             raise RunError(f"{name} sent a tokenizer that can't be read: {first_line(error)}") from error

@@ -1,4 +1,4 @@
-"""Checks whether two tokenizers mean the same by the same ids."""
+"""Checks whether two tokenizers assign the same tokens to the same ids."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from opdkit.errors import UserError
 
 @dataclass(frozen=True)
 class VocabularyComparison:
-    """conflicts: (id, student's token, teacher's token) where both have one and they differ;
-    only_student, only_teacher: ids that one of them names alone (added tokens of a fine-tune)."""
+    """The differences between two vocabularies.
+
+    Attributes:
+        conflicts: (id, student's token, teacher's token) where the two differ.
+        only_student: ids that only the student has (added tokens of a fine-tune).
+        only_teacher: ids that only the teacher has.
+    """
 
     conflicts: tuple[tuple[int, str, str], ...]
     only_student: tuple[int, ...]
@@ -30,7 +35,7 @@ def compare(student: Any, teacher: Any) -> VocabularyComparison:
 
 
 def require_same(student: Any, teacher: Any, names: tuple[str, str]) -> VocabularyComparison:
-    """Raise UserError, naming tokens, where the same id means different tokens or an id range is missing."""
+    """Raises UserError, naming tokens, if an id means different tokens or a range of ids is missing."""
     found = compare(student, teacher)
     if found.conflicts:
         shown = "; ".join(f"id {i} is {ours!r} there and {theirs!r} here" for i, ours, theirs in found.conflicts[:3])

@@ -1,4 +1,4 @@
-"""What is minimised: the algebra of token-level divergences, rewards alone, and how token losses become one number."""
+"""Training objectives (token-level divergences and reward-based losses) and the aggregation of token losses."""
 
 from opdkit.objectives.aggregation import SequenceMean, SequenceSum, TokenMean
 from opdkit.objectives.entropy_aware import EntropyAware

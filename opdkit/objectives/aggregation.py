@@ -1,7 +1,7 @@
-"""How token losses become one number: loss = sum(value * weights). Only here is anything divided.
+"""Reduction of token losses to a scalar, loss = sum(value * weights); the only place where losses are normalised.
 
-Each rule splits into a denominator, which adds up over disjoint sets of rows, and weights under the
-denominator of the whole batch. So the sum over micro-batches, or over processes, is the full batch's loss.
+Each rule has a denominator, additive over disjoint sets of rows, and weights given the denominator of the whole
+batch, so that the sum over micro-batches, or over ranks, equals the full batch's loss.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from opdkit.errors import UserError
 
 @dataclass(frozen=True)
 class TokenMean:
-    """Every counted token of the global batch weighs the same: sum_i sum_t loss / sum_i |o_i| (Eq. 8).
+    """The mean over all unmasked tokens of the global batch: sum_i sum_t loss / sum_i |o_i| (Eq. 8).
 
-    arXiv 2603.25562. A long response weighs more than a short one.
+    arXiv 2603.25562. Long responses weigh more than short ones.
     """
 
     def denominator(self, mask: Tensor) -> Tensor:
-        """Counted tokens. mask bool[B, T] -> f32[]."""
+        """The number of unmasked tokens. mask bool[B, T] -> f32[]."""
         return mask.sum().float()
 
     def weights(self, mask: Tensor, denominator: Tensor) -> Tensor:
@@ -33,13 +33,13 @@ class TokenMean:
 
 @dataclass(frozen=True)
 class SequenceMean:
-    """The mean over a response's counted tokens, then the mean over responses: every response weighs the same.
+    """The mean over a response's unmasked tokens, then the mean over responses: every response weighs the same.
 
-    A response without a counted token is left out. What the authors' scripts do with micro-batches of one.
+    Fully masked responses are left out. This is what the authors' scripts compute with micro-batches of one.
     """
 
     def denominator(self, mask: Tensor) -> Tensor:
-        """Responses with a counted token. mask bool[B, T] -> f32[]."""
+        """The number of responses with an unmasked token. mask bool[B, T] -> f32[]."""
         return mask.any(1).sum().float()
 
     def weights(self, mask: Tensor, denominator: Tensor) -> Tensor:
@@ -49,10 +49,10 @@ class SequenceMean:
 
 @dataclass(frozen=True)
 class SequenceSum:
-    """The sum over a response's counted tokens over a constant, then the mean over responses.
+    """The sum over a response's unmasked tokens divided by a constant, then the mean over responses.
 
-    With the constant at the length limit no token's weight depends on the lengths that were sampled
-    (Liu et al. 2025, arXiv 2503.20783). Responses without a counted token are in the mean.
+    With the constant set to the length limit, token weights do not depend on the sampled lengths
+    (Liu et al. 2025, arXiv 2503.20783). Fully masked responses count in the mean.
     """
 
     constant: float
@@ -62,7 +62,7 @@ class SequenceSum:
             raise UserError(f"aggregation.constant={self.constant}: must be a finite number above 0")
 
     def denominator(self, mask: Tensor) -> Tensor:
-        """Responses. mask bool[B, T] -> f32[]."""
+        """The number of responses. mask bool[B, T] -> f32[]."""
         return torch.full((), float(mask.shape[0]), device=mask.device)
 
     def weights(self, mask: Tensor, denominator: Tensor) -> Tensor:

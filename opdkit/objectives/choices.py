@@ -1,4 +1,4 @@
-"""Names the options of the algebra, as a user types them."""
+"""The option values of the objective algebra, as written in a config."""
 
 from __future__ import annotations
 
@@ -7,4 +7,4 @@ from typing import Literal
 Support = Literal["sampled", "teacher", "student", "union", "intersection", "full"]
 Estimator = Literal["exact", "score", "k1", "k2", "k3"]
 RewardForm = Literal["raw", "group", "group_scaled"]
-"""raw: R. group: R minus the mean of its group, the rollouts of one prompt. group_scaled: that over the deviation."""
+"""raw: R. group: R minus the mean over the rollouts of its prompt. group_scaled: also divided by their std."""

@@ -1,4 +1,4 @@
-"""Entropy-aware distillation: the reverse KL everywhere, and the forward KL where the teacher is unsure."""
+"""Entropy-aware distillation: the reverse KL everywhere, plus the forward KL where the teacher's entropy is high."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from opdkit.objectives.local import exact_sum
 
 @dataclass(frozen=True)
 class EntropyAware:
-    """KL(p || q) + weight g(H) KL(q || p), both inside the teacher's `k` best ids, renormalised.
+    """KL(p || q) + weight g(H) KL(q || p), both over the teacher's top `k` ids, renormalised.
 
-    H is the teacher's entropy inside those ids, nats, at most log k. g is 1 where H > threshold and else 0, or with
-    `width` the sigmoid of (H - threshold) / width. An infinite threshold leaves the reverse KL (objective=topk).
+    H is the teacher's entropy over those ids in nats, at most log k. g is 1 where H > threshold and 0 elsewhere, or
+    with `width` sigmoid((H - threshold) / width). An infinite threshold leaves the reverse KL (objective=topk).
 
     Source: Jin et al. 2026 (arXiv 2603.07079). Raises UserError on a value out of range.
     """
@@ -39,7 +39,7 @@ class EntropyAware:
 
     @property
     def needs(self) -> Needs:
-        """The logits of the teacher's best ids from both."""
+        """Both models' logits at the teacher's top ids."""
         return Needs(ModelNeeds(), ModelNeeds(), support="teacher", k=self.k)
 
     def __call__(self, student: Scores, teacher: Scores, batch: TokenBatch) -> TokenLoss:

@@ -1,4 +1,4 @@
-"""Computes sums over a support at each prefix, without gradient, for baselines."""
+"""Sums over a support at each prefix, without gradient, for baselines."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from opdkit.objectives.local import over_vocabulary
 
 @dataclass(frozen=True)
 class SupportSums:
-    """sum_S term(log p, log q) by true probabilities: over the ids that both models scored, or the whole vocabulary.
+    """sum_S term(log p, log q) with true (not renormalised) log-probs, over the support or the whole vocabulary.
 
     Attributes:
-        student: its support logits and logsumexp, else its hidden states and head.
-        teacher: the same.
-        mask: bool[B, T], the tokens that count.
+        student: scores with support logits and logsumexp, or with hidden states and head.
+        teacher: the same for the teacher.
+        mask: bool[B, T], the tokens in the loss.
     """
 
     student: Scores
@@ -47,7 +47,7 @@ class SupportSums:
 
 @dataclass(frozen=True)
 class _Summand:
-    """A term in the place of a divergence, for a walk over the vocabulary that is never differentiated."""
+    """Adapts a term to the divergence interface, for a pass over the vocabulary that is never differentiated."""
 
     term: Term
 

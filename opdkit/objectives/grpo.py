@@ -1,4 +1,4 @@
-"""Implements group-relative policy optimisation, which learns from rewards."""
+"""Group-relative policy optimisation (GRPO), which learns from rewards."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from opdkit.functional.masked import only
 
 @dataclass(frozen=True)
 class GroupRelativePolicy:
-    """PPO's clipped surrogate with A = (R - mean R) / (std R + 1e-6), the same on each token of a rollout.
+    """PPO's clipped surrogate with A = (R - mean R) / (std R + 1e-6), the same for each token of a rollout.
 
-    Mean and (population) deviation are over the rollouts of one prompt; a group of equal rewards teaches nothing, and
-    neither does one with a reward that is not known.
-    scale_by_deviation False leaves the division out (Dr. GRPO).
-    kl_weight times k3, the sampled KL to the run's teacher, is added: with teacher.path at the student's own start it
-    holds the student near that. clip_range, clip_range_high, dual_clip: of the surrogate. Errors: UserError on a value
-    out of range.
-    Source: Shao et al. 2024 (arXiv 2402.03300); without the deviation Liu et al. 2025 (arXiv 2503.20783).
+    Mean and (population) std are over the rollouts of one prompt. A group whose rewards are all equal, or any of them
+    unknown, has zero advantage.
+    scale_by_deviation False skips the division (Dr. GRPO).
+    kl_weight scales an added k3 estimate of the KL to the run's teacher; with teacher.path set to the student's initial
+    weights this is the usual reference-model penalty. clip_range, clip_range_high, dual_clip: the surrogate's.
+    Raises UserError on a value out of range.
+    Source: Shao et al. 2024 (arXiv 2402.03300); without the std Liu et al. 2025 (arXiv 2503.20783).
     """
 
     clip_range: float = 0.2
@@ -44,7 +44,7 @@ class GroupRelativePolicy:
 
     @property
     def needs(self) -> Needs:
-        """The sampled tokens' log-probs, the rewards, and the whole step at once. A teacher only for the KL."""
+        """The sampled tokens' log-probs, the rewards and the whole step's advantage; a teacher only for the KL."""
         sampled = ModelNeeds(sampled=True)
         teacher = sampled if self.kl_weight else None
         return Needs(
@@ -52,7 +52,7 @@ class GroupRelativePolicy:
         )  # fmt: skip
 
     def advantage(self, step: StepBatch) -> Tensor:
-        """A f32[B, T], zero where a token does not count."""
+        """A f32[B, T], zero on masked tokens."""
         assert step.reward is not None
         assert step.group is not None
         centred = group_advantage(step.reward, step.group, step.reward_known, scale=self.scale_by_deviation)

@@ -1,4 +1,4 @@
-"""Implements the language-modelling loss, for responses from data or from the teacher."""
+"""The language-modelling loss, for responses from data or from the teacher."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from opdkit.functional.masked import only
 
 @dataclass(frozen=True)
 class NegativeLogLikelihood:
-    """loss_t = -log pi(y_t | x, y_<t), nats a token. It needs no teacher.
+    """loss_t = -log pi(y_t | x, y_<t), in nats per token. Needs no teacher.
 
-    Source: the pre-training loss beside MiniLLM's (Gu et al. 2023, arXiv 2306.08543); supervised fine-tuning.
+    Source: the language-modelling loss that MiniLLM adds (Gu et al. 2023, arXiv 2306.08543); supervised fine-tuning.
     """
 
     @property

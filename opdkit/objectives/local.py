@@ -1,4 +1,4 @@
-"""Computes the local term of an objective: a divergence at each prefix, summed over a support."""
+"""The local term of an objective: a divergence at each prefix, summed over a support."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from opdkit.heads import vocabulary_divergence
 
 
 def exact_sum(divergence: Divergence, tail: Tail, student: Scores, teacher: Scores, batch: TokenBatch) -> Tensor:
-    """sum_S terms(p, q), f32[B, T], differentiated as it stands; a sampled tail stands for the rest."""
+    """sum_S terms(p, q), f32[B, T], differentiable; a sampled tail adds its estimate of the sum outside S."""
     log_p, log_q = _log_probs(tail, student, teacher, batch.loss_mask)
     value = divergence.terms(log_p, log_q).sum(-1)
     return value + _tail(divergence, tail, student, teacher, batch) if tail.startswith("sampled") else value
 
 
 def detached_head(divergence: Divergence, tail: Tail, student: Scores, teacher: Scores, batch: TokenBatch) -> Tensor:
-    """sum_S p sg(cost), f32[B, T]: its gradient, sum_S p cost s, is that part of the whole vocabulary's which S holds.
+    """sum_S p sg(cost), f32[B, T]: its gradient, sum_S p cost s, is the full-vocabulary gradient restricted to S.
 
-    The exact sum without renormalising has sum_S p s beside it, the gradient of the mass on S, which is what makes it
-    push the mass away. The "Many Faces" form (arXiv 2605.11182).
+    The exact sum without renormalising has the extra gradient sum_S p s, that of the student's mass on S, which pushes
+    mass out of S. The "Many Faces" form (arXiv 2605.11182).
     """
     log_p, log_q = _log_probs(tail, student, teacher, batch.loss_mask)
     value = (log_p.exp() * divergence.cost(log_p, log_q).detach()).sum(-1)
@@ -33,7 +33,7 @@ def detached_head(divergence: Divergence, tail: Tail, student: Scores, teacher: 
 
 
 def over_vocabulary(divergence: Divergence, student: Scores, teacher: Scores, mask: Tensor) -> Tensor:
-    """sum_V terms(p, q), f32[B, T], zero outside the mask; streamed, with no tensor of positions x vocabulary."""
+    """sum_V terms(p, q), f32[B, T], zero outside the mask; streamed, so that no [positions, V] tensor is built."""
     assert student.hidden is not None
     assert student.head is not None
     assert teacher.hidden is not None
@@ -45,7 +45,7 @@ def over_vocabulary(divergence: Divergence, student: Scores, teacher: Scores, ma
 
 
 def _log_probs(tail: Tail, student: Scores, teacher: Scores, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """log p and log q of the same categories, f32[B, T, K] (K + 1 with a bucket), finite also where masked."""
+    """log p and log q of the same categories, f32[B, T, K] (K + 1 with a bucket), finite even where masked."""
     ours, theirs = (_one(tail, scores, teacher.support_mask, mask) for scores in (student, teacher))
     return ours, theirs.detach()
 
@@ -77,7 +77,7 @@ def _tail(divergence: Divergence, tail: Tail, student: Scores, teacher: Scores, 
 
 
 def _outside(teacher: Scores, batch: TokenBatch) -> Tensor:
-    """bool[B, T]: counted tokens whose id is not in the support."""
+    """bool[B, T]: unmasked tokens whose id is not in the support."""
     assert teacher.support_ids is not None
     assert batch.tokens is not None
     inside = teacher.support_ids == batch.tokens.unsqueeze(-1)

@@ -1,4 +1,4 @@
-"""Computes the advantage of an objective's policy-gradient term."""
+"""The advantage of an objective's policy-gradient term."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from opdkit.objectives.choices import RewardForm
 
 
 class PolicyTerm(Protocol):
-    """The choices that an advantage depends on; see `TokenDivergence`."""
+    """The fields of `TokenDivergence` that the advantage depends on; documented there."""
 
     @property
     def divergence(self) -> Divergence: ...
@@ -50,10 +50,10 @@ class PolicyTerm(Protocol):
 def advantages(choices: PolicyTerm, step: StepBatch) -> Tensor:
     """A_t = -cost_t - sum_{t' > t} discount^(t' - t) h_t' + reward_weight R, f32[B, T], zero where masked.
 
-    R is the reward, or what it is worth in its group, by `reward_form`.
+    R is the reward, raw or relative to its group (`reward_form`).
 
-    h = terms / p, the divergence's value at a sampled token; for the reverse KL cost and h are both log p - log q, and
-    A_t is minus the discounted reward-to-go. cost_t is there only where the local term is estimated by this gradient.
+    h = terms / p, the divergence's value at a sampled token. For the reverse KL, cost and h are both log p - log q, and
+    A_t is minus the discounted reward-to-go. cost_t is included only if this gradient estimates the local term.
     Then, at discount 1, E sum_t A_t s_t is minus the gradient of E sum_t D_t over whole responses.
     """
     assert step.old_log_prob is not None
@@ -74,7 +74,7 @@ def advantages(choices: PolicyTerm, step: StepBatch) -> Tensor:
 
 
 def _worth(choices: PolicyTerm, step: StepBatch) -> Tensor:
-    """What each response's reward adds, f[B]."""
+    """The reward's contribution to each response's advantage, f[B]."""
     assert step.reward is not None
     if choices.reward_form == "raw":
         return step.reward
@@ -83,7 +83,7 @@ def _worth(choices: PolicyTerm, step: StepBatch) -> Tensor:
 
 
 def _bounded(costs: Tensor, choices: PolicyTerm) -> Tensor:
-    """The costs within +-clip_log_ratio, and at most log((1 - floor) / floor)."""
+    """The costs clamped to +-clip_log_ratio and to at most log((1 - floor) / floor)."""
     limit, floor = choices.clip_log_ratio, choices.floor
     costs = costs if limit is None else costs.clamp(-limit, limit)
     return costs if floor is None else costs.clamp(max=math.log((1.0 - floor) / floor))

@@ -1,4 +1,4 @@
-"""Refuses combinations of the algebra that make no sense, and warns of risky ones."""
+"""Validation of `TokenDivergence`: rejects meaningless combinations of options and warns about risky ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from opdkit.objectives.policy import PolicyTerm
 
 
 class Choices(PolicyTerm, Protocol):
-    """What is checked of a `TokenDivergence`, whose docstring says what each is."""
+    """The fields of `TokenDivergence` that are validated; documented there."""
 
     @property
     def support(self) -> Support: ...
@@ -43,7 +43,7 @@ class Choices(PolicyTerm, Protocol):
 
 
 def check(objective: Choices) -> None:
-    """Raises UserError, one line that names the key, its value, and why."""
+    """Raises UserError with one line that names the key, its value and the reason."""
     _ranges(objective)
     _support(objective)
     _estimator(objective)
@@ -52,7 +52,7 @@ def check(objective: Choices) -> None:
 
 
 def warnings(objective: Choices) -> tuple[str, ...]:
-    """What is allowed and should be known, a line each."""
+    """Warnings about allowed but risky choices, one line each."""
     found: list[str] = []
     if objective.tail == "drop" and objective.estimator == "exact" and isinstance(objective.divergence, ReverseKL):
         found.append(

@@ -1,4 +1,4 @@
-"""Self-distilled RLVR: GRPO whose token weights come from the student itself, shown the gold answer."""
+"""Self-distilled RLVR: GRPO with token weights from the student itself, prompted with the gold answer."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from opdkit.objectives.grpo import GroupRelativePolicy
 class SelfDistilledPolicy(GroupRelativePolicy):
     """GRPO with A_t = A [(1 - lam) + lam clip(w_t, 1 - e, 1 + e)], w_t = exp(sign(A) D_t).
 
-    D_t = log q(y_t) - log p(y_t), q the student behind a prompt that holds the gold answer (`teacher=told_answer`).
-    The sign of A_t is that of A, whatever the teacher says, and lam = 0 is GRPO bit for bit.
+    D_t = log q(y_t) - log p(y_t), q the student given a prompt with the gold answer (`teacher=told_answer`).
+    A_t always has the sign of A, and lam = 0 is GRPO bit for bit.
 
     Attributes:
-        lam: share of the weights at the first step, 0 to 1.
-        lam_end: share from step `lam_steps` on; in between it is linear.
-        lam_steps: see `lam_end`. None keeps `lam`.
-        weight_range: e, the bound on a weight's distance from 1.
+        lam: mixing coefficient of the weights at the first step, 0 to 1.
+        lam_end: mixing coefficient from step `lam_steps` on; linear in between.
+        lam_steps: length of the linear schedule in steps. None keeps `lam` constant.
+        weight_range: e, the clip range of a weight around 1.
 
-    Units: as GRPO's. The weights are constants in the gradient. Errors: UserError on a value out of range.
+    Units: as in GRPO. No gradient flows through the weights. Raises UserError on a value out of range.
     Source: arXiv 2604.03128.
     """
 
@@ -50,14 +50,14 @@ class SelfDistilledPolicy(GroupRelativePolicy):
         return replace(super().needs, teacher=ModelNeeds(sampled=True))
 
     def share(self, step: int) -> float:
-        """lam of step `step` (from 0)."""
+        """lam at step `step` (from 0)."""
         if self.lam_steps is None:
             return self.lam
         left = max(0.0, 1.0 - step / self.lam_steps)
         return self.lam_end + (self.lam - self.lam_end) * left
 
     def advantage(self, step: StepBatch) -> Tensor:
-        """A_t f32[B, T], zero where a token does not count."""
+        """A_t f32[B, T], zero on masked tokens."""
         plain = super().advantage(step)
         lam = self.share(step.step)
         if lam == 0.0:
@@ -73,7 +73,7 @@ class SelfDistilledPolicy(GroupRelativePolicy):
         return (advantage.sign() * gain).clamp(bound[1], bound[0]).exp()
 
     def __call__(self, student: Scores, teacher: Scores, batch: TokenBatch) -> TokenLoss:
-        """See GRPO. Metrics beside GRPO's: token_weight, and weight_clipped, the share of tokens at a bound."""
+        """See GRPO. Additional metrics: token_weight, and weight_clipped, the fraction of clipped weights."""
         assert student.sampled_log_prob is not None
         assert teacher.sampled_log_prob is not None
         assert batch.advantage is not None

@@ -1,4 +1,4 @@
-"""Implements the objective algebra: one objective is a product of choices."""
+"""The objective algebra: an objective is a combination of independent choices."""
 
 from __future__ import annotations
 
@@ -25,30 +25,38 @@ from opdkit.objectives.policy import advantages
 
 @dataclass(frozen=True)
 class TokenDivergence:
-    """How far the student p is from the teacher q at each prefix that the student wrote, and how that is estimated.
+    """A divergence of the student p from the teacher q at each prefix of a rollout, and how it is estimated.
 
         loss_t = w_t (local_t + policy_t)
         local_t = D(p, q) at prefix t, inside S_t, by `estimator`; 0 for `score` on the sampled token
         policy_t = surrogate(A_t), with gradient -A_t grad log p(y_t) where p is p_old
         A_t = -cost_t (only for `score` on the sampled token) - sum_{t' > t} discount^(t' - t) h_t' + reward
 
-    divergence D, with its cost (see `functional.divergences`) and h = terms / p, its value at a sampled token.
-    support S: the sampled token; the `k` best ids of the teacher, of the student that wrote the rollout, their union or
-    intersection; or the full vocabulary. include_sampled: the sampled token joins S. tail: what becomes of the
-    probability outside S (`functional.tails`), None for sampled and full.
-    estimator: exact, the sum over S by autograd; score, its weights p times the detached cost, or on the sampled token
-    the policy gradient with A_t's own cost_t; k1, k2, k3 on the sampled token (`functional.estimators.sampled_kl`).
-    discount: of the later tokens' h, 0 to 1; normalise_returns: the later sum over its number of tokens; whiten: A to
-    mean 0 and deviation 1 over the step. reward_weight: of the task's verdict in A, as it is or by its group
-    (reward_form). clip_log_ratio: a bound on |cost| and |h| in A; floor: no log-ratio -cost is below
-    log(floor / (1 - floor)). baseline: what cost_t is measured from (`functional.baselines`), None for 0. surrogate:
-    `functional.surrogates`.
-    weighting w: `functional.weighting`, None for 1. mismatch: a weight beside it, for tokens on whose probability the
-    engine that wrote them and the trainer disagree (`functional.mismatch`), None for 1.
+    Attributes:
+        divergence: D, with its cost (`functional.divergences`) and h = terms / p, its value at a sampled token.
+        support: S, the sampled token; the top `k` ids of the teacher, of the student that sampled the rollout, their
+            union or intersection; or the full vocabulary.
+        k: number of ids in a top-k support.
+        include_sampled: whether the sampled token is added to S.
+        tail: the treatment of probability mass outside S (`functional.tails`), None for sampled and full.
+        estimator: exact, the sum over S by autograd; score, the weights p times the detached cost, or on the sampled
+            token the policy gradient through cost_t; k1, k2, k3 on the sampled token (`functional.estimators`).
+        discount: of the later tokens' h, 0 to 1.
+        normalise_returns: whether to divide the sum over later tokens by their number.
+        whiten: whether to normalise A to mean 0 and std 1 over the step.
+        reward_weight: coefficient of the task reward in A.
+        reward_form: whether the reward is raw or relative to its group.
+        clip_log_ratio: bound on |cost| and |h| in A.
+        floor: bounds -cost from below by log(floor / (1 - floor)).
+        baseline: subtracted from cost_t (`functional.baselines`), None for 0.
+        surrogate: the policy-gradient loss (`functional.surrogates`).
+        weighting: w_t (`functional.weighting`), None for 1.
+        mismatch: an extra weight for tokens on whose probability the inference engine and the trainer disagree
+            (`functional.mismatch`), None for 1.
 
-    Units: nats a token. Supports, prefixes, teacher, costs and weights are constants in the gradient.
-    Errors: UserError where a choice is out of range or two make no sense together (`objectives.refusals`).
-    Source: arXiv 2603.25562, Sections 3 and 4, App. D and G.3; each named member's own is in PAPERS.md.
+    Losses are in nats per token. Supports, prefixes, teacher, costs and weights are constants in the gradient.
+    Raises UserError on a value out of range or a meaningless combination (`objectives.refusals`).
+    Source: arXiv 2603.25562, Sections 3 and 4, App. D and G.3; the sources of the named members are in PAPERS.md.
     """
 
     divergence: Divergence = field(default_factory=ReverseKL)
@@ -74,22 +82,22 @@ class TokenDivergence:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is allowed and should be known before it is run, a line each."""
+        """Warnings about allowed but risky choices, one line each."""
         return refusals.warnings(self)
 
     @property
     def has_advantage(self) -> bool:
-        """Whether there is a policy gradient beside the local term."""
+        """Whether the objective has a policy-gradient term."""
         return self.estimates_by_policy or self.discount > 0.0 or self.reward_weight != 0.0
 
     @property
     def estimates_by_policy(self) -> bool:
-        """Whether the token's own divergence is estimated by the policy gradient."""
+        """Whether the policy gradient estimates the token's own divergence."""
         return self.support == "sampled" and self.estimator == "score"
 
     @property
     def needs(self) -> Needs:
-        """What the two models must tell; nothing that the choices do not ask for."""
+        """What must be computed from the two models, and no more."""
         over_top = self.support not in ("sampled", "full")
         open_tail = self.tail not in (None, "renormalise")
         sampled_tail = self.tail in ("sampled", "sampled_detached")
@@ -116,7 +124,7 @@ class TokenDivergence:
         )
 
     def __call__(self, student: Scores, teacher: Scores, batch: TokenBatch) -> TokenLoss:
-        """value f32[B, T]; metrics: advantage where there is one, importance_ratio where it is clipped."""
+        """value f32[B, T]; metrics: advantage if there is one, importance_ratio if the surrogate uses it."""
         value, metrics = self._local(student, teacher, batch), dict[str, Tensor]()
         if self.has_advantage:
             policy, metrics = self._policy(student, teacher, batch)
@@ -130,7 +138,7 @@ class TokenDivergence:
         return TokenLoss(only(value, batch.loss_mask), metrics)
 
     def advantage(self, step: StepBatch) -> Tensor:
-        """A_t f32[B, T] of a whole step, zero where a token does not count: for what looks across the step."""
+        """A_t f32[B, T] of a whole step, zero on masked tokens."""
         return advantages(self, step)
 
     def _local(self, student: Scores, teacher: Scores, batch: TokenBatch) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""Trust-region distillation: the policy gradient where the teacher is near, the forward KL where it is far."""
+"""Trust-region distillation: the policy gradient where the teacher is close, the forward KL where it is far."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Outliers = Literal["forward_kl", "mask"]
 
 @dataclass(frozen=True)
 class TrustRegion:
-    """surrogate(log q - log p) at tokens with min(q / p, 1) >= bound; at the others, the outliers, another loss.
+    """surrogate(log q - log p) at tokens with min(q / p, 1) >= bound, and a different loss at the others (outliers).
 
-    q / p is of the sampled token under the student that wrote it. outliers: forward_kl, sum_S q log(q / p) over the
-    teacher's `k` best ids by true probabilities, so that mass outside S is pushed in; mask: nothing, and the token
-    stays in the denominator. bound 0 trusts every token (objective=sampled).
+    q / p is the sampled token's ratio under the student that sampled it. outliers: forward_kl, sum_S q log(q / p) over
+    the teacher's top `k` ids with true probabilities, which pulls mass into S; mask: zero loss, though the token stays
+    in the denominator. bound 0 trusts every token (objective=sampled).
 
     Source: Xing et al. 2026 (arXiv 2606.01249). Raises UserError on a value out of range.
     """
@@ -45,7 +45,7 @@ class TrustRegion:
 
     @property
     def needs(self) -> Needs:
-        """The sampled tokens' log-probs, and for the forward KL those of the teacher's best ids."""
+        """The sampled tokens' log-probs, and for the forward KL those of the teacher's top ids."""
         covers = self.outliers == "forward_kl"
         model = ModelNeeds(sampled=True, logsumexp=covers)
         support = "teacher" if covers else None

@@ -1,7 +1,7 @@
-"""Baselines that compare whole distributions over two vocabularies: ULD and GOLD.
+"""Baselines that compare full distributions over two vocabularies: ULD and GOLD.
 
-Both look at the student's and the teacher's distribution at tokens that a teacher of another tokenizer pairs
-(`teacher.mode=position` or `merged`); with one vocabulary for both, at every token.
+Both compare the student's and the teacher's distributions at the positions paired by a teacher with another tokenizer
+(`teacher.mode=position` or `merged`), or at every token if the vocabulary is shared.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from opdkit.heads import dense_log_prob
 from opdkit.tokenization import gold, uld
 
 _NEEDS = Needs(ModelNeeds(sampled=True, vocabulary=True), ModelNeeds(own_vocabulary=True))
-# Probabilities of one model alive at a time: a block's are worked out again in the backward pass.
+# Maximum number of probabilities of one model in memory at a time; each block is recomputed in the backward pass.
 _ALIVE = 2**24
 
 Compare = Callable[[Tensor, Tensor], Tensor]
@@ -29,14 +29,14 @@ Compare = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class UniversalLogits:
-    """sum_i |p_(i) - q_(i)|, the probabilities of each model sorted: it sees shapes, and not which tokens they are of.
+    """sum_i |p_(i) - q_(i)| over each model's sorted probabilities, whatever tokens they belong to.
 
     Source: Boizard et al. 2024 (arXiv 2402.12030), which pairs token t with token t (`teacher.mode=position`).
     """
 
     @property
     def needs(self) -> Needs:
-        """Both models' whole vocabularies."""
+        """Both models' full vocabularies."""
         return _NEEDS
 
     def __call__(self, student: Scores, teacher: Scores, batch: TokenBatch) -> TokenLoss:
@@ -46,18 +46,19 @@ class UniversalLogits:
 
 @dataclass(frozen=True)
 class GeneralLogits:
-    """w JSD_beta(p, q) on the ids that both vocabularies have + w' sum_i |p_(i) - q_(i)| on the others.
+    """w JSD_beta(p, q) on ids in both vocabularies + w' sum_i |p_(i) - q_(i)| on the others.
 
-    Of a span of several tokens p is the distribution of the first, times the probability of the later sampled ones,
-    and q the same of the teacher's tokens (`teacher.mode=merged`). It stands at the span's first token, the others hold
-    0, and all count: the published mean is over spans instead. One vocabulary: the JSD over all of it.
+    For a span of several tokens, p is the distribution at the first, times the probability of the later sampled ones,
+    and q the same for the teacher's tokens (`teacher.mode=merged`). The loss is stored at the span's first token; the
+    others hold 0 and stay in the denominator, while the published mean is over spans. With a shared vocabulary this is
+    the JSD over all of it.
 
     Attributes:
-        beta: of the Jensen-Shannon divergence.
-        matched_weight: w. None, with ranked_weight: the paired ids' share of the teacher's vocabulary, and one less it.
-        ranked_weight: w'.
+        beta: mixing coefficient of the Jensen-Shannon divergence.
+        matched_weight: w. If both weights are None, w is the paired ids' fraction of the teacher's vocabulary.
+        ranked_weight: w', 1 - w if both are None.
 
-    Source: TRL's `GOLDTrainer`, 2025, its merging of "observed" tokens. Raises UserError on a value out of range.
+    Source: TRL's `GOLDTrainer`, 2025, with its merging of "observed" tokens. Raises UserError on a value out of range.
     """
 
     beta: float = 0.5
@@ -91,7 +92,7 @@ class GeneralLogits:
 
 
 def _compared(compare: Compare, student: Scores, teacher: Scores, mask: Tensor) -> Tensor:
-    """f32[B, T]: `compare` of each span at its first token, a block of spans at a time."""
+    """f32[B, T]: `compare` for each span, stored at its first token; computed a block of spans at a time."""
     first = mask if teacher.span_length is None else mask & (teacher.span_length > 0)
     ours, theirs = _side(student, first), _side(teacher, first)
     later = _later(student, first, mask), _later_of_teacher(teacher, first)
@@ -108,7 +109,7 @@ def _compared(compare: Compare, student: Scores, teacher: Scores, mask: Tensor) 
 
 @dataclass(frozen=True)
 class _Side:
-    """One model at the first tokens of the spans: hidden f[G, D]."""
+    """One model's hidden states f[G, D] at the first tokens of the G spans, and its scores."""
 
     hidden: Tensor
     scores: Scores
@@ -119,7 +120,7 @@ class _Side:
         return self.scores.head.vocabulary
 
     def log_prob(self, hidden: Tensor) -> Tensor:
-        """f[n, V] of n of the tokens."""
+        """hidden f[n, D] -> log-probs f[n, V]."""
         assert self.scores.head is not None
         return dense_log_prob(hidden, self.scores.head, self.scores.temperature)
 
@@ -130,8 +131,8 @@ def _side(scores: Scores, first: Tensor) -> _Side:
 
 
 def _later(student: Scores, first: Tensor, mask: Tensor) -> Tensor:
-    """f[G]: of each span, the student's log-probs of the sampled tokens behind its first, added up. The counted tokens
-    are whole spans, in order."""
+    """f[G]: per span, the sum of the student's log-probs of the sampled tokens after its first. The unmasked tokens
+    must be whole spans, in order."""
     assert student.sampled_log_prob is not None
     sampled = student.sampled_log_prob
     own = sampled[first]
@@ -140,7 +141,7 @@ def _later(student: Scores, first: Tensor, mask: Tensor) -> Tensor:
 
 
 def _later_of_teacher(teacher: Scores, first: Tensor) -> Tensor:
-    """f[G], see `Scores.span_log_prob`; 0 of a teacher that has no spans."""
+    """f[G]: `Scores.span_log_prob` at each span; 0 for a teacher without spans."""
     assert teacher.hidden is not None
     if teacher.span_log_prob is None:
         return torch.zeros(int(first.sum()), dtype=teacher.hidden.dtype, device=first.device)

@@ -1,4 +1,4 @@
-"""How a next token is chosen: a sampler names the allowed ids, `draw` picks one of them."""
+"""Sampling of the next token: a sampler selects the allowed ids, `draw` samples one of them."""
 
 from opdkit.samplers.drawing import draw
 from opdkit.samplers.filters import Ancestral, Greedy, MinP, Sampler, TopK, TopP

@@ -1,4 +1,4 @@
-"""Implements the samplers: each names the ids that may be drawn, given logits divided by the temperature."""
+"""The samplers: each selects the ids that may be sampled, given logits divided by the temperature."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from opdkit.samplers.ranking import count_to_mass, keep_largest
 
 
 class Sampler(Protocol):
-    """logits f[B, V] -> bool[B, V], the ids that may be drawn: at least one a row, never one of -inf."""
+    """logits f[B, V] -> bool[B, V], the ids that may be sampled: at least one per row, none with logit -inf."""
 
     def __call__(self, logits: Tensor) -> Tensor: ...
 
@@ -31,7 +31,7 @@ class Ancestral:
 class TopP:
     """Nucleus sampling: the smallest set of ids whose probabilities sum to `p` or more.
 
-    The id that crosses `p` belongs to the set; of equally likely ids the lower comes first; p = 1 keeps all.
+    The id that crosses `p` is included; ties go to the lower id; p = 1 keeps all.
     0 < p <= 1. Holtzman et al. 2020, https://arxiv.org/abs/1904.09751.
     """
 
@@ -49,7 +49,7 @@ class TopP:
 
 @dataclass(frozen=True)
 class TopK:
-    """The `k` likeliest ids, k >= 1; of equally likely ids the lower comes first."""
+    """The `k` most likely ids, k >= 1; ties go to the lower id."""
 
     k: int = 50
 
@@ -64,7 +64,7 @@ class TopK:
 
 @dataclass(frozen=True)
 class MinP:
-    """The ids at least `p` times as likely as the likeliest one, 0 <= p <= 1.
+    """The ids at least `p` times as likely as the most likely one, 0 <= p <= 1.
 
     p = 0 keeps all. Nguyen et al. 2024, https://arxiv.org/abs/2407.01082.
     """
@@ -84,7 +84,7 @@ class MinP:
 
 @dataclass(frozen=True)
 class Greedy:
-    """The likeliest id alone; of equally likely ids the lowest."""
+    """Only the most likely id; ties go to the lowest id."""
 
     def __call__(self, logits: Tensor) -> Tensor:
         return keep_largest(logits, torch.ones(logits.shape[:1], dtype=torch.long, device=logits.device))

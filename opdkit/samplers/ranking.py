@@ -1,19 +1,19 @@
-"""Finds the largest logits of each row, with ties broken by id."""
+"""The largest logits of each row, with ties broken by id."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-# Most distributions reach their top-p mass within this many ids; only the other rows are sorted whole.
+# Most distributions reach their top-p mass within this many ids; only the other rows are fully sorted.
 _HEAD = 512
-# How far a sum of float64 probabilities may fall short of p through rounding alone: probabilities of .6, .2, .1, .1
-# must give two for p = .8. Far below any difference that two float32 logits can make.
+# Tolerance for rounding in a sum of float64 probabilities: probabilities .6, .2, .1, .1 must give two ids at p = .8.
+# Far below any difference that two float32 logits can make.
 _ROUNDING = 1e-12
 
 
 def keep_largest(logits: Tensor, count: Tensor) -> Tensor:
-    """bool[B, V], True on the `count` i64[B] largest logits of each row; of equal ones the lowest ids.
+    """bool[B, V], True on the `count` i64[B] largest logits of each row; ties go to the lowest ids.
 
     1 <= count <= V. Ids with a logit of -inf are never kept.
     """
@@ -29,7 +29,7 @@ def keep_largest(logits: Tensor, count: Tensor) -> Tensor:
 
 
 def count_to_mass(logits: Tensor, p: float) -> Tensor:
-    """i64[B], how many of the largest logits f[B, V] it takes for their softmax mass to reach `p` < 1."""
+    """i64[B], the number of largest logits f[B, V] whose softmax mass reaches `p` < 1."""
     peak = logits.max(dim=-1, keepdim=True).values
     total = (logits - peak).double().exp().sum(dim=-1, keepdim=True)
     head = min(_HEAD, logits.shape[-1])
@@ -42,7 +42,7 @@ def count_to_mass(logits: Tensor, p: float) -> Tensor:
 
 
 def _count(ordered: Tensor, total: Tensor, p: float) -> tuple[Tensor, Tensor]:
-    """How many of the descending `ordered` f[B, n] reach p, and whether they do at all."""
+    """How many of the descending probabilities `ordered` f[B, n] are needed to reach p, and whether they reach it."""
     mass = ordered.double().exp().cumsum(dim=-1) / total
     short = (mass < p - _ROUNDING).sum(dim=-1)
     reached = short < ordered.shape[-1]
