@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from opdkit.sandbox.inside import encode
+from opdkit.grading.assertions import called_names, first_called, guarded
+from opdkit.sandbox.wire import encode
 
 _PRELUDE = """\
 import bisect, collections, copy, datetime, functools, heapq, io, itertools, json, math, operator, os, random, re
@@ -26,7 +27,6 @@ from string import *
 from typing import *
 from builtins import pow
 """
-_PLAIN = "__plain__"
 _Call = tuple[str, list[object], object]
 
 
@@ -36,8 +36,10 @@ class ProgramTests:
 
     Attributes:
         stdin: what the program reads, and what it should print.
-        calls: arguments of `function` and the value it should return, as `sandbox.inside.encode` writes them.
-        checks: assertions that are run behind the program, in its own process.
+        calls: arguments of `function` and the value it should return, as `sandbox.wire.encode` writes them.
+        exams: assertions that are run without the program: what they call is asked of its process.
+        checks: assertions that are run behind the program, in its own process, where they need more of it than values.
+        names: of the functions that `exams` call.
         function: what calls and assertions are about, "" where the tests do not say.
         loose: whether a tuple is as good as a list in `calls`.
         prelude: run before the program: the names that it may take for granted.
@@ -47,7 +49,9 @@ class ProgramTests:
 
     stdin: Sequence[tuple[str, str]] = ()
     calls: Sequence[tuple[Any, Any]] = ()
+    exams: Sequence[str] = ()
     checks: Sequence[str] = ()
+    names: Sequence[str] = ()
     function: str = ""
     loose: bool = False
     prelude: str = ""
@@ -57,7 +61,7 @@ class ProgramTests:
     @property
     def count(self) -> int:
         """How many tests there are."""
-        return len(self.stdin) + len(self.calls) + len(self.checks)
+        return len(self.stdin) + len(self.calls) + len(self.exams) + len(self.checks)
 
     @property
     def digest(self) -> str:
@@ -87,10 +91,14 @@ class ProgramTests:
         function = next((call[0] for call in found if call is not None), "")
         calls = [call for call in found if call is not None and call[0] == function]
         rest = [tree for tree, call in zip(trees, found, strict=True) if call is None or call[0] != function]
+        function = function or next(filter(None, map(first_called, trees)), "")
+        asked = [called_names(tree, [setup], function) for tree in rest]
         return cls(
             calls=[(encode(arguments), encode(value)) for _, arguments, value in calls],
-            checks=[_guarded(tree) for tree in rest],
-            function=function or next(filter(None, map(_first_called, trees)), ""),
+            exams=[guarded(tree) for tree, names in zip(rest, asked, strict=True) if names is not None],
+            checks=[guarded(tree) for tree, names in zip(rest, asked, strict=True) if names is None],
+            names=sorted({name for names in asked for name in names or ()}),
+            function=function,
             setup=[setup] if setup.strip() else [],
         )
 
@@ -106,9 +114,13 @@ class ProgramTests:
         found = [_call(statement, "candidate") for statement in body if not _says_nothing(statement)]
         calls = [call for call in found if call is not None]
         tree.body += ast.parse(f"check({function})").body
+        rest = [] if calls and len(calls) == len(found) else [tree]
+        names = called_names(tree, [prompt], function)
         return cls(
             calls=[(encode(arguments), encode(value)) for _, arguments, value in calls],
-            checks=[] if calls and len(calls) == len(found) else [_guarded(tree)],
+            exams=[guarded(tree) for tree in rest if names is not None],
+            checks=[guarded(tree) for tree in rest if names is None],
+            names=sorted(names or ()),
             function=function,
             prelude=prompt if _parses(prompt) else "",
             prompt=prompt,
@@ -137,14 +149,6 @@ def _holds_other(value: object) -> bool:
     return '"other"' in json.dumps(encode(value))
 
 
-def _first_called(tree: ast.AST) -> str:
-    """The name of the function that an assertion calls in its left side, "" for none."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Compare) and isinstance(node.left, ast.Call) and isinstance(node.left.func, ast.Name):
-            return node.left.func.id
-    return ""
-
-
 def _says_nothing(statement: ast.stmt) -> bool:
     """A docstring, `pass`, or an assertion of a constant such as `assert True, "..."`."""
     if isinstance(statement, ast.Assert):
@@ -152,44 +156,6 @@ def _says_nothing(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Pass) or (
         isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
     )
-
-
-def _guarded(tree: ast.Module) -> str:
-    """Assertions whose operands must be plain values: none whose comparisons the program wrote itself."""
-    return ast.unparse(ast.fix_missing_locations(_Guard().visit(tree)))
-
-
-class _Guard(ast.NodeTransformer):
-    def visit_Compare(self, node: ast.Compare) -> ast.AST:
-        self.generic_visit(node)
-        node.left, node.comparators = _plain(node.left), [_plain(one) for one in node.comparators]
-        return node
-
-    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
-        self.generic_visit(node)
-        node.left, node.right = _plain(node.left), _plain(node.right)
-        return node
-
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
-        self.generic_visit(node)
-        node.operand = _plain(node.operand)
-        return node
-
-    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
-        self.generic_visit(node)
-        node.values = [_plain(one) for one in node.values]
-        return node
-
-    def visit_Assert(self, node: ast.Assert) -> ast.AST:
-        self.generic_visit(node)
-        node.test = _plain(node.test)
-        return node
-
-
-def _plain(value: ast.expr) -> ast.expr:
-    if isinstance(value, ast.Constant | ast.Compare | ast.BoolOp):
-        return value
-    return ast.Call(ast.Name(_PLAIN, ast.Load()), [value], [])
 
 
 def _parses(text: str) -> bool:

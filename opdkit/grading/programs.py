@@ -102,7 +102,19 @@ class ProgramGrader:
         if tests.prompt and not _defines(program, tests.function):
             program = tests.prompt + program
         told = {
-            name: getattr(tests, name) for name in ("stdin", "calls", "checks", "function", "loose", "prelude", "setup")
+            name: getattr(tests, name)
+            for name in (
+                "stdin",
+                "calls",
+                "exams",
+                "checks",
+                "function",
+                "names",
+                "loose",
+                "prelude",
+                "setup",
+                "prompt",
+            )
         }
         patience = tests.count * self.limits.wall_seconds
         judging = {"partial": self.partial, "tolerance": self.tolerance, "patience": patience}

@@ -1,39 +1,35 @@
-"""Runs one process of a program to its end, and watches what it costs.
+"""Runs one process of a program, and watches what it costs.
 
-Made for a process of one thread: it starts children, and adopts and ends whatever those leave behind.
+Made for a process of one thread: it starts children, and adopts and ends whatever those leave behind. Two may run
+side by side; the end of one is the end of both.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import selectors
 import signal
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from opdkit.sandbox.kernel import (
     children,
     descendants,
     far_end_closed,
     kill_all_of,
-    own_tasks,
     resident_bytes,
-    sealed_file,
 )
 from opdkit.sandbox.limits import Limits
+from opdkit.sandbox.starting import Job, start
 from opdkit.sandbox.walls import Interpreter, Wall
 
-_INSIDE = (Path(__file__).parent / "inside.py").read_text(encoding="utf-8")
 _LOOK_SECONDS = 0.05
 _KEPT_ERRORS = 4096
 _SWEEP_SECONDS = 5.0
+_MOST_REPORTS = 100
 
 
 class ParentGoneError(Exception):
@@ -41,41 +37,22 @@ class ParentGoneError(Exception):
 
 
 @dataclass(frozen=True)
-class Job:
-    """One process of a program.
-
-    Attributes:
-        setup: what `inside` reads: mode, program, prelude, setup, function, calls.
-        tests: how often the time of a test is granted.
-        stdin: what the program may read.
-        secret: of the mode `checks`: the assertions, and the token.
-        output_bytes: how much it may print, and report at a time.
-        report: told each line that the process reports; False ends the run.
-    """
-
-    setup: Mapping[str, Any]
-    tests: int = 1
-    stdin: bytes = b""
-    secret: Sequence[bytes] = ()
-    output_bytes: int = 1 << 16
-    report: Callable[[bytes], bool] = field(default=lambda line: True)
-
-
-@dataclass(frozen=True)
 class Ended:
     """How a process ended.
 
     Attributes:
-        reason: "exit", "stopped", "time_limit", "memory_limit" or "output_limit".
+        reason: "exit", "stopped" (by who asked for it), "time_limit", "memory_limit" or "output_limit".
         status: its exit status; 128 and the signal's number where one ended it.
-        output: what it printed.
+        output: what it printed, in the mode `script`.
         errors: the end of what it wrote on standard error.
+        reports: the lines that it reported, where `Box.run` waited for its end.
     """
 
     reason: str
     status: int
     output: bytes
     errors: bytes
+    reports: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True)
@@ -94,114 +71,118 @@ class Box:
     limits: Limits
     parent: int | None = None
 
+    @contextlib.contextmanager
+    def start(self, job: Job) -> Iterator[Running]:
+        """One process, of which nothing is left afterwards."""
+        with contextlib.ExitStack() as stack:
+            folder = "/"
+            if not self.wall.encloses:
+                own = tempfile.TemporaryDirectory(prefix="opdkit-program-", ignore_cleanup_errors=True)
+                folder = stack.enter_context(own)
+                if self.wall.user is not None:
+                    os.chown(folder, self.wall.user, self.wall.user)
+            running = Running(self, job, folder)
+            try:
+                yield running
+            finally:
+                running.close()
+
     def run(self, job: Job) -> Ended:
-        """One process, from its start until nothing of it is left. Raises ParentGoneError."""
-        if self.wall.encloses:
-            return self._run(job, "/")
-        with tempfile.TemporaryDirectory(prefix="opdkit-program-", ignore_cleanup_errors=True) as folder:
-            if self.wall.user is not None:
-                os.chown(folder, self.wall.user, self.wall.user)
-            return self._run(job, folder)
-
-    def _run(self, job: Job, folder: str) -> Ended:
-        run = _Run(self, job, folder)
-        try:
-            return run.wait()
-        finally:
-            run.end()
+        """One process up to its end. Raises ParentGoneError."""
+        reports: list[bytes] = []
+        with self.start(job) as running:
+            late = running.deadline(job.tests)
+            while len(reports) < _MOST_REPORTS and (line := running.next_report(late)) is not None:
+                reports.append(line)
+            return replace(running.end(), reports=reports)
 
 
-class _Run:
+class Running:
     """A process that was started, and what it has given so far."""
 
     def __init__(self, box: Box, job: Job, folder: str) -> None:
         self._box, self._job = box, job
-        self._output, self._errors, self._reported = bytearray(), bytearray(), bytearray()
-        self._steps, self._swept, self._look = 0, False, 0.0
-        report, far_end = os.pipe()
-        files = [sealed_file(json.dumps(self._setup()).encode()), *(sealed_file(data) for data in job.secret)]
-        stdin = sealed_file(job.stdin)
-        known = box.wall.filter
-        filters = [] if known is None else [sealed_file(known)]
-        wall = box.wall.command(box.interpreter, box.limits.files_mb, filters[0] if filters else None)
-        words = [*wall, *box.interpreter.command(), _INSIDE]
-        try:
-            self._process = subprocess.Popen(
-                [*words, str(files[0]), str(far_end), *map(str, files[1:])],
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=box.wall.environment(folder),
-                cwd=folder,
-                pass_fds=(far_end, *files, *filters),
-                start_new_session=True,
-            )
-        except OSError:
-            os.close(report)
-            raise
-        finally:
-            for descriptor in (far_end, stdin, *files, *filters):
-                os.close(descriptor)
+        self._output, self._errors, self._reported, self._asked = bytearray(), bytearray(), bytearray(), bytearray()
+        self._look, self._late = 0.0, 0.0
+        self._reason = "exit"
+        self._ended: Ended | None = None
+        self._process, self._report, self._requests = start(job, box, folder)
         assert self._process.stdout is not None
         assert self._process.stderr is not None
-        self._streams = {self._process.stdout.fileno(): self._printed, self._process.stderr.fileno(): self._complained}
-        self._streams[report] = self._told
-        self._report = report
-        self._late = time.monotonic() + box.limits.wall_seconds
-
-    def wait(self) -> Ended:
-        """Serve the process until it ends, or a limit or the judge ends it."""
-        exits = os.pidfd_open(self._process.pid)
-        reason = "exit"
-        with contextlib.closing(selectors.DefaultSelector()) as selector:
-            for descriptor in self._streams:
-                os.set_blocking(descriptor, False)
-                selector.register(descriptor, selectors.EVENT_READ)
-            selector.register(exits, selectors.EVENT_READ)
-            try:
-                while reason == "exit":
-                    ready = [key.fd for key, _ in selector.select(_LOOK_SECONDS)]
-                    for descriptor in ready:
-                        if descriptor != exits and not self._read(descriptor):
-                            selector.unregister(descriptor)
-                    if exits in ready:
-                        break
-                    reason = self._stopped() or self._over_limit() or "exit"
-            finally:
-                os.close(exits)
-        self._sweep()
-        status = self._process.wait()
+        self._streams = {
+            self._process.stdout.fileno(): self._printed,
+            self._process.stderr.fileno(): self._complained,
+            self._report: self._told,
+        }
+        self._exits = os.pidfd_open(self._process.pid)
+        self._selector = selectors.DefaultSelector()
         for descriptor in self._streams:
-            while self._read(descriptor):
-                pass
-        reason = self._stopped() or reason
-        return Ended(reason, status if status >= 0 else 128 - status, bytes(self._output), bytes(self._errors))
+            os.set_blocking(descriptor, False)
+            self._selector.register(descriptor, selectors.EVENT_READ)
+        os.set_blocking(self._requests, False)
+        self._selector.register(self._exits, selectors.EVENT_READ)
 
-    def end(self) -> None:
+    def ask(self, line: bytes) -> None:
+        """Hand over a request of the modes `serve` and `exam`; it goes out while the next report is waited for."""
+        if not self._asked:
+            self._selector.register(self._requests, selectors.EVENT_WRITE)
+        self._asked += line + b"\n"
+
+    def deadline(self, tests: int = 1) -> float:
+        """When so many tests that begin now must be over, on the monotonic clock."""
+        return time.monotonic() + tests * self._box.limits.wall_seconds
+
+    def next_report(self, late: float) -> bytes | None:
+        """The next line that it reports; None where it has ended, or is over a limit. late: when it must have come, on
+        the monotonic clock. Raises ParentGoneError."""
+        self._late = late
+        while (line := self._line()) is None and self._ended is None and self._reason == "exit":
+            ready = [key.fd for key, _ in self._selector.select(_LOOK_SECONDS)]
+            for descriptor in ready:
+                self._serve(descriptor)
+            if self._exits in ready:
+                self.end()
+            else:
+                self._reason = self._too_much() or self._over_limit() or "exit"
+        return line if line is not None else self._line()
+
+    def end(self) -> Ended:
+        """End it where it has not, and all that came of it."""
+        if self._ended is None:
+            if self._reason == "exit" and self._process.poll() is None:
+                self._reason = "stopped"
+            self._sweep()
+            status = self._process.wait()
+            for descriptor in self._streams:
+                while self._read(descriptor) and not self._too_much():
+                    pass
+            self._reason = self._too_much() or self._reason
+            self._ended = Ended(
+                self._reason, status if status >= 0 else 128 - status, bytes(self._output), bytes(self._errors)
+            )
+        return self._ended
+
+    def close(self) -> None:
         """Leave nothing: no process, no open pipe."""
-        self._sweep()
-        self._process.wait()
-        os.close(self._report)
+        self.end()
+        self._selector.close()
+        for descriptor in (self._report, self._requests, self._exits):
+            os.close(descriptor)
         for pipe in (self._process.stdout, self._process.stderr):
             assert pipe is not None
             pipe.close()
 
-    def _setup(self) -> dict[str, Any]:
-        limits, wall = self._box.limits, self._box.wall
-        told = {"program": "", "prelude": "", "setup": [], "function": "", "calls": [], **self._job.setup}
-        return told | {
-            "limits": {
-                "seconds": limits.seconds,
-                "memory_mb": limits.memory_mb,
-                "processes": limits.processes + (0 if wall.encloses or wall.user is not None else own_tasks()),
-                "files_mb": limits.files_mb,
-            },
-            "tests": self._job.tests,
-            "user": wall.user,
-            "writable": list(wall.writable),
-            "parent_ends_it": not wall.encloses,
-            "packages": list(self._box.interpreter.packages),
-        }
+    def _serve(self, descriptor: int) -> None:
+        if descriptor == self._requests:
+            try:
+                del self._asked[: os.write(descriptor, self._asked)]
+            except (BlockingIOError, BrokenPipeError) as error:
+                if isinstance(error, BrokenPipeError):
+                    self._asked.clear()
+            if not self._asked:
+                self._selector.unregister(descriptor)
+        elif descriptor != self._exits and not self._read(descriptor):
+            self._selector.unregister(descriptor)
 
     def _read(self, descriptor: int) -> bool:
         """Take what has arrived; False where nothing more will, or does now."""
@@ -211,7 +192,7 @@ class _Run:
             return False
         if data:
             self._streams[descriptor](data)
-        return bool(data) and self._stopped() is None
+        return bool(data)
 
     def _printed(self, data: bytes) -> None:
         if self._job.setup["mode"] == "script":  # else nobody looks at it
@@ -222,22 +203,18 @@ class _Run:
 
     def _told(self, data: bytes) -> None:
         self._reported += data
-        while self._steps >= 0 and (end := self._reported.find(b"\n")) >= 0:
-            line = bytes(self._reported[:end])
-            del self._reported[: end + 1]
-            self._steps += 1
-            if self._steps <= self._job.tests:
-                self._late = time.monotonic() + self._box.limits.wall_seconds
-            if not self._job.report(line):
-                self._steps = -1
 
-    def _stopped(self) -> str | None:
-        """Why no more is read from it."""
-        if self._steps < 0:
-            return "stopped"
-        if max(len(self._output), len(self._reported)) > self._job.output_bytes:
-            return "output_limit"
-        return None
+    def _line(self) -> bytes | None:
+        end = self._reported.find(b"\n")
+        if end < 0:
+            return None
+        line = bytes(self._reported[:end])
+        del self._reported[: end + 1]
+        return line
+
+    def _too_much(self) -> str | None:
+        most = max(len(self._output), len(self._reported))
+        return "output_limit" if most > self._job.output_bytes + (1 << 16) else None
 
     def _over_limit(self) -> str | None:
         now = time.monotonic()
@@ -253,9 +230,6 @@ class _Run:
 
     def _sweep(self) -> None:
         """End the process and everything that came of it, also what left its session: orphans are ours."""
-        if self._swept:
-            return
-        self._swept = True
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)

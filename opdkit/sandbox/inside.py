@@ -1,14 +1,15 @@
-"""The script that starts a program inside its sandbox: `python -c <this text> <setup> <report> [<tests> <token>]`.
+"""Starts a program inside its sandbox. The last part of the script that does (see `script`).
 
-The arguments are descriptors. It takes on the limits, becomes the unprivileged user that it is told, and runs the
-program in one of three modes:
+Its arguments are descriptors: the setup, the pipe for reports, the one for requests, and what the mode needs. It takes
+on the limits, becomes the unprivileged user that it is told, and goes on in one of these modes:
 
-    script   as `__main__`; what it prints is judged outside
-    calls    its function is called with each list of arguments, and the results are reported as JSON lines
-    checks   assertions are run after it, and those that held are reported behind a token
+    script   the program runs as `__main__`; what it prints is judged outside
+    serve    its functions are called as requests come in, and their values are reported, as JSON lines
+    exam     assertions are run without the program, see `examine`
+    checks   assertions are run behind the program, and those that held are reported behind a token
 
-Assertions stay unread until the program's own lines have run, and the token until the assertions have. What this
-script uses afterwards it holds itself, for the program may have changed any module. Standard library alone.
+Assertions stay unread until the program's own lines have run, and the token until the assertions have. What is used
+afterwards is held from before, for the program may have changed any module. Standard library alone.
 """
 
 import builtins
@@ -18,15 +19,11 @@ import resource
 import sys
 from types import ModuleType
 
-_DEEPEST = 100
-_MOST = 1_000_000
+from opdkit.sandbox.examine import examine
+from opdkit.sandbox.plain import plain_values
+from opdkit.sandbox.wire import decode, encode
+
 _LONGEST_DETAIL = 200
-OPERATORS = (
-    "eq", "ne", "lt", "le", "gt", "ge", "bool", "len", "iter", "contains", "getitem", "hash", "abs", "round",
-    "neg", "pos", "invert", "int", "float", "index", "complex", "add", "radd", "sub", "rsub", "mul", "rmul",
-    "truediv", "rtruediv", "floordiv", "rfloordiv", "mod", "rmod", "pow", "rpow", "and", "or", "xor", "rand",
-    "ror", "rxor", "getattr", "getattribute",
-)  # fmt: skip
 
 
 def confine(setup):
@@ -69,87 +66,21 @@ def cpu_for_one_more(seconds):
 
 
 def fault(report, name, error):
-    """Report why the program is of no use. A hostile error may do anything when it is asked for its text."""
+    """Report why the program is of no use."""
+    write_all(report, json.dumps({"fault": name, "detail": words(error)}).encode() + b"\n")
+
+
+def words(error):
+    """An error's text. A hostile one may do anything when it is asked for it."""
     try:
-        detail = f"{type(error).__name__}: {error}"[:_LONGEST_DETAIL]
+        return f"{type(error).__name__}: {error}"[:_LONGEST_DETAIL]
     except BaseException:
-        detail = "an error without a text"
-    write_all(report, json.dumps({"fault": name, "detail": detail}).encode() + b"\n")
+        return "an error without a text"
 
 
 def write_all(descriptor, data, write=os.write):
     while data:
         data = data[write(descriptor, data) :]
-
-
-def encode(value, depth=0):
-    """A value as JSON that tells tuples, sets and numbers apart. What is none of Python's own values equals nothing."""
-    if depth > _DEEPEST:
-        raise ValueError("nested too deep")
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list):
-        return [encode(one, depth + 1) for one in value]
-    if isinstance(value, tuple):
-        return {"tuple": [encode(one, depth + 1) for one in value]}
-    if isinstance(value, set | frozenset):
-        return {"set": [encode(one, depth + 1) for one in value]}
-    if isinstance(value, dict):
-        return {"dict": [[encode(key, depth + 1), encode(one, depth + 1)] for key, one in value.items()]}
-    if isinstance(value, bytes):
-        return {"bytes": value.hex()}
-    if isinstance(value, complex):
-        return {"complex": [value.real, value.imag]}
-    return {"other": f"a {type(value).__name__}"[:_LONGEST_DETAIL]}
-
-
-def decode(value):
-    """What `encode` made, back."""
-    if isinstance(value, list):
-        return [decode(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    ((kind, inner),) = value.items()
-    if kind == "dict":
-        return {decode(key): decode(one) for key, one in inner}
-    if kind == "bytes":
-        return bytes.fromhex(inner)
-    if kind == "complex":
-        return complex(*inner)
-    return {"tuple": tuple, "set": set}[kind](decode(one) for one in inner)
-
-
-def plain_values():
-    """What refuses values whose comparisons the program wrote itself, such as one that is equal to everything."""
-    operators = {f"__{name}__" for name in OPERATORS}
-    known, modules, containers = frozenset(sys.stdlib_module_names), sys.modules, (list, tuple, set, frozenset)
-
-    def trusted(kind):
-        if not type.__dict__["__flags__"].__get__(kind) & (1 << 9):  # no class of Python code, nor one made at run time
-            return True
-        name = type.__dict__["__module__"].__get__(kind)
-        home = modules.get(name) if name.partition(".")[0] in known else None
-        return home is not None and vars(home).get(type.__dict__["__name__"].__get__(kind)) is kind
-
-    def plain(value):
-        pending, seen = [value], 0
-        while pending:
-            one = pending.pop()
-            seen += 1
-            kind = type(one)
-            if type(kind) is not type and not trusted(type(kind)):
-                raise AssertionError("a value of a class with a metaclass of its own")
-            for base in type.__dict__["__mro__"].__get__(kind):
-                if not trusted(base) and operators & set(type.__dict__["__dict__"].__get__(base)):
-                    raise AssertionError("a value of a class that compares as it likes")
-            if seen < _MOST and isinstance(one, containers):
-                pending.extend(one)
-            elif seen < _MOST and isinstance(one, dict):
-                pending.extend(one.keys())
-                pending.extend(one.values())
-        return value
-
-    return plain
 
 
 def load(setup, report, run=exec):
@@ -181,20 +112,28 @@ def load(setup, report, run=exec):
     return vars(module)
 
 
-def calls(setup, names, report):
-    """Report the result of each call."""
-    try:
-        found = names.get(setup["function"])
-        if found is None and "Solution" in names:
-            found = getattr(names["Solution"](), setup["function"])
-        if found is None:
-            raise NameError(f"no function {setup['function']}")
-        for arguments in setup["calls"]:
+def serve(setup, names, report, requests):
+    """Answer each request for a call."""
+    solution = None
+    with open(requests, "rb") as lines:  # noqa: PTH123
+        for line in lines:
             cpu_for_one_more(setup["limits"]["seconds"])
-            value = encode(found(*[decode(one) for one in arguments]))
-            write_all(report, json.dumps({"value": value}).encode() + b"\n")
-    except BaseException as error:
-        fault(report, "runtime_error", error)
+            try:
+                request = json.loads(line)
+                found = names.get(request["call"])
+                if found is None and "Solution" in names:
+                    solution = solution or names["Solution"]()
+                    found = getattr(solution, request["call"])
+                if found is None:
+                    raise NameError(f"no function {request['call']}")
+                arguments = [decode(one) for one in request["arguments"]]
+                reply = {"value": encode(found(*arguments))}
+                after = [encode(one) for one in arguments]
+                if after != request["arguments"]:
+                    reply["arguments"] = after
+            except BaseException as error:
+                reply = {"raised": type(error).__name__, "detail": words(error)}
+            write_all(report, json.dumps(reply).encode() + b"\n")
 
 
 def checks(setup, names, report, descriptors, held):
@@ -214,7 +153,6 @@ def checks(setup, names, report, descriptors, held):
             fault(report, "runtime_error", error)
         else:
             passed += b" %d" % number
-            write_all(report, b'{"going": true}\n', write)
     write_all(report, read(token) + passed + b"\n", write)
 
 
@@ -226,18 +164,21 @@ def read_all(descriptor, read=os.read):
 
 
 def main():
-    source, report, *descriptors = map(int, sys.argv[1:])
+    source, report, requests, *secret = map(int, sys.argv[1:])
     with open(source, "rb") as file:  # noqa: PTH123
         setup = json.load(file)
     confine(setup)
+    if setup["mode"] == "exam":
+        examine(setup, report, requests)
+        os._exit(0)
     held = (exec, compile, os.write, read_all, plain_values(), dict(vars(builtins)))
     names = load(setup, report)
     if names is None:
         os._exit(1)
-    if setup["mode"] == "calls":
-        calls(setup, names, report)
+    if setup["mode"] == "serve":
+        serve(setup, names, report, requests)
     elif setup["mode"] == "checks":
-        checks(setup, names, report, descriptors, held)
+        checks(setup, names, report, secret, held)
     if setup["mode"] != "script":
         os._exit(0)
 

@@ -165,7 +165,7 @@ CHEATS = {
     "exit at the end": "import atexit, os\natexit.register(os._exit, 0)",
     "printing": "print('2 of 2 passed'); print('{\"value\": 5}')\ndef f(n): print('ok'); return None",
     "equal to everything": f"{ANYTHING}def f(n): return Any()",
-    "lists of what is equal to everything": f"{ANYTHING}def f(n): return [Any(), Any(), Any(), Any()]",
+    "lists of what is equal to everything": f"{ANYTHING}def f(n): return [Any(), Any(), Any()]",
     "under another's name": f"{ANYTHING}Any.__module__ = 'collections'\ndef f(n): return Any()",
     "a class that is none": (
         "class Meta(type):\n    def __eq__(c, o): return True\n    def __sub__(c, o): return 0\n"
@@ -193,6 +193,12 @@ CHEATS = {
     "errors that hide": ("class Odd(BaseException):\n    def __str__(self): raise Odd\ndef f(n): raise Odd"),
     "a second process": "import os\nif os.fork(): os._exit(0)\ndef f(n): return None",
     "no error is one": "import sys\nsys.excepthook = lambda *a: None\ndef f(n): raise AssertionError",
+    "what the descriptors hold": (
+        "import os\nfor d in range(3, 20):\n    try: text = os.pread(d, 1 << 20, 0)\n    except OSError: continue\n"
+        "    for e in range(3, 20):\n"
+        "        try: os.write(e, text[-64:] + b' 0 1 2\\n')\n        except OSError: pass\n"
+        "def f(n): return None"
+    ),
     "what the frames hold": (
         "import sys\ndef f(n):\n    frame = sys._getframe()\n    while frame:\n"
         "        for value in list(frame.f_locals.values()):\n"
@@ -226,12 +232,47 @@ def test_right_programs_pass_assertions(grader: ProgramGrader) -> None:
     assert judged(grader, values, known + returned)[0].status == "ok"
 
 
+CLASSES = ProgramTests.of_assertions(["assert Stack([1]).top() == 1", "assert len(Stack([1, 2])) == 2"])
+LAMBDAS = ProgramTests.of_assertions(
+    ["assert apply(lambda x: x + 1, [1, 2]) == [2, 3]", "assert apply(abs, [-1]) == [1]"]
+)
+IN_PLACE = ProgramTests.of_assertions(["x = [2, 1]\nassert order(x) is None and x == [1, 2]"])
+RAISING = ProgramTests.of_assertions(
+    ["try:\n    f(-1)\nexcept ValueError as error:\n    assert 'below' in str(error)\nelse:\n    assert False"]
+)
+TWO = ProgramTests.of_assertions(["assert decode(encode('ab')) == 'ab'", "assert encode(text='ab') == encode('ab')"])
+
+
+def test_assertions_about_more_than_values(grader: ProgramGrader) -> None:
+    stack = (
+        "class Stack:\n    def __init__(s, v): s.v = v\n    def top(s): return s.v[-1]\n"
+        "    def __len__(s): return len(s.v)"
+    )
+    mapped = "def apply(f, values): return [f(x) for x in values]"
+    ordered = "def order(values): values.sort()"
+    raised = "def f(n):\n    if n < 0: raise ValueError('below 0')"
+    swapped = "def encode(text): return text[::-1]\ndef decode(text): return text[::-1]"
+    for tests, right, wrong in (
+        (LAMBDAS, mapped, "def apply(f, values): return values"),
+        (IN_PLACE, ordered, "def order(values): values.sort(reverse=True)"),
+        (RAISING, raised, "def f(n): raise ValueError('above')"),
+        (TWO, swapped, swapped.replace("[::-1]", "[::-2]")),
+    ):
+        grades = judged(grader, tests, right, wrong)
+        assert [grade.status for grade in grades] == ["ok", "wrong_output"], grades
+    assert [len(part) for part in (CLASSES.exams, CLASSES.checks)] == [0, 2]
+    grades = judged(grader, CLASSES, stack, stack.replace("return s.v[-1]", "return 0"))
+    assert [grade.status for grade in grades] == ["ok", "wrong_output"], grades
+
+
 def test_assertions_become_calls_where_they_can() -> None:
-    assert [len(part) for part in (ASSERTIONS.calls, ASSERTIONS.checks)] == [1, 2]
-    assert (len(CHECK.calls), len(CHECK.checks), CHECK.function) == (0, 1, "f")
+    assert [len(part) for part in (ASSERTIONS.calls, ASSERTIONS.exams, ASSERTIONS.checks)] == [1, 2, 0]
+    assert (len(CHECK.calls), len(CHECK.exams), CHECK.function, CHECK.names) == (0, 1, "f", ["f"])
+    assert ProgramTests.of_assertions(["assert abs(g(1) - 2) < 1", "assert sorted(g(2)) == []"]).function == "g"
+    assert ProgramTests.of_assertions(["assert sum(10, 15) == 6", "assert abs(sum(1, 2)) == 1"]).names == ["sum"]
     plain = "def check(candidate):\n    '''d'''\n    assert candidate([(1, 'a')], {2: {3}}) == -1.5\n    assert True\n"
     plainly = ProgramTests.of_check(plain, "g")
-    assert [len(part) for part in (plainly.calls, plainly.checks)] == [1, 0]
+    assert [len(part) for part in (plainly.calls, plainly.exams, plainly.checks)] == [1, 0, 0]
     for odd in (
         "assert f(x=1) == 2",
         "assert f(*[1]) == 2",

@@ -1,0 +1,229 @@
+"""Judges one program by its tests, in processes that are not trusted: what they report is compared here."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from opdkit.grading.outputs import same_output, same_value
+from opdkit.sandbox.box import Box, Ended, Running
+from opdkit.sandbox.starting import Job
+from opdkit.sandbox.wire import decode
+
+_SHOWN = 80
+_FINAL = ("syntax_error", "time_limit", "memory_limit")  # the other tests of such a program are not tried
+_TOO_MUCH_CPU = 128 + 24  # SIGXCPU
+_LONGEST_VALUE = 1 << 20  # bytes of a value that an assertion is about
+_FAULTS = ("syntax_error", "runtime_error", "wrong_output")
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
+
+@dataclass
+class Verdict:
+    """What became of a program's tests.
+
+    Attributes:
+        passed: how many held.
+        total: how many there are.
+        status: "ok", or why the first that failed did: "wrong_output", "runtime_error", "syntax_error", "time_limit",
+            "memory_limit", "output_limit".
+        detail: that in words. Text of the program's may be in it.
+    """
+
+    total: int
+    passed: int = 0
+    status: str = "ok"
+    detail: str = ""
+
+    def fail(self, number: int, status: str, detail: str) -> None:
+        """Test `number` (from 0) failed; the first one that did is told."""
+        if self.status == "ok":
+            told = " ".join(detail.split())[: 4 * _SHOWN].encode("utf-8", "replace").decode()
+            self.status, self.detail = status, f"test {number + 1}: {told}"
+
+
+class Judge:
+    """One program and its tests."""
+
+    def __init__(self, box: Box, request: dict[str, Any]) -> None:
+        self._box, self._tests = box, request["tests"]
+        self._partial, self._tolerance = request["partial"], request["tolerance"]
+        self._program = {
+            "program": request["program"],
+            "prelude": self._tests["prelude"],
+            "setup": self._tests["setup"],
+            "function": self._tests["function"],
+        }
+        self._verdict = Verdict(sum(len(self._tests[kind]) for kind in ("stdin", "calls", "exams", "checks")))
+
+    def run(self) -> Verdict:
+        """Every test in its order, up to the first that fails unless the share counts."""
+        for number, (given, expected) in enumerate(self._tests["stdin"]):
+            if not self._over():
+                self._script(number, given, expected)
+        first = 0
+        if self._tests["calls"]:
+            self._calls()
+            first = len(self._tests["calls"])
+        left: list[str] = []
+        if self._tests["exams"] and not self._over():
+            left = self._exams(first)
+            first += len(self._tests["exams"]) - len(left)
+        checks = [*left, *self._tests["checks"]]
+        if checks and not self._over():
+            self._checks(first, checks)
+        return self._verdict
+
+    def _over(self) -> bool:
+        status = self._verdict.status
+        return status in _FINAL or (status != "ok" and not self._partial)
+
+    def _script(self, number: int, given: str, expected: str) -> None:
+        ended = self._box.run(
+            Job(
+                {**self._program, "mode": "script"},
+                stdin=given.encode("utf-8", "replace"),
+                output_bytes=2 * len(expected.encode("utf-8", "replace")),
+            )
+        )
+        if ended.reports or ended.reason != "exit" or ended.status:
+            self._fail(number, ended, ended.reports[0] if ended.reports else None)
+            return
+        printed = ended.output.decode("utf-8", "replace")
+        if same_output(printed, expected, self._tolerance):
+            self._verdict.passed += 1
+        else:
+            self._verdict.fail(number, "wrong_output", f"printed {_short(printed)}, not {_short(expected)}")
+
+    def _calls(self) -> None:
+        """Calls whose values are compared here: the program never has what is expected."""
+        cases = self._tests["calls"]
+        longest = max(len(json.dumps(expected)) for _, expected in cases)
+        job = Job({**self._program, "mode": "serve"}, len(cases), output_bytes=2 * longest)
+        with self._box.start(job) as program:
+            for number, (arguments, expected) in enumerate(cases):
+                request = json.dumps({"call": self._tests["function"], "arguments": arguments})
+                line = self._asked(program, request.encode())
+                told = _read(line)
+                if "raised" in told:
+                    self._verdict.fail(number, *_fault(told))
+                elif "value" in told:
+                    self._compare(number, told["value"], expected)
+                else:
+                    self._fail(number, program.end(), line)
+                    return
+                if self._over():
+                    return
+
+    def _asked(self, process: Running, line: bytes) -> bytes | None:
+        process.ask(line)
+        return process.next_report(process.deadline())
+
+    def _compare(self, number: int, told: Any, expected: Any) -> None:
+        right = False
+        with contextlib.suppress(*_UNREADABLE):
+            right = self._same(decode(told), decode(expected))
+        if right:
+            self._verdict.passed += 1
+        else:
+            self._verdict.fail(number, "wrong_output", f"returned {_shown(told)}, not {_shown(expected)}")
+
+    def _same(self, found: object, expected: object) -> bool:
+        """Some sets of the loose kind (APPS) have each value in a list of its own."""
+        loose, tolerance = self._tests["loose"], self._tolerance
+        if same_value(found, expected, tolerance, loose):
+            return True
+        if not loose or not isinstance(expected, list):
+            return False
+        (inner, *others) = cast("list[object]", expected) or [None, None]
+        return not others and same_value(found, inner, tolerance, loose)
+
+    def _exams(self, first: int) -> list[str]:
+        """Assertions in a process of their own, whose calls are passed on to the program's. Returns those that can't be
+        run so: they hand over what can't cross."""
+        sources, left = self._tests["exams"], list[str]()
+        serving = Job({**self._program, "mode": "serve"}, 64 * len(sources), output_bytes=_LONGEST_VALUE)
+        own = {"mode": "exam", "names": self._tests["names"], "exams": sources}
+        exam = {**own, "prelude": self._tests["prompt"], "setup": self._tests["setup"]}
+        examining = Job(exam, len(sources), output_bytes=16 * _LONGEST_VALUE)
+        with self._box.start(serving) as program, self._box.start(examining) as examiner:
+            for place, source in enumerate(sources):
+                number = first + place - len(left)
+                late = examiner.deadline()
+                line, told = None, dict[str, Any]()
+                while (line := examiner.next_report(late)) is not None and "call" in (told := _read(line)):
+                    program.ask(line)
+                    answer = program.next_report(late)
+                    if answer is None or "fault" in _read(answer):
+                        self._fail(number, program.end(), answer)
+                        return left
+                    examiner.ask(answer)
+                if line is None:
+                    self._fail(number, examiner.end(), None)
+                    return left
+                if "unsupported" in told:
+                    left.append(source)
+                elif "held" in told:
+                    self._verdict.passed += 1
+                else:
+                    self._verdict.fail(number, *_fault(told))
+                if self._over():
+                    return left
+        return left
+
+    def _checks(self, first: int, sources: Sequence[str]) -> None:
+        """Assertions behind the program, in its process."""
+        token = secrets.token_hex(32).encode()
+        secret = ("\0".join(sources).encode("utf-8", "replace"), token)
+        ended = self._box.run(Job({**self._program, "mode": "checks"}, len(sources), secret=secret))
+        held = [line for line in ended.reports if line.startswith(token)]
+        passed = {int(word) for word in held[0].split()[1:]} if held else set[int]()
+        self._verdict.passed += len(passed)
+        if len(passed) < len(sources):
+            number = first + min(set(range(len(sources))) - passed)
+            self._fail(number, ended, ended.reports[0] if ended.reports else None)
+
+    def _fail(self, number: int, ended: Ended, line: bytes | None) -> None:
+        """Test `number` failed, as the process ended or as it reported."""
+        kind, detail = _fault(_read(line))
+        if ended.reason.endswith("_limit"):
+            kind, detail = ended.reason, ended.reason.replace("_", " ")
+        elif ended.status == _TOO_MUCH_CPU:
+            kind, detail = "time_limit", "time limit"
+        elif not detail:
+            words = ended.errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            detail = f"exit status {ended.status} before the test was over {words}"
+        self._verdict.fail(number, kind, detail)
+
+
+def _fault(told: dict[str, Any]) -> tuple[str, str]:
+    """A status, and what is told of it."""
+    kind, detail = told.get("fault"), told.get("detail")
+    return kind if kind in _FAULTS else "runtime_error", detail if isinstance(detail, str) else ""
+
+
+def _read(line: bytes | None) -> dict[str, Any]:
+    """What a line reports; nothing where it is no JSON object. No program gains by what it reports."""
+    with contextlib.suppress(*_UNREADABLE):
+        told = json.loads(line or b"{}")
+        if isinstance(told, dict):
+            return cast("dict[str, Any]", told)
+    return {}
+
+
+def _short(text: str) -> str:
+    text = text.strip()
+    return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
+
+
+def _shown(encoded: Any) -> str:
+    """An encoded value in words."""
+    text = "a value that can't be read"
+    with contextlib.suppress(*_UNREADABLE):
+        other = isinstance(encoded, dict) and "other" in encoded
+        text = str(encoded["other"]) if other else repr(decode(encoded))
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

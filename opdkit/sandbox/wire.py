@@ -1,0 +1,67 @@
+"""Python's own values as JSON, so that they can cross to another process and be compared there.
+
+Part of the script that starts a program in its sandbox (see `script`), and used outside of it. Standard library alone.
+"""
+
+from decimal import Decimal
+from fractions import Fraction
+
+_DEEPEST = 100
+_LONGEST_NAME = 200
+
+
+def told(value):
+    """What stands for a value that is none of Python's own, and so equals nothing."""
+    return {"other": f"a {type(value).__name__}"[:_LONGEST_NAME]}
+
+
+def refused(name):
+    """Raises ValueError: where nothing may stand for such a value."""
+    raise ValueError(f"{name} is none of Python's own values")
+
+
+def encode(value, other=told, depth=0):
+    """A value as JSON that tells tuples, sets and numbers apart. other: what stands for one of another kind."""
+    if depth > _DEEPEST:
+        raise ValueError("nested too deep")
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, dict):
+        return {"dict": [[encode(one, other, depth + 1) for one in item] for item in value.items()]}
+    if isinstance(value, list | tuple | set | frozenset):
+        entries = [encode(one, other, depth + 1) for one in value]
+        if isinstance(value, list):
+            return entries
+        return {"tuple" if isinstance(value, tuple) else "set": entries}
+    if isinstance(value, bytes):
+        return {"bytes": value.hex()}
+    if isinstance(value, complex):
+        return {"complex": [value.real, value.imag]}
+    name = f"{type(value).__module__}.{type(value).__name__}"
+    if name == "fractions.Fraction":
+        return {"fraction": [int(value.numerator), int(value.denominator)]}
+    if name == "decimal.Decimal":
+        return {"decimal": str(value)}
+    return other(value)
+
+
+def decode(value, other=refused):
+    """What `encode` made, back. Raises ValueError, TypeError or KeyError for what it did not make."""
+    if isinstance(value, list):
+        return [decode(one, other) for one in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, inner),) = value.items()
+    if kind == "dict":
+        return {decode(key, other): decode(one, other) for key, one in inner}
+    if kind == "bytes":
+        return bytes.fromhex(inner)
+    if kind == "complex":
+        return complex(*inner)
+    if kind == "fraction":
+        return Fraction(*inner)
+    if kind == "decimal":
+        return Decimal(inner)
+    if kind == "other":
+        return other(inner)
+    return {"tuple": tuple, "set": set}[kind](decode(one, other) for one in inner)
