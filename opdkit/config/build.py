@@ -60,6 +60,7 @@ def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
         "push_to_hub",
         "shard",
         "shard_replicas",
+        "shard_offload",
         "resume",
     )
     groups = {name: _object(name, resolved[name]) if resolved[name] else None for name in TRAIN_GROUPS}

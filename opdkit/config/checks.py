@@ -161,6 +161,8 @@ def check_shard(experiment: Experiment) -> None:
         if experiment.shard_replicas != 1:
             asked = f"shard_replicas={experiment.shard_replicas}"
             raise UserError(f"{asked}: with shard=none each process holds all of a model; allowed: 1")
+        if experiment.shard_offload:
+            raise UserError("shard_offload=true: with shard=none there are no parts to offload; allowed: shard=fsdp2")
         return
     refused = {
         f"max_staleness={experiment.max_staleness}": "steps are made ahead by a copy of whole weights"

@@ -123,6 +123,7 @@ class TrainConfig:
     deterministic: bool = MISSING
     shard: str = MISSING
     shard_replicas: int = MISSING
+    shard_offload: bool = MISSING
     gradient_variance: str | None = None
 
 

@@ -92,35 +92,76 @@ def per_process(experiment: Experiment, world_size: int) -> Section:
         if adapter.quantize != "none":
             notes.append(Note("ok", f"adapter.quantize={adapter.quantize} is not counted: 0.53 bytes a linear weight"))
         model = replace(adapter, quantize="none").attach(model, experiment.model, None)
-    student = held(model, divided, computes)
-    rows = [(f"student: weights ({student.dtype})", student.part)]
+    student, memory = held(model, divided, computes), _Memory(experiment.shard_offload)
+    memory.keeps(f"student: weights ({student.dtype})", student.part)
     whose = "student" if adapter is None else "adapters"
-    rows += [(f"{whose}: gradients", student.trained), (f"{whose}: AdamW's two moments", _MOMENTS * student.trained)]
-    rows += _passing("student", student)
+    memory.keeps(f"{whose}: gradients", student.trained)
+    memory.keeps(f"{whose}: AdamW's two moments", _MOMENTS * student.trained)
+    memory.gathers("student", student)
     if student.adding:
-        rows.append(("student: gradients of embedding and lm_head, added up", student.adding))
-    host = student.part * divided
+        memory.needs("student: gradients of embedding and lm_head, added up", student.adding)
+    read = student.part * divided
     for name, spec in _teachers(experiment):
         if not isinstance(spec, ModelSpec):
             notes.append(Note("ok", f"teacher {name} is not counted: its config tells no shapes"))
             continue
         teacher = held(load_skeleton(spec, "teacher"), divided, None)
-        rows += [(f"teacher: weights ({teacher.dtype})", teacher.part), *_passing("teacher", teacher)]
-        host = max(host, teacher.part * divided)
-    total = sum(size for _, size in rows)
-    notes.insert(0, Note("ok", f"{world_size} processes: at least {_told(total)} GiB in each, activations not counted"))
-    rows.append(("all of it", total))
+        memory.keeps(f"teacher: weights ({teacher.dtype})", teacher.part)
+        memory.gathers("teacher", teacher)
+        read = max(read, teacher.part * divided)
+    notes.insert(0, Note("ok", f"{world_size} processes: at least {memory.sums()} in each, activations not counted"))
+    memory.closed()
     if divided > 1:
-        rows.append(("the whole student, gathered while it writes", student.whole))
-        rows.append(("in the host's memory while it is read: the larger model", host))
-    grid = Grid(("in each process", "GiB"), tuple((name, _told(size)) for name, size in rows))
-    return Section(f"memory of a process, shard={experiment.shard}", tuple(notes), (grid,))
+        memory.needs("the whole student, gathered while it writes", student.whole)
+        memory.needs("in the host's memory while it is read: the larger model", read, host=True)
+    return Section(f"memory of a process, shard={experiment.shard}", tuple(notes), (memory.grid(),))
 
 
-def _passing(whose: str, model: Held) -> list[tuple[str, int]]:
-    """What is gathered while a divided model computes."""
-    told = [(f"{whose}: a layer, gathered", model.layer), (f"{whose}: embedding and lm_head, gathered", model.root)]
-    return [row for row in told if row[1]]
+class _Memory:
+    """What a process has where, a row each.
+
+    Args:
+        offloads: whether what it keeps between passes lies in the host's memory.
+    """
+
+    def __init__(self, offloads: bool) -> None:
+        self._offloads = offloads
+        self._rows: list[tuple[str, int, int]] = []
+
+    def needs(self, name: str, size: int, *, host: bool = False) -> None:
+        """A row, of the device's memory or the host's. With one column it says itself which."""
+        host = host and self._offloads
+        self._rows.append((name, 0 if host else size, size if host else 0))
+
+    def keeps(self, name: str, size: int) -> None:
+        """What lies there between passes."""
+        self.needs(name, size, host=True)
+
+    def gathers(self, whose: str, model: Held) -> None:
+        """What is gathered while a divided model computes."""
+        for part, size in (("a layer", model.layer), ("embedding and lm_head", model.root)):
+            if size:
+                self.needs(f"{whose}: {part}, gathered", size)
+
+    def sums(self) -> str:
+        """All of it in words."""
+        device, host = self._sums()
+        return f"{_told(device)} GiB" + (f" and {_told(host)} GiB of the host's memory" if self._offloads else "")
+
+    def closed(self) -> None:
+        """What was told so far goes together; what follows is not there all the time."""
+        self._rows.append(("all of it", *self._sums()))
+
+    def grid(self) -> Grid:
+        """The rows with their sum."""
+        if not self._offloads:
+            return Grid(("in each process", "GiB"), tuple((name, _told(size)) for name, size, _ in self._rows))
+        columns = ("in each process", "device, GiB", "host, GiB")
+        rows = ((name, *(_told(size) if size else "" for size in sizes)) for name, *sizes in self._rows)
+        return Grid(columns, tuple(rows))
+
+    def _sums(self) -> tuple[int, int]:
+        return sum(device for _, device, _ in self._rows), sum(host for *_, host in self._rows)
 
 
 def _teachers(experiment: Experiment) -> Iterator[tuple[str, object]]:

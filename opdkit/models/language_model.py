@@ -66,6 +66,11 @@ class Shards(Protocol):
         """The size of this rank's shards in bytes."""
         ...
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes; its parts may lie in the host's memory."""
+        ...
+
     def scored(self, score: Callable[[], Scores]) -> Scores:
         """The result of `score`, called with weights all-gathered layer by layer. Gradients of its tensors are
         reduce-scattered (summed) to the shards."""
@@ -141,7 +146,7 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        return self.module.device
+        return self.module.device if self.shards is None else self.shards.device
 
     @property
     def positions(self) -> int | None:

@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from opdkit.data.scores import Scores
@@ -33,9 +33,10 @@ class FullyShard:
 
     Attributes:
         world: the process group.
-        device: the device of the shards.
+        device: the device of computation.
         turns: synchronises the passes of all models across ranks.
         copies: the number of model replicas, each sharded over its own group of ranks (HSDP).
+        offload: whether shards, their gradients and the optimiser's state are in host memory.
         placed: the models placed so far.
     """
 
@@ -43,6 +44,7 @@ class FullyShard:
     device: torch.device
     turns: Turns
     copies: int = 1
+    offload: bool = False
     placed: list[DividedModel] = field(default_factory=list["DividedModel"])
 
     @cached_property
@@ -60,17 +62,35 @@ class FullyShard:
         """See `Placement`. The ranks of a machine load one after another, so that it holds one full model at a time.
         Raises UserError for an architecture whose layers are not in a single list."""
         parts: list[tuple[LanguageModel, FSDPModule]] = []
-        mesh = self.mesh["parts"]
+        mesh = self.mesh["parts"]  # collective, so before the ranks take turns
         turns = int(self.world.max(float(os.environ.get("LOCAL_WORLD_SIZE", self.world.size))))
         for turn in range(turns):
             if turn == int(os.environ.get("LOCAL_RANK", self.world.rank)):
                 model = read()
-                parts.append((model, _divide(model, mesh, dtype)))
+                parts.append((model, self._divide(model, mesh, dtype)))
             self.world.any(False)  # a barrier: no rank loads before the others are here
         ((model, root),) = parts
         shards = DividedModel(model, root, self, dtype)
         self.placed.append(shards)
         return replace(model, shards=shards)
+
+    def _divide(self, model: LanguageModel, mesh: DeviceMesh, dtype: torch.dtype | None) -> FSDPModule:
+        """The root module around that of `model`, whose weights are sharded in place. Gradients are reduced in
+        float32."""
+        shard = partial(
+            fully_shard,
+            mesh=mesh,
+            mp_policy=MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32),
+            # Copies from and to pinned memory overlap with computation on a GPU.
+            offload_policy=CPUOffloadPolicy(pin_memory=self.device.type == "cuda") if self.offload else OffloadPolicy(),
+        )
+        layers = [shard(layer) for layer in layers_of(model.module, "shard=fsdp2", model.name)]
+        root = shard(_Root(model.module))
+        for part in (*layers, root):
+            part.set_gradient_divide_factor(1.0)  # the loss has a global denominator, so gradients are summed
+            part.set_force_sum_reduction_for_comms(True)
+        root.set_reduce_scatter_unused_params(True)  # a rank may not use a weight, as an expert that no token chose
+        return root
 
     def together(self) -> AbstractContextManager[object]:
         """See `Placement`."""
@@ -87,20 +107,6 @@ def require_torch() -> None:
     needed = ("set_force_sum_reduction_for_comms", "set_reduce_scatter_unused_params", "set_gradient_divide_factor")
     if any(name not in vars(FSDPModule) for name in needed):
         raise UserError(f"shard=fsdp2: torch {torch.__version__} is too old for it; tried with 2.13")
-
-
-def _divide(model: LanguageModel, mesh: DeviceMesh, dtype: torch.dtype | None) -> FSDPModule:
-    """The root module around that of `model`, whose weights are sharded in place. Gradients are reduced in float32."""
-    policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
-    layers = [
-        fully_shard(layer, mesh=mesh, mp_policy=policy) for layer in layers_of(model.module, "shard=fsdp2", model.name)
-    ]
-    root = fully_shard(_Root(model.module), mesh=mesh, mp_policy=policy)
-    for part in (*layers, root):
-        part.set_gradient_divide_factor(1.0)  # the loss has a global denominator, so gradients are summed
-        part.set_force_sum_reduction_for_comms(True)
-    root.set_reduce_scatter_unused_params(True)  # a rank may not use a weight, such as an expert that no token chose
-    return root
 
 
 class _Root(nn.Module):
@@ -129,6 +135,11 @@ class DividedModel:
         self._score_nothing()  # the first pass determines the FSDP root
         self.rest()
         self.bytes = sum(local_part(p).numel() * p.element_size() for p in model.module.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """See `Shards`."""
+        return self._placement.device
 
     def scored(self, score: Callable[[], Scores]) -> Scores:
         """See `Shards`."""
@@ -208,7 +219,7 @@ class DividedModel:
             if adapter is not None and not adapter.merges and not value.requires_grad:
                 continue
             if id(value) not in seen:
-                whole = value.full_tensor() if isinstance(value, DTensor) else value
+                whole = cast(DTensor, value.to(self.device)).full_tensor() if isinstance(value, DTensor) else value
                 seen[id(value)] = whole.detach().cpu() if self._placement.world.main else torch.empty(0)
             if self._placement.world.main:
                 found[name] = seen[id(value)]

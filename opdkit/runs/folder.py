@@ -21,6 +21,7 @@ from opdkit.runs.moved import as_written_today
 _FREE_KEYS = (
     "resume", "run_dir", "logger", "diagnostics", "diagnostics_every", "probe", "probe_every", "paths",
     "keep_checkpoints", "checkpoint_every", "early_stop", "keep_best", "push_to_hub", "shard_replicas",
+    "shard_offload",
 )  # fmt: skip
 # Keys of a text model of opdkit.text: where it is asked and how patiently, and what it may cost.
 _FREE_OF_TEXT = frozenset(

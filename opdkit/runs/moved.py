@@ -27,6 +27,7 @@ _SINCE: dict[str, tuple[object, ...]] = {
     "max_staleness": (0,),
     "shard": ("none",),
     "shard_replicas": (1,),
+    "shard_offload": (False,),
     "task.columns.solution": ("answer",),
     "objective.clip_range_high": (None,),
     "benchmark.stop": ([],),

@@ -110,6 +110,7 @@ class Experiment:
         push_to_hub: the hub's repository that the student is uploaded to, None for none.
         shard: what a process holds of each model: none: all of it; fsdp2: a part of every weight.
         shard_replicas: how many groups of processes hold the whole of a divided model each.
+        shard_offload: whether the parts of divided models lie in the host's memory.
         gradient_variance: regular expression of the parameters whose gradient variance is measured, None for none.
         resume: whether the run goes on; "auto" leaves it to the run folder, and is settled before the run begins.
         resolved: the configuration as plain values, for config.yaml.
@@ -146,6 +147,7 @@ class Experiment:
     push_to_hub: str | None
     shard: Shard
     shard_replicas: int
+    shard_offload: bool
     resume: bool | Literal["auto"]
     resolved: Mapping[str, Any]
 

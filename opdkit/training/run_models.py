@@ -25,7 +25,7 @@ def placement_of(experiment: Experiment, device: torch.device) -> Placement:
 
     require_torch()
     world = World.current()
-    return FullyShard(world, device, Turns(world), experiment.shard_replicas)
+    return FullyShard(world, device, Turns(world), experiment.shard_replicas, experiment.shard_offload)
 
 
 def parts_of(experiment: Experiment, processes: int) -> int:

@@ -100,6 +100,11 @@ def test_train_says_the_cheap_part_at_its_start(
     assert "warning: the prompt differs from character" in said
 
 
+def _row(out: str, name: str) -> list[float]:
+    """The numbers of the first row whose first column ends so."""
+    return [float(one) for one in next(line for line in out.splitlines() if name in line).partition(name)[2].split()]
+
+
 def test_the_memory_of_several_processes_is_told_from_shapes_alone(
     opdkit: Opdkit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +116,13 @@ def test_the_memory_of_several_processes_is_told_from_shapes_alone(
     assert "AdamW's two moments" in divided.out
     copies = opdkit("doctor", *pair, "shard=fsdp2", "shard_replicas=2", "world_size=16")
     assert copies.out.partition("in each process ")[2] == divided.out.partition("in each process ")[2] != ""
+    offloaded = opdkit("doctor", *pair, "shard=fsdp2", "shard_offload=true", "world_size=8")
+    assert "GiB of the host's memory" in offloaded.out
+    sums = {text: _row(text, "all of it") for text in (divided.out, offloaded.out)}
+    assert [len(found) for found in sums.values()] == [1, 2]
+    assert sum(sums[offloaded.out]) == pytest.approx(sums[divided.out][0], rel=0.1)  # both are rounded
+    kept = sum(sum(_row(divided.out, name)) for name in ("weights (float32)", "gradients", "two moments"))
+    assert sums[offloaded.out][1] >= 0.9 * kept
     adapted = opdkit("doctor", *pair, "shard=fsdp2", "adapter=lora", "world_size=8")
     assert "adapters: AdamW's two moments" in adapted.out
     whole = opdkit("doctor", *pair, "world_size=8")
@@ -128,6 +140,7 @@ def test_the_memory_of_several_processes_is_told_from_shapes_alone(
         (("shard=fsdp2", "shard_replicas=3", "world_size=8"), "shard_replicas=3: 8 processes can't be 3 groups"),
         (("shard=fsdp2", "shard_replicas=2", "world_size=2"), "shard_replicas=2: 2 processes can't be 2 groups"),
         (("shard_replicas=2", "world_size=2"), "shard_replicas=2: with shard=none"),
+        (("shard_offload=true", "world_size=2"), "shard_offload=true: with shard=none"),
         (("shard=fsdp2", "teacher.cpu_offload=true", "world_size=2"), "teacher.cpu_offload"),
     ],
 )

@@ -73,6 +73,7 @@ MORE: dict[str, tuple[str, ...]] = {
 
 # What each process holds of a model; with copies, two groups of processes that hold all of it each.
 SHARDS = {"none": ("shard=none",), "fsdp2": ("shard=fsdp2",), "copies": ("shard=fsdp2", "shard_replicas=2")}
+SHARDS["offloaded"] = ("shard=fsdp2", "shard_offload=true")
 
 
 @pytest.fixture(scope="session")
@@ -121,6 +122,13 @@ def _close(one: Path, two: Path, relative: float = 1e-6) -> None:
         assert file.read_text() == (two / file.relative_to(one)).read_text()
 
 
+def _same(one: Path, two: Path) -> None:
+    """The two runs are equal to the bit."""
+    assert weights(one) == weights(two)
+    assert metrics(one) == metrics(two)
+    assert _responses(one) == _responses(two)
+
+
 def _compare(
     count: int,
     runs: Mapping[str, tuple[str, ...]],
@@ -141,8 +149,9 @@ def _compare(
 
 
 def test_two_processes_equal_one(pair: list[str], own: str, tmp_path: Path) -> None:
-    shards = [("grpo", "none"), ("ahead", "none"), ("multi", "fsdp2"), ("lora", "fsdp2")]
+    shards = [("grpo", "none"), ("ahead", "none"), ("multi", "fsdp2"), ("multi", "offloaded"), ("lora", "fsdp2")]
     _compare(2, FAST, shards, pair, own, tmp_path)
+    _same(tmp_path / "multi-fsdp2", tmp_path / "multi-offloaded")
 
 
 @pytest.mark.slow
@@ -215,6 +224,22 @@ def test_a_divided_run_goes_on_from_its_parts(pair: list[str], own: str, tmp_pat
     assert "no whole checkpoint" in line
     assert ".safetensors is missing" in line
     assert "exitcode  : 2" in errors
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_where_parts_lie_changes_nothing(pair: list[str], own: str, tmp_path: Path) -> None:
+    """Offloaded or not, the same bits, also where a run goes on with the other."""
+    every = ("checkpoint_every=1", "keep_checkpoints=5", "steps=3", "optim.clip_norm=1e-3", "batch.micro_batch=1")
+    runs = {name: (*MORE[name], *every) for name in ("full", "ema_teacher", "live", "checkpointing", "lora_start")}
+    asked = {name: [*_arguments(pair, own, run), *SHARDS["fsdp2"]] for name, run in runs.items()}
+    offloaded = {f"{name}-offloaded": [*arguments, "shard_offload=true"] for name, arguments in asked.items()}
+    train_together(2, {**asked, **offloaded}, tmp_path)
+    for name in runs:
+        _same(tmp_path / name, tmp_path / f"{name}-offloaded")
+    half = halved(tmp_path / "ema_teacher", "step-000002")
+    train_together(2, {half.name: [*asked["ema_teacher"], "shard_offload=true", "resume=true"]}, tmp_path)
+    _same(tmp_path / "ema_teacher", half)
 
 
 @pytest.mark.slow
