@@ -115,7 +115,7 @@ def _comparison(root: Path, best: Mapping[str, float], steps: int) -> list[str]:
     found = {name: {s: accuracy(root, comparison(name, best[name], s, steps)) for s in SEEDS} for name in OBJECTIVES}
     tests = {name: _paired(found[name], found[REFERENCE]) for name in OBJECTIVES if name != REFERENCE}
     adjusted = dict(zip(tests, holm([test.p for test in tests.values()]), strict=True))
-    lines = ["| objective | learning rate | seeds | pass@1, % | difference to top-K, points | p, Holm |",
+    lines = ["| objective | learning rate | seeds | pass@1, % | difference from top-K, points | p, Holm |",
              "|---|--:|--:|---|---|--:|"]  # fmt: skip
     for name in OBJECTIVES:
         values = [100 * value for value in found[name].values() if value is not None]
@@ -136,14 +136,14 @@ def _wall_time(root: Path, best: Mapping[str, float]) -> list[str]:
     steps = max(HORIZONS)
     seconds = {name: _step_seconds(root, best, name) for name in OBJECTIVES}
     budget = HORIZONS[steps] * 3 * min(seconds.values())
-    lines = ["| objective | s a step, least | steps that fit | pass@1 there, % |", "|---|--:|--:|---|"]
+    lines = ["| objective | s per step, min | steps that fit | pass@1 at that point, % |", "|---|--:|--:|---|"]
     for name in OBJECTIVES:
         fits = int(budget / seconds[name])
         folders = [root / comparison(name, best[name], seed, steps).name for seed in SEEDS]
         values = [100 * v for folder in folders if (v := _at(folder, fits)) is not None]
         told = t_interval(values).text(1) if values else ""
         lines.append(f"| {name} | {seconds[name]:.2f} | {fits} | {told} |")
-    return [f"{budget:.0f} s: what the fastest objective takes for {HORIZONS[steps] * 3} steps.\n", *lines]
+    return [f"{budget:.0f} s: the time the fastest objective takes for {HORIZONS[steps] * 3} steps.\n", *lines]
 
 
 def _step_seconds(root: Path, best: Mapping[str, float], name: str) -> float:
@@ -173,14 +173,14 @@ def _rows(folder: Path) -> list[dict[str, float]]:
 
 _OPENING = """# Each objective at its own learning rate
 
-Written by `python scripts/results/learning_rates.py page runs/learning_rates` from the runs that the same script's
-`run` leaves. The embedded pair, sums of 4 to 7 one-digit terms, the default recipe (64 rollouts a step, two passes of
-four updates, AdamW with a cosine, top-p 0.9), K = 32. The student has 41.0 % before, the teacher 99.6 %.
+Written by `python scripts/results/learning_rates.py page runs/learning_rates` from the runs of the same script's `run`.
+The embedded pair, sums of 4 to 7 one-digit terms, the default recipe (64 rollouts per step, two passes of four updates,
+AdamW with a cosine schedule, top-p 0.9), K = 32. The student starts at 41.0 %; the teacher has 99.6 %.
 
-A learning rate is chosen on seeds 100 and 101 with other training problems (`task.seed=1`) and other held-out problems
-(`benchmark.source.seed=1`), 30 steps a run, by the mean of greedy pass@1. The comparison has five fresh seeds (200 to
-204) and the default problems. The rate that was chosen at 30 steps is used at 120 steps, too. Intervals are Student's,
-95 %, over seeds; differences are paired by seed.
+Learning rates are chosen on seeds 100 and 101 with other training problems (`task.seed=1`) and other held-out problems
+(`benchmark.source.seed=1`), 30 steps per run, by the mean of greedy pass@1. The comparison has five fresh seeds (200 to
+204) and the default problems. The rate chosen at 30 steps is also used at 120 steps. Intervals are Student's, 95 %,
+over seeds; differences are paired by seed.
 """
 
 

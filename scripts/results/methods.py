@@ -154,12 +154,12 @@ ABLATIONS: Mapping[str, Ablation] = {
     "rlsd_lam0": _rlsd("lam = 0", "lam=0", "lam_end=0"),
     "rlsd_lam1": _rlsd("lam = 1 throughout", "lam=1", "lam_end=1"),
     "ropd_scalar": Ablation(
-        "ropd", "a scalar judge in the rubric's place", ("reward@method.terms.student.reward=judge",)
+        "ropd", "a scalar judge instead of the rubric", ("reward@method.terms.student.reward=judge",)
     ),
     "brts_1": _brts("N = 1", "count=1"),
     "brts_2": _brts("N = 2", "count=2"),
     "brts_positional": _brts("positional alignment", "alignment=positional"),
-    "brts_weak": Ablation("brts", "the student's own start as teacher", ("teacher.path=embedded/student",)),
+    "brts_weak": Ablation("brts", "the initial student as teacher", ("teacher.path=embedded/student",)),
     "brts_weak_no_hint": Ablation(
         "brts",
         "the same without the hint of tier 2",

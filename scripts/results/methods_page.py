@@ -105,8 +105,8 @@ def time_table(root: Path, family: Family, start: float) -> list[str]:
     seconds = {name: median(one["step_cpu_s"] for one in found.values()) for name, found in runs.items()}
     budget = STEPS * min(seconds.values())
     lines = [
-        f"{budget:.1f} s: what the fastest method takes for {STEPS} steps.\n",
-        "| method | s a step | steps that fit | seeds | pass@1 there, % |",
+        f"{budget:.1f} s: the time the fastest method takes for {STEPS} steps.\n",
+        "| method | s per step | steps that fit | seeds | pass@1 at that point, % |",
         "|---|--:|--:|--:|---|",
     ]
     for name, found in runs.items():
@@ -127,7 +127,7 @@ def ablation_table(root: Path, methods: Sequence[str]) -> list[str]:
     names = [*methods, *(name for name, one in ABLATIONS.items() if one.of in methods)]
     found = {name: finals(root, name) for name in names}
     lines = [
-        "| method | changed | seeds | pass@1, % | to the method as it is | tiers 1 / 2 / 3, % | agreement, signal |",
+        "| method | changed | seeds | pass@1, % | vs. unchanged method | tiers 1 / 2 / 3, % | agreement, signal |",
         "|---|---|--:|---|---|---|---|",
     ]
     for name in (name for name in names if found[name]):
@@ -177,7 +177,7 @@ def missing(root: Path) -> str:
     """What of the comparison and the ablations has not been run to the end."""
     count = {name: len(finals(root, name)) for name in (*MEMBERS, *ABLATIONS)}
     lacking = [f"{name} ({seeds} of {len(SEEDS)})" for name, seeds in count.items() if seeds < len(SEEDS)]
-    return f"Seeds that have not been run: {', '.join(lacking)}." if lacking else "All of it has been run."
+    return f"Seeds that have not been run: {', '.join(lacking)}." if lacking else "Everything has been run."
 
 
 def main() -> None:
