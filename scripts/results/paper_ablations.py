@@ -28,8 +28,8 @@ Rule = Literal["better", "alike", "unstable", "collapse", "variance_rises", "var
 
 RULES: dict[Rule, str] = {
     "better": "*A is better than B.* Reproduced: mean difference above 0 and p < 0.05 after Holm's correction. Not "
-    f"reproduced: below 0 and p < 0.05, or an interval within ±{SMALL:g} points. Otherwise not testable: these seeds "
-    "do not tell.",
+    f"reproduced: below 0 and p < 0.05, or an interval within ±{SMALL:g} points. Otherwise not testable "
+    "with these seeds.",
     "alike": f"*A and B are alike.* Reproduced: an interval of the difference within ±{ALIKE:g} points. Not "
     "reproduced: p < 0.05 after Holm's correction. Otherwise not testable.",
     "unstable": "*A is less stable than B.* Two measures of a run, compared seed by seed with Holm's correction over "
@@ -43,7 +43,7 @@ RULES: dict[Rule, str] = {
     "seed by seed. Reproduced: its interval lies above 0. Not reproduced: below 0. Otherwise not testable.",
     "variance_by_orders": f"*By orders of magnitude.* The same ratio. Reproduced: its interval lies above {ORDER:g}. "
     f"Not reproduced: below {ORDER:g}. Otherwise not testable.",
-    "no_number": "*Compared without a number at hand.* Not testable.",
+    "no_number": "*Compared without available numbers.* Not testable.",
 }
 
 

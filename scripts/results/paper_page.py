@@ -33,23 +33,23 @@ NOTES = Path(__file__).with_name("paper_notes.yaml")
 SEEDS = 5
 OPENING = """# The paper's ablations, at small scale
 
-Written by `python scripts/results/paper_page.py runs/ablation` from the runs that the commands below leave. Each run
-is one of the embedded pair (half a million parameters, sums of 4 to 7 one-digit terms): 30 steps of 64 rollouts, two
-passes of four updates each, AdamW at 4e-4, rollouts with top-p 0.9 unless said otherwise, then greedy answers to 256
-held-out problems. The untrained student has {before}, the teacher {teacher}. The paper's numbers are of 7B students on
-competition mathematics, without seeds or intervals: the sizes can't be compared, the directions can.
+Written by `python scripts/results/paper_page.py runs/ablation` from the runs of the commands below. Each run uses the
+embedded pair (half a million parameters, sums of 4 to 7 one-digit terms): 30 steps of 64 rollouts, two passes of four
+updates each, AdamW at 4e-4, rollouts with top-p 0.9 unless stated otherwise, then greedy answers to 256 held-out
+problems. The untrained student has {before}, the teacher {teacher}. The paper's numbers are for 7B students on
+competition mathematics, without seeds or intervals: compare directions, not sizes.
 
-**How to read it.** *pass@1*: mean over seeds, 95 % bootstrap interval over seeds and problems. *difference*: to the
-configuration named, seed by seed, in points, Student's 95 % interval; *p* after Holm's correction over the table's
+**How to read it.** *pass@1*: mean over seeds, 95 % bootstrap interval over seeds and problems. *difference*: from the
+configuration named, paired by seed, in points, Student's 95 % interval; *p* after Holm's correction over the table's
 differences. *gradient variance*: over micro-batches, `train/grad_variance`, geometric mean over steps and seeds; it
-scales with the loss, so objectives with losses of another size are not to be compared by it alone. *overlap*: of the
-two models' best ids, and *mass*: the student's on the support, both at the last step. *cut*: evaluated responses that
-reached the length limit. *s a step*: median, without evaluations, one thread of a machine that did other work at the
-same time. The learning rate was chosen with top-K ([how](embedded.md)); a page of its own has
+scales with the loss, so don't compare objectives with losses of different scale by it alone. *overlap*: of the two
+models' top ids, and *mass*: the student's on the support, both at the last step. *cut*: evaluated responses that
+reached the length limit. *s per step*: median, without evaluations, one thread of a machine that was also doing other
+work. The learning rate was chosen with top-K ([how](embedded.md)); a separate page has
 [each objective at its own](learning_rates.md).
 
-**Verdicts** follow rules that were fixed before the results were looked at (`scripts/results/paper_ablations.py`; what
-was known then stands there). *Not run*: fewer than {least} shared seeds.
+**Verdicts** follow rules that were fixed before anyone looked at the results (`scripts/results/paper_ablations.py`,
+which also says what was known by then). *Not run*: fewer than {least} shared seeds.
 
 {rules}
 """
@@ -135,7 +135,7 @@ def _commands(ablation: Ablation) -> str:
 def _table(done: Sequence[Found], comparisons: Sequence[Told]) -> str:
     lines = [
         "| configuration | seeds | pass@1, % | difference, points | p | gradient variance | overlap | mass | cut "
-        "| s a step |",
+        "| s per step |",
         "|---|--:|---|---|---|--:|--:|--:|--:|--:|",
     ]
     for one in done:
@@ -181,7 +181,7 @@ def _short(value: float) -> str:
 def _lacking(cases: Sequence[Found]) -> str:
     """Names what has fewer than five seeds."""
     few = [f"{one.case.name} ({len(one.seeds)} of {SEEDS} seeds)" for one in cases if len(one.seeds) < SEEDS]
-    return f"Not all was run: {', '.join(few)}." if few else ""
+    return f"Incomplete: {', '.join(few)}." if few else ""
 
 
 def _wall_time(done: Sequence[Found], ablation: Ablation) -> str:
@@ -191,8 +191,8 @@ def _wall_time(done: Sequence[Found], ablation: Ablation) -> str:
     at: Mapping[str, tuple[int, dict[str, float]]] = {one.case.name: reward_at(one, budget) for one in timed}
     lines = [
         f"At equal wall time: {budget:.0f} s, what the fastest method's 30 steps take at its median step. No "
-        "evaluation lies there, so the mean reward of the training rollouts (top-p 0.9, temperature 1) of the last "
-        "five steps that fit is told; it is lower than greedy pass@1.\n",
+        "evaluation falls there, so the table has the mean reward of the training rollouts (top-p 0.9, temperature 1) "
+        "of the last five steps that fit, which is lower than greedy pass@1.\n",
         "| method | steps that fit | reward, % | difference, points |",
         "|---|--:|---|---|",
     ]
@@ -223,8 +223,8 @@ def _made(cases: Sequence[Found]) -> str:
     torch = sorted({str(one.get("torch")) for one in packages if one.get("torch")})
     return (
         f"## Made with\n\n{len(runs)} finished runs; code of {', '.join(f'commit {one}' for one in commits)}; "
-        f"torch {', '.join(torch)}; one thread a run, two cores. The shared configurations (top-K with K = 32; "
-        "sampled-token with discount 0) were run once and stand in every table that has them; some sweeps were run in "
+        f"torch {', '.join(torch)}; one thread per run, two cores. The shared configurations (top-K with K = 32; "
+        "sampled-token with discount 0) were run once and appear in every table that has them; some sweeps were run in "
         "parts, one value or seed at a time.\n"
     )
 

@@ -16,16 +16,15 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "results" / "study.md"
 _WITHOUT = ",figures=no"
 OPENING = """# Studies of the method
 
-Written by `scripts/results/study_page.py` from the folders that the commands below left. Every number and verdict is
-computed from their tables, by rules that stand in the code and were fixed before the first full run.
-*reproduced*, *partly* and *not reproduced* speak of the paper (arXiv 2603.25562, App. D and E); *holds* and *fails* of
-what a study checks or adds itself. On one core that also did other work the tabular study took half a minute,
-the control study four minutes for three seeds.
+Written by `scripts/results/study_page.py` from the output folders of the commands below. Every number and verdict is
+computed from their tables, by rules in the code that were fixed before the first full run. *reproduced*, *partly* and
+*not reproduced* refer to the paper (arXiv 2603.25562, App. D and E); *holds* and *fails* to what a study checks or adds
+itself. On one busy core the tabular study took half a minute, the control study four minutes for three seeds.
 
 The control study's teacher settings were chosen by looking at the teachers alone; the student's were chosen once and
 not changed. The other learning rate, SGD and the teachers without effort, which reach the goal in one jump, were listed
-before any of them was run; ten seeds followed because one of three had drifted with the jumping teachers. What is said
-of a single seed and of numbers that are not finite was settled later, and changes no verdict here.
+before any of them was run; ten seeds followed because one of three had drifted with the jumping teachers. The remarks
+on single seeds and non-finite numbers were added later, and change no verdict here.
 """
 
 
