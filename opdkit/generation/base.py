@@ -95,6 +95,11 @@ class Engine(Protocol):
         """Take over the weights of `model`, which has made `version` updates."""
         ...
 
+    def rest(self) -> None:
+        """Nothing is asked until the next `refresh`: memory that the engine can do without until then is given back.
+        Called by all processes of the run."""
+        ...
+
     def close(self) -> None:
         """Release what the engine holds."""
         ...

@@ -95,6 +95,9 @@ class HFEngine:
         """See `Engine`."""
         self._model = model
 
+    def rest(self) -> None:
+        """See `Engine`. It holds nothing."""
+
     def close(self) -> None:
         """See `Engine`."""
 

@@ -48,6 +48,8 @@ class VLLMRollout:
         timeout: seconds for one request.
         patience: seconds for which a request that fails is tried again, on any of the servers.
         backoff: seconds; the wait before retry n is drawn from 0 to `backoff * 2**n`, at most a minute.
+        cache_gib: see `HFRollout`, of what is written in this process all the same.
+        sleep: whether a server that is started here gives its GPU memory back while the student updates.
     """
 
     max_new_tokens: int = 128
@@ -67,6 +69,7 @@ class VLLMRollout:
     patience: float = 300.0
     backoff: float = 0.5
     cache_gib: float | None = field(default=None, kw_only=True)
+    sleep: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         need_package("httpx", "serve")
@@ -82,6 +85,13 @@ class VLLMRollout:
             raise UserError(f"rollout.{error}") from None
         if self.servers is not None and (self.python is not None or self.options):
             raise UserError("rollout.servers are given, so none is started: rollout.python and .options have no effect")
+        if self.sleep and self.servers is not None:
+            raise UserError("rollout.sleep=true: others may ask rollout.servers; allowed: rollout.servers=null")
+        if self.sleep and self.adapters == "alone":
+            raise UserError(
+                "rollout.sleep=true: a server that sleeps forgets the base of rollout.adapters=alone; allowed: "
+                "rollout.adapters=merged"
+            )
 
     @property
     def correction(self) -> EngineCorrection:
@@ -103,7 +113,7 @@ class VLLMRollout:
 
         settings = VLLMSettings(
             self.contact(self.servers or ()), self.python, [*map(str, self.options)], self.weights_folder,
-            self.gap_limit, self.max_prompt_tokens + self.max_new_tokens, self.adapters,
+            self.gap_limit, self.max_prompt_tokens + self.max_new_tokens, self.adapters, self.sleep,
         )  # fmt: skip
         return open_engine(settings, model)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from opdkit import device
 from opdkit.errors import RunError, UserError
 from opdkit.generation.base import Ask, Completion, Sampling
 from opdkit.generation.pack import Turn, pack
@@ -99,17 +100,19 @@ class VLLMEngine:
         self._delivery = delivery
         self._held = held
         self._version: int | None = None
+        self._asleep = False
         self._pool = ServerPool(settings.contact, self._hand_over)
         try:
             self._name = self._agreed(self._pool.greet("/v1/models", _served))
+            self.rest()
         except BaseException:
             self._pool.close()
             raise
 
     def generate(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
         """See `Engine`. Log-probs are the engine's own, and told at temperature 1 alone."""
-        if self._version is None:
-            self.refresh(self._model, 0)
+        if self._version is None or self._asleep:
+            self.refresh(self._model, self._version or 0)
         fields = sampling_fields(sampling) | {
             "model": self._delivery.named(self._name),
             "stop_token_ids": sorted(self._model.stop_ids),
@@ -149,7 +152,7 @@ class VLLMEngine:
     def refresh(self, model: LanguageModel, version: int) -> None:
         """See `Engine`. Called by all processes, with divided weights all here: the main one hands them over, and the
         others look whether they are there. Raises RunError where the servers' log-probs are not the student's then."""
-        if version == self._version:
+        if version == self._version and not self._asleep:
             return
         self._model = model
         self._proof = _proof(model)
@@ -158,12 +161,25 @@ class VLLMEngine:
 
         def send() -> None:
             self._delivery.write(model)
+            if self._asleep:
+                device.empty_cache()  # what torch keeps for later is what the server wakes up in
             self._pool.patiently(self._hand_over)
 
         world.from_main(send)
         if not world.main:
             self._pool.patiently(lambda: self._pool.everywhere(lambda ask: self._prove(ask, *self._proof)))
-        self._version = version
+        self._version, self._asleep = version, False
+
+    def rest(self) -> None:
+        """See `Engine`. With `rollout.sleep` the server forgets its weights and its cache."""
+        if not self._settings.sleeps or self._asleep:
+            return
+
+        def put_to_sleep() -> None:
+            self._pool.patiently(lambda: self._pool.everywhere(lambda ask: ask("POST", "/sleep?level=2", b"")))
+
+        World.current().from_main(put_to_sleep)
+        self._asleep = True
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -182,7 +198,9 @@ class VLLMEngine:
 
         def one(ask: Callable[[str, str, bytes], bytes]) -> None:
             try:
+                self._wake(ask, "weights")
                 self._delivery.hand_over(ask)
+                self._wake(ask, "kv_cache")
                 _empty_cache(ask)
             except LastingError as failure:
                 raise LastingError(f"{failure}; start it as in `{self._pool.contact.start}`") from None
@@ -190,15 +208,18 @@ class VLLMEngine:
 
         self._pool.everywhere(one)
 
+    def _wake(self, ask: Callable[[str, str, bytes], bytes], part: str) -> None:
+        """Have a server take memory again for a part of what it needs. One that is awake leaves it at that."""
+        if self._settings.sleeps:
+            ask("POST", f"/wake_up?tags={part}", b"")
+
     def _prove(
         self, ask: Callable[[str, str, bytes], bytes], tokens: list[list[int]], expected: list[list[float]]
     ) -> None:
-        gaps: list[float] = []
-        for row, ours in zip(tokens, expected, strict=True):
-            body = {"model": self._delivery.named(self._name), "prompt": row, "max_tokens": 1, "prompt_logprobs": 0}
-            theirs = _prompt_log_probs(ask("POST", "/v1/completions", json.dumps(body).encode()), row)
-            gaps += [abs(one - other) for one, other in zip(ours, theirs, strict=True)]
-        gap = sum(gaps) / len(gaps)
+        body = {"model": self._delivery.named(self._name), "prompt": tokens, "max_tokens": 1, "prompt_logprobs": 0}
+        found = _prompt_log_probs(ask("POST", "/v1/completions", json.dumps(body).encode()), tokens)
+        pairs = [pair for rows in zip(expected, found, strict=True) for pair in zip(*rows, strict=True)]
+        gap = sum(abs(ours - theirs) for ours, theirs in pairs) / len(pairs)
         if not gap <= self._settings.gap_limit:
             raise LastingError(
                 f"after the weights were handed over its log-probs are {gap:.3g} nats off the student's on average "
@@ -256,10 +277,14 @@ def _completion(answer: bytes, longest: int, plain: bool) -> Completion:
     return Completion(ids, None, None, reason, torch.tensor(told) if plain else None)
 
 
-def _prompt_log_probs(answer: bytes, ids: list[int]) -> list[float]:
+def _prompt_log_probs(answer: bytes, rows: list[list[int]]) -> list[list[float]]:
+    """Of each row of ids all but the first."""
     try:
-        places: list[Any] = json.loads(answer)["choices"][0]["prompt_logprobs"]
-        return [float(places[at][str(ids[at])]["logprob"]) for at in range(1, len(ids))]
+        told: dict[int, Any] = {one["index"]: one["prompt_logprobs"] for one in json.loads(answer)["choices"]}
+        return [
+            [float(told[number][at][str(ids[at])]["logprob"]) for at in range(1, len(ids))]
+            for number, ids in enumerate(rows)
+        ]
     except (ValueError, LookupError, TypeError, RecursionError):
         raise PassingError("an answer without the log-probs of its prompt") from None
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from opdkit.errors import UserError
 from opdkit.generation.vllm_settings import VLLMSettings
 
+SLEEP_OPTION = "--enable-sleep-mode"
 _LAUNCH = Path(__file__).parent / "vllm_server" / "launch.py"
 _EXCEPTION = re.compile(r"\w(Error|Exception): ")
 _WARNING = re.compile(r"\b(WARNING|INFO)\b")
@@ -43,6 +44,7 @@ class VLLMProcess:
         self.address = f"http://127.0.0.1:{port}"
         command = [python, str(_LAUNCH), str(folder), "--served-model-name", "student", "--host", "127.0.0.1"]
         command += ["--port", str(port), "--max-model-len", str(settings.longest), *settings.options]
+        command += [SLEEP_OPTION] if settings.sleeps else []
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_ITS)}
         environment |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
         self._log = tempfile.NamedTemporaryFile(prefix="opdkit-vllm-", suffix=".log", delete=False)  # noqa: SIM115

@@ -23,6 +23,7 @@ class VLLMSettings:
         gap_limit: nats between the log-probs of a server and the student's.
         longest: tokens of a prompt and its response.
         adapters: how those of the student are handed over.
+        sleeps: whether the server gives its memory back while nothing is asked of it.
     """
 
     contact: Contact
@@ -32,3 +33,4 @@ class VLLMSettings:
     gap_limit: float
     longest: int
     adapters: Adapters = "merged"
+    sleeps: bool = False

@@ -24,6 +24,7 @@ _SINCE: dict[str, tuple[object, ...]] = {
     "rollout.keep_cache": (True, False),
     "deterministic": (False,),
     "rollout.adapters": ("merged",),
+    "rollout.sleep": (False,),
     "max_staleness": (0,),
     "shard": ("none",),
     "shard_replicas": (1,),

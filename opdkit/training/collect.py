@@ -142,6 +142,9 @@ class RolloutCollector:
             if writer.author == "student" and writer.engine is not None:
                 writer.engine.refresh(self.policy.model, made)
         written = self.source.take(step, writers, entropy)
+        for writer in writers:
+            if writer.author == "student" and writer.engine is not None:
+                writer.engine.rest()
         graded: dict[_Key, RolloutBatch] = {}
         grades: dict[_Key, tuple[Grade, ...]] = {}
         for term in due:

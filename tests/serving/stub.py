@@ -29,7 +29,8 @@ from tests.serving.running import in_thread
 class Stub:
     """most: log-probs that are told at most. stale: it does not take over weights. longest: tokens of a sequence.
     requests: the bodies of the completions. calls: what was asked of the workers. adapters: by name, the base's weights
-    with the adapter added."""
+    with the adapter added. order: what was asked, in words. sleeping: what of its memory it has given back; weights are
+    no numbers then until they are read again."""
 
     model: LanguageModel
     most: int = 64
@@ -38,6 +39,8 @@ class Stub:
     requests: list[dict[str, Any]] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
     adapters: dict[str, dict[str, torch.Tensor]] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
+    sleeping: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _base: dict[str, torch.Tensor] = field(default_factory=dict)
 
@@ -52,21 +55,27 @@ class Stub:
     async def completions(self, request: Request) -> Response:
         body = await request.json()
         self.requests.append(body)
+        self.order.append("prove" if "prompt_logprobs" in body else "write")
+        if self.sleeping:
+            return PlainTextResponse("asleep", 400)
         if body["model"] not in ("served", *self.adapters):
             return PlainTextResponse("no such model", 404)
         if body.get("prompt_logprobs", 0) > self.most:
             asked = body["prompt_logprobs"]
             told = f"Requested prompt logprobs of {asked}, which is greater than max allowed: {self.most}"
             return JSONResponse({"error": {"message": told}}, 400)
-        return JSONResponse({"choices": [await run_in_threadpool(self.choice, body)]})
+        several = isinstance(body["prompt"][0], list)
+        bodies = [body | {"prompt": prompt} for prompt in body["prompt"]] if several else [body]
+        choices = [await run_in_threadpool(self.choice, one, number) for number, one in enumerate(bodies)]
+        return JSONResponse({"choices": choices})
 
-    def choice(self, body: dict[str, Any]) -> dict[str, Any]:
+    def choice(self, body: dict[str, Any], number: int) -> dict[str, Any]:
         with self._lock:
             if body["model"] in self.adapters:
                 self.model.module.load_state_dict(self.adapters[body["model"]], strict=False)
             if "prompt_logprobs" in body:
                 return {
-                    "index": 0,
+                    "index": number,
                     "text": "",
                     "prompt_logprobs": self.prompt_logprobs(body["prompt"], body["prompt_logprobs"]),
                 }
@@ -75,11 +84,14 @@ class Stub:
             (one,) = HFEngine(self.model, 1).generate([ask], sampling)
         assert one.log_prob is not None
         told = {"token_logprobs": one.log_prob.tolist()}
-        return {"index": 0, "token_ids": list(one.ids), "finish_reason": one.stop_reason, "logprobs": told}
+        return {"index": number, "token_ids": list(one.ids), "finish_reason": one.stop_reason, "logprobs": told}
 
     async def collective_rpc(self, request: Request) -> Response:
         body = await request.json()
         self.calls.append(body)
+        self.order.append("weights")
+        if "weights" in self.sleeping:
+            return PlainTextResponse("asleep", 400)
         if not self.stale:
             state = load_file(f"{body['kwargs']['weights_path']}/model.safetensors")
             with self._lock:
@@ -108,7 +120,22 @@ class Stub:
         known = self.adapters.pop((await request.json())["lora_name"], None)
         return PlainTextResponse("removed" if known else "not found", 200 if known else 404)
 
+    async def sleep(self, request: Request) -> Response:
+        self.order.append(f"sleep {request.query_params['level']}")
+        self.sleeping = {"weights", "kv_cache"}
+        with self._lock, torch.no_grad():
+            for parameter in self.model.module.parameters():
+                parameter.fill_(torch.nan)
+        return JSONResponse({"status": "sleeping"})
+
+    async def wake_up(self, request: Request) -> Response:
+        part = request.query_params["tags"]
+        self.order.append(f"wake {part}")
+        self.sleeping -= {part}
+        return JSONResponse({"status": "sleeping" if self.sleeping else "awake"})
+
     async def reset_prefix_cache(self, _: Request) -> Response:
+        self.order.append("empty")
         return JSONResponse({"success": True})
 
     @torch.no_grad()
@@ -138,19 +165,27 @@ def _filter(body: dict[str, Any]) -> Sampler:
     return TopP(body["top_p"]) if body["top_p"] < 1 else Ancestral()
 
 
-@contextmanager
-def stubbed(model: LanguageModel, port: int = 0, **changes: Any) -> Iterator[tuple[str, Stub]]:
-    """The address of a stub, and the stub."""
-    stub = Stub(model, **changes)
+def application(stub: Stub) -> Starlette:
+    """Its routes."""
     routes = [
+        Route("/health", lambda _: Response()),
         Route("/v1/models", stub.models),
         Route("/detokenize", stub.detokenize, methods=["POST"]),
         Route("/collective_rpc", stub.collective_rpc, methods=["POST"]),
         Route("/v1/load_lora_adapter", stub.load_adapter, methods=["POST"]),
         Route("/v1/unload_lora_adapter", stub.unload_adapter, methods=["POST"]),
+        Route("/sleep", stub.sleep, methods=["POST"]),
+        Route("/wake_up", stub.wake_up, methods=["POST"]),
         Route("/reset_prefix_cache", stub.reset_prefix_cache, methods=["POST"]),
         Route("/v1/completions", stub.completions, methods=["POST"]),
     ]
-    server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_level="warning", ws="none"))
+    return Starlette(routes=routes)
+
+
+@contextmanager
+def stubbed(model: LanguageModel, port: int = 0, **changes: Any) -> Iterator[tuple[str, Stub]]:
+    """The address of a stub, and the stub."""
+    stub = Stub(model, **changes)
+    server = uvicorn.Server(uvicorn.Config(application(stub), log_level="warning", ws="none"))
     with in_thread(server, port) as address:
         yield address, stub

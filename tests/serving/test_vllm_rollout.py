@@ -147,6 +147,7 @@ def test_refusals_are_one_line(served: tuple[str, Stub]) -> None:
         ({"gap_limit": 0.0}, r"rollout\.gap_limit=0\.0 must be above 0"),
         ({"python": "python"}, r"rollout\.servers are given, so none is started"),
         ({"max_new_tokens": 0}, r"rollout\.max_new_tokens=0"),
+        ({"sleep": True}, r"rollout\.sleep=true: others may ask rollout\.servers; allowed: rollout\.servers=null"),
     ):
         with pytest.raises(UserError, match=line):
             spec(served[0], **changes)
@@ -215,6 +216,8 @@ def test_adapters_alone_go_to_a_server_with_the_base(tmp_path: Path, monkeypatch
 def test_weights_that_are_no_adapters_alone_are_refused(served: tuple[str, Stub], tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"rollout\.adapters=apart: must be one of merged, alone"):
         spec(served[0], adapters="apart")
+    with pytest.raises(UserError, match=r"rollout\.sleep=true: a server that sleeps forgets the base"):
+        VLLMRollout(sleep=True, adapters="alone")
     alone = spec(served[0], adapters="alone")
     with pytest.raises(UserError, match=r"rollout\.adapters=alone: no adapter is trained; allowed: .*merged"):
         alone.open(tiny_model(0))

@@ -36,6 +36,15 @@ def own_options(given: list[str]) -> list[str]:
     return ["--no-enable-chunked-prefill"] if current_platform.is_cpu() and not asked else []
 
 
+def refuse_sleep(given: list[str]) -> None:
+    """End where sleep is asked for and this build of vLLM has none: that of CPUs accepts the call and does nothing."""
+    from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]
+
+    if "--enable-sleep-mode" in given and not current_platform.is_sleep_mode_available():
+        kind = current_platform.device_type
+        sys.exit(f"rollout.sleep=true: vLLM has no sleep mode on this device ({kind}); allowed: rollout.sleep=false")
+
+
 def main() -> None:
     """`vllm serve` with opdkit's worker extension and the routes that hand over weights."""
     here = str(Path(__file__).parent)
@@ -45,6 +54,7 @@ def main() -> None:
         os.environ.setdefault("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "1")
     metadata.version = version
     given = sys.argv[1:]
+    refuse_sleep(given)
     sys.argv = ["vllm", "serve", *given, *own_options(given), "--worker-extension-cls", "opdkit_vllm_worker.Reload"]
     from vllm.entrypoints.cli.main import main as serve  # pyright: ignore[reportMissingImports]
 
