@@ -23,7 +23,7 @@ _FENCE = re.compile(r"([ \t]{0,16})(`{3,}|~{3,})[ \t]*([\w+.#-]{0,40})")
 _PYTHON = ("", "python", "python3", "py")
 _HINTS = {
     "bwrap": "apt-get install -y bubblewrap; sandbox=process runs programs under limits alone, which keep no hostile "
-    "program from files or network",
+    "program from files",
     "process": "sandbox=bwrap needs bubblewrap",
 }
 _lock = threading.Lock()

@@ -55,10 +55,9 @@ def examine(setup, report, answers, run=exec):
 
 def _proxy(name, report, line):
     def ask(*arguments, **named):
-        if named:
-            raise UnsupportedError
         sent = [encode(one, _cross) for one in arguments]
-        _write(report, {"call": name, "arguments": sent})
+        by_name = {key: encode(one, _cross) for key, one in named.items()}
+        _write(report, {"call": name, "arguments": sent, "named": by_name})
         reply = json.loads(line())
         if "raised" in reply:
             kind = getattr(builtins, str(reply["raised"]), RuntimeError)

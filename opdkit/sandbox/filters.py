@@ -1,7 +1,7 @@
-"""Which system calls a program behind bubblewrap may not make, as the kernel's filter (seccomp) takes it.
+"""Which system calls a program may not make, as the kernel's filter (seccomp) takes it.
 
 Refused is what holds memory that no limit counts (files in memory, System V's), what makes namespaces, looks into
-other processes, or reaches parts of the kernel that a program of a test has no use for.
+other processes, opens sockets, or reaches parts of the kernel that a program of a test has no use for.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _REFUSED = {
     "io_uring_enter": (426, 426), "io_uring_register": (427, 427), "name_to_handle_at": (303, 264),
     "open_by_handle_at": (304, 265), "init_module": (175, 105), "finit_module": (313, 273),
     "delete_module": (176, 106), "kexec_load": (246, 104), "syslog": (103, 116), "personality": (135, 92),
+    "socket": (41, 198),
 }  # fmt: skip
 _CLONE, _CLONE3 = (56, 220), 435
 _NEW_NAMESPACES = 0x7E02_0000

@@ -88,6 +88,7 @@ def _setup(place: Place, job: Job) -> bytes:
         "user": wall.user,
         "writable": list(wall.writable),
         "parent_ends_it": not wall.encloses,
+        "filter": "" if wall.encloses or wall.filter is None else wall.filter.hex(),
         "packages": list(place.interpreter.packages),
     }
     return json.dumps(told).encode()

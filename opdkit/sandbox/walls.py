@@ -173,8 +173,8 @@ class LimitsOnly:
 
     @property
     def filter(self) -> bytes | None:
-        """See `Wall`."""
-        return None
+        """See `Wall`. The starting script takes it on."""
+        return call_filter()
 
     def command(self, interpreter: Interpreter, files_mb: int, filter_file: int | None) -> list[str]:
         """See `Wall`."""

@@ -3,9 +3,6 @@
 Part of the script that starts a program in its sandbox (see `script`), and used outside of it. Standard library alone.
 """
 
-from decimal import Decimal
-from fractions import Fraction
-
 _DEEPEST = 100
 _LONGEST_NAME = 200
 
@@ -58,10 +55,11 @@ def decode(value, other=refused):
         return bytes.fromhex(inner)
     if kind == "complex":
         return complex(*inner)
-    if kind == "fraction":
-        return Fraction(*inner)
-    if kind == "decimal":
-        return Decimal(inner)
+    if kind in ("fraction", "decimal"):  # loaded late: most programs need neither
+        import decimal
+        import fractions
+
+        return fractions.Fraction(*inner) if kind == "fraction" else decimal.Decimal(inner)
     if kind == "other":
         return other(inner)
     return {"tuple": tuple, "set": set}[kind](decode(one, other) for one in inner)

@@ -27,6 +27,7 @@ for name, call in {
     "a user namespace": lambda: libc.unshare(0x10000000),
     "a mount": lambda: libc.mount(b"x", b"/tmp", b"tmpfs", 0, None),
     "another process": lambda: libc.ptrace(16, os.getppid(), 0, 0),
+    "a socket": lambda: libc.socket(2, 1, 0),
     "clone into namespaces": lambda: libc.syscall(56, 0x10000000 | 17, 0, 0, 0, 0),
     "clone3": lambda: libc.syscall(435, 0, 0),
     "the ring": lambda: libc.syscall(425, 8, bytes(120)),
