@@ -193,6 +193,12 @@ CHEATS = {
     "errors that hide": ("class Odd(BaseException):\n    def __str__(self): raise Odd\ndef f(n): raise Odd"),
     "a second process": "import os\nif os.fork(): os._exit(0)\ndef f(n): return None",
     "no error is one": "import sys\nsys.excepthook = lambda *a: None\ndef f(n): raise AssertionError",
+    "verdicts of its own": (
+        "import os\nfor d in range(3, 20):\n    for told in ('held', 'unsupported', 'call'):\n"
+        '        try: os.write(d, b\'{"%s": "f", "arguments": []}\\n\' % told.encode())\n'
+        "        except OSError: pass\ndef f(n): return None"
+    ),
+    "an error that names code": "class __import__(Exception): pass\ndef f(n): raise __import__('os')",
     "what the descriptors hold": (
         "import os\nfor d in range(3, 20):\n    try: text = os.pread(d, 1 << 20, 0)\n    except OSError: continue\n"
         "    for e in range(3, 20):\n"
