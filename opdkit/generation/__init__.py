@@ -1,4 +1,4 @@
-"""Who writes: engines, the packer of their completions, and the player of episodes."""
+"""Generation: inference engines, packing of completions into rollouts, and episode playing."""
 
 from opdkit.generation.base import Ask, Completion, Engine, EngineSpec, Memory, Sampling
 from opdkit.generation.chat import Chat

@@ -1,4 +1,4 @@
-"""Defines the protocol of a rollout engine: plain lists in, plain lists out."""
+"""The protocol of an inference engine: plain lists in, plain lists out."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from opdkit.samplers import Sampler
 
 
 class Memory:
-    """What an engine keeps of one conversation from a turn to the next, so that it does not read the whole again.
+    """An engine's key-value cache of one conversation, kept between turns so that the history is not recomputed.
 
-    Whoever leads the conversation makes one and drops it with the conversation, at the latest when the weights change.
-    An engine may leave it alone.
+    The caller creates one per conversation and discards it with the conversation, or when the weights change.
+    An engine may ignore it.
     """
 
     def __init__(self) -> None:
@@ -30,10 +30,10 @@ class Ask:
     """One request for a response.
 
     Attributes:
-        prompt_ids: what the model reads.
-        seed: of the response's randomness. A response depends on its own ask and on nothing beside it.
-        max_new_tokens: the longest response.
-        memory: of the conversation that this is a turn of, None where it is none.
+        prompt_ids: token ids of the prompt.
+        seed: random seed of the response, which depends only on its own request and not on the rest of the batch.
+        max_new_tokens: the maximum length of the response.
+        memory: the cache of the conversation, None outside a conversation.
     """
 
     prompt_ids: tuple[int, ...]
@@ -49,11 +49,11 @@ class Completion:
     Attributes:
         ids: the n sampled ids, the stop token included.
         log_prob: f32[n] on the CPU, log-prob of each id at the sampling temperature and before the filter. None
-            where the engine does not give it.
-        entropy: f32[n] on the CPU, of the same distributions, nats. None where the engine does not give it.
-        stop_reason: "stop" where a stop token was sampled, "length" where the limit cut the response.
-        engine_log_prob: f32[n] on the CPU, log-prob of each id in the numerics of an engine that is not the student
-            itself, at the sampling temperature and before the filter. None where there is none.
+            if the engine does not return it.
+        entropy: f32[n] on the CPU, of the same distributions, in nats. None if the engine does not return it.
+        stop_reason: "stop" if a stop token was sampled, "length" if the response was cut at the limit.
+        engine_log_prob: f32[n] on the CPU, log-prob of each id as computed by a separate inference engine, at the
+            sampling temperature and before the filter. None if there is none.
     """
 
     ids: tuple[int, ...]
@@ -65,16 +65,15 @@ class Completion:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a token is drawn, and what is told of it.
+    """How tokens are sampled, and which statistics are returned.
 
     Attributes:
         temperature: divides the logits.
-        filter: names the ids that may be drawn.
-        log_prob: whether the log-probs of the sampled ids are wanted. An engine may leave them out all the same.
-        entropy: whether the entropies are wanted, which take a pass over the vocabulary each. An engine may leave them
-            out all the same.
-        stop: strings, at the first of which a response ends, with the token that completes it. An engine may go on
-            behind it: whoever reads the text cuts it.
+        filter: selects the ids that may be sampled.
+        log_prob: whether to return the log-probs of the sampled ids, if the engine can.
+        entropy: whether to return the entropies, if the engine can; each costs a pass over the vocabulary.
+        stop: stop strings; a response ends with the token that completes one. An engine may continue past it, so
+            callers must truncate the text.
     """
 
     temperature: float
@@ -85,14 +84,14 @@ class Sampling:
 
 
 class Engine(Protocol):
-    """Writes responses with one model."""
+    """Generates responses with one model."""
 
     def generate(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
-        """One completion an ask, in order."""
+        """One completion per request, in order."""
         ...
 
     def refresh(self, model: LanguageModel, version: int) -> None:
-        """Take over the weights of `model`, which has made `version` updates."""
+        """Load the weights of `model`, which has made `version` updates."""
         ...
 
     def rest(self) -> None:
@@ -106,27 +105,27 @@ class Engine(Protocol):
 
 
 class EngineSpec(Protocol):
-    """An engine as it is configured. Errors name the keys of `rollout`."""
+    """The configuration of an engine. Errors name the keys of `rollout`."""
 
     @property
     def max_new_tokens(self) -> int:
-        """The longest response, in tokens."""
+        """The maximum length of a response, in tokens."""
         ...
 
     @property
     def max_prompt_tokens(self) -> int:
-        """A longer prompt is not asked."""
+        """The maximum length of a prompt; longer ones are skipped."""
         ...
 
     @property
     def correction(self) -> EngineCorrection:
-        """What is done about log-probs of the engine that are not the student's."""
+        """The correction for the mismatch between the engine's log-probs and the student's."""
         ...
 
     def in_process(self) -> EngineSpec:
-        """The engine for other models than the student: in this process, with the same limits."""
+        """The engine for models other than the student: in this process, with the same limits."""
         ...
 
     def open(self, model: LanguageModel) -> Engine:
-        """An engine that writes with `model`."""
+        """An engine that generates with `model`."""
         ...

@@ -1,4 +1,4 @@
-"""Tokenizes a chat as it grows, and drops the oldest turns when it becomes too long."""
+"""Tokenizes a growing chat, and drops the oldest turns when it becomes too long."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from opdkit.models import ChatFrame, LanguageModel
 class Chat:
     """One episode's chat: the opening, then pairs of an answer and the reply to it.
 
-    A chat longer than `limit` tokens loses its oldest pairs first, for good. The opening and the newest pair always
-    stay. `turns` are the answers so far, `left_out` counts the lost pairs. Raises UserError for a model that can't
-    hold such a chat (see `ChatFrame`).
+    When the chat exceeds `limit` tokens, its oldest pairs are dropped for good; the opening and the newest pair always
+    stay. `turns` are the answers so far, `left_out` is the number of dropped pairs. Raises UserError if the model's
+    chat template does not support this (see `ChatFrame`).
     """
 
     def __init__(self, model: LanguageModel, opening: Sequence[Message], limit: int) -> None:
@@ -26,7 +26,7 @@ class Chat:
         self.left_out = 0
 
     def prompt(self) -> tuple[int, ...] | None:
-        """The next prompt's ids, None where even the opening and the newest pair are longer than the limit."""
+        """The next prompt's ids, None if even the opening and the newest pair exceed the limit."""
         while len(self._pairs) - self.left_out > 1 and self._length() > self._limit:
             self.left_out += 1
         if self._length() > self._limit:
@@ -34,11 +34,11 @@ class Chat:
         return (*self._opening, *(token for pair in self._pairs[self.left_out :] for token in pair))
 
     def answer(self, turn: Turn) -> None:
-        """Add what the model wrote."""
+        """Append the model's answer."""
         self.turns.append(turn)
 
     def reply(self, message: Message) -> None:
-        """Add the reply to the last answer."""
+        """Append the reply to the last answer."""
         answer = self.turns[-1].completion.ids
         self._pairs.append([*answer, *self._frame.between(message, answer)])
 

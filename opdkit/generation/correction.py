@@ -1,4 +1,4 @@
-"""What is done about an engine whose log-probs are not the student's."""
+"""Correction for the mismatch between the inference engine's log-probs and the student's."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Mode = Literal["none", "token_tis", "sequence_mask"]
 
 @dataclass(frozen=True)
 class EngineCorrection:
-    """How the loss of a token weighs that another numerics sampled it, r = p_student / p_engine.
+    """The weight of a token's loss, from its probability ratio r = p_student / p_engine.
 
     Attributes:
-        mode: none; token_tis: each token's loss is weighed by min(r, cap) (truncated importance sampling);
-            sequence_mask: rows whose product of r is above cap, or below 1/cap, count for nothing.
-        cap: above 1.
+        mode: none; token_tis: each token has weight min(r, cap) (truncated importance sampling);
+            sequence_mask: rows whose product of r is above cap or below 1/cap are masked.
+        cap: upper bound of the ratio, above 1.
     """
 
     mode: Mode = "none"
@@ -33,7 +33,7 @@ class EngineCorrection:
             raise UserError(f"engine_cap={self.cap} must be above 1")
 
     def weights(self, student: Tensor, engine: Tensor, mask: Tensor) -> Tensor:
-        """Weights f32[B, T] of the tokens in mask bool[B, T] from the log-probs of both, zeros elsewhere."""
+        """Weights f32[B, T] of the tokens in mask bool[B, T] from both log-probs, zeros elsewhere."""
         log_ratio = torch.where(mask, student - engine, 0.0)
         if self.mode == "token_tis":
             return torch.where(mask, log_ratio.exp().clamp(max=self.cap), 0.0)
@@ -44,7 +44,7 @@ class EngineCorrection:
 
 
 def gap_metrics(student: Tensor, engine: Tensor, mask: Tensor) -> dict[str, float]:
-    """How far the two log-probs f32[B, T] are from one another at the tokens in mask bool[B, T], nats."""
+    """Statistics of the difference between two log-probs f32[B, T] at the tokens in mask bool[B, T], in nats."""
     gap = (student - engine)[mask].abs()
     if not gap.numel():
         return {}

@@ -1,4 +1,4 @@
-"""Defines the settings of multi-turn episodes, and cuts their turns into training rows."""
+"""Settings of multi-turn episodes, and the split of their turns into training rows."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ Outcome = Literal["success", "score"]
 
 @dataclass(frozen=True)
 class EpisodeRollout:
-    """How episodes are played and cut into rows. batch_size, cache_gib, keep_cache and side_by_side change no episode.
+    """How episodes are played and split into rows.
+
+    batch_size, cache_gib, keep_cache and side_by_side do not affect the result.
 
     Attributes:
-        max_new_tokens: the longest answer of a turn.
-        max_prompt_tokens: the longest chat that a turn begins with. Of a longer one the oldest turns are left out,
+        max_new_tokens: the maximum length of an answer.
+        max_prompt_tokens: the maximum length of a turn's prompt. If the chat is longer, its oldest turns are dropped
             and counted.
-        batch_size: answers that are written at once.
-        form: what a row of training is. turns: each answer is a response of its own, its prompt the chat so far (the
-            paper's form). episode: the answers of an episode are one response, with the environment's words between
-            them as tokens that are read and never counted. Where turns were left out a new row begins.
-        reward: of each row, the episode's success (0 or 1) or its score (0 to 1).
-        side_by_side: episodes played at once, each game in a process of its own.
+        batch_size: answers decoded at once.
+        form: what a training row is. turns: each answer is its own response, with the chat so far as its prompt (the
+            paper's form). episode: all answers of an episode form one response, with the environment's tokens between
+            them as context outside the loss; a new row starts where turns were dropped.
+        reward: the reward of each row, the episode's success (0 or 1) or its score (0 to 1).
+        side_by_side: episodes played at once, each game in its own process.
         cache_gib: see `HFRollout`.
-        keep_cache: whether keys and values of a chat are kept from one of its turns to the next. Without, each turn
-            reads the whole chat again: the same tokens but for rounding.
-        engine: another engine than the one in this process, with settings of its own. It has the same limits.
+        keep_cache: whether to keep a chat's key-value cache between turns. Otherwise each turn prefills the whole chat,
+            which gives the same tokens up to rounding.
+        engine: another engine to use instead of the one in this process, with the same limits.
     """
 
     max_new_tokens: int = 128
@@ -61,7 +63,7 @@ class EpisodeRollout:
 
     @property
     def correction(self) -> EngineCorrection:
-        """Of the engine."""
+        """The engine's correction."""
         return EngineCorrection() if self.engine is None else self.engine.correction
 
     def in_process(self) -> EpisodeRollout:
@@ -74,7 +76,7 @@ class EpisodeRollout:
         return (self.engine or own).open(model)
 
     def rows(self, turns: Sequence[Turn]) -> list[tuple[Turn, ...]]:
-        """The turns of one episode, cut into those that share a row."""
+        """The turns of one episode, grouped by row."""
         if self.form == "turns":
             return [(turn,) for turn in turns]
         cut: list[list[Turn]] = []
@@ -87,6 +89,6 @@ class EpisodeRollout:
 
 
 def _continues(before: Turn, turn: Turn) -> bool:
-    """Whether a turn's prompt begins with the whole of the turn before."""
+    """Whether a turn's prompt starts with the previous turn's prompt and answer."""
     whole = before.prompt_ids + before.completion.ids
     return turn.prompt_ids[: len(whole)] == whole

@@ -1,8 +1,8 @@
 """Generation with a transformers model in this process.
 
-The decode loop is opdkit's own rather than `generate`. A sampler is one of opdkit's choices, every sampled token keeps
-its log-prob without a [B, T, V] tensor, finished rows leave the batch, and the noise of a row comes from that row's own
-seed, so that a response does not depend on the rows beside it.
+opdkit has its own decode loop instead of `generate`: it uses opdkit's samplers, records the log-prob of every sampled
+token without a [B, T, V] tensor, drops finished rows from the batch, and draws each row's noise from its own seed, so
+that a response does not depend on the rest of the batch.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from opdkit.models import LanguageModel
 
 @dataclass(frozen=True)
 class HFRollout:
-    """The settings of generation in this process. batch_size and cache_gib change no response.
+    """Settings of generation in this process. batch_size and cache_gib do not affect the responses.
 
     Attributes:
-        max_new_tokens: the longest response, in tokens.
-        max_prompt_tokens: a longer prompt is dropped and counted.
-        batch_size: rows that are decoded at once.
-        cache_gib: fewer rows where their keys and values would take more GiB at full length. None for no limit.
+        max_new_tokens: the maximum length of a response, in tokens.
+        max_prompt_tokens: longer prompts are skipped and counted.
+        batch_size: rows decoded at once.
+        cache_gib: limit on the key-value cache at full length in GiB, met by decoding fewer rows. None for no limit.
     """
 
     max_new_tokens: int = 128
@@ -45,11 +45,11 @@ class HFRollout:
 
     @property
     def correction(self) -> EngineCorrection:
-        """None is needed: the engine is the student."""
+        """None: the engine is the student itself."""
         return EngineCorrection()
 
     def in_process(self) -> HFRollout:
-        """Itself."""
+        """These settings themselves."""
         return self
 
     def open(self, model: LanguageModel) -> HFEngine:
@@ -58,7 +58,7 @@ class HFRollout:
 
 
 class HFEngine:
-    """Writes with a model in this process. It reads the model's weights where they are, so a refresh is free."""
+    """Generates with a model in this process. It shares the model's weights, so a refresh is free."""
 
     def __init__(self, model: LanguageModel, batch_size: int = 64, cache_gib: float | None = None) -> None:
         self._model = model
@@ -81,13 +81,13 @@ class HFEngine:
         return [found[i] for i in range(len(asks))]
 
     def rows_at_once(self, longest: Ask) -> int:
-        """Rows like `longest` that are decoded together, at least one."""
+        """The number of rows like `longest` to decode together, at least one."""
         if self._cache_gib is None:
             return self._batch_size
         return max(1, min(self._batch_size, self._rows_in(self._cache_gib, [longest])))
 
     def _rows_in(self, gib: float, asks: Sequence[Ask]) -> int:
-        """Rows like the longest of `asks` whose keys and values take `gib` at most."""
+        """The number of rows like the longest of `asks` whose key-value cache fits in `gib`."""
         longest = max(len(ask.prompt_ids) + ask.max_new_tokens for ask in asks)
         return int(gib * 2**30) // (longest * self._model.cache_bytes)
 
@@ -103,7 +103,7 @@ class HFEngine:
 
 
 def _inference(model: LanguageModel) -> AbstractContextManager[object]:
-    """The precision that the model computes in: autocast to bfloat16 where it was loaded for that."""
+    """A context for inference with the model's autocast dtype, if it has one."""
     if model.autocast is None:
         return nullcontext()
     return torch.autocast(model.device.type, model.autocast)

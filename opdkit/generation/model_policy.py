@@ -1,4 +1,4 @@
-"""Lets a model act in text games: each action is an answer in a chat."""
+"""A policy for text games whose actions are a model's answers in a chat."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from opdkit.seeding import derive_seed
 class ModelPolicy:
     """Plays the episodes of one call of `play`.
 
-    An answer's randomness comes from its episode's seed and its turn, so an episode does not depend on the others.
+    An answer's seed derives from its episode's seed and its turn, so an episode does not depend on the others.
 
     Attributes:
-        engine: writes the answers.
+        engine: generates the answers.
         renderer: the model whose chat template and tokenizer are used.
-        source: reads the actions.
-        sampling: of every answer.
-        max_new_tokens: the longest answer.
-        max_prompt_tokens: the longest chat that a turn begins with.
-        remembers: whether the engine may keep what it has read of a chat for the next turn.
+        source: parses the actions.
+        sampling: sampling settings of every answer.
+        max_new_tokens: the maximum length of an answer.
+        max_prompt_tokens: the maximum length of a turn's prompt.
+        remembers: whether the engine may keep a chat's key-value cache for the next turn.
     """
 
     engine: Engine
@@ -44,7 +44,7 @@ class ModelPolicy:
     uses_gold: bool = False
 
     def act(self, states: Sequence[EpisodeState]) -> list[Move | EpisodeEnd]:
-        """See `Policy`. A chat that outgrows the context ends its episode."""
+        """See `Policy`. An episode ends when its chat exceeds the maximum prompt length."""
         live = {state.index for state in states}
         for index in [index for index in self._memories if index not in live]:
             del self._memories[index]
@@ -67,7 +67,7 @@ class ModelPolicy:
         return self._memories.setdefault(state.index, Memory()) if self.remembers else None
 
     def turns(self, state: EpisodeState) -> tuple[Turn, ...]:
-        """The answers of an episode whose game took them."""
+        """The answers of an episode that were passed to its game."""
         chat = self._chats.get(state.index)
         return () if chat is None else tuple(chat.turns[: len(state.transitions)])
 

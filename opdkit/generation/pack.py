@@ -1,4 +1,4 @@
-"""Packs completions into a `Rollout`; the only code that pads. A single answer is an episode of one turn."""
+"""Packs completions into a padded `Rollout`. A single answer is an episode of one turn."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from opdkit.models import LanguageModel
 
 @dataclass(frozen=True)
 class Turn:
-    """One completion and the whole prompt that the model read for it, as token ids."""
+    """One completion and its full prompt, as token ids."""
 
     prompt_ids: tuple[int, ...]
     completion: Completion
 
 
 def pad_prompts(model: LanguageModel, rendered: Sequence[Sequence[int]], problems: Sequence[Problem] = ()) -> Prompts:
-    """Pad token ids on the left to Prompts of [B, P] on the model's device. `rendered` has B rows."""
+    """Left-pad B rows of token ids to Prompts [B, P] on the model's device."""
     longest = max((len(row) for row in rendered), default=1)
     ids = torch.full((len(rendered), longest), model.pad_id, dtype=torch.long)
     mask = torch.zeros((len(rendered), longest), dtype=torch.bool)
@@ -37,14 +37,14 @@ def pad_prompts(model: LanguageModel, rendered: Sequence[Sequence[int]], problem
 def pack(
     model: LanguageModel, rows: Sequence[Sequence[Turn]], problems: Sequence[Problem], author: Author = "student"
 ) -> Rollout:
-    """B rows of turns as a Rollout.
+    """Pack B rows of turns into a Rollout.
 
     Args:
-        model: whose padding id and device are used.
-        rows: B of them. In a row each turn's prompt begins with all of the turn before it, and what stands between
-            two turns was written by an environment.
+        model: the model whose padding id and device are used.
+        rows: the B rows. Within a row, each turn's prompt starts with the previous turn's prompt and answer; tokens
+            between two turns come from an environment.
         problems: one for each row.
-        author: who sampled the tokens.
+        author: the source of the sampled tokens.
     """
     spread = [_spread(row) for row in rows]
     width = max(1, *(len(tokens) for tokens, _ in spread))
@@ -56,8 +56,8 @@ def pack(
     scored = all(one.log_prob is not None for one in completions)
     log_prob = torch.zeros(shape)
     entropy = torch.zeros(shape) if all(one.entropy is not None for one in completions) else None
-    told = all(one.engine_log_prob is not None for one in completions)
-    engine = torch.zeros(shape) if told else None
+    has_engine = all(one.engine_log_prob is not None for one in completions)
+    engine = torch.zeros(shape) if has_engine else None
     for index, (row, (ids, flags)) in enumerate(zip(rows, spread, strict=True)):
         tokens[index, : len(ids)] = torch.tensor(ids, dtype=torch.long)
         sampled[index, : len(ids)] = torch.tensor(flags, dtype=torch.bool)
@@ -85,7 +85,7 @@ def pack(
 
 
 def _joined(values: Sequence[Tensor | None]) -> Tensor:
-    """The turns' values one after another."""
+    """The concatenated values of the turns."""
     return torch.cat([value for value in values if value is not None])
 
 
@@ -101,5 +101,5 @@ def _spread(row: Sequence[Turn]) -> tuple[list[int], list[bool]]:
 
 
 def _stop_reason(row: Sequence[Turn]) -> StopReason:
-    """A row counts as cut where one of its answers was."""
+    """`length` if any answer of the row was cut, else `stop`."""
     return "length" if any(turn.completion.stop_reason == "length" for turn in row) else "stop"

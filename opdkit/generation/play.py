@@ -1,4 +1,4 @@
-"""Plays episodes: a policy acts in many games side by side."""
+"""Plays episodes: a policy acts in many games in parallel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from opdkit.environments import Crash, EnvironmentSource, Episode, Observation, 
 
 
 class Games(Protocol):
-    """Places for one episode each, numbered from 0: as much of `EnvironmentPool` as is used here."""
+    """Numbered slots for one episode each: the part of `EnvironmentPool` used here."""
 
     @property
     def source(self) -> EnvironmentSource: ...
@@ -29,16 +29,16 @@ class Games(Protocol):
 
 @dataclass
 class EpisodeState:
-    """One episode while it is played.
+    """The state of an episode in play.
 
     Attributes:
-        index: its place among the episodes.
-        episode: which one.
-        seed: of the policy's own randomness.
-        observation: the newest observation.
-        messages: the user's turns so far, one for each action that was or is to be taken.
+        index: its index among the episodes.
+        episode: the episode to play.
+        seed: the policy's random seed.
+        observation: the latest observation.
+        messages: the user turns so far, one for each action taken or due.
         gold: the game's own solution, for a policy that uses it.
-        left_out: turns that the policy could no longer read.
+        left_out: number of turns dropped from the policy's context.
     """
 
     index: int
@@ -55,7 +55,7 @@ class EpisodeState:
     detail: str = ""
 
     def crash(self, crash: Crash) -> None:
-        """End as an episode whose outcome is unknown."""
+        """End the episode with an unknown outcome."""
         self.ending, self.detail = "crashed", f"{crash.reason}: {crash.detail}"
 
     def trajectory(self) -> Trajectory:
@@ -68,7 +68,7 @@ class EpisodeState:
 
 @dataclass(frozen=True)
 class Move:
-    """A policy's answer to one observation: the text, the action in it, its length in tokens, whether it was cut."""
+    """A policy's answer to one observation: its text, the parsed action, its length in tokens, whether it was cut."""
 
     response: str
     action: str
@@ -77,11 +77,11 @@ class Move:
 
 
 class Policy(Protocol):
-    """Chooses actions. An ending instead of a move gives an episode up."""
+    """Chooses actions. Returning an ending instead of a move aborts an episode."""
 
     @property
     def uses_gold(self) -> bool:
-        """Whether it looks at `EpisodeState.gold`."""
+        """Whether the policy reads `EpisodeState.gold`."""
         ...
 
     def act(self, states: Sequence[EpisodeState]) -> list[Move | EpisodeEnd]:
@@ -90,10 +90,10 @@ class Policy(Protocol):
 
 
 def play(policy: Policy, games: Games, episodes: Iterable[tuple[Episode, int]]) -> list[EpisodeState]:
-    """Each (episode, seed) played once, in order.
+    """Play each (episode, seed) once. Returns the final states in order.
 
-    An episode takes a free place of `games` and leaves it when it ends. All live episodes take their turns together.
-    An episode does not depend on the others. A game that crashed ends its episode, which is then neither won nor lost.
+    An episode occupies a slot of `games` until it ends. All active episodes take their turns in lockstep, independently
+    of each other. If a game crashes, its episode ends as neither won nor lost.
     Raises what `policy` and `games` raise.
     """
     waiting = deque(EpisodeState(index, episode, seed) for index, (episode, seed) in enumerate(episodes))
@@ -108,7 +108,7 @@ def play(policy: Policy, games: Games, episodes: Iterable[tuple[Episode, int]]) 
 
 
 def _begin(policy: Policy, games: Games, waiting: deque[EpisodeState], live: dict[int, EpisodeState]) -> None:
-    """Open the next episodes in the places that are free."""
+    """Start the next episodes in the free slots."""
     new = {slot: waiting.popleft() for slot in range(len(games)) if slot not in live and waiting}
     openings = games.reset([(slot, state.episode.seed) for slot, state in new.items()])
     for state, opening in zip(new.values(), openings, strict=True):
@@ -128,7 +128,7 @@ def _begin(policy: Policy, games: Games, waiting: deque[EpisodeState], live: dic
 
 
 def _take_turn(policy: Policy, games: Games, live: dict[int, EpisodeState]) -> None:
-    """One move in every live episode."""
+    """Make one move in every active episode."""
     states = {slot: state for slot, state in live.items() if state.ending is None}
     moves: dict[int, Move] = {}
     for (slot, state), move in zip(states.items(), policy.act(list(states.values())), strict=True):

@@ -1,4 +1,4 @@
-"""The student's weights as files, for engines in other processes."""
+"""Writes the student's weights to files, for engines in other processes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _SHARED_MEMORY = Path("/dev/shm")
 
 
 class WeightsFolder:
-    """A Hugging Face folder that is written anew for each version of the weights. The name stays.
+    """A Hugging Face folder that is rewritten at the same path for each version of the weights.
 
     Args:
-        place: the folder, None for one in this machine's shared memory (or its temporary files).
+        place: the folder, None for one in shared memory (or the temporary directory) of this machine.
     """
 
     def __init__(self, place: str | None) -> None:
@@ -35,8 +35,8 @@ class WeightsFolder:
             self.path = Path(tempfile.mkdtemp(prefix="opdkit-weights-", dir=shared))
 
     def write(self, model: LanguageModel, *, tokenizer: bool = False) -> None:
-        """Write the weights, and the tokenizer where a server is to start from the folder. Adapters are added to the
-        weights of their base; divided weights are all here (`LanguageModel.whole`)."""
+        """Write the weights, and the tokenizer if a server is to start from the folder. Adapters are merged; sharded
+        weights must be gathered (`LanguageModel.whole`)."""
         if model.adapter is not None:
             model.adapter.save_merged(self.path, _weights(model))
         else:
@@ -45,29 +45,29 @@ class WeightsFolder:
             model.tokenizer.save_pretrained(self.path)
 
     def write_base(self, model: LanguageModel) -> None:
-        """Write the model that adapters stand in, as it is without them, and the tokenizer."""
+        """Write the base model without its adapters, and the tokenizer."""
         assert model.adapter is not None
         model.adapter.save_base(self.path, _weights(model))
         model.tokenizer.save_pretrained(self.path)
 
     def write_adapters(self, model: LanguageModel) -> None:
-        """Write the adapters alone, into `adapters`."""
+        """Write only the adapters, into `adapters`."""
         assert model.adapter is not None
         model.adapter.save(self.adapters, None if model.shards is None else _weights(model))
 
     @property
     def adapters(self) -> Path:
-        """The folder of adapters in it."""
+        """The subfolder of adapters."""
         return self.path / "adapters"
 
     def remove(self) -> None:
-        """Delete it, where it is the run's own."""
+        """Delete the folder if this run created it."""
         if self._own:
             shutil.rmtree(self.path, ignore_errors=True)
 
 
 def _weights(model: LanguageModel) -> dict[str, Tensor]:
-    """Parameters and buffers by name. Not the state dict: taking that would divide gathered weights again."""
+    """Parameters and buffers by name. Not `state_dict`, which would reshard gathered weights."""
     module = model.module
     named = (*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False))
     return {name: value.detach() for name, value in named}

@@ -1,4 +1,4 @@
-"""Who scores: teachers in this process, the student itself, other tokenizers, servers."""
+"""Teachers: in this process, the student itself, with other tokenizers, and behind servers."""
 
 from opdkit.teachers.base import Capabilities, OpenTeacher, Teacher, TeacherContext
 from opdkit.teachers.extrapolated import ExtrapolatedTeacher, OpenExtrapolatedTeacher

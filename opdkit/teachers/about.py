@@ -1,4 +1,4 @@
-"""What a scoring server says of its model."""
+"""The metadata of a scoring server's model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from opdkit.retrying import LastingError
 
 MODEL_HEADER = "x-opdkit-model"
-"""The request's header that names the fingerprint of the model that must answer."""
+"""The request header with the fingerprint of the model that must answer."""
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,11 @@ class About:
     """A served model.
 
     Attributes:
-        name: what the server's user typed.
-        fingerprint: of its weights and its vocabulary, see `opdkit.models.fingerprint`.
-        vocabulary: how many ids it knows.
-        pad_id: fills padding.
-        stop_ids: end its responses.
+        name: the path or hub id given to the server.
+        fingerprint: of its weights and vocabulary, see `opdkit.models.fingerprint`.
+        vocabulary: the number of valid ids.
+        pad_id: the padding id.
+        stop_ids: the ids that end its responses.
     """
 
     name: str
@@ -32,7 +32,7 @@ class About:
 
     @classmethod
     def read(cls, answer: bytes) -> About:
-        """Raises LastingError for an answer that is no such thing."""
+        """Parse a server's answer. Raises LastingError if it is not from `opdkit serve`."""
         try:
             read: dict[str, Any] = json.loads(answer)
             about = cls(**{field.name: read[field.name] for field in fields(cls)})

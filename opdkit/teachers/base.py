@@ -1,4 +1,4 @@
-"""Defines the teacher protocol: what a teacher can give, how it is opened, how it scores."""
+"""The teacher protocol: capabilities, opening and scoring."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from opdkit.models.placement import Placement, Whole
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a teacher can give.
+    """What a teacher can compute.
 
     Attributes:
         sampled: the log-prob of the sampled token.
-        own_top_k: its own best ids with their logits.
-        given_ids: logits of any ids.
-        vocabulary: hidden states and lm_head, for the whole vocabulary.
-        own_vocabulary: the same for a vocabulary that is not the student's.
+        own_top_k: its own top ids with their logits.
+        given_ids: logits of given ids.
+        vocabulary: hidden states and lm_head, for the full vocabulary.
+        own_vocabulary: the same for a vocabulary other than the student's.
         text: responses of its own.
-        reads: what it must be told of a problem beside its chat, by the names of `Problem.text`; `sibling` is another
-            response of the same group that is right.
-        changes: whether it changes while the student trains, so that it can't be read from disk again.
-        logsumexp: of all its logits.
-        temperature: the only one at which it knows `sampled` and `logsumexp`; None for any. At others it has logits up
-            to a constant alone.
+        reads: the privileged texts it needs for each problem, by the names of `Problem.text`; `sibling` is another,
+            correct response of the same group.
+        changes: whether its weights change during training, so that it can't be reloaded from disk.
+        logsumexp: logsumexp of all its logits.
+        temperature: the only temperature for `sampled` and `logsumexp`, None for any. At other temperatures its logits
+            are known only up to a constant.
     """
 
     sampled: bool = True
@@ -50,7 +50,7 @@ class Capabilities:
     own_vocabulary: bool = False
 
     def require(self, needs: Needs, name: str, temperature: float) -> None:
-        """Raise UserError, naming the teacher, where `needs` asks for more at the run's temperature."""
+        """Raises UserError, naming the teacher, if it can't provide `needs` at the run's temperature."""
         if needs.teacher is None:
             return
         asked = {
@@ -79,16 +79,16 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class TeacherContext:
-    """What a teacher may use when it is opened.
+    """The context in which a teacher is opened.
 
     Attributes:
-        device: where weights are read to.
-        student: the run's student. A teacher that is the student scores with it.
-        temperature: divides every logit that the teacher gives.
-        batch: what is scored at a time.
-        seed: of the run.
-        autocast: what the models compute in, None for the dtype of their weights.
-        placement: where weights then go.
+        device: the device that weights are loaded on.
+        student: the run's student, which a self-teacher scores with.
+        temperature: divides the teacher's logits.
+        batch: the micro-batch size for scoring.
+        seed: the run's seed.
+        autocast: the models' dtype of computation, None for that of their weights.
+        placement: the placement of the weights on the ranks.
     """
 
     device: torch.device | str
@@ -101,11 +101,11 @@ class TeacherContext:
 
 
 class OpenTeacher(Protocol):
-    """A teacher that scores rollouts. No gradient ever flows through it."""
+    """A loaded teacher that scores rollouts, without gradient."""
 
     @property
     def name(self) -> str:
-        """What the user typed."""
+        """The path or name given by the user."""
         ...
 
     @property
@@ -115,7 +115,7 @@ class OpenTeacher(Protocol):
 
     @property
     def vocabulary(self) -> int:
-        """How many ids it knows."""
+        """The number of valid ids."""
         ...
 
     @property
@@ -124,59 +124,59 @@ class OpenTeacher(Protocol):
         ...
 
     def check(self, student: LanguageModel) -> None:
-        """Raise UserError where the student's ids can't be scored."""
+        """Raises UserError if the student's ids can't be scored."""
         ...
 
     def restricted(self, vocabulary: int) -> OpenTeacher:
-        """The same teacher over the first `vocabulary` ids alone."""
+        """The same teacher restricted to the first `vocabulary` ids."""
         ...
 
     def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
-        """Scores of the tokens in loss_mask bool[B, T]. Where it can't score them all, `scored` says which it did."""
+        """Scores of the tokens in loss_mask bool[B, T]. If some can't be scored, `scored` marks those that were."""
         ...
 
     def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
-        """An engine that writes with this teacher, and its renderer. None where it can't write."""
+        """An engine that generates with this teacher, and its renderer. None if it can't generate."""
         ...
 
     def metrics(self) -> Mapping[str, float]:
-        """Numbers of the last `score` call, by name below `teacher/`."""
+        """Metrics of the last `score` call, by name under `teacher/`."""
         ...
 
     def bytes(self) -> int:
-        """Memory that the teacher takes in this process now."""
+        """The teacher's current memory in this process."""
         ...
 
     def after_update(self, step: int) -> None:
-        """Called when the student has made the updates of step `step` (from 0)."""
+        """Called after the student's updates of step `step` (from 0)."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """Tensors and numbers that a checkpoint must keep, by name. Empty where the teacher never changes."""
+        """Tensors and numbers to save in a checkpoint, by name. Empty if the teacher never changes."""
         ...
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from `state`."""
+        """Resume from `state`."""
         ...
 
     def close(self) -> None:
-        """Release what was opened."""
+        """Release all resources."""
         ...
 
 
 class Teacher(Protocol):
-    """A teacher as it is configured: nothing is loaded yet."""
+    """The configuration of a teacher; nothing is loaded yet."""
 
     @property
     def path(self) -> str:
-        """What the user typed, for messages."""
+        """The path or name given by the user, for messages."""
         ...
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can give, known before it is loaded."""
+        """The teacher's capabilities, known before loading."""
         ...
 
     def open(self, context: TeacherContext) -> OpenTeacher:
-        """Load it. Raises UserError for what can't be read."""
+        """Load the teacher. Raises UserError if it can't be loaded."""
         ...

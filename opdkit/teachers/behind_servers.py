@@ -1,4 +1,4 @@
-"""Defines the settings that teachers behind servers share."""
+"""The common settings of teachers behind servers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from opdkit.servers.contact import Contact
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherBehindServers:
-    """A teacher whose model is served at one or several addresses. START: the command that starts such a server.
+    """A teacher whose model is served at one or more addresses. START: the command that starts such a server.
 
     Attributes:
-        servers: their addresses. All serve the same model.
-        timeout: seconds for one request.
-        patience: seconds for which a request that fails is tried again, on any of the servers.
-        backoff: seconds; the wait before retry n is drawn from 0 to `backoff * 2**n`, at most a minute.
+        servers: the addresses. All must serve the same model.
+        timeout: time limit of a request in seconds.
+        patience: time in seconds during which a failed request is retried, on any of the servers.
+        backoff: in seconds; the wait before retry n is uniform between 0 and `backoff * 2**n`, at most a minute.
     """
 
     servers: Sequence[str]
@@ -41,7 +41,7 @@ class TeacherBehindServers:
         return self.model or ", ".join(self.servers)
 
     def contact(self) -> Contact:
-        """How the servers are reached."""
+        """The connection settings of the servers."""
         return Contact(
             "teacher", tuple(self.servers), self.token_variable, self.concurrency, self.timeout, self.patience,
             self.backoff, self.START,

@@ -1,4 +1,4 @@
-"""Scores the student's tokens by bytes, with the teacher's distribution over the student's vocabulary."""
+"""Byte-level scores: the teacher's distribution mapped to the student's vocabulary through bytes."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _LEAST_SHARE = 0.01
 
 @dataclass(frozen=True)
 class _Row:
-    """Masses over the student's vocabulary and the residual at the tokens `positions` of a row."""
+    """Log probability mass over the student's vocabulary and a residual, at the tokens `positions` of a row."""
 
     positions: Tensor
     log_mass: Tensor
 
 
 class BytePrefixScores:
-    """All tokens, by byte-prefix marginalisation: masses are normalised, and ids without any are not in a support."""
+    """Scores all tokens by byte-prefix marginalisation. Masses are normalised; ids without mass are in no support."""
 
     def __init__(self, inner: OpenTeacher, bridge: Bridge, temperature: float) -> None:
         self._inner = inner
@@ -57,7 +57,7 @@ class BytePrefixScores:
         return replace(joined, scored=scored, temperature=self._temperature)
 
     def _log_masses(self, told: Retold, log_probs: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Of each row, log mass f[n, V_student + 1] at its n tokens; -inf where nothing is known."""
+        """Per row, log mass f[n, V_student + 1] at its n tokens; -inf where unknown."""
         for spelled, log_prob in zip(self._spelled(told), log_probs, strict=True):
             known = [place for place in spelled.placements if place is not None]
             full = log_prob.new_full((len(spelled.student_ids), self._prefixes.residual + 1), -torch.inf)
@@ -74,9 +74,11 @@ class BytePrefixScores:
 
 
 class ByteFilterScores(BytePrefixScores):
-    """All tokens, by the bytes that are written and no more: see `ByteFilter`. Where a token of the teacher may have
-    ended and the response goes on inside it, the teacher is asked what would have come behind, if that had a share of
-    one hundredth of the weight."""
+    """Scores all tokens conditioned only on the bytes so far, see `ByteFilter`.
+
+    If a shorter teacher token may have ended inside one of the teacher's tokens, that branch is scored by another pass
+    of the teacher, provided that it has at least 1 % of the weight.
+    """
 
     def _log_masses(self, told: Retold, log_probs: Iterable[Tensor]) -> Iterator[Tensor]:
         rows, kept = self._spelled(told), list(log_probs)
@@ -92,7 +94,7 @@ class ByteFilterScores(BytePrefixScores):
             yield ByteFilter(self._prefixes, spelled, log_prob, branches).run().log_mass
 
     def _behind(self, told: Retold, wanted: Sequence[tuple[int, Branch]]) -> Tensor:
-        """log-probs f[len(wanted), V_teacher] of the teacher behind each branch."""
+        """The teacher's log-probs f[len(wanted), V_teacher] after each branch."""
         if not wanted:
             return torch.zeros(0, 0)
         rows = [row for row, _ in wanted]
@@ -108,7 +110,7 @@ class ByteFilterScores(BytePrefixScores):
 
 
 def _log_probs(states: Scores, told: Retold, temperature: float) -> Iterator[Tensor]:
-    """Of each row, log q f[m, V_teacher] before its m tokens."""
+    """Per row, the log q f[m, V_teacher] that predict its m tokens."""
     assert states.hidden is not None
     assert states.head is not None
     for row, theirs in enumerate(told.teacher_ids):
@@ -116,14 +118,14 @@ def _log_probs(states: Scores, told: Retold, temperature: float) -> Iterator[Ten
 
 
 def _known(log_mass: Tensor, sampled: Tensor, counted: Tensor) -> _Row:
-    """The counted tokens that have a mass. One that the teacher's spelling would never begin with has none: then
-    nothing can be said of it."""
+    """The masses at the unmasked tokens whose sampled id has any. An id that no token sequence of the teacher can start
+    with has none and can't be scored."""
     has = counted[: len(sampled)] & log_mass.gather(1, sampled[:, None])[:, 0].isfinite()
     return _Row(has.nonzero()[:, 0], log_mass[has])
 
 
 def full_log_prob(hidden: Tensor, head: Head, temperature: float) -> Tensor:
-    """log q f[N, V] of hidden [N, D], for few positions at a time."""
+    """log q f[N, V] of hidden [N, D]; N must be small."""
     walk = plan_kept(hidden, head, temperature)
     rows = slice(0, len(hidden))
     return torch.cat([tile.logits(rows) for tile in walk.tiles()], dim=1).log_softmax(-1)
@@ -137,7 +139,7 @@ def _row_of(request: Request, row: int) -> Request:
 
 
 def _scores_of(found: _Row, tokens: Tensor, request: Request) -> Scores:
-    """Scores [1, T, ...] of a row of T tokens: masses are log-probs, so the logsumexp is 0."""
+    """Scores [1, T, ...] of a row of T tokens. Masses are normalised log-probs, so the logsumexp is 0."""
     masses, at = found.log_mass[:, :-1], found.positions
     fields: dict[str, Tensor] = {}
     sampled = tokens[at][:, None]

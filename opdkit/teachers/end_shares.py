@@ -1,4 +1,4 @@
-"""Divides a teacher's probability of an end among the student's stop ids, as the student divides its own."""
+"""Splits a teacher's probability of ending among the student's stop ids, in the student's own proportions."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from opdkit.teachers.stops import Stops
 
 @dataclass(frozen=True)
 class EndShares:
-    """q(a) = q(end) p(a) / p(end) for a stop id a of the student's, p without gradient.
+    """q(a) = q(end) p(a) / p(end) for each stop id a of the student, with p detached.
 
-    With it the gradient of a divergence between p and q at fixed prefixes is the one of the divergence between their
-    probabilities of an end: log p(a) - log q(a) = log p(end) - log q(end) for each a.
+    Then the gradient of a divergence between p and q at fixed prefixes equals that of the divergence between their
+    probabilities of ending: log p(a) - log q(a) = log p(end) - log q(end) for each a.
 
     Attributes:
-        stops: the stop ids of both sides.
-        student: scores with the student's weights as they stand.
+        stops: the stop ids of both models.
+        student: a teacher that scores with the student's current weights.
     """
 
     stops: Stops
@@ -32,13 +32,13 @@ class EndShares:
 
     @classmethod
     def of(cls, stops: Stops, context: TeacherContext) -> EndShares | None:
-        """None where there is nothing to divide: a student with one stop id, or none that the teacher has, too."""
+        """None if there is nothing to split: the student has at most one stop id, or the teacher none."""
         if len(stops.ours) < 2 or not stops.theirs:
             return None
         return cls(stops, SelfTeacher("live").open(context))
 
     def applied(self, found: Scores, rollout: Rollout, loss_mask: Tensor) -> Scores:
-        """Scores whose log-prob or logit of an end is that of the id that stands for it; others as they were."""
+        """The scores with the log-prob or logit of ending reduced to the stand-in id's share; others unchanged."""
         if found.sampled_log_prob is None and found.support_logits is None:
             return found
         ids = torch.tensor(self.stops.ours, device=rollout.tokens.device).expand(*rollout.tokens.shape, -1)

@@ -1,4 +1,4 @@
-"""A teacher beyond the teacher: what it learnt since a reference, taken further."""
+"""A teacher extrapolated beyond another one, away from a reference model."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from opdkit.teachers.wrapped import WrappedTeacher
 class ExtrapolatedTeacher:
     """q^s ref^(1 - s) / Z at each prefix: the logits s z_q + (1 - s) z_ref.
 
-    Under it the sampled log-ratio is s (log q - log ref) - (log p - log ref) - log Z, G-OPD's reward less a constant
-    of the prefix, which changes no mean gradient. strength 1 is the inner teacher; above 1 it is left behind
-    (ExOPD), below 1 the student is held to the reference.
+    The sampled log-ratio is then s (log q - log ref) - (log p - log ref) - log Z, G-OPD's reward minus a constant of
+    the prefix, which does not change the mean gradient. strength 1 is the inner teacher, above 1 extrapolates beyond
+    it (ExOPD), and below 1 keeps the student closer to the reference.
 
     Source: 2026, arXiv 2602.12125.
 
     Attributes:
         inner: the teacher.
-        reference: where it came from, or where the student starts.
+        reference: the model it was trained from, or the student's initial weights.
         strength: s, at least 0.
     """
 
@@ -50,13 +50,13 @@ class ExtrapolatedTeacher:
 
     @property
     def capabilities(self) -> Capabilities:
-        """Everything but responses: the two models would have to write together."""
+        """Everything but responses, for which the two models would have to generate together."""
         both = (self.inner.capabilities, self.reference.capabilities)
         reads = frozenset[str]().union(*(one.reads for one in both))
         return Capabilities(text=False, reads=reads, changes=any(one.changes for one in both))
 
     def open(self, context: TeacherContext) -> OpenTeacher:
-        """See `Teacher`. Raises UserError for a model whose whole vocabulary can't be looked at."""
+        """See `Teacher`. Raises UserError for a model that can't provide its full vocabulary."""
         models: dict[str, Teacher] = {"inner": self.inner, "reference": self.reference}
         for key, model in models.items():
             if not model.capabilities.vocabulary:
@@ -65,7 +65,7 @@ class ExtrapolatedTeacher:
 
 
 class OpenExtrapolatedTeacher(WrappedTeacher):
-    """Both models score, and their last layers side by side are one lm_head."""
+    """Scores with both models and concatenates their hidden states and lm_heads into one."""
 
     def __init__(
         self, spec: ExtrapolatedTeacher, inner: OpenTeacher, reference: OpenTeacher, context: TeacherContext
@@ -82,7 +82,7 @@ class OpenExtrapolatedTeacher(WrappedTeacher):
 
     @property
     def vocabulary(self) -> int:
-        """The ids that both know."""
+        """The number of ids common to both."""
         return min(self._inner.vocabulary, self._reference.vocabulary)
 
     def check(self, student: LanguageModel) -> None:
@@ -97,7 +97,7 @@ class OpenExtrapolatedTeacher(WrappedTeacher):
 
     @torch.no_grad()
     def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
-        """See `OpenTeacher`. At strength 1 the inner teacher's own scores."""
+        """See `OpenTeacher`. At strength 1, the inner teacher's scores."""
         if self._spec.strength == 1.0:
             return self._inner.score(rollout, loss_mask, request)
         both = [one.score(rollout, loss_mask, Request(vocabulary=True)) for one in (self._inner, self._reference)]
@@ -111,7 +111,7 @@ class OpenExtrapolatedTeacher(WrappedTeacher):
         return replace(found, scored=scored)
 
     def _joined(self, both: list[Scores], place: tuple[Tensor, Tensor]) -> tuple[Tensor, Head]:
-        """hidden f32[N, D + D'] and the head [V, D + D'] whose logits are the mixed ones."""
+        """hidden f32[N, D + D'] and the head [V, D + D'] that gives the mixed logits."""
         shares = (self._spec.strength, 1.0 - self._spec.strength)
         hidden: list[Tensor] = []
         weights: list[Tensor] = []

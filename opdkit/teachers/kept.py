@@ -1,4 +1,4 @@
-"""Implements a teacher whose scores are kept on disk, for responses that are scored again."""
+"""A teacher whose scores are cached on disk, for responses that are scored repeatedly."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from opdkit.teachers.wrapped import WrappedTeacher
 
 @dataclass(frozen=True)
 class KeptTeacher:
-    """A local teacher that scores each response once: what it said lies in a folder, and is read from there.
+    """A local teacher that scores each response once and caches the scores in a folder.
 
-    For fixed responses (`method=offline`), which come again each epoch or in the next run. The first time it is the
-    inner teacher bit for bit. It can't give the whole vocabulary, which would be too much to keep.
+    For fixed responses (`method=offline`), which recur every epoch and in later runs. Uncached scores are bitwise those
+    of the inner teacher. It does not provide the full vocabulary, which would be too large to cache.
 
     Source: Lightning OPD, 2026 (arXiv 2604.13010).
 
     Attributes:
         inner: the teacher, a model in this process.
-        folder: one file a response and request, named by a hash of both and of the teacher's weights. It may serve
-            several runs and teachers, and may be deleted.
+        folder: the cache, one file per response and request, named by a hash of both and of the teacher's weights. It
+            can be shared by runs and teachers, and can be deleted.
     """
 
     inner: Any
@@ -56,11 +56,11 @@ class KeptTeacher:
 
     @property
     def capabilities(self) -> Capabilities:
-        """The inner teacher's, without the whole vocabulary."""
+        """The inner teacher's, without the full vocabulary."""
         return replace(self.inner.capabilities, vocabulary=False, own_vocabulary=False)
 
     def open(self, context: TeacherContext) -> OpenTeacher:
-        """See `Teacher`. Raises UserError for a teacher that is no model in this process."""
+        """See `Teacher`. Raises UserError unless the inner teacher is a model in this process."""
         inner: Teacher = self.inner
         opened = inner.open(context)
         if not isinstance(opened, OpenLocalTeacher):
@@ -71,7 +71,7 @@ class KeptTeacher:
 
 
 class OpenKeptTeacher(WrappedTeacher):
-    """Reads the rows that it knows, and asks the inner teacher for the others."""
+    """Reads cached rows, and scores the others with the inner teacher."""
 
     def __init__(self, inner: OpenTeacher, store: _Store) -> None:
         super().__init__(inner)
@@ -87,7 +87,7 @@ class OpenKeptTeacher(WrappedTeacher):
         return self._inner.writer(spec)
 
     def metrics(self) -> Mapping[str, float]:
-        """kept_share: of the rows of the last call, those that were read."""
+        """kept_share: the fraction of the last call's rows that were cached."""
         return {**self._inner.metrics(), **self._metrics}
 
     @torch.no_grad()
@@ -128,7 +128,7 @@ class OpenKeptTeacher(WrappedTeacher):
 
 @dataclass(frozen=True)
 class _Store:
-    """The folder, and what decides a teacher's scores beside what is asked: its weights and the temperature."""
+    """The cache folder, with the weights' fingerprint and the temperature, which are part of the key."""
 
     folder: Path
     fingerprint: str
@@ -139,7 +139,7 @@ class _Store:
         return self.fingerprint, self.temperature
 
     def read(self, key: str, device: torch.device) -> Scores | None:
-        """None where there is none, or a file that was not finished."""
+        """The cached row, None if there is no file or it is incomplete."""
         file = self._file(key)
         try:
             fields = load_file(file, device=str(device)) if file.is_file() else None
@@ -151,7 +151,7 @@ class _Store:
         return replace(Scores(temperature=self.temperature), **known)
 
     def write(self, key: str, row: Scores) -> None:
-        """Raises RunError where the disk refuses."""
+        """Write a row. Raises RunError if that fails."""
         fields = {name: value for name in Scores.tensors() if (value := getattr(row, name)) is not None}
         file = self._file(key)
         beside = file.with_suffix(f".{os.getpid()}")
@@ -172,7 +172,7 @@ def _of_rows(request: Request, rows: Sequence[int]) -> Request:
 
 
 def _alike(rows: Sequence[Scores]) -> list[Scores]:
-    """The rows, each with a support mask where one has one, so that a ragged support can be padded."""
+    """The rows with support masks on all if any has one, so that a ragged support can be padded."""
     widths = {row.support_ids.shape[-1] for row in rows if row.support_ids is not None}
     if len(widths) < 2 and len({row.support_mask is None for row in rows}) < 2:
         return list(rows)

@@ -1,4 +1,4 @@
-"""Implements a teacher made of the student: at the start, live, refreshed, or a moving average."""
+"""Self-teachers: the student's initial, current, periodically refreshed, or averaged weights."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class SelfTeacher:
     """The run's own student as its teacher.
 
     Attributes:
-        kind: which weights score. start: those that the run began with. live: the student's as they stand, without a
-            copy. refreshed: a copy that is made again every `every` steps. ema: a copy that moves towards the student
-            by the share `rate` after each step.
-        every: steps between two copies of kind refreshed.
-        rate: of kind ema.
+        kind: the weights to score with. start: the run's initial weights. live: the student's current weights, without
+            a copy. refreshed: a copy that is updated every `every` steps. ema: an exponential moving average, updated
+            with coefficient `rate` after each step.
+        every: steps between updates of the copy, for refreshed.
+        rate: update coefficient, for ema.
     """
 
     kind: Kind = "live"
@@ -57,7 +57,7 @@ class SelfTeacher:
         return Capabilities(changes=True)
 
     def open(self, context: TeacherContext) -> OpenTeacher:
-        """See `Teacher`. Nothing is read: the student is in memory already."""
+        """See `Teacher`. Nothing is loaded, since the student is already in memory."""
         student = replace(context.student, name=self.path, autocast=context.autocast)
         model = student
         if self.kind == "start" and student.adapter is not None:
@@ -68,7 +68,7 @@ class SelfTeacher:
 
 
 class OpenSelfTeacher(OpenLocalTeacher):
-    """Scores with `model`, which is the student itself or a copy that follows it."""
+    """Scores with `model`, which is the student itself or a copy of it."""
 
     def __init__(
         self, spec: SelfTeacher, student: LanguageModel, model: LanguageModel, context: TeacherContext
@@ -84,7 +84,7 @@ class OpenSelfTeacher(OpenLocalTeacher):
 
     @torch.no_grad()
     def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
-        """See `OpenTeacher`. In the student's precision, so that a live teacher agrees with it."""
+        """See `OpenTeacher`. Uses the student's precision, so that a live teacher agrees with the student."""
         autocast = self._model.autocast
         with torch.autocast(self._model.device.type, autocast, enabled=autocast is not None):
             scores = super().score(rollout, loss_mask, request)
@@ -93,7 +93,7 @@ class OpenSelfTeacher(OpenLocalTeacher):
         return replace(scores, head=_as_it_stands(scores.head))
 
     def bytes(self) -> int:
-        """See `OpenTeacher`. A live teacher takes none of its own."""
+        """See `OpenTeacher`. 0 for a live teacher."""
         return 0 if self._spec.kind == "live" else super().bytes()
 
     @torch.no_grad()
@@ -109,7 +109,7 @@ class OpenSelfTeacher(OpenLocalTeacher):
             own.copy_(student) if rate == 1.0 else own.lerp_(student, rate)
 
     def state(self) -> dict[str, Any]:
-        """See `OpenTeacher`. The copy's weights; shared ones once."""
+        """See `OpenTeacher`. The copy's weights, with tied ones once."""
         return {} if self._spec.kind == "live" else dict(self._model.own_parameters())
 
     @torch.no_grad()
@@ -117,12 +117,12 @@ class OpenSelfTeacher(OpenLocalTeacher):
         """See `OpenTeacher`."""
         if self._spec.kind != "live":
             for name, own in self._model.own_parameters().items():
-                if name in state:  # one that is divided among processes has been filled in its place
+                if name in state:  # sharded tensors have been restored in place
                     own.copy_(state[name])
 
 
 class OpenBaseTeacher(OpenSelfTeacher):
-    """Scores with the student's base, its adapters switched off: what the run began with, without a copy."""
+    """Scores with the student's adapters disabled: the run's initial weights, without a copy."""
 
     def restricted(self, vocabulary: int) -> OpenTeacher:
         """See `OpenTeacher`."""
@@ -140,7 +140,7 @@ class OpenBaseTeacher(OpenSelfTeacher):
         return 0
 
     def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
-        """See `OpenTeacher`. None: an engine would write with the adapters on."""
+        """See `OpenTeacher`. None: an engine would generate with the adapters enabled."""
         return None
 
     def state(self) -> dict[str, Any]:
@@ -152,6 +152,6 @@ class OpenBaseTeacher(OpenSelfTeacher):
 
 
 def _as_it_stands(head: Head) -> Head:
-    """A copy of lm_head: a later update of the step must not move what the teacher said before the first."""
+    """A copy of lm_head, so that the step's updates do not change scores computed before them."""
     bias = None if head.bias is None else head.bias.detach().clone()
     return replace(head, weight=head.weight.detach().clone(), bias=bias)

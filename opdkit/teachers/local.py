@@ -1,4 +1,4 @@
-"""Implements a teacher held in this process."""
+"""A teacher in this process."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from opdkit.teachers.base import Capabilities, OpenTeacher, TeacherContext
 
 @dataclass(frozen=True)
 class LocalTeacher(ModelSpec):
-    """A causal language model that scores in this process: any ids, and the whole vocabulary.
+    """A causal language model in this process, which can score any ids and the full vocabulary.
 
     Attributes:
-        cpu_offload: whether the layers wait in the CPU's memory and come to the device one at a time, for a teacher
-            that does not fit beside the student. The other attributes are those of `ModelSpec`.
+        cpu_offload: whether the layers are kept in CPU memory and moved to the device one at a time, for a teacher
+            that does not fit next to the student. The other attributes are those of `ModelSpec`.
     """
 
     cpu_offload: bool = False
@@ -36,7 +36,7 @@ class LocalTeacher(ModelSpec):
         return Capabilities()
 
     def open(self, context: TeacherContext) -> OpenTeacher:
-        """See `Teacher`. The weights take no gradients."""
+        """See `Teacher`. The weights are frozen."""
 
         def read() -> LanguageModel:
             model = load(self, context.device, key="teacher", offload=self.cpu_offload)
@@ -50,7 +50,7 @@ class LocalTeacher(ModelSpec):
 
 
 class OpenLocalTeacher:
-    """A language model that scores a micro-batch at a time, every logit divided by `temperature`."""
+    """A language model that scores in micro-batches, with logits divided by `temperature`."""
 
     def __init__(self, model: LanguageModel, temperature: float, batch: MicroBatch) -> None:
         self._model = model
@@ -96,12 +96,12 @@ class OpenLocalTeacher:
         return score_in_batches(score, rollout, loss_mask, request, self._batch)
 
     def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
-        """See `OpenTeacher`. The student's engine may be elsewhere; this one is in this process."""
+        """See `OpenTeacher`. The engine is in this process, even if the student's is not."""
         return spec.in_process().open(self._model), self._model
 
     @property
     def fingerprint(self) -> str:
-        """A short name for the weights."""
+        """The fingerprint of the weights."""
         return fingerprint(self._model)
 
     @property
@@ -137,7 +137,7 @@ ScoreRows = Callable[[Rollout, Tensor, Request], Scores]
 def score_in_batches(
     score: ScoreRows, rollout: Rollout, loss_mask: Tensor, request: Request, size: MicroBatch
 ) -> Scores:
-    """Scores of the tokens in loss_mask bool[B, T], a micro-batch at a time."""
+    """Scores of the tokens in loss_mask bool[B, T], computed in micro-batches."""
     parts: list[Scores] = []
     for start, stop in size.cuts(rollout):
         part = rollout_rows(rollout, start, stop)

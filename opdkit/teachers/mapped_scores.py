@@ -1,4 +1,4 @@
-"""Maps scores of the teacher's tokens to scores of the student's, one class for each rule."""
+"""Maps scores of the teacher's tokens to scores of the student's, with one class per rule."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from opdkit.tokenization import align, share_span_log_ratio
 
 
 class MappedScores(Protocol):
-    """Scores of the student's tokens from an inner teacher's, without gradient."""
+    """Scores of the student's tokens, mapped from an inner teacher's, without gradient."""
 
     def __init__(self, inner: OpenTeacher, bridge: Bridge, temperature: float) -> None: ...
 
     def __call__(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
-        """`scored` is True on those tokens of loss_mask bool[B, T] that have scores."""
+        """Scores of the tokens in loss_mask bool[B, T]; `scored` marks those that could be scored."""
         ...
 
 
 class StrictScores:
-    """Tokens that stand one against one, over the shared ids: the support is of shared ids alone, and log-probs,
-    logsumexp and entropy are over the teacher's whole vocabulary."""
+    """Scores tokens that align one to one, over the shared ids: the support has only shared ids, and log-probs,
+    logsumexp and entropy are over the teacher's full vocabulary."""
 
     def __init__(self, inner: OpenTeacher, bridge: Bridge, temperature: float) -> None:
         self._inner = inner
@@ -60,8 +60,8 @@ class StrictScores:
                        entropy=found.entropy, scored=scored)  # fmt: skip
 
     def shared_mass(self, rollout: Rollout) -> float | None:
-        """Probability of the shared ids in the teacher's distribution, a mean over the strict tokens; None where there
-        are none."""
+        """The teacher's probability of the shared ids, averaged over the strictly aligned tokens; None if there are
+        none."""
         hidden, head, _ = self._states(rollout, rollout.sampled_mask)
         if not len(hidden):
             return None
@@ -69,7 +69,7 @@ class StrictScores:
         return (inside - whole).exp().mean().item()
 
     def _states(self, rollout: Rollout, loss_mask: Tensor) -> tuple[Tensor, Head, tuple[Tensor, Tensor]]:
-        """hidden f[N, D] of the teacher, its lm_head, and rows and positions i64[N] of the student's strict tokens."""
+        """The teacher's hidden f[N, D] and lm_head, and rows and positions i64[N] of the student's aligned tokens."""
         told = self._bridge.retell(rollout)
         rows, ours, theirs = self._pairs(told, loss_mask).unbind(1)
         mask = torch.zeros_like(told.rollout.sampled_mask).index_put((rows, theirs), torch.ones_like(rows).bool())
@@ -79,7 +79,7 @@ class StrictScores:
         return states.hidden[rows, theirs], states.head, (rows, ours)
 
     def _pairs(self, told: Retold, loss_mask: Tensor) -> Tensor:
-        """i64[N, 3]: row, the student's token and the teacher's, in the order of the student's."""
+        """i64[N, 3]: row, index of the student's token, index of the teacher's, in the student's order."""
         to_teacher = self._bridge.shared.to_teacher
         counted = loss_mask.tolist()
         pairs: list[tuple[int, int, int]] = []
@@ -93,7 +93,7 @@ class StrictScores:
     def _support(
         self, hidden: Tensor, head: Head, tokens: Tensor, at: tuple[Tensor, Tensor], request: Request
     ) -> Scores:
-        """Supports in the student's ids, with a head that has the shared rows alone, in their order."""
+        """Supports in the student's ids, from a head restricted to the shared rows."""
         shared, stops = self._bridge.shared, self._bridge.stops
         device = tokens.device
         names = shared.student_ids.to(device)
@@ -119,7 +119,7 @@ class StrictScores:
         return replace(found, **named)
 
     def _head(self, head: Head) -> Head:
-        """The rows of the shared ids, kept for as long as the weight is the same tensor."""
+        """The head restricted to the shared ids, cached as long as the weight is the same tensor."""
         ids = self._bridge.shared.teacher_ids.to(head.weight.device)
         if len(ids) == head.vocabulary and torch.equal(ids, torch.arange(len(ids), device=ids.device)):
             return head
@@ -131,8 +131,8 @@ class StrictScores:
 
 
 class SpanScores:
-    """The sampled token alone: an equal share of each span's log-ratio, against the log-probs of the policy that
-    wrote the rollout."""
+    """Scores only the sampled token: each token of a span gets an equal share of the span's log-ratio to the behaviour
+    policy."""
 
     def __init__(self, inner: OpenTeacher, bridge: Bridge, temperature: float) -> None:
         self._inner = inner
@@ -152,7 +152,7 @@ class SpanScores:
         return Scores(sampled_log_prob=log_prob.masked_fill(~loss_mask, 0.0), scored=scored & loss_mask)
 
     def _own(self, told: Retold) -> Tensor:
-        """f32[B, T'], log q of the teacher's tokens; of a stop, of all its stop ids together."""
+        """f32[B, T'], log q of the teacher's tokens; at a stop, that of all its stop ids together."""
         tokens, stops = told.rollout.tokens, self._bridge.stops
         ids = torch.tensor(stops.theirs, device=tokens.device).expand(*tokens.shape, -1) if stops.several else None
         found = self._inner.score(told.rollout, told.rollout.sampled_mask, Request(sampled=True, support_ids=ids))

@@ -1,4 +1,4 @@
-"""What a scoring server is asked and answers, as bytes: safetensors with the settings in its metadata."""
+"""The wire format of a scoring server: safetensors with the settings in its metadata."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _LONGEST_HEADER = 1 << 16
 
 
 class MessageError(ValueError):
-    """Bytes that are no message, or a message that asks for what can't be."""
+    """Bytes that are not a valid message, or a message with an invalid request."""
 
 
 @dataclass(frozen=True)
 class ScoringRequest:
-    """N tokens that stand in B sequences.
+    """A request to score N tokens in B sequences.
 
     Attributes:
-        ids: i64[B, L], each sequence from the left, padding behind it.
+        ids: i64[B, L], right-padded sequences.
         row: i64[N], the sequence of each token.
         column: i64[N], the position whose hidden state predicts it.
         sampled: i64[N], the tokens.
-        wanted: what is asked of them, support_ids and support_mask as [1, N, K].
+        wanted: the requested scores, with support_ids and support_mask as [1, N, K].
         temperature: divides every logit.
-        vocabulary: only ids below it take part.
+        vocabulary: restricts the scores to ids below it.
     """
 
     ids: Tensor
@@ -48,7 +48,7 @@ class ScoringRequest:
     vocabulary: int
 
     def check(self, vocabulary: int) -> None:
-        """Raise MessageError for what a model of so many ids can't score."""
+        """Raises MessageError if a model with this vocabulary size can't score the request."""
         rows, length = self.ids.shape
         inside = (
             (self.row, rows), (self.column, length), (self.sampled, self.vocabulary), (self.ids, vocabulary),
@@ -62,7 +62,7 @@ class ScoringRequest:
 
 
 def pack_request(request: ScoringRequest) -> bytes:
-    """The bytes of a request."""
+    """Serialise a request."""
     wanted = request.wanted
     tensors = {name: getattr(request, name).to(torch.int32) for name in ("ids", "row", "column", "sampled")}
     if wanted.support_ids is not None:
@@ -73,7 +73,7 @@ def pack_request(request: ScoringRequest) -> bytes:
 
 
 def read_request(body: bytes) -> ScoringRequest:
-    """Raises MessageError for bytes that are no request."""
+    """Deserialise a request. Raises MessageError for invalid bytes."""
     tensors, settings = _load(body)
     try:
         ids, row, column, sampled = (tensors[name].long() for name in ("ids", "row", "column", "sampled"))
@@ -94,7 +94,7 @@ def read_request(body: bytes) -> ScoringRequest:
 
 
 def pack_scores(scores: Scores, wanted: Request, vocabulary: int) -> bytes:
-    """The bytes of an answer, scores of [1, N, ...]. Support ids that were given as they are do not travel back."""
+    """Serialise an answer, scores [1, N, ...]. Support ids that equal the requested ones are not sent back."""
     tensors = {name: value for name in _ANSWERED if (value := getattr(scores, name)) is not None}
     if "top_ids" in tensors:
         tensors["top_ids"] = tensors["top_ids"].to(torch.int32)
@@ -105,7 +105,7 @@ def pack_scores(scores: Scores, wanted: Request, vocabulary: int) -> bytes:
 
 
 def read_scores(body: bytes, request: ScoringRequest) -> Scores:
-    """The answer to `request`, scores of [1, N, ...] on the CPU. Raises MessageError for bytes that are none."""
+    """Deserialise the answer to `request`, scores [1, N, ...] on the CPU. Raises MessageError for invalid bytes."""
     tensors, settings = _load(body)
     fields: dict[str, Any] = {name: tensors.get(name) for name in _ANSWERED}
     if fields["top_ids"] is not None:
@@ -122,14 +122,14 @@ def read_scores(body: bytes, request: ScoringRequest) -> Scores:
 
 
 def pack_head(head: Head) -> bytes:
-    """The bytes of an lm_head."""
+    """Serialise an lm_head."""
     tensors = {"weight": head.weight} if head.bias is None else {"weight": head.weight, "bias": head.bias}
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     return _save(tensors, {"scale": head.scale, "softcap": head.softcap, "vocabulary": head.vocabulary})
 
 
 def read_head(body: bytes) -> Head:
-    """Raises MessageError for bytes that are no lm_head."""
+    """Deserialise an lm_head. Raises MessageError for invalid bytes."""
     tensors, settings = _load(body)
     try:
         softcap = settings["softcap"]
@@ -142,17 +142,17 @@ def read_head(body: bytes) -> Head:
 
 
 def restricted_head(head: Head, vocabulary: int) -> Head:
-    """The same head over the first `vocabulary` ids."""
+    """The same head restricted to the first `vocabulary` ids."""
     return replace(head, vocabulary=min(vocabulary, head.vocabulary))
 
 
 def _echoes(wanted: Request) -> bool:
-    """Whether the support of the answer is the one that was given."""
+    """Whether the answer's support equals the requested one."""
     return wanted.support_ids is not None and not wanted.top_k and not wanted.include_sampled
 
 
 def _narrow(ids: Tensor, mask: Tensor | None, vocabulary: int) -> Tensor:
-    """Support ids in 2 or 4 bytes each; a filler id is told by its complement, which is negative."""
+    """Support ids in 2 or 4 bytes each; filler ids are encoded by their bitwise complement, which is negative."""
     told = ids if mask is None else torch.where(mask, ids, ~ids)
     return told.to(torch.int16 if vocabulary <= 1 << 15 else torch.int32).cpu().contiguous()
 

@@ -1,4 +1,4 @@
-"""Implements a teacher that is in memory only while it is used."""
+"""A teacher that is in memory only while it is used."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from opdkit.teachers.base import OpenTeacher, Teacher, TeacherContext
 
 
 class ResidentSlot:
-    """Holds the one teacher that is in memory."""
+    """Holds the single teacher that is in memory."""
 
     def __init__(self) -> None:
         self.owner: OffloadedTeacher | None = None
         self.resident: OpenTeacher | None = None
 
     def clear(self) -> None:
-        """Let go of the weights."""
+        """Free the weights."""
         if self.resident is not None:
             self.resident.close()
         self.owner = self.resident = None
@@ -35,13 +35,13 @@ class ResidentSlot:
 
 @dataclass(frozen=True)
 class OffloadedTeacher:
-    """A teacher that is read from disk when it is used, and makes room for the next one that is.
+    """A teacher that is loaded from disk when used, replacing the previous one in memory.
 
     Attributes:
-        teacher: the teacher as it is configured.
-        context: what it is opened with.
+        teacher: the teacher's configuration.
+        context: the context to open it in.
         slot: shared by the teachers of a run.
-        limit: how many ids it is held to, None for all of its own.
+        limit: the vocabulary size it is restricted to, None for its own.
     """
 
     teacher: Teacher
@@ -82,7 +82,7 @@ class OffloadedTeacher:
         return self._open().score(rollout, loss_mask, request)
 
     def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
-        """See `OpenTeacher`. The engine writes with the weights that are in memory now."""
+        """See `OpenTeacher`. The engine uses the weights that are in memory now."""
         return self._open().writer(spec)
 
     def metrics(self) -> Mapping[str, float]:
@@ -125,9 +125,9 @@ Name = TypeVar("Name", bound=Hashable)
 def open_teachers(
     teachers: Mapping[Name, Teacher], context: TeacherContext, *, offload: bool
 ) -> dict[Name, OpenTeacher]:
-    """An open teacher for each name. Equal ones are opened once.
+    """An open teacher for each name. Equal teachers are opened once.
 
-    With `offload` one at a time is in memory, beside those that change.
+    With `offload` only one at a time is in memory, in addition to those that change.
     """
     slot = ResidentSlot()
     opened: dict[Name, OpenTeacher] = {}

@@ -1,4 +1,4 @@
-"""Gives a teacher's distributions over its own vocabulary, at the tokens or spans that stand against the student's."""
+"""A teacher's distributions over its own vocabulary, at the tokens or spans aligned with the student's."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from opdkit.tokenization import Group, align
 
 
 class MergedScores:
-    """Spans between common boundaries: `hidden` at the first token of each is the teacher's before its first one."""
+    """Scores spans between common boundaries: `hidden` at a span's first token predicts the teacher's first token."""
 
     def __init__(self, inner: OpenTeacher, bridge: Bridge, temperature: float) -> None:
         self._inner = inner
         self._bridge = bridge
 
     def __call__(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
-        """See `MappedScores`. A span counts where all of its tokens do."""
+        """See `MappedScores`. A span is scored if all of its tokens are in the loss mask."""
         told = self._bridge.retell(rollout)
         own = self._inner.score(told.rollout, told.rollout.sampled_mask, Request(sampled=True, vocabulary=True))
         assert own.hidden is not None
@@ -48,7 +48,7 @@ class MergedScores:
 
 
 class PositionScores(MergedScores):
-    """Token t against token t, whatever their texts, as far as both responses go: the pairing that ULD published."""
+    """Pairs token t with token t regardless of their texts, up to the shorter response, as in the ULD paper."""
 
     def groups(self, told: Retold, row: int) -> Sequence[Group]:
         """See `MergedScores`."""

@@ -1,4 +1,4 @@
-"""Implements a teacher that reads another prompt than the student before the same response."""
+"""A teacher that scores the same response after a different, privileged prompt."""
 
 from __future__ import annotations
 
@@ -22,18 +22,17 @@ from opdkit.teachers.wrapped import WrappedTeacher
 
 @dataclass(frozen=True)
 class PrivilegedTeacher:
-    """Scores the student's own response ids behind a prompt that says more than the student's.
+    """Scores the student's response ids after a prompt with privileged information.
 
-    A row whose prompt can't be written (a field that its problem lacks, no other right response in its group) or is
-    too long is not scored: its tokens do not count in the loss, and it is counted in the metrics.
+    A row whose prompt can't be rendered (a missing field, no other correct response in its group) or is too long is not
+    scored: its tokens leave the loss, and it is counted in the metrics.
 
     Attributes:
         inner: the teacher that scores, often the student itself.
-        template: takes the place of the last user turn. {question} is that turn, {answer} the gold answer, {sibling}
-            another response of the group that is right, any other name a key of `Problem.context` (see
-            `Problem.text`).
-        system: the system turn instead of the problem's own, with fields as in `template`. None leaves that as it is.
-        max_prompt_tokens: the longest prompt.
+        template: replaces the last user turn. {question} is that turn, {answer} the gold answer, {sibling} another,
+            correct response of the group, any other name a key of `Problem.context` (see `Problem.text`).
+        system: replaces the problem's system turn, with fields as in `template`. None keeps it.
+        max_prompt_tokens: the maximum length of the prompt.
     """
 
     inner: Any
@@ -56,12 +55,12 @@ class PrivilegedTeacher:
 
     @property
     def fields(self) -> frozenset[str]:
-        """What the template and the system turn ask for."""
+        """The fields of the template and the system turn."""
         return frozenset(template_fields(self.template) | template_fields(self.system or ""))
 
     @property
     def capabilities(self) -> Capabilities:
-        """The inner teacher's, without responses: an engine is asked with the student's prompt."""
+        """The inner teacher's, without responses, since an engine is given the student's prompt."""
         return replace(self.inner.capabilities, text=False, reads=self.fields)
 
     def open(self, context: TeacherContext) -> OpenTeacher:
@@ -70,7 +69,7 @@ class PrivilegedTeacher:
         return OpenPrivilegedTeacher(inner.open(context), self, context.student)
 
     def messages(self, problem: Problem) -> tuple[Message, ...] | None:
-        """The chat that the teacher is shown, None where the problem lacks a field."""
+        """The teacher's chat, None if the problem lacks a field."""
         found = {name: problem.text(name) for name in self.fields}
         fields = {name: text for name, text in found.items() if text is not None}
         if len(fields) < len(found):
@@ -83,7 +82,7 @@ class PrivilegedTeacher:
 
 
 class OpenPrivilegedTeacher(WrappedTeacher):
-    """Swaps the prompts of a rollout and hands it to the inner teacher."""
+    """Replaces the prompts of a rollout and passes it to the inner teacher."""
 
     def __init__(self, inner: OpenTeacher, spec: PrivilegedTeacher, student: LanguageModel) -> None:
         super().__init__(inner)
@@ -101,7 +100,7 @@ class OpenPrivilegedTeacher(WrappedTeacher):
         return OpenPrivilegedTeacher(self._inner.restricted(vocabulary), self._spec, self._student)
 
     def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
-        """See `OpenTeacher`. The rollout itself, and with it the student's prompt, stays as it is."""
+        """See `OpenTeacher`. The given rollout and the student's prompts are not modified."""
         shown = [self._spec.messages(problem) for problem in rollout.prompts.problems]
         rendered = [None if turns is None else self._student.render(turns) for turns in shown]
         lengths = rollout.attention_mask.sum(dim=1).tolist()
@@ -118,7 +117,7 @@ class OpenPrivilegedTeacher(WrappedTeacher):
         rendered: Sequence[list[int] | None],
         fits: Sequence[bool],
     ) -> Rollout:
-        """The rollout behind the teacher's prompts; the student's own, for its shape, where there is none."""
+        """The rollout with the teacher's prompts; rows without one keep the student's, as a placeholder."""
         prompts = rollout.prompts
         ids: list[list[int]] = []
         problems: list[Problem] = []
@@ -133,7 +132,7 @@ class OpenPrivilegedTeacher(WrappedTeacher):
         return replace(rollout, prompts=pad_prompts(self._student, ids, problems))
 
     def _fits(self, prompt: int, response: int) -> bool:
-        """Whether the prompt keeps to the limit, and prompt and response to the positions that the model knows."""
+        """Whether the prompt is within the limit, and prompt plus response within the model's maximum length."""
         known = self._student.positions
         return prompt <= self._spec.max_prompt_tokens and (known is None or prompt + response <= known)
 

@@ -1,4 +1,4 @@
-"""The client of a vLLM server as a teacher: what `prompt_logprobs` says of a rollout's tokens."""
+"""The client of a vLLM server as a teacher, which scores a rollout's tokens with `prompt_logprobs`."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _JSON = {"content-type": "application/json"}
 
 
 def open_prompt_scores(contact: Contact, model: str | None, context: TeacherContext) -> OpenTeacher:
-    """Meet the servers. model: the name it is served under, None for the only one there is. Raises UserError."""
+    """Connect to the servers. model: the served model name, None if there is only one. Raises UserError."""
     pool = ServerPool(contact)
     try:
-        name = _agreed(pool.greet("/v1/models", _served), model)
+        name = _common_model(pool.greet("/v1/models", _served), model)
     except BaseException:
         pool.close()
         raise
@@ -40,26 +40,26 @@ def open_prompt_scores(contact: Contact, model: str | None, context: TeacherCont
 
 
 def _served(answer: bytes) -> list[str]:
-    """The names that a server has."""
+    """The model names of a server."""
     try:
         return [str(entry["id"]) for entry in json.loads(answer)["data"]]
     except (ValueError, LookupError, TypeError, RecursionError):
         raise LastingError("it is no OpenAI-compatible server") from None
 
 
-def _agreed(told: Mapping[str, list[str]], model: str | None) -> str:
-    server, names = next(iter(told.items()))
+def _common_model(served: Mapping[str, list[str]], model: str | None) -> str:
+    server, names = next(iter(served.items()))
     if model is None and len(names) != 1:
         raise UserError(f"teacher.model=null: {server} serves {', '.join(names) or 'nothing'}; name one of them")
     wanted = names[0] if model is None else model
-    for server, names in told.items():
+    for server, names in served.items():
         if wanted not in names:
             raise UserError(f"teacher.model={wanted}: {server} serves {', '.join(names)}")
     return wanted
 
 
 class OpenPromptScores:
-    """Asks its servers for the log-probs of one rollout at a time."""
+    """Requests the log-probs from its servers, one rollout per request."""
 
     def __init__(self, pool: ServerPool, name: str, context: TeacherContext, vocabulary: int) -> None:
         self._pool = pool
@@ -74,7 +74,7 @@ class OpenPromptScores:
 
     @property
     def tokenizer(self) -> Any:
-        """The student's; `check` holds the server's against it."""
+        """The student's; `check` compares it with the server's."""
         return self._context.student.tokenizer
 
     @property
@@ -84,11 +84,11 @@ class OpenPromptScores:
 
     @property
     def stop_ids(self) -> frozenset[int]:
-        """The student's; a server does not tell its own."""
+        """The student's; a server does not expose its own."""
         return self._context.student.stop_ids
 
     def check(self, student: LanguageModel) -> None:
-        """See `OpenTeacher`. 256 ids are compared by their text, spread evenly over the student's vocabulary."""
+        """See `OpenTeacher`. Compares the texts of 256 ids, evenly spaced over the student's vocabulary."""
         size = min(student.vocabulary, len(student.tokenizer))
         ids = list(range(0, size, max(1, size // _CHECKED_IDS)))
         pieces = [ids[start : start + _PIECE] for start in range(0, len(ids), _PIECE)]
@@ -104,7 +104,7 @@ class OpenPromptScores:
                         )
 
     def restricted(self, vocabulary: int) -> OpenTeacher:
-        """Of its best ids only those below `vocabulary` count."""
+        """See `OpenTeacher`. Ids from `vocabulary` on are dropped from its top ids."""
         return OpenPromptScores(self._pool, self._name, self._context, min(vocabulary, self._vocabulary))
 
     @torch.no_grad()
@@ -118,13 +118,13 @@ class OpenPromptScores:
         ]
 
         def read(number: int, answer: bytes) -> Scores:
-            told = _Told.read(answer, rows[number], count)
-            return told.scores(rows[number], request, self._context.temperature, self._vocabulary)
+            log_probs = _PromptLogProbs.read(answer, rows[number], count)
+            return log_probs.scores(rows[number], request, self._context.temperature, self._vocabulary)
 
         try:
             parts = list(self._pool.map("/v1/completions", bodies, read, _JSON))
         except RunError as error:
-            if "logprobs" in str(error):  # by default a server tells 20 at most
+            if "logprobs" in str(error):  # by default a server returns at most 20
                 raise UserError(f"{error}; start it with --max-logprobs {count}") from None
             raise
         shape = torch.Size((1, rollout.tokens.shape[1]))
@@ -132,7 +132,7 @@ class OpenPromptScores:
         return join_scores(wide, rollout.tokens.shape[1])
 
     def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
-        """None: it writes nothing."""
+        """None: it does not generate."""
         return None
 
     def bytes(self) -> int:
@@ -164,7 +164,7 @@ class OpenPromptScores:
 
 @dataclass(frozen=True)
 class _Row:
-    """One rollout as a prompt: its ids, and where in it and in the response the counted tokens stand."""
+    """One rollout as a prompt: its ids, and the positions of the unmasked tokens in it and in the response."""
 
     ids: list[int]
     places: list[int]
@@ -179,7 +179,7 @@ class _Row:
         return cls([*prompt, *response], [len(prompt) + step for step in steps.tolist()], steps)
 
     def spread(self, scores: Scores, shape: torch.Size, device: torch.device) -> Scores:
-        """Scores of [n, ...] at their places in [1, T, ...]."""
+        """Scatter scores [n, ...] to their positions in [1, T, ...]."""
         place = (torch.zeros_like(self.steps), self.steps)
         fields = {name: getattr(scores, name) for name in Scores.tensors()}
         full: dict[str, Any] = {n: None if v is None else spread(v.to(device), shape, place) for n, v in fields.items()}
@@ -187,13 +187,13 @@ class _Row:
 
 
 @dataclass(frozen=True)
-class _Told:
-    """What a server said of n tokens: log-probs at temperature 1.
+class _PromptLogProbs:
+    """A server's log-probs of n tokens, at temperature 1.
 
     Attributes:
-        sampled: f32[n].
-        ids: i64[n, K], the best, best first.
-        log_prob: f32[n, K].
+        sampled: f32[n], log-prob of the sampled tokens.
+        ids: i64[n, K], the top ids in descending order.
+        log_prob: f32[n, K], their log-probs.
     """
 
     sampled: Tensor
@@ -201,8 +201,8 @@ class _Told:
     log_prob: Tensor
 
     @classmethod
-    def read(cls, answer: bytes, row: _Row, count: int) -> _Told:
-        """Raises PassingError for an answer that does not hold them."""
+    def read(cls, answer: bytes, row: _Row, count: int) -> _PromptLogProbs:
+        """Parse an answer. Raises PassingError if it lacks the log-probs."""
         try:
             places: list[Any] = json.loads(answer)["choices"][0]["prompt_logprobs"]
             if len(places) != len(row.ids):
@@ -216,7 +216,7 @@ class _Told:
         return cls(torch.tensor(sampled), ids, log_prob)
 
     def scores(self, row: _Row, request: Request, temperature: float, vocabulary: int) -> Scores:
-        """Scores of [n, ...]. What is known at temperature 1 alone is told there alone."""
+        """Scores [n, ...]. Normalised values are included only at temperature 1."""
         plain = temperature == 1.0
         ids, logits = self.ids[:, : request.top_k], self.log_prob[:, : request.top_k]
         mask = ids < vocabulary
@@ -238,7 +238,7 @@ class _Told:
 
 
 def _best(entries: Mapping[str, Mapping[str, Any]], count: int) -> list[tuple[int, float]]:
-    """The `count` best ids with their log-probs, best first."""
+    """The top `count` ids with their log-probs, in descending order."""
     ranked = sorted((int(entry["rank"]), int(index), float(entry["logprob"])) for index, entry in entries.items())
     best = [(index, value) for rank, index, value in ranked if rank <= count][:count]
     if len(best) != count or any(math.isnan(value) for _, value in best):

@@ -1,4 +1,4 @@
-"""A teacher behind `opdkit serve`, on another machine or in another process of this one."""
+"""A teacher behind `opdkit serve`, in another process or on another machine."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from opdkit.teachers.behind_servers import TeacherBehindServers
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteTeacher(TeacherBehindServers):
-    """A language model behind one or several `opdkit serve`. Its scores are those that it would give in this process.
+    """A language model behind one or more `opdkit serve` servers, with the same scores as in this process.
 
     Attributes:
-        model: the name or the fingerprint that must be served, None for any.
-        token_variable: the environment variable that holds the token, where the servers ask for one.
-        concurrency: requests at a time, for each server.
+        model: the name or fingerprint that must be served, None for any.
+        token_variable: the environment variable with the access token, if the servers require one.
+        concurrency: concurrent requests per server.
     """
 
     token_variable: str | None = "OPDKIT_TOKEN"
@@ -26,11 +26,11 @@ class RemoteTeacher(TeacherBehindServers):
 
     @property
     def capabilities(self) -> Capabilities:
-        """All but responses of its own."""
+        """Everything but responses."""
         return Capabilities(text=False)
 
     def open(self, context: TeacherContext) -> OpenTeacher:
-        """See `Teacher`. Raises UserError where no server answers, or serves what it should not."""
-        from opdkit.teachers.served import open_served  # brings the client, which is an extra
+        """See `Teacher`. Raises UserError if no server answers, or one serves another model."""
+        from opdkit.teachers.served import open_served  # imports the client, an optional dependency
 
         return open_served(self.contact(), self.model, context)

@@ -1,4 +1,4 @@
-"""Rebuilds a student's rollout in the teacher's chat template and tokens."""
+"""Re-renders a student's rollout with the teacher's chat template and tokenizer."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from opdkit.tokenization import SharedVocabulary, Symbols, TokenBytes, respell, 
 
 @dataclass(frozen=True)
 class Retold:
-    """The same responses on both sides.
+    """The same responses in both tokenizers.
 
     Attributes:
-        rollout: the teacher's, its prompts by the teacher's own template. A response that its tokenizer can't write
-            has no token there.
-        student_ids: of each row, the sampled ids.
-        teacher_ids: of each row.
+        rollout: the teacher's rollout, with prompts rendered by its own template. A response that its tokenizer can't
+            encode is empty.
+        student_ids: the sampled ids of each row.
+        teacher_ids: the teacher's ids of each row.
     """
 
     rollout: Rollout
@@ -37,14 +37,13 @@ class Retold:
 
 @dataclass(frozen=True)
 class Bridge:
-    """Two tokenizers, and the teacher's way of putting a prompt.
+    """Converts rollouts between two tokenizers.
 
     Attributes:
-        student: the bytes of its tokens; its stop tokens have a role.
-        teacher: the same of the teacher's.
-        shared: the ids that mean the same in both.
-        same: whether the two are one tokenizer. Then ids stay as they were sampled, but for a stop that is another one
-            on the other side.
+        student: the bytes of the student's tokens, with its stop tokens marked by a role.
+        teacher: the same for the teacher.
+        shared: the pairs of ids with the same meaning.
+        same: whether the two tokenizers are equal. Then the sampled ids are kept, except for differing stop ids.
     """
 
     student: TokenBytes
@@ -57,9 +56,9 @@ class Bridge:
 
     @classmethod
     def between(cls, student: LanguageModel, teacher: OpenTeacher, template_kwargs: Mapping[str, object]) -> Bridge:
-        """template_kwargs: of the teacher's chat template.
+        """template_kwargs: variables of the teacher's chat template.
 
-        Raises UserError for a tokenizer that can't be aligned, and for two that have no token in common.
+        Raises UserError for a tokenizer that can't be aligned, and for two without a common token.
         """
         ours, theirs = token_bytes(student.tokenizer, student.name), token_bytes(teacher.tokenizer, teacher.name)
         same = ours == theirs and student.vocabulary == teacher.vocabulary
@@ -74,16 +73,16 @@ class Bridge:
         return cls(ours, theirs, shared, same, teacher.tokenizer, teacher.name, template_kwargs)
 
     def with_one_stop(self) -> Bridge:
-        """The same for a teacher that can't be asked for its other stop ids: the first counts alone."""
+        """The same bridge with only the teacher's first stop id, for a teacher that can't score the others."""
         return replace(self, teacher=replace(self.teacher, roles=dict(list(self.teacher.roles.items())[:1])))
 
     @property
     def stops(self) -> Stops:
-        """The stop ids of both sides, none where one tokenizer has the ids as they are."""
+        """The stop ids of both models; empty if the tokenizers and stop ids are equal."""
         return Stops.of(self.student, self.teacher)
 
     def retell(self, rollout: Rollout) -> Retold:
-        """Raises UserError for episodes: what an environment wrote between the answers is not retold."""
+        """Re-tokenise a rollout. Raises UserError for episodes, whose environment tokens are not supported."""
         if rollout.environment_mask is not None:
             raise UserError("teacher=retokenized scores answers to one prompt; games need one of the same tokens")
         ours = [row[mask].tolist() for row, mask in zip(rollout.tokens, rollout.sampled_mask, strict=True)]
@@ -94,7 +93,7 @@ class Bridge:
         return Retold(self._rollout(given, theirs, rollout.stop_reason), ours, theirs)
 
     def rows(self, told: Retold, rows: Sequence[int], responses: Sequence[Sequence[int]]) -> Rollout:
-        """Other responses to the prompts of some rows, in the teacher's ids."""
+        """A rollout of other responses, in the teacher's ids, to the prompts of the given rows."""
         prompts, which = told.rollout.prompts, list(rows)
         given = Prompts(prompts.ids[which], prompts.attention_mask[which], tuple(prompts.problems[r] for r in rows))
         return self._rollout(given, responses, tuple(told.rollout.stop_reason[row] for row in rows))
@@ -107,7 +106,7 @@ class Bridge:
         return Rollout(prompts, tokens, sampled, zeros, zeros, reasons)
 
     def symbols(self, student_ids: Sequence[int], teacher_ids: Sequence[int]) -> tuple[list[Symbols], list[Symbols]]:
-        """What the tokens of a row put into the stream that both sides have in common."""
+        """The symbols of each token of a row, in the byte stream common to both tokenizers."""
         return self.student.symbols(student_ids), self.teacher.symbols(teacher_ids)
 
     def _with_their_stop(self, ids: list[int]) -> list[int]:
@@ -132,7 +131,7 @@ class Bridge:
 
 
 def _one_first(stops: frozenset[int], tokenizer: Any) -> list[int]:
-    """The stop ids, the tokenizer's own end of sequence first: it stands for all of them in the other vocabulary."""
+    """The stop ids, the tokenizer's end of sequence first, which represents all of them in the other vocabulary."""
     own = tokenizer.eos_token_id
     return sorted(stops, key=lambda index: (index != own, index))
 
@@ -140,7 +139,7 @@ def _one_first(stops: frozenset[int], tokenizer: Any) -> list[int]:
 def _padded(
     rows: Sequence[Sequence[int]], pad: int, device: torch.device, *, left: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """ids i64[B, T] and mask bool[B, T], padded on the right, or on the left."""
+    """ids i64[B, T] and mask bool[B, T], right-padded, or left-padded with `left`."""
     width = max(1, *(len(row) for row in rows))
     ids = torch.full((len(rows), width), pad)
     mask = torch.zeros((len(rows), width), dtype=torch.bool)

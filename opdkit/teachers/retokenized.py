@@ -1,4 +1,4 @@
-"""Implements a teacher with another tokenizer, scored on the same text."""
+"""A teacher with another tokenizer that scores the same text."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ Mode = Literal["strict", "byte_prefix", "byte_filter", "span", "merged", "positi
 
 @dataclass(frozen=True)
 class RetokenizedTeacher:
-    """A teacher of another family: it reads the prompt by its own chat template and the response in its own tokens.
+    """A teacher from another model family: prompt in its own chat template, response in its own tokens.
 
     Attributes:
-        inner: the teacher. It must give its hidden states and lm_head, or for `span` the log-prob of its own tokens.
-        mode: strict: the tokens that stand one against one with the same text are scored, over the ids that both
-            vocabularies have. byte_prefix: all tokens, by the teacher's distribution over the student's vocabulary in
-            bytes, in one pass. byte_filter: the same without a look at what the response says next; it costs further
-            passes where the teacher's tokens are longer than the student's. span: all tokens, by the log-probs of
-            both sides summed over the text between common boundaries; for objectives on the sampled token. merged and
-            position: the teacher's distribution over its own vocabulary, for objective=gold and uld; merged at the
-            spans between common boundaries, position at token t for token t, whatever their texts.
+        inner: the teacher. It must provide its hidden states and lm_head, or for `span` the log-prob of its own tokens.
+        mode: strict: scores tokens that align one to one with the same text, over the ids in both vocabularies.
+            byte_prefix: scores all tokens in one pass, with the teacher's distribution mapped to the student's
+            vocabulary through bytes. byte_filter: the same without conditioning on the response's next bytes, which
+            takes further passes where the teacher's tokens are longer than the student's. span: scores all tokens by
+            both models' log-probs summed over the text between common boundaries, for objectives on the sampled token.
+            merged and position: the teacher's distribution over its own vocabulary, for objective=gold and uld; merged
+            at the spans between common boundaries, position by pairing token t with token t regardless of their texts.
     """
 
     inner: Any
@@ -56,7 +56,7 @@ class RetokenizedTeacher:
 
     @property
     def capabilities(self) -> Capabilities:
-        """No whole vocabulary, since the student's is another one, and no responses in the student's tokens."""
+        """Without the full vocabulary, which differs from the student's, and without responses."""
         own = self.mode in ("merged", "position")
         support = self.mode != "span" and not own
         return Capabilities(
@@ -76,7 +76,7 @@ class RetokenizedTeacher:
         bridge = Bridge.between(context.student, opened, template_kwargs)
         if self.mode == "span" and not known.given_ids:
             bridge = bridge.with_one_stop()
-        # One tokenizer for both: all tokens stand one against one, and each mode gives the inner teacher's numbers.
+        # With equal tokenizers all tokens align one to one, and each mode gives the inner teacher's scores.
         mapped = self.mode not in ("span", "merged", "position")
         way = StrictScores if bridge.same and mapped else _MODES[self.mode]
         return OpenRetokenizedTeacher(opened, bridge, way(opened, bridge, context.temperature), context)
@@ -93,7 +93,7 @@ _MODES: Mapping[Mode, type[MappedScores]] = {
 
 
 class OpenRetokenizedTeacher(WrappedTeacher):
-    """Retells each rollout to the inner teacher and maps its answer back to the student's tokens."""
+    """Re-tokenises each rollout for the inner teacher and maps its scores back to the student's tokens."""
 
     def __init__(self, inner: OpenTeacher, bridge: Bridge, mapped: MappedScores, context: TeacherContext) -> None:
         super().__init__(inner)
@@ -105,7 +105,7 @@ class OpenRetokenizedTeacher(WrappedTeacher):
 
     @property
     def tokenizer(self) -> Any:
-        """The student's: those are the ids that it scores."""
+        """The student's, whose ids it scores."""
         return self._student.tokenizer
 
     @property
@@ -119,10 +119,10 @@ class OpenRetokenizedTeacher(WrappedTeacher):
         return self._student.stop_ids
 
     def check(self, student: LanguageModel) -> None:
-        """Nothing more than what was checked when it was opened."""
+        """Does nothing: all checks were made on opening."""
 
     def restricted(self, vocabulary: int) -> OpenTeacher:
-        """Itself. Raises UserError where another teacher holds the student to fewer ids than it has."""
+        """The teacher itself. Raises UserError if another teacher restricts the student to fewer ids than it has."""
         if vocabulary < self.vocabulary:
             raise UserError(
                 f"teacher={self.name} is retokenized for all of the student's {self.vocabulary} ids, and another "
@@ -132,7 +132,7 @@ class OpenRetokenizedTeacher(WrappedTeacher):
 
     @torch.no_grad()
     def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
-        """See `OpenTeacher`. `scored` tells the tokens of loss_mask for which it could."""
+        """See `OpenTeacher`. `scored` marks the tokens of loss_mask that could be scored."""
         found = score_in_batches(self._mapped, rollout, loss_mask, request, self._batch)
         return found if self._shares is None else self._shares.applied(found, rollout, loss_mask)
 

@@ -1,4 +1,4 @@
-"""The client of `opdkit serve`: a teacher whose scores come over HTTP."""
+"""The client of `opdkit serve`: a teacher that scores over HTTP."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ from opdkit.teachers.messages import (
 
 
 def open_served(contact: Contact, model: str | None, context: TeacherContext) -> OpenTeacher:
-    """Meet the servers. model: the name or the fingerprint that they must serve, None for any. Raises UserError."""
+    """Connect to the servers. model: the name or fingerprint they must serve, None for any. Raises UserError."""
     pool = ServerPool(contact)
     try:
-        about = _agreed(pool.greet("/about", About.read), model)
+        about = _common_model(pool.greet("/about", About.read), model)
     except BaseException:
         pool.close()
         raise
     return OpenRemoteTeacher(pool, about, context.temperature, context.batch)
 
 
-def _agreed(told: Mapping[str, About], model: str | None) -> About:
-    """The one model that all servers have."""
-    server, about = next(iter(told.items()))
-    for other, its in told.items():
+def _common_model(served: Mapping[str, About], model: str | None) -> About:
+    """The model served by all servers. Raises UserError if they differ."""
+    server, about = next(iter(served.items()))
+    for other, its in served.items():
         if its.fingerprint != about.fingerprint:
             raise UserError(
                 f"teacher.servers: {server} serves {about.name} ({about.fingerprint}), and {other} another model, "
@@ -62,7 +62,7 @@ def _agreed(told: Mapping[str, About], model: str | None) -> About:
 
 
 class OpenRemoteTeacher:
-    """Asks its servers for the scores of a micro-batch at a time, every logit divided by `temperature`."""
+    """Requests scores from its servers, one micro-batch per request, with logits divided by `temperature`."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class OpenRemoteTeacher:
 
     @property
     def tokenizer(self) -> Any:
-        """See `OpenTeacher`. The server's, sent once."""
+        """See `OpenTeacher`. The server's, fetched once."""
         if "tokenizer" not in self._known:
             files = self._pool.get("/tokenizer", _read_json, self._headers)
             self._known["tokenizer"] = tokenizer_of(files, self.name)
@@ -116,7 +116,7 @@ class OpenRemoteTeacher:
 
     @torch.no_grad()
     def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
-        """See `OpenTeacher`. Raises RunError where the servers stay away, or serve another model now."""
+        """See `OpenTeacher`. Raises RunError if the servers stay unreachable, or now serve another model."""
         head = self._head(rollout.tokens.device) if request.vocabulary else None
         parts = [self._part(rollout, loss_mask, request, rows) for rows in self._batch.cuts(rollout)]
         bodies = [pack_request(part.request) for part in parts]
@@ -128,11 +128,11 @@ class OpenRemoteTeacher:
         return join_scores(list(self._pool.map("/score", bodies, read, self._headers)), rollout.tokens.shape[1])
 
     def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
-        """None: it writes nothing."""
+        """None: it does not generate."""
         return None
 
     def bytes(self) -> int:
-        """See `OpenTeacher`. Its lm_head, once an objective has asked for it."""
+        """See `OpenTeacher`. The size of its lm_head, once fetched."""
         head: Head | None = self._known.get("head")
         return 0 if head is None else head.weight.numel() * head.weight.element_size()
 
@@ -140,11 +140,11 @@ class OpenRemoteTeacher:
         """See `OpenTeacher`."""
 
     def state(self) -> dict[str, Any]:
-        """See `OpenTeacher`. What was served, so that a run goes on with the same model alone."""
+        """See `OpenTeacher`. The served model's fingerprint, so that a run resumes only with the same model."""
         return {"fingerprint": self._about.fingerprint}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """See `OpenTeacher`. Raises UserError where another model is served than when the state was kept."""
+        """See `OpenTeacher`. Raises UserError if another model is served than when the state was saved."""
         before = state.get("fingerprint", self._about.fingerprint)
         if before != self._about.fingerprint:
             raise UserError(
@@ -189,14 +189,14 @@ class OpenRemoteTeacher:
 
 @dataclass(frozen=True)
 class _Part:
-    """A request for some rows, and where in them its tokens stand."""
+    """A request for some rows, and the positions of its tokens in them."""
 
     request: ScoringRequest
     place: tuple[Tensor, ...]
     shape: torch.Size
 
     def spread(self, scores: Scores, device: torch.device, head: Head | None) -> Scores:
-        """Scores of [1, N, ...] at their places in [B, T, ...]."""
+        """Scatter scores [1, N, ...] to their positions in [B, T, ...]."""
         row, step = self.place
         values = {name: getattr(scores, name) for name in Scores.tensors()}
         full = {
@@ -207,7 +207,7 @@ class _Part:
 
 
 def _passing(read: Any) -> Any:
-    """An answer that is none may have been cut on its way: it is asked for again."""
+    """Make an unreadable answer a passing error, which is retried, since it may have been cut off in transit."""
     try:
         return read()
     except MessageError as error:

@@ -1,4 +1,4 @@
-"""Scores the end of a response as the end, whichever of its stop ids the student wrote or the teacher would write."""
+"""Scores the end of a response as one event, whichever stop id the student sampled or the teacher would use."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 from opdkit.heads import Head, support_logits
 from opdkit.tokenization import STOP, TokenBytes
 
-# A half-precision product keeps 8 bits of a factor: three parts of a number keep 24.
+# A half-precision product keeps 8 bits of a factor, so a float32 split into three parts keeps its 24.
 _PARTS = 3
 
 
 @dataclass(frozen=True)
 class Stops:
-    """The ids that end a response on each side; the first of each stands for all in the other vocabulary.
+    """The stop ids of both models; the first of each represents all of them in the other vocabulary.
 
     Attributes:
-        ours: the student's. A row that ends with another one than the first is scored as if that were the first; of
-            the teacher's probability of an end it gets the `share` that it has of the student's.
-        theirs: the teacher's, whose probabilities are added up.
+        ours: the student's. A row that ends with another id than the first is scored as if it were the first, and gets
+            the part of the teacher's probability of ending that corresponds to its `share` of the student's.
+        theirs: the teacher's, whose probabilities are summed.
     """
 
     ours: tuple[int, ...]
@@ -30,22 +30,22 @@ class Stops:
 
     @classmethod
     def of(cls, student: TokenBytes, teacher: TokenBytes) -> Stops:
-        """The ids with the role."""
+        """The stop ids of two tokenizers, found by their roles."""
         return cls(_with_role(student.roles), _with_role(teacher.roles))
 
     @property
     def several(self) -> bool:
-        """Whether the teacher has more than one."""
+        """Whether the teacher has several stop ids, and the student any."""
         return len(self.theirs) > 1 and len(self.ours) > 0
 
     def first_of(self, tokens: Tensor) -> Tensor:
-        """The tokens, each stop id of the student the first of them."""
+        """The tokens, with each stop id of the student replaced by the first."""
         if len(self.ours) < 2:
             return tokens
         return torch.where(self._others(tokens), self.ours[0], tokens)
 
     def swapped(self, ids: Tensor, tokens: Tensor) -> Tensor:
-        """ids i64[..., K] at tokens i64[...]: where the token is another stop id than the first, the two swapped."""
+        """ids i64[..., K], with the first stop id and the token swapped where tokens i64[...] is another stop id."""
         if len(self.ours) < 2:
             return ids
         other, token = self._others(tokens)[..., None], tokens[..., None]
@@ -53,7 +53,7 @@ class Stops:
         return torch.where(other, turned, ids)
 
     def swapped_masses(self, masses: Tensor, tokens: Tensor) -> Tensor:
-        """`swapped` for a value of each id, masses f[n, V]."""
+        """`swapped` for values per id, masses f[n, V]."""
         if len(self.ours) < 2:
             return masses
         at = self._others(tokens).nonzero()[:, 0]
@@ -62,11 +62,11 @@ class Stops:
         return turned
 
     def stand_in(self, tokens: Tensor) -> Tensor:
-        """The id that speaks of the end at each place, i64[...]: the token where it is a stop, else the first."""
+        """The id that represents ending at each position, i64[...]: the token if it is a stop id, else the first."""
         return torch.where(torch.isin(tokens, torch.tensor(self.ours, device=tokens.device)), tokens, self.ours[0])
 
     def share(self, logits: Tensor, stand_in: Tensor) -> Tensor:
-        """log p(stand-in) - log p(end), f[...]: the part of the student's probability of an end that is the stand-in's.
+        """log p(stand-in) - log p(end), f[...]: the stand-in's share of the student's probability of ending.
 
         logits f[..., S] of `ours`, the student's; stand_in i64[...].
         """
@@ -75,7 +75,7 @@ class Stops:
         return logits.log_softmax(-1).gather(-1, which)[..., 0]
 
     def gain(self, hidden: Tensor, head: Head, temperature: float) -> Tensor:
-        """log sum over the teacher's stop ids of exp z, less the z of the first, f32[N] for hidden [N, D]."""
+        """Logsumexp of z over the teacher's stop ids minus z of the first, f32[N] for hidden [N, D]."""
         ids = torch.tensor(self.theirs, device=hidden.device).expand(len(hidden), -1)
         return gain_of(support_logits(hidden, head, ids, temperature))
 
@@ -84,14 +84,14 @@ class Stops:
 
 
 def gain_of(logits: Tensor) -> Tensor:
-    """log sum exp of logits f[..., S], less the first, f[...]."""
+    """Logsumexp of logits f[..., S] minus the first, f[...]."""
     return logits.logsumexp(-1) - logits[..., 0]
 
 
 def with_gain(hidden: Tensor, head: Head, row: int, gain: Tensor, temperature: float) -> tuple[Tensor, Head]:
-    """hidden [N, D + 3] and a head [V, D + 3] whose logit of one row is greater by gain f[N], all others as they were.
+    """hidden [N, D + 3] and a head [V, D + 3] in which the logit of one row is increased by gain f[N].
 
-    The head has no softcap.
+    The head must have no softcap.
     """
     rest, parts = gain * temperature / head.scale, list[Tensor]()
     for _ in range(_PARTS):

@@ -11,16 +11,16 @@ from opdkit.teachers.behind_servers import TeacherBehindServers
 
 @dataclass(frozen=True, kw_only=True)
 class VLLMTeacher(TeacherBehindServers):
-    """A language model behind one or several vLLM servers, scored by their `prompt_logprobs`.
+    """A language model behind one or more vLLM servers, scored by their `prompt_logprobs`.
 
-    They tell the log-prob of the sampled token and of the model's own best ids, at temperature 1 and over all the rows
-    of its lm_head. At another temperature the best ids' logits are known up to a constant, which is enough where an
-    objective renormalises inside them. The tokenizer is the student's, and the server's is held against it.
+    They return log-probs of the sampled token and of the model's own top ids, at temperature 1 and over all rows of its
+    lm_head. At another temperature the top ids' logits are known only up to a constant, which suffices for objectives
+    that renormalise over them. The tokenizer is the student's; the server's is compared with it.
 
     Attributes:
-        model: the name it is served under, None for the only one there is.
-        token_variable: the environment variable that holds the servers' `--api-key`, where they have one.
-        concurrency: requests at a time, for each server. A request is one rollout.
+        model: the served model name, None if there is only one.
+        token_variable: the environment variable with the servers' `--api-key`, if they have one.
+        concurrency: concurrent requests per server. A request is one rollout.
     """
 
     token_variable: str | None = "VLLM_API_KEY"
@@ -30,11 +30,11 @@ class VLLMTeacher(TeacherBehindServers):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What `prompt_logprobs` holds."""
+        """The contents of `prompt_logprobs`."""
         return Capabilities(given_ids=False, vocabulary=False, text=False, temperature=1.0)
 
     def open(self, context: TeacherContext) -> OpenTeacher:
-        """See `Teacher`. Raises UserError where no server answers, or serves what it should not."""
-        from opdkit.teachers.prompt_scores import open_prompt_scores  # brings the client, which is an extra
+        """See `Teacher`. Raises UserError if no server answers, or one serves another model."""
+        from opdkit.teachers.prompt_scores import open_prompt_scores  # imports the client, an optional dependency
 
         return open_prompt_scores(self.contact(), self.model, context)

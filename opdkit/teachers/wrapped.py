@@ -1,4 +1,4 @@
-"""Implements what teachers around another teacher share."""
+"""The base class of teachers around another teacher."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from opdkit.teachers.base import OpenTeacher
 
 
 class WrappedTeacher:
-    """An open teacher around another one. What a subclass does not define itself is the inner teacher's.
+    """An open teacher around another one, to which it delegates by default.
 
-    A subclass defines `restricted` and `score`. It writes no responses: the inner teacher would be asked with the
-    student's prompt, or would answer in tokens of its own.
+    A subclass defines `restricted` and `score`. It does not generate: the inner teacher would be given the student's
+    prompt, or would answer in its own tokens.
     """
 
     def __init__(self, inner: OpenTeacher) -> None:
@@ -45,7 +45,7 @@ class WrappedTeacher:
         self._inner.check(student)
 
     def writer(self, spec: EngineSpec) -> tuple[Engine, LanguageModel] | None:
-        """None."""
+        """None: it does not generate."""
         return None
 
     def metrics(self) -> Mapping[str, float]:

@@ -1,1 +1,1 @@
-"""The loop: joins tasks, rollout, teachers, objectives; the only package that changes weights."""
+"""The training loop, which joins tasks, rollouts, teachers and objectives; the only package that updates weights."""

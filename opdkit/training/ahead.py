@@ -1,8 +1,8 @@
-"""Collects the data of the next steps in a thread beside the updates, with weights the student had some steps before.
+"""Collects the data of later steps in a background thread during updates, with slightly older student weights.
 
-Step s is written and scored by the weights after max(0, s - n) steps, n the largest staleness. Which weights wrote
-which step is then a matter of its number alone, never of time. With several processes each has such a thread; they
-collect the same steps in the same order, and communicate over a group of their own.
+Step s is generated and scored with the weights after max(0, s - n) steps, n the maximum staleness, so that the weights
+of a step depend only on its number and never on timing. With several ranks, each has such a thread; they collect the
+same steps in the same order, and communicate over their own process group.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Collected:
     """The data of a step.
 
     Attributes:
-        walks: where each task's order of problems stood before.
-        data: of each term of each task.
-        ready: when they were there, by the performance counter.
+        walks: each task's position in its order of problems, before the step.
+        data: the data of each term of each task.
+        ready: when collection finished, by the performance counter.
     """
 
     walks: Walks
@@ -40,13 +40,13 @@ class Collected:
 
 @dataclass(frozen=True)
 class Work:
-    """What the thread calls.
+    """The work of the background thread.
 
     Attributes:
-        collect: (step, version) -> the step's data, written and scored by `writer`.
-        walks: where each task's order of problems stands.
-        writer: the copy of the student that writes.
-        world: the processes, apart from what they communicate elsewhere (`World.apart`).
+        collect: (step, version) -> the step's data, generated and scored by `writer`.
+        walks: returns each task's current position in its order of problems.
+        writer: the copy of the student that generates.
+        world: the ranks, over a separate process group (`World.apart`).
     """
 
     collect: Callable[[int, int], list[StepData]]
@@ -56,13 +56,13 @@ class Work:
 
 
 class AheadCollector:
-    """One thread that collects step after step. `version` counts the steps that the weights have made.
+    """A thread that collects steps in order. `version` is the number of steps after which the weights were taken.
 
     Args:
-        work: what it calls.
-        student: whose weights are copied.
-        staleness: how many steps old the weights may be that write a step, at least 1.
-        steps: of the run; no step after them is collected.
+        work: the functions that the thread calls.
+        student: the model whose weights are copied.
+        staleness: maximum age in steps of the weights that generate a step, at least 1.
+        steps: the number of steps in the run.
     """
 
     def __init__(self, work: Work, student: nn.Module, staleness: int, steps: int) -> None:
@@ -78,7 +78,7 @@ class AheadCollector:
         self._thread = ThreadPoolExecutor(1, "opdkit-ahead", self._enter, (torch.get_num_threads(),))
 
     def take(self, step: int) -> list[StepData]:
-        """The data of step `step`. Those of later steps are begun with the weights as they stand."""
+        """The data of step `step`. Also starts the collection of later steps with the current weights."""
         for later in range(step, min(step + self._staleness + 1, self._steps)):
             self._begin(later, step)
         asked = time.perf_counter()
@@ -93,20 +93,20 @@ class AheadCollector:
         return found.data
 
     def metrics(self) -> dict[str, float]:
-        """Of the step that was taken last: what waited for what, and how many steps old the weights were."""
+        """Waiting times and the age of the weights, for the last step taken."""
         return self._metrics
 
     def walks(self, step: int) -> Walks:
-        """Where each task's order of problems stood before step `step`, the next one, was collected."""
+        """Each task's position in its order of problems before `step`, the next one, was collected."""
         return self._jobs[step].result().walks if step in self._jobs else self._work.walks()
 
     def pending(self) -> dict[str, Tensor]:
-        """The weights that wrote the steps that are not taken yet, as `<version>.<name>`: what `restore` needs."""
+        """The weights that generated the steps not taken yet, as `<version>.<name>`, for `restore`."""
         versions = sorted({self._version(step) for step in self._jobs})
         return {f"{v}.{name}": value for v in versions for name, value in self._weights[v].items()}
 
     def restore(self, step: int, tensors: Mapping[str, Tensor]) -> None:
-        """Collect again what was pending before step `step`, with the weights that `pending` gave."""
+        """Recollect the steps that were pending before step `step`, with the weights from `pending`."""
         for name, value in tensors.items():
             version, _, inner = name.partition(".")
             held: Any = self._weights.setdefault(int(version), {})
@@ -115,7 +115,7 @@ class AheadCollector:
             self._begin(later, self._version(later))
 
     def close(self) -> None:
-        """Wait for the step that is being collected, and end the thread."""
+        """Wait for the step in progress and end the thread."""
         self._closing = True
         self._thread.shutdown(wait=True)
 
@@ -127,7 +127,7 @@ class AheadCollector:
         return max(0, step - self._staleness)
 
     def _begin(self, step: int, now: int) -> None:
-        """Have a step collected, unless it is already. now: the version of the student's weights."""
+        """Submit a step unless it has been already. now: the version of the student's weights."""
         version = self._version(step)
         if step in self._jobs:
             return
@@ -137,11 +137,11 @@ class AheadCollector:
         self._jobs[step] = self._thread.submit(self._collect, step, version, self._weights[version])
 
     def _collect(self, step: int, version: int, weights: Weights) -> Collected:
-        """Collect a step, unless one before it failed here: the other processes wait in the midst of that one."""
+        """Collect a step, unless an earlier one failed on this rank, in which the other ranks are still waiting."""
         if self._failure is not None:
             raise self._failure
         try:
-            # A step that one of the processes no longer begins is begun by none.
+            # If one rank is closing, no rank starts the step.
             if self._work.world.any(self._closing):
                 raise CancelledError
             return self._collected(step, version, weights)

@@ -1,4 +1,4 @@
-"""Lets a reward have the run's teacher write answers to prompts."""
+"""Lets a reward use the run's teacher to answer prompts."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from opdkit.world.world import World
 
 @dataclass(frozen=True)
 class WritingTeacher:
-    """A `TeacherWriter`: one answer to each prompt, sampled as the student's rollouts are.
+    """A `TeacherWriter`: one answer per prompt, sampled like the student's rollouts.
 
     Attributes:
-        engine: of the teacher.
-        renderer: the teacher's tokenizer and chat template.
-        sampling: of every answer.
-        max_new_tokens: the longest answer.
+        engine: the teacher's engine.
+        renderer: the teacher's model, for its tokenizer and chat template.
+        sampling: sampling settings of every answer.
+        max_new_tokens: the maximum length of an answer.
     """
 
     engine: Engine
@@ -38,7 +38,7 @@ class WritingTeacher:
 
     @classmethod
     def of(cls, teacher: OpenTeacher, spec: EngineSpec, sampling: Sampling) -> WritingTeacher:
-        """The teacher under the run's engine. Raises UserError where it can't write."""
+        """The teacher with the run's engine settings. Raises UserError if it can't generate."""
         written = teacher.writer(spec)
         if written is None:
             raise UserError(f"reward.teacher: teacher={teacher.name} writes no answers; name a text model there")
@@ -48,12 +48,12 @@ class WritingTeacher:
 def open_rewards(
     terms: Sequence[BoundTerm], context: RewardContext, writers: Mapping[str, WritingTeacher]
 ) -> dict[str, OpenReward]:
-    """The open reward of each term. Terms with equal rewards share one, unless teachers of their own write for it.
+    """The open reward of each term. Terms with equal rewards share one, unless they use different teachers.
 
     Args:
-        terms: of a task.
-        context: of its rewards.
-        writers: the teacher of each term whose reward asks for one, by the term's name.
+        terms: the terms of a task.
+        context: the context of its rewards.
+        writers: the teacher of each term whose reward needs one, by the term's name.
     """
     opened: list[tuple[Reward, WritingTeacher | None, OpenReward]] = []
     by_term: dict[str, OpenReward] = {}
@@ -69,7 +69,7 @@ def open_rewards(
 
 
 class _NoReward:
-    """What the other processes of a run hold: the main one grades for all."""
+    """The reward on all ranks but 0, which grades for all."""
 
     def grade(self, groups: Sequence[Group], step: int) -> list[list[Grade]]:
         """See `OpenReward`."""

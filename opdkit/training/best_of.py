@@ -1,4 +1,4 @@
-"""Which of several responses of a teacher is trained on: the choice, and how well one suits the student."""
+"""Best-of-N selection among a teacher's responses, by correctness and alignment with the student."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ Alignment = Literal["positional", "teacher_forced"]
 
 @dataclass(frozen=True)
 class BestOf:
-    """One response to each prompt, the best of several that the teacher writes.
+    """One response per prompt, the best of several by the teacher.
 
-    Tier 1: of the right ones, the best aligned with the student. Tier 2, for prompts without a right one: the teacher
-    is asked once more with a hint, and what it writes is taken if it is right. Tier 3: the best aligned of all that
-    were written without the hint. Of equals the first. The response is trained behind the original prompt.
+    Tier 1: the correct response that is best aligned with the student. Tier 2, for prompts without a correct one: the
+    teacher answers once more with a hint, and this answer is used if correct. Tier 3: the best aligned of all responses
+    without the hint. Ties go to the first. The response is trained on after the original prompt.
 
     Attributes:
-        count: N, responses that the teacher writes to each prompt.
-        alignment: the share of a response's tokens that are among the student's `k` best ids. teacher_forced: at the
-            same place of the response, after the same tokens. positional: at the same place of the student's own
-            rollouts, however they go on, over the places that both have.
+        count: N, the teacher's responses per prompt.
+        alignment: the fraction of a response's tokens that are among the student's top `k` ids. teacher_forced: at the
+            same position, given the same tokens before. positional: at the same position of the student's own
+            rollouts, whatever their tokens, over the positions that both have.
         k: see `alignment`.
-        hint: takes the place of the last user turn in tier 2, with fields as in a privileged teacher's template. None
-            leaves tier 2 out.
-        temperature: of the teacher.
-        top_p: of the teacher.
+        hint: replaces the last user turn in tier 2, with fields as in a privileged teacher's template. None skips
+            tier 2.
+        temperature: the teacher's sampling temperature.
+        top_p: the teacher's top-p.
     """
 
     count: int = 4
@@ -60,16 +60,16 @@ class BestOf:
 
     @property
     def reads(self) -> frozenset[str]:
-        """What the hint asks for, by the names of `Problem.text`."""
+        """The fields of the hint, by the names of `Problem.text`."""
         return frozenset(template_fields(self.hint or ""))
 
     @property
     def sampling(self) -> Sampling:
-        """How the teacher draws its tokens. Nobody reads its log-probs: the student scores what is kept."""
+        """The teacher's sampling settings. Its log-probs are not needed, since the student scores the selection."""
         return Sampling(self.temperature, TopP(self.top_p), log_prob=False, entropy=False)
 
     def hinted(self, problem: Problem) -> tuple[Message, ...] | None:
-        """The chat of tier 2, None where there is no hint, or the problem lacks a field of it."""
+        """The chat of tier 2, None if there is no hint or the problem lacks one of its fields."""
         told = {name: text for name in self.reads if (text := problem.text(name)) is not None}
         if self.hint is None or len(told) < len(self.reads):
             return None
@@ -78,7 +78,7 @@ class BestOf:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A response that may be chosen: what was written, whether it is right, and its alignment, 0 to 1."""
+    """A candidate response, whether it is correct, and its alignment, 0 to 1."""
 
     completion: Completion
     right: bool
@@ -87,18 +87,18 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The candidate that is trained on, and the tier that it comes from."""
+    """The selected candidate, and its tier."""
 
     candidate: Candidate
     tier: int
 
 
 def choose(written: Sequence[Candidate], hinted: Candidate | None) -> Chosen:
-    """The candidate of one prompt.
+    """Select the candidate of one prompt.
 
     Args:
-        written: without a hint, at least one.
-        hinted: with the hint, None where it was not asked.
+        written: the candidates without a hint, at least one.
+        hinted: the candidate with the hint, None if there is none.
     """
     right = [candidate for candidate in written if candidate.right]
     if right:
@@ -113,7 +113,7 @@ def _best(candidates: Sequence[Candidate]) -> Candidate:
 
 
 def share_among(tokens: Tensor, best: Tensor) -> float:
-    """The share of tokens i64[n] that are among best i64[m, k] at the same place, over the places that both have."""
+    """The fraction of tokens i64[n] that are among best i64[m, k] at the same position, over their common positions."""
     places = min(len(tokens), len(best))
     if places == 0:
         return 0.0

@@ -1,4 +1,4 @@
-"""Defines callbacks: methods of the caller's that a run calls at its events."""
+"""User callbacks for the events of a run."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 
 class Callback:
-    """Called by a run at its events; every method does nothing until a subclass overrides it.
+    """Receives the events of a run; all methods do nothing by default.
 
-    Callbacks run in the run's process between two steps. An error raised in one ends the run.
+    Callbacks run in the run's process between steps. An error raised in one ends the run.
     """
 
     def on_step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Step `step` (from 1) is done and logged; `metrics` as in metrics.jsonl."""
 
     def on_evaluation(self, step: int, label: str, summary: Mapping[str, Any]) -> None:
-        """A benchmark was answered.
+        """A benchmark evaluation is complete.
 
         Args:
-            step: steps that were done.
+            step: the number of steps done.
             label: `before`, `teacher`, `after`, or `step-NNNNNN` for an evaluation in between.
-            summary: of the benchmark; with several tasks the mean `pass@1`, and each task's summary under `tasks`.
+            summary: the benchmark's summary; with several tasks the mean `pass@1`, and each task's under `tasks`.
         """
 
     def on_checkpoint(self, step: int, folder: Path) -> None:
-        """A whole checkpoint after `step` steps lies in `folder`, a Hugging Face folder with the optimiser beside."""
+        """A checkpoint after `step` steps is complete in `folder`, a Hugging Face folder with optimiser state."""

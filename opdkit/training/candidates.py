@@ -1,4 +1,4 @@
-"""Has a teacher write several responses to each prompt, and keeps the best one."""
+"""Generates several teacher responses per prompt and keeps the best one."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from opdkit.training.policy import Policy
 from opdkit.world.world import World
 
 Asked = tuple[Problem, list[int]]
-"""A problem and its prompt."""
+"""A problem and its prompt ids."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """One response to each prompt, and numbers of how it was chosen."""
+    """One response per prompt, and metrics of the selection."""
 
     completions: tuple[Completion, ...]
     metrics: Mapping[str, float]
@@ -34,17 +34,17 @@ class Selection:
 
 @dataclass(frozen=True)
 class CandidateWriter:
-    """Writes, grades, aligns and chooses.
+    """Generates, grades, aligns and selects responses.
 
     Attributes:
-        spec: how.
-        engine: of the teacher.
-        policy: the student, whose best ids alignment is measured by.
+        spec: the selection settings.
+        engine: the teacher's engine.
+        policy: the student, for the alignment.
         grade: the task's own grader.
-        seed: of the sampling.
-        batch: the size of a forward pass.
-        max_prompt_tokens: a hinted prompt that is longer is not asked.
-        max_new_tokens: the longest response.
+        seed: the sampling seed.
+        batch: the micro-batch size.
+        max_prompt_tokens: the maximum length of a hinted prompt; longer ones are skipped.
+        max_new_tokens: the maximum length of a response.
     """
 
     spec: BestOf
@@ -57,7 +57,7 @@ class CandidateWriter:
     max_new_tokens: int
 
     def __call__(self, step: int, asked: Sequence[Asked], own: Rollout | None) -> Selection:
-        """One response to each of `asked`. own: the student's rollouts of the step, the same number to each prompt."""
+        """One response to each of `asked`. own: the student's rollouts of the step, the same number per prompt."""
         count = self.spec.count
         repeated = [pair for pair in asked for _ in range(count)]
         written = self._write(step, "candidates", repeated)
@@ -85,7 +85,7 @@ class CandidateWriter:
         return [bool(grade.correct) for grade in graded]
 
     def _hinted(self, step: int, asked: Sequence[Asked], failed: Sequence[int]) -> dict[int, Candidate]:
-        """What the teacher writes with a hint to the prompts that failed, by their place."""
+        """The teacher's hinted responses to the prompts `failed`, by their index."""
         shown: dict[int, Asked] = {}
         for place in failed:
             turns = self.spec.hinted(asked[place][0])
@@ -105,7 +105,7 @@ class CandidateWriter:
             rows = [(Turn(tuple(ids), c),) for (_, ids), c in zip(asked, written, strict=True)]
             best = self._best_ids(pack(self._model, rows, [problem for problem, _ in asked], "teacher"))
             return [share_among(row, ids) for row, ids in zip(tokens, best, strict=True)]
-        assert own is not None  # a task without the student's rollouts is refused
+        assert own is not None  # bind_terms requires the student's rollouts
         best = self._best_ids(own)
         siblings = len(best) * copies // len(written)
         aligned: list[float] = []
@@ -116,7 +116,7 @@ class CandidateWriter:
         return aligned
 
     def _best_ids(self, rollout: Rollout) -> list[Tensor]:
-        """The student's k best ids at each token of each row, i64[n, k] on the CPU."""
+        """The student's top k ids at each token of each row, i64[n, k] on the CPU."""
         request = Request(top_k=min(self.spec.k, self._model.vocabulary))
         scores = score_in_batches(self.policy.score, rollout, rollout.sampled_mask, request, self.batch)
         assert scores.support_ids is not None

@@ -1,4 +1,4 @@
-"""Collects a step's data before its first update: rollout, reward, mask, supports, teacher scores."""
+"""Collects a step's data before its first update: rollouts, rewards, loss masks, supports, teacher scores."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ from opdkit.training.term import BoundTerm, due_terms
 from opdkit.training.update import ScoredBatch
 from opdkit.world.world import World
 
-# Diagnostics of an objective without a support of its own look at this many of the teacher's best ids.
+# The number of the teacher's top ids used in diagnostics of an objective without a support.
 _WATCHED_SUPPORT = 32
 _Key = tuple[Author, int]
-"""An author, and which reward graded what it wrote."""
+"""An author, and the id of the reward that graded its rollouts."""
 
 
 @dataclass(frozen=True)
 class CollectSettings:
-    """What a collector must know of the run.
+    """The run's settings for collectors.
 
     Attributes:
-        seed: of the run.
+        seed: the run's seed.
         share: see `Method`.
-        updates: optimiser updates on one batch of rollouts.
-        mini_batches: parts that a step's rollouts are divided into.
-        micro_batch: the size of a forward pass.
-        stats_every: steps between looks at the whole vocabulary, 0 for never.
-        diagnostics_every: steps between diagnostics, which look at it, too, 0 for never.
-        stale: whether older weights than those that are updated may write a step.
+        updates: optimiser updates per rollout batch.
+        mini_batches: the number of mini-batches per step.
+        micro_batch: the micro-batch size.
+        stats_every: steps between full-vocabulary statistics, 0 for never.
+        diagnostics_every: steps between diagnostics, which also need them, 0 for never.
+        stale: whether rollouts may come from older weights than those being updated.
     """
 
     seed: int
@@ -64,29 +64,29 @@ class CollectSettings:
 
     @property
     def keeps_old(self) -> bool:
-        """Whether the weights of an update may differ from those that wrote."""
+        """Whether the weights of an update may differ from those that generated the rollouts."""
         return self.updates > 1 or self.stale
 
     def looks(self, step: int) -> bool:
-        """Whether step `step` (from 0) looks at the whole vocabulary of both models."""
+        """Whether step `step` (from 0) computes full-vocabulary statistics of both models."""
         return any(every > 0 and step % every == 0 for every in (self.stats_every, self.diagnostics_every))
 
 
 @dataclass(frozen=True)
 class RolloutCollector:
-    """Has the rollouts of a step written, rewarded and scored, for one task.
+    """Generates, rewards and scores the rollouts of a step, for one task.
 
     Attributes:
-        name: the task's.
-        settings: of the run.
+        name: the task's name.
+        settings: the run's settings.
         policy: the student.
-        source: writes the rows.
-        writers: an engine for each author that the terms name.
-        terms: of the method, for this task.
+        source: the source of the rows.
+        writers: the writer of each author used by the terms.
+        terms: the method's terms, for this task.
         teachers: the open teacher of each term that has one, by the term's name.
         rewards: the open reward of each term, by the term's name.
-        whole: the models that write, whose weights are whole in each process while they do.
-        correction: what is done about log-probs of the student's engine that are not the student's.
+        whole: the generating models, whose weights are gathered on every rank during generation.
+        correction: the correction for the mismatch between the engine's log-probs and the student's.
     """
 
     name: str
@@ -101,9 +101,9 @@ class RolloutCollector:
     correction: EngineCorrection = field(default_factory=EngineCorrection)
 
     def collect(self, step: int, version: int | None = None) -> list[StepData]:
-        """The data of step `step` (from 0), one for each term that is due. No gradient is kept.
+        """The data of step `step` (from 0), for each term that is due, without gradient.
 
-        version: after how many steps the policy has the weights that it writes with, None for `step`.
+        version: the number of steps after which the policy's weights were taken, None for `step`.
         """
         made = (step if version is None else version) * self.settings.updates
         due = due_terms(self.terms, self.settings.share, self.settings.seed, step)
@@ -123,9 +123,9 @@ class RolloutCollector:
             batch = self._score(step, (term, weight), graded[key], grades[key], share)
             if term.curriculum is not None:
                 weighed = term.curriculum.weights(grades[key], graded[key].group)
-                told = {"rollout/curriculum_weight": float(weighed.mean())}
-                graded[key] = replace(graded[key], metrics={**graded[key].metrics, **told})
-            if share.world.size == 1:  # a teacher's numbers are of its own rows, and not said how to add up
+                extra = {"rollout/curriculum_weight": float(weighed.mean())}
+                graded[key] = replace(graded[key], metrics={**graded[key].metrics, **extra})
+            if share.world.size == 1:  # a teacher's metrics are local, and their reduction over ranks is not defined
                 graded[key] = _with_teacher_metrics(graded[key], self.teachers.get(term.name))
             shared, scored = seconds if not data else 0.0, time.perf_counter() - began
             data.append(StepData(self.name, batch, graded[key], grades[key], shared, scored, share))
@@ -134,7 +134,7 @@ class RolloutCollector:
     def _written(
         self, step: int, due: Sequence[BoundTerm], made: int
     ) -> tuple[dict[_Key, RolloutBatch], dict[_Key, tuple[Grade, ...]]]:
-        """The rows that each author writes, and their grades by each reward. made: updates of the policy."""
+        """The rows of each author, and their grades by each reward. made: the policy's number of updates."""
         authors: list[Author] = list(dict.fromkeys(term.author for term in due))
         entropy = any(self._reads_entropy(step, term) for term in due)
         writers = [self.writers[author] for author in authors]
@@ -159,7 +159,7 @@ class RolloutCollector:
         self, step: int, term_and_weight: tuple[BoundTerm, float], rollouts: RolloutBatch, grades: Sequence[Grade],
         share: Share,
     ) -> ScoredBatch:  # fmt: skip
-        """The rows of `share`, scored. What an objective wants to know of the whole step is worked out over it."""
+        """The scored rows of `share`. An objective's advantage is computed over the whole step."""
         term, weight = term_and_weight
         whole = self._seen_by_student(rollouts.rollout, self._reads_entropy(step, term), share)
         needs = term.objective.needs
@@ -186,8 +186,8 @@ class RolloutCollector:
         if needs.advantage:
             counted = share.joined(loss_mask, whole.tokens)
             assert counted is not None
-            told = share.joined(old, reward), share.joined(scores.sampled_log_prob, reward)
-            step_batch = StepBatch(counted, *told, reward, rollouts.group, known, step)
+            gathered = share.joined(old, reward), share.joined(scores.sampled_log_prob, reward)
+            step_batch = StepBatch(counted, *gathered, reward, rollouts.group, known, step)
             advantage = share.own(term.objective.advantage(step_batch))  # type: ignore[attr-defined]
         kept = old if self.settings.keeps_old else None
         weights = self._token_weights(rollout)
@@ -198,14 +198,15 @@ class RolloutCollector:
         return ScoredBatch(term, weight, rollout, loss_mask, scores, kept, *own)
 
     def _token_weights(self, rollout: Rollout) -> Tensor | None:
-        """f32[B, T] where another numerics wrote the rollout and that is corrected, else None."""
+        """Correction weights f32[B, T] for a rollout of a separate inference engine, None if there is nothing to
+        correct."""
         if rollout.engine_log_prob is None or self.correction.mode == "none":
             return None
         return self.correction.weights(rollout.behaviour_log_prob, rollout.engine_log_prob, rollout.sampled_mask)
 
     @torch.no_grad()
     def _with_gap(self, batch: RolloutBatch, entropy: bool, share: Share) -> RolloutBatch:
-        """The batch with how far an engine's log-probs are from the student's, where the engine tells them."""
+        """The batch with metrics of the gap between the engine's log-probs and the student's, if it returns any."""
         if batch.rollout.engine_log_prob is None:
             return batch
         rollout = self._seen_by_student(batch.rollout, entropy, share)
@@ -214,12 +215,12 @@ class RolloutCollector:
         return replace(batch, rollout=rollout, metrics={**batch.metrics, **gap})
 
     def _reads_entropy(self, step: int, term: BoundTerm) -> bool:
-        """Whether something of this step reads the entropies of the student's tokens."""
+        """Whether this step needs the entropies of the student's tokens."""
         return self.settings.looks(step) or term.objective.needs.entropy or needs_entropy(term.masking)
 
     def _seen_by_student(self, rollout: Rollout, entropy: bool, share: Share) -> Rollout:
-        """The rollout with the student's log-probs, and with its entropies where `entropy`, where another policy, or
-        an engine that tells none, wrote it: masks, weights and metrics never take the author's for the student's."""
+        """The rollout with the student's log-probs (and entropies, with `entropy`) in place of another author's or an
+        engine's missing ones, so that masks, weights and metrics always use the student's."""
         known = rollout.author == "student" and rollout.scored
         if known and (rollout.entropy is not None or not entropy):
             return rollout
@@ -234,14 +235,14 @@ class RolloutCollector:
         return replace(rollout, behaviour_log_prob=log_prob, entropy=entropies, scored=True)
 
     def _stats_k(self, step: int, needs: Needs) -> int:
-        """How many of its best ids each model tells this step; 0 where its vocabulary is not looked at."""
+        """The number of top ids in each model's vocabulary statistics of this step; 0 for no statistics."""
         if not self.settings.looks(step):
             return 0
         return min(needs.k or _WATCHED_SUPPORT, self.policy.model.vocabulary)
 
     def _student_before(self, rollout: Rollout, loss_mask: Tensor, needs: Needs) -> Scores | None:
-        """The student before any update. Old log-probs are a pass of their own only where an update starts from
-        moved weights, or where the whole step is looked at before any update."""
+        """The student's scores before any update. Old log-probs take a separate pass only if an update may start from
+        changed weights, or if the advantage needs the whole step."""
         old = (needs.old_log_prob and self.settings.keeps_old) or needs.advantage
         request = before_request(needs, old)
         if request is None:
@@ -253,7 +254,7 @@ class RolloutCollector:
 
 
 def _of_version(batch: RolloutBatch, updates: int) -> RolloutBatch:
-    """The batch with the number of updates that the student had made, where the student wrote it."""
+    """The batch with the student's number of updates, if the student generated it."""
     if batch.rollout.author != "student":
         return batch
     return replace(batch, rollout=replace(batch.rollout, policy_version=updates))

@@ -1,4 +1,4 @@
-"""Weighs prompts by how often the student answers them rightly."""
+"""Weights prompts by the student's pass rate."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from opdkit.functional.groups import group_sums
 
 @dataclass(frozen=True)
 class PassRate:
-    """w = r^a (1 - r)^b for all rows of a prompt, r its pass rate in this step: least where all or none are right.
+    """w = r^a (1 - r)^b for all rows of a prompt, r its pass rate in this step: lowest if all or none are correct.
 
-    A response passes where its grade says that it is right; where the reward does not decide that, by its reward, held
-    to 0 to 1. A prompt without a known grade has weight 0. a = b = 0 gives each prompt weight 1.
+    A response's pass is its grade's correctness, or, if the reward does not decide that, its reward clamped to [0, 1].
+    A prompt without a known grade has weight 0. a = b = 0 gives every prompt weight 1.
 
     Source: PACED, 2026 (arXiv 2603.11178). Raises UserError on a value out of range.
     """
@@ -32,7 +32,7 @@ class PassRate:
                 raise UserError(f"curriculum.{name}={value}: must be at least 0, and finite")
 
     def weights(self, grades: Sequence[Grade], group: Tensor) -> Tensor:
-        """f32[B]. grades: one a row; group: i64[B], equal for rows of one prompt."""
+        """f32[B]. grades: one per row; group: i64[B], equal for rows of one prompt."""
         known = torch.tensor([float(grade.counts) for grade in grades], device=group.device)
         passed = torch.tensor([_passed(grade) if grade.counts else 0.0 for grade in grades], device=group.device)
         summed = group_sums(group)

@@ -1,4 +1,4 @@
-"""Makes a step of episodes: played side by side, then cut into rows to train on."""
+"""A step's episodes: played in parallel, then split into training rows."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _Played = tuple[int, EpisodeState, tuple[Turn, ...]]
 class EpisodeSource:
     """Episodes in the order of `sampler`, `rollouts_per_prompt` times each, as rows.
 
-    An episode whose game crashed has no rows, and neither has one whose first prompt is too long. Both are counted and
-    passed over, since nothing is known of their outcome.
+    An episode whose game crashed, or whose first prompt is too long, has no rows; it is skipped and counted, since its
+    outcome is unknown.
 
     Attributes:
-        size: of a step.
-        seed: of the sampling.
-        student: whose tokenizer and chat template are used, whoever plays.
+        size: the size of a step.
+        seed: the sampling seed.
+        student: the model whose tokenizer and chat template are used, whoever plays.
         settings: limits, and how turns become rows.
-        sampling: of every answer.
-        games: the places to play in.
-        episodes: all of them.
+        sampling: sampling settings of every answer.
+        games: the pool of environments.
+        episodes: all episodes.
         sampler: their order.
     """
 
@@ -53,7 +53,7 @@ class EpisodeSource:
     sampler: EpochSampler
 
     def take(self, step: int, writers: Sequence[Writer], entropy: bool = True) -> dict[Author, RolloutBatch]:
-        """See `RolloutSource`. Raises RunError where not one of the episodes could be played."""
+        """See `RolloutSource`. Raises RunError if none of the episodes could be played."""
         taken = [self.episodes[self.sampler.next()] for _ in range(self.size.prompts)]
         asked = [episode for episode in taken for _ in range(self.size.rollouts_per_prompt)]
         seeds = [derive_seed(self.seed, "episode", step, index) for index in range(len(asked))]
@@ -77,7 +77,7 @@ class EpisodeSource:
     def _played(
         self, asked: Sequence[tuple[Episode, int]], engine: Engine
     ) -> list[tuple[EpisodeState, tuple[Turn, ...]]]:
-        """Each episode as it ended, with the answers that its game took."""
+        """The final state of each episode, with the answers passed to its game."""
         limits = (self.settings.max_new_tokens, self.settings.max_prompt_tokens, self.settings.keep_cache)
         policy = ModelPolicy(engine, self.student, self.games.source, self.sampling, *limits)
         return [(state, policy.turns(state)) for state in play(policy, self.games, asked)]
@@ -103,7 +103,7 @@ class EpisodeSource:
         return RolloutBatch(packed, responses, self._groups(kept), group, sizes, metrics, tuple(grades))
 
     def _groups(self, kept: Sequence[_Played]) -> tuple[Group, ...]:
-        """The episodes with the same beginning, with the outcome that the game told."""
+        """Groups of episodes with the same initial state, with the outcomes of their games."""
         groups: dict[int, list[EpisodeState]] = {}
         for index, state, _ in kept:
             groups.setdefault(index // self.size.rollouts_per_prompt, []).append(state)
@@ -118,7 +118,7 @@ class EpisodeSource:
 
 
 def _spread(values: Tensor, sizes: Sequence[int], rollout: Rollout) -> Tensor:
-    """One value an episode [E] -> one value a row [B]."""
+    """Expand one value per episode [E] to one per row [B]."""
     return values.repeat_interleave(torch.tensor(sizes)).to(rollout.tokens.device)
 
 
@@ -127,7 +127,7 @@ def _outcome(state: EpisodeState, reward: str) -> float:
 
 
 def _problems(state: EpisodeState, rows: Sequence[Sequence[object]]) -> list[Problem]:
-    """One for each row: the episode and the turn that it begins with, and what the environment had said."""
+    """One problem per row: the episode, the row's first turn, and the environment's observations before it."""
     problems: list[Problem] = []
     turn = 0
     for row in rows:
@@ -137,7 +137,7 @@ def _problems(state: EpisodeState, rows: Sequence[Sequence[object]]) -> list[Pro
 
 
 def _row_grades(state: EpisodeState, rows: Sequence[Sequence[object]]) -> list[Grade]:
-    """One for each row: whether the episode was won, and the row's last action."""
+    """One grade per row: whether the episode was won, and the row's last action."""
     grades: list[Grade] = []
     turn = 0
     for row in rows:
@@ -148,7 +148,7 @@ def _row_grades(state: EpisodeState, rows: Sequence[Sequence[object]]) -> list[G
 
 
 def _metrics(trajectories: Sequence[Trajectory], dropped: int, waited: float) -> dict[str, float]:
-    """Of a step's episodes. The outcome of a crashed one is not known, so it is counted and no more."""
+    """Metrics of a step's episodes. A crashed one is only counted, since its outcome is unknown."""
     known = [trajectory for trajectory in trajectories if trajectory.ending != "crashed"]
     transitions = [transition for trajectory in known for transition in trajectory.transitions]
     return {

@@ -1,4 +1,4 @@
-"""Defines an experiment: the objects that `config.build` made and the numbers around them."""
+"""An experiment: the objects and settings built by `config.build`."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ Shard = Literal["none", "fsdp2"]
 
 @dataclass(frozen=True)
 class Batch:
-    """How a step's rollouts are made and used. `mini_batch` and `micro_batch` count rollouts.
+    """Batch sizes. `mini_batch` and `micro_batch` count rollouts.
 
-    A step samples `prompts * rollouts_per_prompt` rollouts, goes over them `epochs` times, updates once a
-    mini-batch, and holds one micro-batch in memory at a time, of `micro_batch_tokens` tokens at most, its rows one
-    behind another with `packing` (see `MicroBatch`).
+    A step samples `prompts * rollouts_per_prompt` rollouts, makes `epochs` passes over them with one update per
+    mini-batch, and computes one micro-batch at a time, of at most `micro_batch_tokens` tokens, packed into shared
+    sequences with `packing` (see `MicroBatch`).
     """
 
     prompts: int
@@ -53,33 +53,33 @@ class Batch:
 
     @property
     def rollouts(self) -> int:
-        """Rollouts of one step."""
+        """Rollouts per step."""
         return self.prompts * self.rollouts_per_prompt
 
     @property
     def pass_size(self) -> MicroBatch:
-        """What is in memory at a time."""
+        """The size of a micro-batch."""
         return MicroBatch(self.micro_batch, self.micro_batch_tokens, self.packing)
 
     @property
     def mini_batches(self) -> int:
-        """Into how many parts a step's rollouts are divided."""
+        """Mini-batches per step."""
         return self.rollouts // self.mini_batch
 
     @property
     def updates(self) -> int:
-        """Optimiser updates made on one batch of rollouts."""
+        """Optimiser updates per rollout batch."""
         return self.epochs * self.mini_batches
 
     def of_task(self, prompts: int) -> Batch:
-        """The part of each step, and of each of its mini-batches, that belongs to `prompts` of its prompts."""
+        """The batch sizes of a task that has `prompts` of the step's prompts."""
         rollouts = prompts * self.rollouts_per_prompt
         return replace(self, prompts=prompts, mini_batch=max(1, rollouts // self.mini_batches))
 
 
 @dataclass(frozen=True)
 class Cadence:
-    """How often things happen beside the step, in steps; 0 is never (evaluation: only before and after)."""
+    """The intervals of periodic actions in steps; 0 for never (evaluation: only before and after training)."""
 
     eval_every: int
     checkpoint_every: int
@@ -92,27 +92,27 @@ class Cadence:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One training run as it is configured. The objects are light: nothing is loaded yet.
+    """The configuration of a training run. Nothing is loaded yet.
 
     Attributes:
         method: the terms of a step.
-        objective: of the terms that leave it open, as are teacher, reward, masking and aggregation.
-        adapter: what is trained in the student's stead, None for the student itself.
+        objective: the default for terms that don't set one; likewise teacher, reward, masking and aggregation.
+        adapter: the adapters to train instead of the student's weights, None to train the student itself.
         teacher: None for no teacher.
         loggers: name -> description of a logger (see `opdkit.loggers`).
-        diagnostics: name -> diagnostic of the failure modes (see `opdkit.diagnostics`).
-        probe: settings of the gradient's probe.
-        max_staleness: how many steps old the weights are that write a step. 0: the newest; from 1 on, a step is written
-            and scored while another is updated on.
-        deterministic: whether a run on a GPU repeats bit for bit, too.
+        diagnostics: name -> diagnostic of failure modes (see `opdkit.diagnostics`).
+        probe: settings of the gradient probe.
+        max_staleness: age in steps of the weights that generate a step. 0: the current ones. From 1 on, a step is
+            generated and scored during the updates of another.
+        deterministic: whether a run on a GPU is bitwise reproducible.
         early_stop: when the run ends before its last step.
-        keep_best: of which step the student is kept.
-        push_to_hub: the hub's repository that the student is uploaded to, None for none.
-        shard: what a process holds of each model: none: all of it; fsdp2: a part of every weight.
-        shard_replicas: how many groups of processes hold the whole of a divided model each.
-        shard_offload: whether the parts of divided models lie in the host's memory.
+        keep_best: which step's student is kept.
+        push_to_hub: the hub repository to upload the student to, None for none.
+        shard: none: every rank holds all weights; fsdp2: every rank holds a shard of each weight.
+        shard_replicas: the number of replicas of a sharded model.
+        shard_offload: whether the shards of sharded models are kept in CPU memory.
         gradient_variance: regular expression of the parameters whose gradient variance is measured, None for none.
-        resume: whether the run goes on; "auto" leaves it to the run folder, and is settled before the run begins.
+        resume: whether to resume the run; "auto" depends on the run folder and is resolved before the run starts.
         resolved: the configuration as plain values, for config.yaml.
     """
 
@@ -153,23 +153,23 @@ class Experiment:
 
     @property
     def offloads_teachers(self) -> bool:
-        """Whether one teacher at a time is in memory."""
+        """Whether only one teacher at a time is in memory."""
         return isinstance(self.task, MultiTask) and self.task.teachers == "swap"
 
     @property
     def benchmark_names(self) -> str:
-        """Of all tasks."""
+        """The benchmark names of all tasks."""
         return " and ".join(task.benchmark.name for task in self.tasks().values())
 
     def alternation(self) -> MultiTask | None:
-        """Whose turn a step is, None where every step has all tasks."""
+        """The schedule of alternating tasks, None if every step has all tasks."""
         return self.task if isinstance(self.task, MultiTask) and self.task.schedule == "alternating" else None
 
     def tasks(self) -> dict[str, TaskSettings]:
-        """The run's tasks by name, one under "" where it has only one.
+        """The run's tasks by name; a single task has the name "".
 
-        A task of several brings its own teacher, lengths and benchmark, and takes the run's where it names none.
-        Raises UserError for a teacher that is missing or unfit.
+        Each of several tasks may set its own teacher, lengths and benchmark; the run's are the defaults.
+        Raises UserError for a missing or unsuitable teacher.
         """
         if not isinstance(self.task, MultiTask):
             return {"": self._task("", TaskPart(self.task), self.batch)}
@@ -196,7 +196,7 @@ class Experiment:
         )
 
     def collecting(self) -> CollectSettings:
-        """What a collector must know."""
+        """The settings of collectors."""
         cadence = self.cadence
         every = (cadence.vocabulary_metrics_every, cadence.diagnostics_every)
         batch = self.batch
@@ -206,7 +206,7 @@ class Experiment:
         )  # fmt: skip
 
     def recording(self) -> RecordSettings:
-        """What is recorded, and what the model card says."""
+        """The settings of recording and of the model card."""
         tasks = tuple(
             CardTask(name, task.source.name, teacher_names(task), task.benchmark.name)
             for name, task in self.tasks().items()
@@ -220,7 +220,7 @@ class Experiment:
         )  # fmt: skip
 
     def looping(self) -> LoopSettings:
-        """What the loop must know."""
+        """The settings of the loop."""
         return LoopSettings(
             self.steps, self.seed, self.optimizer, self.batch.mini_batches, self.batch.epochs,
             self.cadence.eval_every, self.cadence.checkpoint_every, self.cadence.keep_checkpoints, self.max_bad_steps,
@@ -229,13 +229,13 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model on one benchmark.
+    """The configuration of an evaluation of one model on one benchmark.
 
     Attributes:
-        rollout: the engine that writes the answers.
-        limits: of the engine, beside the benchmark's own length of an answer.
-        resume: whether it goes on with the answers that the folder already holds.
-        show: one response that is printed at the end (see `console.episodes.SHOWN`), None for none.
+        rollout: the engine that generates the answers.
+        limits: the engine's limits, besides the benchmark's own maximum answer length.
+        resume: whether to continue from the answers already in the folder.
+        show: a response to print at the end (see `console.episodes.SHOWN`), None for none.
         resolved: the configuration as plain values.
     """
 

@@ -1,4 +1,4 @@
-"""Locates scores that are not finite: which model, which step, which token."""
+"""Locates non-finite scores by model, step and token."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from opdkit.errors import RunError
 
 
 def first_not_finite(scores: Scores, loss_mask: Tensor) -> tuple[int, int] | None:
-    """Row and position of the first counted token with a score that is not finite, None where all are.
+    """Row and position of the first unmasked token with a non-finite score, None if all are finite.
 
-    loss_mask bool[B, T]. Ids are whole numbers and are passed over.
+    loss_mask bool[B, T]. Integer fields are skipped.
     """
     for name in Scores.tensors():
         values: Tensor | None = getattr(scores, name)
@@ -28,14 +28,14 @@ def first_not_finite(scores: Scores, loss_mask: Tensor) -> tuple[int, int] | Non
 
 
 def place_of(found: tuple[int, int], whose: str, step: int) -> str:
-    """One line that says where. `step` counts from 0, as the loop does; it is told from 1, as the metrics do."""
+    """A one-line description of the location. `step` counts from 0; the text counts from 1, as the metrics do."""
     return f"step {step + 1}: {whose} logits are not finite at rollout {found[0]}, response token {found[1]}"
 
 
 def require_finite(scores: Scores, loss_mask: Tensor, whose: str, step: int, rows: Sequence[int]) -> None:
-    """Raises RunError that names model, step and position: a teacher that breaks will break again.
+    """Raises RunError that names model, step and position, for a teacher, whose error would recur on retry.
 
-    rows: the number of each row among the step's.
+    rows: the index of each row within the step.
     """
     found = first_not_finite(scores, loss_mask)
     if found is not None:

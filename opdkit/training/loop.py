@@ -1,4 +1,4 @@
-"""Runs the training loop with its evaluations, checkpoints and endings."""
+"""The training loop with its evaluations, checkpoints and stopping conditions."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ Metrics = dict[str, float]
 
 @dataclass
 class Progress:
-    """Where a run stands: it goes into a checkpoint. step counts the steps that are done; broke, for the message, says
-    where the student's scores were last no numbers."""
+    """The progress of a run, saved in checkpoints. step: the number of steps done. broke: where the student's scores
+    were last non-finite, for the error message."""
 
     step: int = 0
     bad_in_a_row: int = 0
@@ -40,32 +40,32 @@ class Progress:
 
 
 class Observer(Protocol):
-    """What the loop tells of itself."""
+    """Receives the events of the loop."""
 
     def evaluate(self, step: int) -> Metrics:
-        """Metrics of the student after `step` steps."""
+        """Evaluate the student after `step` steps. Returns its metrics."""
         ...
 
     def log(self, step: int, metrics: Metrics, data: Sequence[StepData]) -> Metrics:
-        """Keep the numbers and rollouts of step `step`, counted from 1. What was kept, in the main process."""
+        """Record the metrics and rollouts of step `step`, from 1. Returns the recorded metrics, on rank 0."""
         ...
 
     def keep_best(self, step: int, watch: Watch) -> None:
-        """Keep the student: after `step` steps it is the best so far. Called by all processes."""
+        """Save the student, which after `step` steps is the best so far. Collective."""
         ...
 
     def card(self, step: int) -> str:
-        """The text of the student's model card after `step` steps."""
+        """The student's model card after `step` steps."""
         ...
 
     def saved(self, step: int, folder: Path) -> None:
-        """The checkpoint of `step` steps is whole and lies in `folder`."""
+        """The checkpoint after `step` steps is complete in `folder`."""
         ...
 
 
 @dataclass
 class Loop:
-    """Runs steps until the end, a metric that no longer improves, a signal, or too many bad steps."""
+    """Runs steps until the last one, early stopping, a signal, or too many bad steps."""
 
     settings: LoopSettings
     session: Session
@@ -76,18 +76,18 @@ class Loop:
     progress: Progress = field(default_factory=Progress)
 
     def run(self) -> None:
-        """All the steps that are left."""
+        """Run all remaining steps."""
         while self.progress.step < self.settings.steps and not self.watch.stopped:
             stopped_by = self.one()
             if stopped_by:
                 raise Interrupted(stopped_by)
 
     def one(self) -> int:
-        """The next step. The number of the signal that asked for the end in some process, 0 for none."""
+        """Run the next step. Returns the number of a stop signal received on any rank, 0 for none."""
         METRICS.taken()
         started = time.perf_counter()
         step = self.progress.step
-        # Of dropout, another one in each process; rollouts have their own seeds.
+        # The seed of dropout, different on each rank; rollouts have their own seeds.
         own = (self.session.world.rank,) if self.session.world.rank else ()
         torch.manual_seed(derive_seed(self.settings.seed, "step", step, *own))
         collected = self.session.collect(step)
@@ -120,13 +120,13 @@ class Loop:
         return stopped_by
 
     def read(self, metrics: Metrics) -> None:
-        """Hold the metrics of the last step against those before, and keep its student where it is the best."""
+        """Compare the last step's metrics with earlier ones, and save its student if it is the best."""
         if self.watch.read(self.progress.step, self.session.world.from_main(lambda: metrics)):
             self.observer.keep_best(self.progress.step, self.watch)
 
     def save(self) -> None:
-        """Write a checkpoint of the run as it stands. The main process does, and the others wait for it or write what
-        they alone hold."""
+        """Write a checkpoint of the current state. Rank 0 writes; the others write their own shards, if any, and
+        wait."""
         progress = self.progress
         state: Mapping[str, Any] = {
             "bad_in_a_row": progress.bad_in_a_row,
@@ -147,7 +147,7 @@ class Loop:
             self.observer.saved(progress.step, folder)
 
     def _update(self, step: int, data: Sequence[StepData]) -> Metrics:
-        """Every update on one rollout batch; their numbers averaged."""
+        """Make all updates on one rollout batch. Returns their averaged metrics."""
         settings = self.settings
         lr = settings.optimizer.lr_at(step, settings.steps)
         means = TokenMeans()
@@ -177,7 +177,7 @@ class Loop:
         }
 
     def _note_not_finite(self, step: int, share: Share, number: int) -> None:
-        """Remember where the student first broke in this step, in the mini-batch of this number."""
+        """Record where the student's scores were first non-finite in this step, in mini-batch `number`."""
         found = self.session.updater.not_finite
         if found and not self.progress.broke.startswith(f"step {step + 1}:"):
             row, position = found[0]
@@ -186,7 +186,7 @@ class Loop:
         found.clear()
 
     def _require_watched(self, logged: Metrics) -> None:
-        """A metric that is watched and does not exist is told after the first step."""
+        """Raises UserError after the first step if a watched metric does not exist."""
         missing = self.watch.missing(logged) if self.progress.step == 1 and self.session.schedule is None else None
         if self.session.world.from_main(lambda: missing):
             raise UserError("{}={}: step 1 has no such metric; metrics.jsonl has those it has".format(*(missing or "")))

@@ -1,4 +1,4 @@
-"""Defines the settings of the loop."""
+"""The settings of the training loop."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from opdkit.training.optimizer import AdamW
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """What the loop must know of the run.
+    """The run's settings for the training loop.
 
     Attributes:
-        steps: of the whole run.
-        seed: of the run.
-        optimizer: tells the learning rate of each step.
-        mini_batches: parts that a step's rollouts are divided into; each is one update.
+        steps: the number of steps in the run.
+        seed: the run's seed.
+        optimizer: gives the learning rate of each step.
+        mini_batches: mini-batches per step, with one update each.
         epochs: passes over a step's rollouts.
-        eval_every: steps between evaluations, 0 for before and after only.
-        checkpoint_every: steps between checkpoints, 0 for the end only.
-        keep_checkpoints: how many are kept.
-        max_bad_steps: non-finite steps in a row that end the run, 0 for no limit.
+        eval_every: steps between evaluations, 0 for only before and after training.
+        checkpoint_every: steps between checkpoints, 0 for only at the end.
+        keep_checkpoints: the number of checkpoints to keep.
+        max_bad_steps: consecutive non-finite steps that end the run, 0 for no limit.
     """
 
     steps: int

@@ -1,4 +1,4 @@
-"""Prepares what diagnostics and samples.jsonl show of a collected step, without computing anything twice."""
+"""Prepares a collected step for diagnostics and samples.jsonl, without duplicate computation."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from opdkit.masking import Pieces
 from opdkit.models import LanguageModel
 from opdkit.training.step_data import StepData
 
-# Characters of a response that samples.jsonl keeps.
+# Maximum characters of a response in samples.jsonl.
 _SAMPLE_LENGTH = 20_000
 
 
 class StepObserver:
-    """Holds the text of the student's tokens, each decoded once in a run."""
+    """Runs diagnostics and extracts samples. Caches the text of the student's tokens."""
 
     def __init__(self, student: LanguageModel, diagnostics: Mapping[str, Diagnostic]) -> None:
         self._pieces = Pieces(student.tokenizer)
@@ -27,7 +27,7 @@ class StepObserver:
         self._diagnostics = diagnostics
 
     def diagnose(self, collected: StepData) -> Finding:
-        """What all diagnostics find, scalars under `failure/`, and `time/diagnostics_s`."""
+        """The results of all diagnostics, with scalars under `failure/`, and `time/diagnostics_s`."""
         started = time.perf_counter()
         seen = self._observation(collected)
         scalars: dict[str, float] = {}
@@ -40,7 +40,7 @@ class StepObserver:
         return Finding(scalars | {"time/diagnostics_s": time.perf_counter() - started}, tuple(tables))
 
     def samples(self, collected: StepData, count: int) -> list[dict[str, Any]]:
-        """The first `count` rollouts as plain values; a log-ratio is null where the teacher gave no score."""
+        """The first `count` rollouts as plain values; a log-ratio is null where the teacher has no score."""
         batch = collected.batch
         rollout, teacher = batch.rollout, batch.teacher.sampled_log_prob
         found: list[dict[str, Any]] = []
@@ -92,7 +92,7 @@ def _host(values: Tensor) -> Any:
 
 
 def _within(texts: list[str], limit: int) -> list[str]:
-    """The first texts, `limit` characters at most in all."""
+    """The longest prefix of the texts with at most `limit` characters in total."""
     total = 0
     for place, text in enumerate(texts):
         total += len(text)

@@ -1,4 +1,4 @@
-"""Builds AdamW with its learning-rate schedules."""
+"""AdamW with learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from opdkit.errors import UserError
 
 @dataclass(frozen=True)
 class AdamW:
-    """lr: peak learning rate; clip_norm: gradients are scaled down to this global norm, None for never;
-    schedule: constant, cosine or linear decay from lr to lr * min_lr_ratio after warmup_steps of linear rise."""
+    """AdamW. lr: peak learning rate. clip_norm: global norm to clip gradients to, None for no clipping.
+    schedule: constant, cosine or linear decay from lr to lr * min_lr_ratio, after warmup_steps of linear warmup."""
 
     lr: float = 2e-6
     betas: tuple[float, float] = (0.9, 0.999)
@@ -44,13 +44,13 @@ class AdamW:
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.AdamW:
         """The torch optimiser over `parameters`."""
         first, second = self.betas
-        # Fused: one pass over each parameter, where the plain one makes copies as large as the largest of them.
+        # Fused: one pass over each parameter, without temporary copies as large as the largest parameter.
         return torch.optim.AdamW(
             parameters, lr=self.lr, betas=(first, second), eps=self.eps, weight_decay=self.weight_decay, fused=True
         )
 
     def lr_at(self, step: int, steps: int) -> float:
-        """The learning rate of step `step` (from 0) of a run of `steps`."""
+        """The learning rate at step `step` (from 0) of `steps`."""
         if step < self.warmup_steps:
             return self.lr * (step + 1) / self.warmup_steps
         if self.schedule == "constant":

@@ -1,4 +1,4 @@
-"""Defines the student in training: its model, the module that scores with it, and its optimiser."""
+"""The student in training: its model, scorer module and optimiser."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ Weights = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Policy:
-    """What is trained.
+    """The student, trained by an optimiser.
 
     Attributes:
         model: the student.
-        scorer: the module whose forward pass returns Scores; what processes wrap.
-        optimizer: over the trainable parameters.
-        accelerator: placement and precision.
+        scorer: the module whose forward pass returns Scores.
+        optimizer: optimises the trainable parameters.
+        accelerator: device and precision.
         temperature: divides every logit.
-        world: the processes of the run. Each holds the whole student, and they stay the same to the bit, or a part.
-        placement: how the student lies in them.
+        world: the ranks of the run. Each holds the full student, bitwise equal on all, or a shard of it.
+        placement: the student's placement on the ranks.
     """
 
     model: LanguageModel
@@ -48,10 +48,10 @@ class Policy:
         cls, model: LanguageModel, spec: AdamW, accelerator: Accelerator, temperature: float,
         placement: Placement | None = None,
     ) -> Policy:  # fmt: skip
-        """Wrap `model`, which `placement` has placed, for training by the optimiser of `spec`."""
+        """Prepare `model`, already placed by `placement`, for training with the optimiser of `spec`."""
         optimizer = spec.build(p for p in model.own_parameters().values() if p.requires_grad)
-        # Not DistributedDataParallel: it divides by the number of processes and waits for each of them in every
-        # backward pass. Here the denominator is global, and gradients are added once an update.
+        # Not DistributedDataParallel, which averages over ranks and synchronises in every backward pass. Here the loss
+        # has a global denominator, and gradients are summed once per update.
         scorer: nn.Module = Scorer(model)
         if model.shards is None:
             scorer = accelerator.prepare_model(scorer, evaluation_mode=True)
@@ -60,15 +60,14 @@ class Policy:
 
     @property
     def device(self) -> torch.device:
-        """Where the student is."""
+        """The student's device."""
         return self.accelerator.device
 
     def sum_gradients(self) -> None:
-        """Replace the gradient of every parameter by its sum over the processes. That of a divided one is the sum over
-        those of a copy already.
+        """All-reduce (sum) the gradient of every parameter over the ranks. Gradients of a sharded model are already
+        summed within a replica.
 
-        A parameter that got none in any process keeps none, so that the optimiser passes over it as it does in one
-        process.
+        A parameter without gradient on all ranks keeps none, so that the optimiser skips it as with a single process.
         """
         if self.model.shards is not None:
             self.model.shards.sum_over_copies()
@@ -83,14 +82,14 @@ class Policy:
         self.world.sum_in_place([p.grad for p in wanted if p.grad is not None])
 
     def clip(self, limit: float) -> float:
-        """Scale the gradients down to the global norm `limit`. The norm before."""
+        """Clip the gradients to the global norm `limit`. Returns the norm before clipping."""
         if self.model.shards is not None:
             return self.model.shards.clip(limit)
         norm = self.accelerator.clip_grad_norm_(self.scorer.parameters(), limit)
         return 0.0 if norm is None else float(norm)
 
     def watched(self, names: Sequence[str]) -> Watched:
-        """The parameters of these names, for their gradient variance."""
+        """The parameters of these names, to measure their gradient variance."""
         known = self.model.own_parameters()
         own = tuple(known[name] for name in names)
         if self.model.shards is None:
@@ -103,21 +102,21 @@ class Policy:
             return self.scorer(rollout, loss_mask, request, self.temperature)
 
     def divided(self) -> Mapping[str, nn.Parameter]:
-        """The parameters by name where they are divided among the processes, of a base with adapters theirs alone, and
-        none where each process has all."""
+        """The sharded parameters by name (only the adapters', if there are any); empty if every rank has the full
+        model."""
         if self.model.shards is None:
             return {}
         base_stays = self.model.adapter is not None
         return {name: p for name, p in self.model.own_parameters().items() if p.requires_grad or not base_stays}
 
     def gathered(self) -> Weights | None:
-        """All weights in the main process where they are divided, for a folder that holds them; None where each process
-        has them. Called by all processes."""
+        """The weights of a sharded student, gathered on rank 0 for saving; None if every rank has them.
+        Collective."""
         return None if self.model.shards is None else self.model.shards.gathered()
 
     def save(self, folder: Path, card: str, weights: Weights | None = None) -> None:
-        """Write a Hugging Face folder with the tokenizer and a model card; an adapter's where one is trained, and one
-        without weights where they are divided among the processes and not given."""
+        """Write a Hugging Face folder (or an adapter folder) with the tokenizer and a model card; without weights if
+        they are sharded and not given."""
         if self.model.shards is not None and weights is None:
             self.model.module.config.save_pretrained(folder)
         elif self.model.adapter is None:
@@ -127,7 +126,7 @@ class Policy:
         self._describe(folder, card)
 
     def save_final(self, folder: Path, card: str, weights: Weights | None = None) -> None:
-        """Write what the run ends with; the student is not used again."""
+        """Write the final checkpoint; the student must not be used afterwards."""
         if self.model.adapter is None:
             self.save(folder, card, weights)
         else:

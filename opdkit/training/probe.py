@@ -1,4 +1,4 @@
-"""Computes gradients of repeated rollouts of fixed prompts, for noise and bias of estimators."""
+"""Measures the noise and bias of gradient estimators with repeated rollouts of fixed prompts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Taken = list[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class Probe:
-    """Holds the collector of the probe's own rollouts and the random signs of its projection."""
+    """The gradient probe, with its own rollout collector and random projection."""
 
     settings: ProbeSettings
     session: Session
@@ -38,7 +38,7 @@ class Probe:
 
     @classmethod
     def of(cls, settings: ProbeSettings, task: TaskRun, session: Session, seed: int) -> Probe:
-        """The prompts are the first of the task in the run's order; the run's own place in it stays."""
+        """A probe on the first prompts in the run's order; the run's own position in it is not changed."""
         own = derive_seed(seed, "probe")
         collect = replace(task.collector.settings, seed=own, updates=1, stats_every=0, diagnostics_every=0)
         module = session.policy.model.module
@@ -47,18 +47,18 @@ class Probe:
         return cls(settings, session, collector, projection, task.settings.size.rollouts_per_prompt)
 
     def measure(self, step: int) -> Finding:
-        """The student after `step` steps. No weight, optimiser state or order of problems is changed."""
+        """Measure the student after `step` steps, without changing weights, optimiser state or order of problems."""
         started = time.perf_counter()
         size = StepSize(self.settings.prompts, self.settings.rollouts)
         source = self.collector.source.restarted(size, self.collector.settings.seed)
         collected = replace(self.collector, source=source).collect(step)[0]
         batch, ends = collected.batch, list(itertools.accumulate(collected.rollouts.sizes, initial=0))
         shape = (self.settings.prompts, self.settings.rollouts)
-        if len(ends) != shape[0] * shape[1] + 1:  # a game crashed: there is no whole table of prompts and rollouts
+        if len(ends) != shape[0] * shape[1] + 1:  # a game crashed, so the table of prompts and rollouts is incomplete
             return Finding({}, ())
         reference = self._teacher_log_prob(batch)
         limits = position_limits(batch.loss_mask, self.settings.positions)
-        # Under an n-th of the denominator the gradients of n rollouts have the whole gradient as their mean.
+        # With the denominator divided by n, the mean of n rollouts' gradients is the full gradient.
         scaled = batch.term.aggregation.denominator(batch.loss_mask) / len(collected.rollouts.sizes)
         objective, sequence = [], []
         with self.projection:
@@ -84,13 +84,13 @@ class Probe:
     def _row(
         self, batch: ScoredBatch, row: int, reference: Tensor, denominator: Tensor, limits: list[int]
     ) -> tuple[Tensor, Tensor]:
-        """The objective's gradient of one row by position, and its sequence-level one."""
+        """One row's gradient of the objective by position, and its sequence-level gradient."""
         part = batch.rows(row, row + 1)
         theirs = reference[row : row + 1, : part.loss_mask.shape[1]]
         return self._by_position(part, denominator, limits), self._sequence_level(part, theirs, denominator)
 
     def _teacher_log_prob(self, batch: ScoredBatch) -> Tensor:
-        """log q of the sampled tokens, f32[B, T]; asked for once more where the objective has no use for it."""
+        """log q of the sampled tokens, f32[B, T]; requested separately if the objective does not need it."""
         if batch.teacher.sampled_log_prob is not None:
             return batch.teacher.sampled_log_prob
         teacher = self.collector.teachers.get(batch.term.name)
@@ -102,7 +102,7 @@ class Probe:
         return scores.sampled_log_prob
 
     def _by_position(self, part: ScoredBatch, denominator: Tensor, limits: list[int]) -> Tensor:
-        """f64[J, layers, size], the objective's gradient of one rollout, a backward pass for each bucket."""
+        """f64[J, layers, size], one rollout's gradient of the objective, with a backward pass per bucket."""
         if not bool(part.loss_mask.any()):
             return torch.stack([self.projection.taken() for _ in limits[1:]])
         weighted = self.session.updater.weighted_loss(part, denominator)[1].value
@@ -115,7 +115,7 @@ class Probe:
         return torch.stack(found)
 
     def _sequence_level(self, part: ScoredBatch, teacher_log_prob: Tensor, denominator: Tensor) -> Tensor:
-        """f64[layers, size], of g_seq = sum_t (sum_{t' >= t} r_t') s_t under the run's aggregation."""
+        """f64[layers, size], g_seq = sum_t (sum_{t' >= t} r_t') s_t under the run's aggregation."""
         if not bool(part.loss_mask.any()):
             return self.projection.taken()
         student = self.session.policy.score(part.rollout, part.loss_mask, Request(sampled=True))

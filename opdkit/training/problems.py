@@ -1,4 +1,4 @@
-"""Walks over problems in a seeded, endless order that can be resumed anywhere."""
+"""A seeded, endless order of problems that can be resumed at any point."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from opdkit.seeding import derive_seed
 
 
 class EpochSampler:
-    """Numbers below `count`, in a new order every epoch, without end. `cursor` and `dropped` are all of its state.
+    """An endless sequence of indices below `count`, reshuffled every epoch. Its state is `cursor` and `dropped`.
 
-    cursor counts what was taken; dropped counts what its user passed over.
+    cursor: the number of indices taken. dropped: the number that the user skipped.
     """
 
     def __init__(self, count: int, seed: int) -> None:
@@ -29,7 +29,7 @@ class EpochSampler:
         self._order: np.ndarray = np.empty(0, dtype=np.int64)
 
     def next(self) -> int:
-        """The next number."""
+        """The next index."""
         epoch, place = divmod(self.cursor, self.count)
         if epoch != self._epoch:
             generator = np.random.default_rng(derive_seed(self._seed, "order", epoch))
@@ -39,22 +39,22 @@ class EpochSampler:
         return int(self._order[place])
 
     def restarted(self) -> EpochSampler:
-        """The same walk, at its beginning."""
+        """A new sampler with the same order, at its start."""
         return EpochSampler(self.count, self._seed)
 
     def state(self) -> dict[str, int]:
-        """What a checkpoint keeps."""
+        """The state for a checkpoint."""
         return {"cursor": self.cursor, "dropped": self.dropped}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state` was taken."""
+        """Resume from `state`."""
         self.cursor, self.dropped = int(state["cursor"]), int(state["dropped"])
 
 
 class ProblemStream:
-    """Walks over problems and renders them.
+    """Iterates over problems and renders their prompts.
 
-    render: problem -> prompt ids. A prompt longer than `limit` tokens is passed over and counted.
+    render: problem -> prompt ids. Prompts longer than `limit` tokens are skipped and counted.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class ProblemStream:
         self._seed = seed
 
     def restarted(self) -> ProblemStream:
-        """A walk of its own over the same problems in the same order, which begins at the first."""
+        """An independent stream over the same problems in the same order, from the first."""
         return ProblemStream(self._problems, self._render, self._limit, self._seed)
 
     @property
     def first(self) -> Problem:
-        """The task's first problem, whatever the order of the walk."""
+        """The task's first problem, regardless of the order."""
         return self._problems[0]
 
     def take(self, count: int) -> list[tuple[Problem, list[int]]]:
@@ -96,7 +96,7 @@ class ProblemStream:
         return taken
 
     def require_one(self, tries: int = 64) -> None:
-        """Raise UserError, before anything is written, where none of the first `tries` prompts fits."""
+        """Raises UserError if none of the first `tries` prompts fits, before anything is generated."""
         lengths = [len(self._render(self._problems[i])) for i in range(min(tries, len(self._problems)))]
         if min(lengths) > self._limit:
             raise UserError(

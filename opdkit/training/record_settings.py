@@ -1,4 +1,4 @@
-"""Defines what is recorded of a run."""
+"""The settings of recording."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from opdkit.runs.card import CardFacts
 
 @dataclass(frozen=True)
 class RecordSettings:
-    """What is recorded of a run.
+    """What to record during a run.
 
     Attributes:
-        steps: of the whole run.
-        seed: of the evaluations.
-        log_samples: rollouts a step that samples.jsonl keeps.
-        diagnostics: of the failure modes, by name.
-        diagnostics_every: steps between them, 0 for never.
-        probe: settings of the gradient's probe.
+        steps: the number of steps in the run.
+        seed: the seed of the evaluations.
+        log_samples: rollouts per step in samples.jsonl.
+        diagnostics: diagnostics of failure modes, by name.
+        diagnostics_every: steps between diagnostics, 0 for never.
+        probe: settings of the gradient probe.
         probe_every: steps between probes, 0 for never.
-        card: what the model card says.
+        card: the contents of the model card.
     """
 
     steps: int

@@ -1,4 +1,4 @@
-"""Records a run: metrics, sample rollouts, evaluations, and what is shown meanwhile."""
+"""Records a run: metrics, sample rollouts, evaluations and console output."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from opdkit.training.watch import EVALUATED, Watch
 
 @dataclass(frozen=True)
 class Records:
-    """Joins the loop with the run folder, the loggers, the terminal and a caller's callbacks.
+    """Connects the loop to the run folder, the loggers, the terminal and user callbacks.
 
-    results: summaries by label, for the card.
+    results: summaries by label, for the model card.
     """
 
     settings: RecordSettings
@@ -47,10 +47,10 @@ class Records:
     results: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def benchmark_student(self, step: int, label: str) -> dict[str, Any]:
-        """The student's summary after `step` steps, of each task where there are several (see `by_task`).
+        """Evaluate the student after `step` steps. Returns the summary, by task if there are several (see `by_task`).
 
-        `after` goes to evals/, anything else to a folder below it. A run that stopped early has been evaluated after
-        its last step: those answers are taken.
+        `after` goes to evals/, any other label to a subfolder. If a run that stopped early was already evaluated after
+        its last step, those answers are reused.
         """
         folder = self.folder.evals if label == "after" else self.folder.evals / label
         answered = self.folder.evals / f"step-{step:06d}"
@@ -68,8 +68,8 @@ class Records:
         return self.results[label]
 
     def benchmark_teachers(self) -> dict[str, Any] | None:
-        """The summary of each task's teacher on the task's benchmark. None where a task's teacher writes nothing, or is
-        divided among the processes: whole in each, it may not fit."""
+        """The summary of each task's teacher on the task's benchmark. None if a teacher can't generate, or is sharded,
+        since its full weights may not fit on each rank."""
         folder = self.folder.evals / "teacher"
         summaries: dict[str, dict[str, Any]] = {}
         for name, task in self.session.tasks.items():
@@ -109,9 +109,9 @@ class Records:
             callback.on_checkpoint(step, folder)
 
     def log(self, step: int, metrics: dict[str, float], data: Sequence[StepData]) -> dict[str, float]:
-        """Keep and show the metrics of one step, what its diagnostics find, and a few of its rollouts.
+        """Record and show the metrics of one step, its diagnostics, and a few of its rollouts.
 
-        Returns all the metrics in the main process.
+        Returns all metrics, on rank 0.
         """
         settings = self.settings
         if settings.log_samples or (settings.diagnostics and _due(step - 1, settings.diagnostics_every)):
@@ -145,7 +145,7 @@ class Records:
     def _diagnosed(
         self, step: int, metrics: dict[str, float], data: Sequence[StepData]
     ) -> tuple[dict[str, float], tuple[Table, ...]]:
-        """The metrics with what the diagnostics add to them, and their tables; as they are where none are due."""
+        """The metrics with those of the diagnostics, and their tables; unchanged if no diagnostics are due."""
         tables: tuple[Table, ...] = ()
         if _due(step - 1, self.settings.diagnostics_every) and self.settings.diagnostics:
             for part in data:

@@ -1,4 +1,4 @@
-"""Derives what each model is asked from what an objective needs."""
+"""Derives the scoring request of each model from an objective's needs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _FROM_TEACHER = ("teacher", "union", "intersection")
 
 
 def before_request(needs: Needs, old: bool) -> Request | None:
-    """Of the student before the first update, without gradient: its best ids, and with `old` its log-probs."""
+    """The student's request before the first update, without gradient: its top ids, and with `old` its log-probs."""
     top_k = needs.k if needs.support in _FROM_STUDENT else 0
     return Request(sampled=old, top_k=top_k) if top_k or old else None
 
 
 def teacher_request(needs: Needs, before: Scores | None, stats_k: int) -> Request:
-    """Of the teacher: the support joins its own best ids with those of the student before the first update.
+    """The teacher's request: the support combines its own top ids with the student's before the first update.
 
-    stats_k: how many of its best ids it tells this step for the metrics, 0 for none.
+    stats_k: the number of top ids in its vocabulary statistics of this step, 0 for none.
     """
     assert needs.teacher is not None
     given = before if needs.support in _FROM_STUDENT else None
@@ -40,7 +40,7 @@ def teacher_request(needs: Needs, before: Scores | None, stats_k: int) -> Reques
 
 
 def student_request(needs: Needs, teacher: Scores, stats_k: int) -> Request:
-    """Of the student in an update, with gradient: the ids that the teacher scored."""
+    """The student's request in an update, with gradient: the ids scored by the teacher."""
     return Request(
         sampled=needs.student.sampled,
         support_ids=teacher.support_ids,

@@ -1,4 +1,4 @@
-"""Rewards of a step's rollouts: whole groups are graded in the main process, and each row has its rollout's grade."""
+"""Rewards of a step's rollouts: rank 0 grades whole groups, and each row gets its rollout's grade."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from opdkit.world.world import World
 
 
 def rewarded(batch: RolloutBatch, reward: OpenReward, step: int) -> tuple[RolloutBatch, tuple[Grade, ...]]:
-    """The batch with the reward's metrics, and one grade a row."""
+    """The batch with the reward's metrics, and one grade per row."""
     groups, told = World.current().from_main(lambda: (reward.grade(batch.groups, step), dict(reward.metrics())))
     graded = _grades(groups, batch, reward)
     metrics = dict(batch.metrics) | {"rollout/reward_mean": mean([grade.reward for grade in graded])}
@@ -31,7 +31,7 @@ def rewarded(batch: RolloutBatch, reward: OpenReward, step: int) -> tuple[Rollou
 
 
 def _grades(groups: Sequence[Sequence[Grade]], batch: RolloutBatch, reward: OpenReward) -> list[Grade]:
-    """One grade a rollout. Raises UserError where a reward, perhaps the user's own, gives something else."""
+    """One grade per rollout. Raises UserError if a reward, possibly the user's own, returns anything else."""
     graded = [grade for group in groups for grade in group]
     wrong = next((grade for grade in graded if not isinstance(grade, Grade)), None)
     if wrong is not None:
@@ -46,7 +46,7 @@ def _grades(groups: Sequence[Sequence[Grade]], batch: RolloutBatch, reward: Open
 
 
 def reward_of(grades: Sequence[Grade], like: Tensor) -> tuple[Tensor, Tensor]:
-    """f32[B] rewards, 0 where unknown, and bool[B], whether each is known."""
+    """Rewards f32[B], 0 where unknown, and whether each is known, bool[B]."""
     known = torch.tensor([grade.counts for grade in grades], device=like.device)
     reward = torch.tensor([grade.reward if grade.counts else 0.0 for grade in grades], device=like.device)
     return reward, known

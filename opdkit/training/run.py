@@ -1,4 +1,4 @@
-"""Implements training and evaluation once their configuration is built."""
+"""Training and evaluation with a built configuration."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def train(
     warnings: Callable[[Experiment, Session], Sequence[str]] = lambda experiment, session: (),
     callbacks: Sequence[Callback] = (),
 ) -> Summary:
-    """Run `experiment` in `run_dir` and return its summary: before, after, teacher, and where things are.
+    """Run `experiment` in `run_dir` and return its summary: before, after, teacher, and paths.
 
-    command: what was typed, for env.json. may_begin: resume=true was said to a whole sweep, or resume=auto, so that
-    a run which ended before its first checkpoint begins again; otherwise that is refused. warnings: what is told
-    before the first step. callbacks: called at the run's events.
+    command: the command line, for env.json. may_begin: whether a run that ended before its first checkpoint starts
+    again (resume=true for a whole sweep, or resume=auto); otherwise that is an error. warnings: computes the warnings
+    shown before the first step. callbacks: called at the run's events.
 
     Raises UserError before anything is written where the input is wrong, RunError where the run can't go on,
     Interrupted after a signal (the run has saved itself).
@@ -81,7 +81,7 @@ def train(
 
 @contextmanager
 def _owned(folder: RunFolder, world: World) -> Iterator[None]:
-    """The folder held by the main process of the run. The others go on once it is, and wait for the main one's end."""
+    """A context in which rank 0 locks the run folder. The other ranks enter after it and wait for it at the end."""
     with folder.owned() if world.main else nullcontext():
         world.from_main(lambda: None)
         yield
@@ -144,7 +144,7 @@ def _train(
 
 
 def _watched(experiment: Experiment, watch: Watch, folder: RunFolder, steps: int) -> Summary:
-    """What the summary says of a run that stopped early, and of the student that was kept."""
+    """The summary's entries on early stopping and on the best student."""
     told: Summary = {}
     if watch.stop is not None and steps < experiment.steps:
         told["stopped_early"] = {
@@ -158,7 +158,7 @@ def _watched(experiment: Experiment, watch: Watch, folder: RunFolder, steps: int
 
 
 def require_fit(experiment: Experiment, world: World) -> None:
-    """Raises UserError for what can't be done by as many processes."""
+    """Raises UserError for settings that are impossible with this number of processes."""
     parts_of(experiment, world.size)
     if world.size == 1:
         return
@@ -175,7 +175,7 @@ def require_fit(experiment: Experiment, world: World) -> None:
 
 
 def _tell_start(reporter: Reporter, experiment: Experiment, warnings: Sequence[str]) -> None:
-    """What a run says before its first step."""
+    """Report the messages before the first step."""
     for task in experiment.tasks().values():
         _tell(reporter, task.source, task.benchmark)
     for warning in warnings:
@@ -183,7 +183,7 @@ def _tell_start(reporter: Reporter, experiment: Experiment, warnings: Sequence[s
 
 
 def _tell(reporter: Reporter, *sources: object) -> None:
-    """What sources have guessed; of a benchmark its own."""
+    """Report what the sources have guessed about their data."""
     for source in sources:
         chosen = source.chosen_source if isinstance(source, Benchmark) else source
         for line in chosen.told() if isinstance(chosen, Telling) else ():
@@ -191,7 +191,7 @@ def _tell(reporter: Reporter, *sources: object) -> None:
 
 
 def _attention(session: Session) -> dict[str, str]:
-    """The attention implementation of each model in memory, for env.json."""
+    """The attention implementation of each loaded model, for env.json."""
     teachers = {
         f"teacher of {name}" if name else "teacher": task.teacher.attention
         for name, task in session.tasks.items()
@@ -201,14 +201,14 @@ def _attention(session: Session) -> dict[str, str]:
 
 
 def evaluate(evaluations: Sequence[Evaluation], run_dir: Path, reporter: Reporter) -> list[Summary]:
-    """Run one model on benchmarks, one after the other; results go to `run_dir`/evals. Returns a summary of each.
+    """Evaluate one model on several benchmarks in turn. Results go to `run_dir`/evals; returns their summaries.
 
-    evaluations: of the same model; they differ in nothing but the benchmark.
+    evaluations: they may differ only in the benchmark.
     """
     folder = RunFolder(run_dir)
     try:
         with _owned(folder, World.current()):
-            for evaluation in evaluations:  # a wrong path is told before the model is read
+            for evaluation in evaluations:  # report a wrong path before loading the model
                 _prepare(evaluation, reporter)
             first = evaluations[0]
             reporter.stage("loading the model")
@@ -230,7 +230,7 @@ def _prepare(evaluation: Evaluation, reporter: Reporter) -> None:
 
 
 def _loaded(evaluation: Evaluation) -> LanguageModel:
-    """The model, on the accelerator where it writes in this process; where a server does, that is the server's."""
+    """The model, on the accelerator if it generates in this process, else on the CPU, since a server uses the GPU."""
     accelerator = device.accelerator(evaluation.precision)
     place = accelerator.device if writes_here(evaluation.rollout) else "cpu"
     autocast = torch.bfloat16 if evaluation.precision == "bfloat16" else None

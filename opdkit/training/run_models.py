@@ -1,4 +1,4 @@
-"""Opens the models of a run: where they lie, the student, and the teacher of each term."""
+"""Opens the models of a run: their placement, the student, and the teacher of each term."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from opdkit.world.world import World
 
 
 def placement_of(experiment: Experiment, device: torch.device) -> Placement:
-    """How the run's models lie in its processes."""
+    """The placement of the run's models on its ranks."""
     if experiment.shard == "none":
         return Whole(device)
-    from opdkit.models.sharded import FullyShard, require_torch  # torch's distributed tensors take a while to import
+    from opdkit.models.sharded import FullyShard, require_torch  # torch.distributed.tensor is slow to import
 
     require_torch()
     world = World.current()
@@ -29,7 +29,7 @@ def placement_of(experiment: Experiment, device: torch.device) -> Placement:
 
 
 def parts_of(experiment: Experiment, processes: int) -> int:
-    """Among how many of some processes each model is divided. Raises UserError where that can't be done."""
+    """The number of ranks that each model is sharded over. Raises UserError if that is impossible."""
     if experiment.shard == "none":
         return 1
     copies = experiment.shard_replicas
@@ -47,8 +47,8 @@ def parts_of(experiment: Experiment, processes: int) -> int:
 
 
 def open_student(experiment: Experiment, found: Found | None, device: torch.device) -> LanguageModel:
-    """The model that is trained, from the checkpoint where a run goes on; with an adapter, its base stays. What is
-    divided is read back later, part by part."""
+    """The model to train, from the checkpoint if the run is resumed; with an adapter, its base is the original. Sharded
+    weights are restored later, shard by shard."""
     spec, adapter = experiment.model, experiment.adapter
     if found and adapter is None and experiment.shard == "none":
         spec = replace(spec, path=str(found.folder), revision=None)
@@ -66,7 +66,7 @@ def open_student(experiment: Experiment, found: Found | None, device: torch.devi
 
 
 def _require_float32(model: LanguageModel, dtype: str) -> None:
-    """A step of a usual size is lost in the rounding of a weight of 16 bits."""
+    """Raises UserError for 16-bit weights, whose rounding loses updates of typical size."""
     if any(p.requires_grad and p.element_size() < 4 for p in model.module.parameters()):
         raise UserError(
             f"model.dtype={dtype}: weights of 16 bits lose most of an update to rounding; allowed: model.dtype=float32 "
@@ -75,7 +75,7 @@ def _require_float32(model: LanguageModel, dtype: str) -> None:
 
 
 def autocast_of(experiment: Experiment) -> torch.dtype | None:
-    """What the run's models compute in, None for the dtype of their weights."""
+    """The models' dtype of computation, None for that of their weights."""
     return torch.bfloat16 if experiment.precision == "bfloat16" else None
 
 

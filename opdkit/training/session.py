@@ -1,4 +1,4 @@
-"""Holds a run's state in memory: models, optimiser, and each task's order of problems."""
+"""The in-memory state of a run: models, optimiser, and each task's order of problems."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _AHEAD = "ahead.safetensors"
 
 @dataclass(frozen=True)
 class Session:
-    """Everything that has been loaded for a run. tasks: by name, one under "" where there is only one."""
+    """The loaded state of a run. tasks: by name, "" for a single task."""
 
     policy: Policy
     tasks: Mapping[str, TaskRun]
@@ -50,28 +50,28 @@ class Session:
 
     @property
     def world(self) -> World:
-        """The processes of the run."""
+        """The ranks of the run."""
         return self.policy.world
 
     def collect(self, step: int) -> list[StepData]:
-        """What step `step` (from 0) is made of: the task whose turn it is, or all of them."""
+        """The data of step `step` (from 0), from the task whose turn it is, or from all tasks."""
         if self.ahead is not None:
-            # What is told of them from here on is told by this thread, not by the one that collected.
+            # From here on this thread, not the collecting one, communicates about them.
             taken = self.ahead.take(step)
             return [replace(part, share=replace(part.share, world=self.world)) for part in taken]
         return collect_tasks({name: task.collector for name, task in self.tasks.items()}, self.schedule, step)
 
     def samplers(self, step: int) -> dict[str, dict[str, int]]:
-        """Where each task's order of problems stands before step `step`, for a checkpoint."""
+        """Each task's position in its order of problems before step `step`, for a checkpoint."""
         return walks_of(self.tasks) if self.ahead is None else self.ahead.walks(step)
 
     def waits(self) -> dict[str, float]:
-        """What waited for what in the last step, where steps are collected ahead."""
+        """Waiting times in the last step, if steps are collected ahead."""
         return {} if self.ahead is None else self.ahead.metrics()
 
     @property
     def several_terms(self) -> bool:
-        """Whether the loss has more than one term, be it of different steps."""
+        """Whether the loss has more than one term, even if in different steps."""
         return len({term.name for task in self.tasks.values() for term in task.collector.terms}) > 1
 
     def open_teachers(self) -> list[OpenTeacher]:
@@ -80,27 +80,27 @@ class Session:
         return list({id(teacher): teacher for teacher in held}.values())
 
     def teacher_bytes(self) -> int:
-        """Memory that the teachers take now."""
+        """The teachers' current memory."""
         return sum(teacher.bytes() for teacher in self.open_teachers())
 
     def after_update(self, step: int) -> None:
-        """Called when the updates of step `step` (from 0) are made."""
+        """Called after the updates of step `step` (from 0)."""
         for teacher in self.open_teachers():
             teacher.after_update(step)
         self.policy.placement.rest()
 
     def save(self, folder: Path, card: str) -> None:
-        """Write the student as a Hugging Face folder, and the weights that wrote the steps which are under way."""
+        """Write the student as a Hugging Face folder, and the weights that generated the pending steps."""
         self.policy.save(folder, card)
         if self.ahead is not None and (weights := self.ahead.pending()):
             save_file({name: value.cpu().contiguous() for name, value in weights.items()}, folder / _AHEAD)
 
     def save_final(self, folder: Path, card: str, weights: Weights | None) -> None:
-        """Write the student as the run ends with it; it is not used again. weights: see `Policy.gathered`."""
+        """Write the final student, which must not be used afterwards. weights: see `Policy.gathered`."""
         self.policy.save_final(folder, card, weights)
 
     def close(self) -> None:
-        """End the processes of games, teachers and rewards."""
+        """Stop the processes of games, teachers and rewards."""
         if self.ahead is not None:
             self.ahead.close()
         for task in self.tasks.values():
@@ -115,9 +115,9 @@ class Session:
 
 
 def open_session(experiment: Experiment, found: Found | None, folder: Path | None = None) -> Session:
-    """Load data, then models; take up `found` where a run goes on. `folder`: of the run, for what rewards record.
+    """Load data, then models. found: the checkpoint of a resumed run. folder: the run's, for the records of rewards.
 
-    Data come first: a wrong path is told before gigabytes are read.
+    Data come first, so that a wrong path is reported before gigabytes of weights are loaded.
     """
     torch.manual_seed(derive_seed(experiment.seed, "torch"))
     tasks = experiment.tasks()
@@ -166,21 +166,21 @@ def open_session(experiment: Experiment, found: Found | None, folder: Path | Non
 def collect_tasks(
     collectors: Mapping[str, RolloutCollector], schedule: Any, step: int, version: int | None = None
 ) -> list[StepData]:
-    """What step `step` (from 0) is made of: the task whose turn it is, or all of them."""
+    """The data of step `step` (from 0), from the task whose turn it is, or from all tasks."""
     turn = [collectors[schedule.turn(step)]] if schedule is not None else collectors.values()
     return [data for collector in turn for data in collector.collect(step, version)]
 
 
 def walks_of(tasks: Mapping[str, TaskRun]) -> dict[str, dict[str, int]]:
-    """Where each task's order of problems stands now."""
+    """Each task's current position in its order of problems."""
     return {name: task.collector.source.sampler.state() for name, task in tasks.items()}
 
 
 def _ahead(
     experiment: Experiment, runs: Mapping[str, TaskRun], policy: Policy, found: Found | None
 ) -> AheadCollector | None:
-    """What collects steps beside the updates, with a copy of the student. None where every step is collected by the
-    newest weights."""
+    """The background collector, with a copy of the student. None if every step is collected with the current
+    weights."""
     if experiment.max_staleness == 0:
         return None
     world = policy.world.apart()
@@ -199,7 +199,7 @@ def _ahead(
 
 
 def close_session() -> None:
-    """Forget what accelerate keeps for the process, so that the next job of a sweep starts clean."""
+    """Reset accelerate's process-wide state, so that the next job of a sweep starts clean."""
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()
     gc.collect()
@@ -207,7 +207,7 @@ def close_session() -> None:
 
 
 def _reward_folder(folder: Path | None, task: str) -> Path | None:
-    """Where the reward of a task keeps its exchanges."""
+    """The folder for the recorded exchanges of a task's reward."""
     return None if folder is None else folder / "reward" / task
 
 

@@ -1,4 +1,4 @@
-"""The part of a step's rows that one process trains on."""
+"""The shard of a step's rows that one rank trains on."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from opdkit.world.world import World
 
 @dataclass(frozen=True)
 class Share:
-    """Which rows of a step a process has, of every mini-batch its part, so that each update sees the rows it would
-    have in one process.
+    """A rank's rows of a step. Every mini-batch is split over the ranks, so that each update uses the same rows as with
+    a single process.
 
     Attributes:
-        rows: their numbers among the step's, in order.
-        cuts: of each mini-batch, [start, stop) among `rows`.
-        count: rows of the step.
-        present: of each mini-batch, whether any process has rows of it.
-        world: the processes that share the step.
+        rows: the rank's row indices within the step, in order.
+        cuts: per mini-batch, [start, stop) in `rows`.
+        count: the number of rows in the step.
+        present: per mini-batch, whether any rank has rows of it.
+        world: the ranks that share the step.
     """
 
     rows: tuple[int, ...]
@@ -34,7 +34,7 @@ class Share:
 
     @classmethod
     def of(cls, sizes: Sequence[int], mini_batches: int, world: World) -> Share:
-        """The share of this process. sizes: the rows of each rollout."""
+        """The share of this rank. sizes: the number of rows of each rollout."""
         rows: list[int] = []
         cuts: list[tuple[int, int]] = []
         whole = cut_rollouts(sizes, mini_batches)
@@ -46,21 +46,21 @@ class Share:
 
     @property
     def whole(self) -> bool:
-        """Whether it is the whole step."""
+        """Whether this rank has all rows of the step."""
         return len(self.rows) == self.count
 
     def own(self, values: Tensor) -> Tensor:
-        """The rows of [B, ...] values that are this process's."""
+        """This rank's rows of values [B, ...]."""
         return values if self.whole else values[list(self.rows)]
 
     def own_rollout(self, rollout: Rollout) -> Rollout:
-        """The rows of a rollout that are this process's, as wide as before."""
+        """This rank's rows of a rollout, at the same width."""
         return rollout if self.whole else rollout_at(rollout, self.rows)
 
     def joined(self, values: Tensor | None, like: Tensor) -> Tensor | None:
-        """[B, ...] of the whole step, on the device of `like`, from every process's values of its own rows.
+        """Gather values [B, ...] of the whole step, on the device of `like`, from every rank's values of its own rows.
 
-        Called by all processes; one without rows has None. None where all have.
+        Collective; a rank without rows passes None. Returns None if all do.
         """
         if self.world.size == 1:
             return values
@@ -69,9 +69,9 @@ class Share:
 
 
 def cut_rollouts(sizes: Sequence[int], count: int) -> list[tuple[int, int]]:
-    """Rows [start, stop) of each of `count` mini-batches: whole rollouts, in order, nearly equally many in each.
+    """Rows [start, stop) of each of `count` mini-batches: whole rollouts in order, in nearly equal numbers.
 
-    sizes: the rows of each rollout. With one row a rollout and a count that divides them, all are alike.
+    sizes: the number of rows of each rollout.
     """
     ends = [0, *itertools.accumulate(sizes)]
     cuts = [ends[len(sizes) * part // count] for part in range(count + 1)]

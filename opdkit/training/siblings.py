@@ -1,4 +1,4 @@
-"""Adds siblings' responses to a rollout, for a teacher that is shown one of them."""
+"""Adds correct sibling responses to a rollout, for teachers whose prompt contains one."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from opdkit.training.sources import RolloutBatch
 def with_siblings(rollout: Rollout, batch: RolloutBatch, grades: Sequence[Grade]) -> Rollout:
     """The rollout with `sibling` in the context of each problem that has one.
 
-    It is the first response of the row's group that is right, the row's own left out. The student's prompt stays as
-    it is.
+    This is the first correct response of the row's group, other than the row's own. The student's prompt is not
+    changed.
 
     Args:
         rollout: B rows.
-        batch: with their groups and their text.
-        grades: one a row.
+        batch: the rows' groups and texts.
+        grades: one per row.
     """
     groups = batch.group.tolist()
     right: dict[int, list[int]] = {}

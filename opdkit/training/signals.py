@@ -1,4 +1,4 @@
-"""Ends a run after its step on SIGINT or SIGTERM; a second signal ends it at once."""
+"""Stops a run after the current step on SIGINT or SIGTERM; a second signal stops it at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class StopRequest:
-    """`signal_number` is None until a signal has asked for the end."""
+    """`signal_number` is None until a stop signal arrives."""
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
@@ -18,7 +18,7 @@ class StopRequest:
 
 @contextmanager
 def graceful_stop() -> Iterator[StopRequest]:
-    """Catch SIGINT and SIGTERM in the main thread; elsewhere, nothing is caught."""
+    """Handle SIGINT and SIGTERM in the main thread; in another thread this does nothing."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

@@ -1,4 +1,4 @@
-"""Takes a step's rollouts: answers to problems or worked solutions of a data set."""
+"""Sources of a step's rollouts: generated answers, or worked solutions from a data set."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from opdkit.world.world import World
 
 @dataclass(frozen=True)
 class RolloutBatch:
-    """The B rows of a step, before they are rewarded.
+    """The B rows of a step, before rewards.
 
     Attributes:
         rollout: B rows.
-        responses: what each row says.
+        responses: the text of each row.
         groups: the rollouts of each prompt, as text, for the reward.
         group: i64[B], the group of each row.
-        sizes: how many rows each rollout has, in order. An episode may have many, and they stay together.
+        sizes: the number of rows of each rollout, in order. An episode may have many, which are consecutive.
         metrics: name -> number, of the step.
-        row_grades: what is known of each row by itself, None where a row is a whole rollout.
+        row_grades: the grade of each row by itself, None if every row is a whole rollout.
     """
 
     rollout: Rollout
@@ -48,7 +48,7 @@ class RolloutBatch:
 
 @dataclass(frozen=True)
 class StepSize:
-    """How many rollouts a step has."""
+    """The number of rollouts in a step."""
 
     prompts: int
     rollouts_per_prompt: int
@@ -56,13 +56,13 @@ class StepSize:
 
 @dataclass(frozen=True)
 class Writer:
-    """Who writes a step's responses.
+    """The source of a step's responses.
 
     Attributes:
-        author: the name of the policy.
-        engine: of that policy, None for responses from data.
-        select: writes several responses to each prompt and gives one. None: every response is a row.
-        guide: begins the responses where a step has a prefix, None for none.
+        author: the policy.
+        engine: the policy's engine, None for responses from data.
+        select: generates several responses per prompt and selects one. None: every response is a row.
+        guide: the engine that generates the response prefix, None for none.
     """
 
     author: Author
@@ -72,7 +72,7 @@ class Writer:
 
 
 class RolloutSource(Protocol):
-    """Where a step's rows come from. `sampler` is all that it remembers from one step to the next."""
+    """A source of a step's rows. `sampler` is its only state between steps."""
 
     @property
     def sampler(self) -> EpochSampler: ...
@@ -80,31 +80,31 @@ class RolloutSource(Protocol):
     def take(self, step: int, writers: Sequence[Writer], entropy: bool = True) -> dict[Author, RolloutBatch]:
         """The rows of step `step` (from 0), one batch for each writer, on the same prompts.
 
-        entropy: whether something reads the entropies of who wrote them.
+        entropy: whether the behaviour policy's entropies are needed.
         """
         ...
 
     def restarted(self, size: StepSize, seed: int) -> RolloutSource:
-        """A source of its own over the same prompts in the same order, from the first, with another size and seed."""
+        """An independent source over the same prompts in the same order, from the first, with another size and seed."""
         ...
 
     def close(self) -> None:
-        """End whatever was started."""
+        """Release all resources."""
         ...
 
 
 @dataclass(frozen=True)
 class AnswerSource:
-    """One answer to each prompt of a stream of problems, `rollouts_per_prompt` times.
+    """`rollouts_per_prompt` answers to each prompt of a stream of problems.
 
     Attributes:
-        size: of a step.
-        seed: of the sampling.
-        student: whose tokenizer and chat template are used, whoever writes.
+        size: the size of a step.
+        seed: the sampling seed.
+        student: the model whose tokenizer and chat template are used, whoever generates.
         stream: the problems.
-        sampling: of every answer.
-        max_new_tokens: the longest answer.
-        writing: how much of it is written, by step.
+        sampling: sampling settings of every answer.
+        max_new_tokens: the maximum length of an answer.
+        writing: schedules of the response length and prefix.
     """
 
     size: StepSize
@@ -179,7 +179,7 @@ def _single(asked: Sequence[tuple[Problem, list[int]]], written: Sequence[Comple
 
 
 def _solution(model: LanguageModel, problem: Problem, limit: int) -> Completion:
-    """The problem's worked solution, else its reference, as the ids of a response that ends with a stop token."""
+    """The problem's worked solution, else its reference, as token ids with a stop token at the end."""
     text = problem.text("solution") or problem.reference
     ids: list[int] = model.tokenizer.encode(text, add_special_tokens=False)
     whole = [*ids, min(model.stop_ids)] if model.stop_ids else ids
@@ -188,13 +188,13 @@ def _solution(model: LanguageModel, problem: Problem, limit: int) -> Completion:
 
 
 def texts(model: LanguageModel, rollout: Rollout) -> tuple[str, ...]:
-    """What each row says, an environment's tokens included."""
+    """The text of each row, including environment tokens."""
     lengths = rollout.attention_mask.sum(dim=1).tolist()
     return tuple(model.decode(row[:n]) for row, n in zip(rollout.tokens.tolist(), lengths, strict=True))
 
 
 def row_metrics(rollout: Rollout) -> dict[str, float]:
-    """How long the rows are, in sampled tokens, and how many of them a limit cut."""
+    """Statistics of the rows' lengths in sampled tokens, and the fraction cut at the limit."""
     return {
         "rollout/length_mean": float(rollout.sampled_mask.sum(dim=1).double().mean()),
         "rollout/truncated_fraction": mean([reason == "length" for reason in rollout.stop_reason]),
@@ -202,5 +202,5 @@ def row_metrics(rollout: Rollout) -> dict[str, float]:
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean; nan of nothing."""
+    """The mean; nan for an empty sequence."""
     return sum(values) / len(values) if values else float("nan")

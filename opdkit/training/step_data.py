@@ -1,4 +1,4 @@
-"""What a step has of one term before its first update."""
+"""A step's data of one term, before its first update."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from opdkit.training.update import ScoredBatch
 
 @dataclass(frozen=True)
 class StepData:
-    """What a step has of one term of one task.
+    """A step's data of one term of one task.
 
     Attributes:
-        name: the task's, empty where there is one only.
-        batch: the rows with everything that is fixed before the first update.
-        rollouts: the rows as they were written.
-        grades: one a row.
-        rollout_seconds: writing and grading, 0 where another term of the step shares the rollouts.
-        teacher_seconds: masking and scoring.
-        share: which of the rows `batch` holds, and where its mini-batches are.
+        name: the task's name, empty for a single task.
+        batch: this rank's rows with everything that is fixed before the first update.
+        rollouts: all rows as generated.
+        grades: one per row.
+        rollout_seconds: time of generation and grading, 0 if the rollouts are shared with an earlier term of the step.
+        teacher_seconds: time of masking and scoring.
+        share: the rows of `batch`, and its mini-batches.
     """
 
     name: str
@@ -38,13 +38,13 @@ class StepData:
 
     @property
     def responses(self) -> tuple[str, ...]:
-        """One a row."""
+        """The text of each row."""
         return self.rollouts.responses
 
     def joined(self) -> StepData:
-        """The same with a batch of the whole step's rows, with what diagnostics and samples look at in it.
+        """The same data with all rows of the step in `batch`, as needed for diagnostics and samples.
 
-        All processes call it.
+        Collective.
         """
         share, batch, whole = self.share, self.batch, self.rollouts.rollout
         if share.world.size == 1:

@@ -14,13 +14,13 @@ _TIME = "time/"
 
 @dataclass
 class Overhead:
-    """Seconds that steps took, and those of them that went into metrics, diagnostics and samples alone."""
+    """Total seconds of the steps, and the part spent on metrics, diagnostics and samples."""
 
     step_s: float = 0.0
     metrics_s: float = 0.0
 
     def add(self, metrics: Mapping[str, float]) -> None:
-        """One step's numbers. Diagnostics and samples come behind the phases, the other metrics within them."""
+        """Add one step. Diagnostics and samples run after its timed phases, other metrics within them."""
         phases = sum(metrics.get(f"time/{name}_s", 0.0) for name in ("rollout", "teacher", "update"))
         behind = metrics.get("time/diagnostics_s", 0.0)
         self.step_s += phases + behind
@@ -28,20 +28,19 @@ class Overhead:
 
     @property
     def share(self) -> float | None:
-        """Of the steps' time; None before the first step."""
+        """The overhead as a fraction of the steps' time; None before the first step."""
         return self.metrics_s / self.step_s if self.step_s > 0 else None
 
 
 def step_metrics(data: Sequence[StepData], updates: Mapping[str, float]) -> dict[str, float]:
-    """What writing and scoring a step told.
+    """The metrics of generating and scoring a step.
 
-    Numbers of rollouts that the student did not write stand under `<author>/`. Where tasks have names, each task's
-    numbers stand again under `<task>/`. What all tasks of a mixed step tell is averaged over them by their rollouts;
-    times are added.
+    Metrics of rollouts by another author than the student are under `<author>/`. Those of named tasks are repeated
+    under `<task>/`. In a mixed step, metrics are averaged over tasks, weighted by rollouts, and times are summed.
 
     Args:
-        data: of each term of each task.
-        updates: the numbers of the step's updates; they are those of a task that had the step for itself.
+        data: the data of each term of each task.
+        updates: the metrics of the step's updates, which also count as a task's if it is alone in the step.
     """
     batches = {(part.name, part.batch.rollout.author): part for part in data}
     own = [part for (_, author), part in batches.items() if author == "student"]
@@ -57,8 +56,8 @@ def step_metrics(data: Sequence[StepData], updates: Mapping[str, float]) -> dict
 
 
 def update_metrics(updates: Sequence[Mapping[str, float]], *, several_terms: bool) -> dict[str, float]:
-    """The means of what a step's updates told, below `train/`; with several terms `<term>/train/loss`, too, which add
-    up to `train/loss`."""
+    """The mean metrics of a step's updates, under `train/`; with several terms also `<term>/train/loss`, which sum to
+    `train/loss`."""
     metrics: dict[str, float] = {}
     for name in dict.fromkeys(name for numbers in updates for name in numbers):
         term, _, number = name.rpartition("/")
@@ -69,7 +68,7 @@ def update_metrics(updates: Sequence[Mapping[str, float]], *, several_terms: boo
 
 
 def namespaced(place: str, numbers: Mapping[str, float], metrics: Mapping[str, float]) -> dict[str, float]:
-    """`metrics` and `numbers` under `<place>/` (as they are, where the place is empty); times are added."""
+    """`metrics` extended by `numbers` under `<place>/` (without prefix if place is empty); times are summed."""
     joined = dict(metrics)
     for name, value in numbers.items():
         if name.startswith(_TIME):

@@ -1,4 +1,4 @@
-"""Decides how a run folder is taken up: from its start, from a checkpoint, or not at all because it is complete."""
+"""Decides how a run continues in its folder: from the start, from a checkpoint, or not at all if it is complete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opdkit.training.experiment import Experiment
 
 
 def take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter, may_begin: bool) -> checkpoint.Found | None:
-    """The checkpoint to go on from; None for a run that is new or begins again, and for one that is complete."""
+    """The checkpoint to resume from; None for a new or restarted run, and for a complete one."""
     if not experiment.resume:
         folder.require_new()
         return None
@@ -44,7 +44,7 @@ def take_up(experiment: Experiment, folder: RunFolder, reporter: Reporter, may_b
 
 
 def _extension(experiment: Experiment, done: int, first: int) -> str:
-    """What is told of a finished run that goes on: its learning rate is now that of the longer schedule."""
+    """The message for extending a finished run: its learning rate now follows the longer schedule."""
     optimizer, steps = experiment.optimizer, experiment.steps
     ended, goes_on = optimizer.lr_at(done - 1, done), optimizer.lr_at(first, steps)
     return (

@@ -1,4 +1,4 @@
-"""Opens a task of a run: its data, teachers, rewards, and how its rollouts are written."""
+"""Opens a task of a run: its data, teachers, rewards and rollout writers."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from opdkit.training.writing import WHOLE, Writing
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """One task of a run as it is configured.
+    """The configuration of one task of a run.
 
     Attributes:
-        name: before its metrics, empty where the run has one task only.
+        name: the prefix of its metrics, empty for a single task.
         source: problems, or an environment.
         teacher: None for no teacher.
-        rollout: the engine that writes, with its limits.
-        benchmark: what the models are evaluated on.
-        size: of a step.
-        terms: of the method, with the task's teacher.
-        sampling: of the rollouts.
-        seed: of the order and the sampling.
-        writing: how much of a response is written, by step.
+        rollout: the engine for generation, with its limits.
+        benchmark: the benchmark that the models are evaluated on.
+        size: the size of a step.
+        terms: the method's terms, with the task's teacher.
+        sampling: sampling settings of the rollouts.
+        seed: the seed of the order of problems and of sampling.
+        writing: schedules of the response length and prefix.
     """
 
     name: str
@@ -59,10 +59,10 @@ class TaskSettings:
 
 @dataclass(frozen=True)
 class Problems:
-    """What a task of answers asks.
+    """The data of a single-turn task.
 
     Attributes:
-        source: where they come from, and who grades the answers.
+        source: provides the problems and grades the answers.
         rows: the problems.
     """
 
@@ -72,7 +72,7 @@ class Problems:
 
 @dataclass(frozen=True)
 class Games:
-    """What a task in turns plays.
+    """The data of a multi-turn task.
 
     Attributes:
         source: the environment.
@@ -85,7 +85,7 @@ class Games:
 
 @dataclass(frozen=True)
 class TaskRun:
-    """A task whose models are loaded. `teacher` is None where no term needs one."""
+    """A task with loaded models. `teacher` is None if no term needs one."""
 
     settings: TaskSettings
     teacher: OpenTeacher | None
@@ -93,25 +93,25 @@ class TaskRun:
 
 
 def read_data(task: TaskSettings) -> Problems | Games:
-    """The task's problems or episodes. Its benchmark is looked at, too. Raises UserError for what can't be read."""
+    """The task's problems or episodes. Also checks its benchmark. Raises UserError for unreadable data."""
     with error_prefix(f"task.parts.{task.name}.source." if task.name else "task."):
         source = task.source
         environment = isinstance(source, EnvironmentSource)
         data = Games(source, source.episodes()) if environment else Problems(source, source.load())
     for term in task.terms:
-        _require_told(term, task, data)
+        _require_data(term, task, data)
     task.benchmark.problems()
     return data
 
 
 def teacher_names(task: TaskSettings) -> str:
-    """What the user typed for the teachers of the task's terms, each once."""
+    """The distinct paths of the teachers of the task's terms."""
     names = dict.fromkeys(term.teacher.path for term in task.terms if term.teacher is not None)
     return ", ".join(names) or "none"
 
 
-def _require_told(term: BoundTerm, task: TaskSettings, data: Problems | Games) -> None:
-    """Raise UserError where the task can't give what the term is to be told. Looks at the first problem."""
+def _require_data(term: BoundTerm, task: TaskSettings, data: Problems | Games) -> None:
+    """Raises UserError if the task can't provide what the term needs, judged by the first problem."""
     alone = task.size.rollouts_per_prompt < 2
     for who, compares in (
         (term.objective, term.objective.needs.siblings),
@@ -130,22 +130,22 @@ def _require_told(term: BoundTerm, task: TaskSettings, data: Problems | Games) -
 
 
 def _require_fields(term: BoundTerm, task: TaskSettings, data: Problems | Games) -> None:
-    """Raise UserError where the first problem lacks a field of what the teacher is shown."""
-    told = f"method.terms.{term.name}: teacher={term.teacher.path if term.teacher is not None else 'none'}"
+    """Raises UserError if the first problem lacks a field of the teacher's prompt."""
+    term_name = f"method.terms.{term.name}: teacher={term.teacher.path if term.teacher is not None else 'none'}"
     reads = frozenset[str]() if term.teacher is None else term.teacher.capabilities.reads
     reads |= frozenset() if term.selection is None else term.selection.reads
     if not reads:
         return
     if isinstance(data, Games):
-        raise UserError(f"{told} writes a prompt of its own, and {task.source.name} is played in turns")
+        raise UserError(f"{term_name} writes a prompt of its own, and {task.source.name} is played in turns")
     if "sibling" in reads and task.size.rollouts_per_prompt < 2:
-        raise UserError(f"{told} is shown a {{sibling}}; batch.rollouts_per_prompt=1 must be at least 2")
+        raise UserError(f"{term_name} is shown a {{sibling}}; batch.rollouts_per_prompt=1 must be at least 2")
     first = data.rows[0]
     for name in sorted(reads - {"sibling"}):
         if first.text(name) is None:
             has = sorted({"question", "answer", *first.context} - {"answer" if first.text("answer") is None else ""})
             raise UserError(
-                f"{told} asks for {{{name}}}, and problem {first.identifier} of {task.source.name} has none; "
+                f"{term_name} asks for {{{name}}}, and problem {first.identifier} of {task.source.name} has none; "
                 f"allowed: {', '.join('{' + key + '}' for key in [*has, 'sibling'])}"
             )
 
@@ -158,7 +158,7 @@ def open_task(
     collect: CollectSettings,
     rewards: RewardContext,
 ) -> TaskRun:
-    """Join a task's data with the models. `teachers` holds the teacher of each term that has one."""
+    """Combine a task's data with the models. `teachers` holds the teacher of each term that has one."""
     student = policy.model
     source = _episodes(task, data, student) if isinstance(data, Games) else _answers(task, data.rows, student)
     writers = _writers(task, policy, teachers, collect, rewards.grade)
@@ -176,7 +176,7 @@ def _writers(
     collect: CollectSettings,
     grade: GradePairs | None,
 ) -> dict[Author, Writer]:
-    """An engine for each author that the terms name."""
+    """The writer of each author used by the terms."""
     spec = task.rollout
     writers: dict[Author, Writer] = {}
     for term in task.terms:
@@ -186,10 +186,10 @@ def _writers(
             writers[term.author] = Writer(term.author, spec.open(policy.model) if term.author == "student" else None)
             continue
         written = teachers[term.name].writer(spec)
-        assert written is not None  # bind_terms has checked the capability
+        assert written is not None  # bind_terms checks the capability
         select = None
         if term.selection is not None:
-            assert grade is not None  # read_data has refused environments
+            assert grade is not None  # read_data rejects environments
             select = CandidateWriter(
                 term.selection, written[0], policy, grade, task.seed, collect.micro_batch, spec.max_prompt_tokens,
                 spec.max_new_tokens,
@@ -201,7 +201,7 @@ def _writers(
 
 
 def _who_write(task: TaskSettings, policy: Policy, teachers: Mapping[str, OpenTeacher]) -> tuple[LanguageModel, ...]:
-    """The models in this process that write in a step: the student, and the teachers that are asked to."""
+    """The models in this process that generate in a step: the student, and teachers that are authors or guides."""
     begins = task.writing.prefix is not None
     asked = [term.name for term in task.terms if begins or term.author == "teacher" or asks_teacher(term.reward)]
     written = [teachers[name].writer(task.rollout) for name in asked if name in teachers]
@@ -210,7 +210,7 @@ def _who_write(task: TaskSettings, policy: Policy, teachers: Mapping[str, OpenTe
 
 
 def _asked_teachers(task: TaskSettings, teachers: Mapping[str, OpenTeacher]) -> dict[str, WritingTeacher]:
-    """The teacher of each term whose reward has it write; terms with one teacher share its writer."""
+    """The teacher of each term whose reward needs its answers; terms with the same teacher share one."""
     by_teacher: dict[int, WritingTeacher] = {}
     writers: dict[str, WritingTeacher] = {}
     for term in task.terms:
@@ -223,7 +223,7 @@ def _asked_teachers(task: TaskSettings, teachers: Mapping[str, OpenTeacher]) -> 
 
 
 def written_by(run: TaskRun, policy: Policy) -> RolloutCollector:
-    """The task's collector with another policy as the student that writes and scores."""
+    """The task's collector with another policy as the student."""
     collector, spec = run.collector, run.settings.rollout
 
     def with_policy(writer: Writer) -> Writer:
@@ -236,7 +236,7 @@ def written_by(run: TaskRun, policy: Policy) -> RolloutCollector:
 
 
 def _guide(task: TaskSettings, teachers: Mapping[str, OpenTeacher]) -> Engine:
-    """The engine of the first teacher that writes. Raises UserError where there is none."""
+    """The engine of the first teacher that can generate. Raises UserError if there is none."""
     for teacher in teachers.values():
         written = teacher.writer(task.rollout)
         if written is not None:
@@ -256,11 +256,11 @@ def _answers(task: TaskSettings, problems: Sequence[Problem], student: LanguageM
 
 def _episodes(task: TaskSettings, games: Games, student: LanguageModel) -> RolloutSource:
     rollout, source = task.rollout, games.source
-    assert isinstance(rollout, EpisodeRollout)  # config.task_checks has looked
+    assert isinstance(rollout, EpisodeRollout)  # checked in config.task_checks
     if task.writing != WHOLE:
         raise UserError(f"method.length and method.prefix are for answers, and {source.name} is played in turns")
     system = [] if source.system is None else [Message("system", source.system)]
-    ChatFrame(student, [*system, Message("user", "You are in a room.")])  # refuses an unfit template now
+    ChatFrame(student, [*system, Message("user", "You are in a room.")])  # raises for an unsuitable template now
     _check_positions(student, rollout)
     pool = EnvironmentPool(source, min(rollout.side_by_side, task.size.prompts * task.size.rollouts_per_prompt))
     sampler = EpochSampler(len(games.rows), task.seed)
@@ -268,7 +268,7 @@ def _episodes(task: TaskSettings, games: Games, student: LanguageModel) -> Rollo
 
 
 def _check_positions(student: LanguageModel, rollout: EpisodeRollout) -> None:
-    """A chat must not outgrow the positions that the model knows: its words would mean little from there on."""
+    """Raises UserError if a chat could exceed the model's maximum length, beyond which it degrades."""
     asked = rollout.max_prompt_tokens + rollout.max_new_tokens
     if student.positions is not None and asked > student.positions:
         raise UserError(
@@ -278,5 +278,5 @@ def _check_positions(student: LanguageModel, rollout: EpisodeRollout) -> None:
 
 
 def task_seed(name: str, seed: int) -> int:
-    """The seed of a task's order and sampling: the run's, or one of its own where the run has several tasks."""
+    """The seed of a task's order and sampling: the run's for a single task, else derived from the task's name."""
     return derive_seed(seed, "task", name) if name else seed

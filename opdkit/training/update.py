@@ -1,4 +1,4 @@
-"""Makes an optimiser step over a mini-batch of scored rollouts, micro-batch by micro-batch."""
+"""An optimiser step over a mini-batch of scored rollouts, with gradient accumulation over micro-batches."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class ScoredBatch:
     """The rows of one term with everything that is fixed before the first update on them.
 
     Attributes:
-        term: whose loss they have.
-        weight: of the term in the step's loss.
+        term: the term of the loss.
+        weight: the term's weight in the step's loss.
         rollout: B rows.
-        loss_mask: bool[B, T], the tokens that count.
-        teacher: Scores of [B, T], empty where the term has no teacher.
+        loss_mask: bool[B, T], the tokens in the loss.
+        teacher: scores [B, T], empty if the term has no teacher.
         old_log_prob: f32[B, T] or None, see `TokenBatch`.
         reward: f32[B] or None.
-        advantage: f32[B, T] where the objective looks at the whole step for it, else None.
-        stats_k: how many of its best ids the student tells for the metrics, 0 for none.
-        token_weight: f32[B, T], of each token's loss, None for 1.
+        advantage: f32[B, T], if the objective computes one over the whole step, else None.
+        stats_k: the number of top ids in the student's vocabulary statistics, 0 for none.
+        token_weight: f32[B, T], the weight of each token's loss, None for 1.
     """
 
     term: BoundTerm
@@ -74,12 +74,12 @@ class Updater:
 
     Attributes:
         policy: the student.
-        world: the processes of the run.
-        clip_norm: gradients are scaled down to this global norm, None for never.
-        micro_batch: the size of a backward pass.
-        watched: those whose gradient variance is measured.
-        deterministic: backward passes add up in one order on a GPU too, see `opdkit.device.in_fixed_order`.
-        not_finite: row (of a part of the mini-batch) and position of student scores that were no numbers.
+        world: the ranks of the run.
+        clip_norm: global norm to clip gradients to, None for no clipping.
+        micro_batch: the micro-batch size.
+        watched: the parameters whose gradient variance is measured.
+        deterministic: whether backward passes are deterministic on a GPU, see `opdkit.device.in_fixed_order`.
+        not_finite: row (within a part of the mini-batch) and position of non-finite student scores.
     """
 
     policy: Policy
@@ -95,20 +95,20 @@ class Updater:
     ) -> dict[str, float]:
         """Backward over all micro-batches, then one optimiser step.
 
-        Where the loss or a gradient is not finite the weights and the optimiser stay as they are.
+        If the loss or a gradient is not finite, the weights and the optimiser are not changed.
 
-        All processes take part, also one without a row of the mini-batch: what they decide is one for all.
+        Collective, even for a rank without rows of the mini-batch; all ranks take the same decision.
 
         Args:
-            batches: this process's part of the mini-batch, one for each term of each task in it. The loss of every
-                micro-batch is weighed under its term's denominator over the whole mini-batch, so the gradients add up
-                to that of the mini-batch in one piece.
+            batches: this rank's part of the mini-batch, one for each term of each task in it. The loss of every
+                micro-batch is normalised by its term's denominator over the whole mini-batch, so that the gradients
+                sum to that of the whole mini-batch.
             lr: the learning rate.
-            means: collects the metrics of this process's tokens.
-            terms: the names of all terms of the mini-batch, where another process may have one that this one lacks.
+            means: accumulates the metrics of this rank's tokens.
+            terms: the names of all terms of the mini-batch, if another rank may have one that this rank lacks.
 
         Returns:
-            loss, <term>/loss (what the term adds to it), grad_norm, grad_variance, grad_snr, lr and `skipped` (0 or 1).
+            loss, <term>/loss (the term's contribution), grad_norm, grad_variance, grad_snr, lr and `skipped` (0 or 1).
         """
         denominators = self.denominators(batches, terms)
         places = [(batch, cut) for batch in batches for cut in self.micro_batch.cuts(batch.rollout)]
@@ -140,14 +140,15 @@ class Updater:
         return numbers | {"skipped": 0.0 if finite else 1.0}
 
     def denominators(self, batches: Sequence[ScoredBatch], terms: Sequence[str] = ()) -> dict[str, Tensor]:
-        """Of each term, over all its parts and processes, by the term's name."""
+        """The denominator of each term by name, over all its parts and ranks."""
         own: dict[str, list[Tensor]] = {name: [torch.zeros((), device=self.policy.device)] for name in terms}
         for batch in batches:
             own.setdefault(batch.term.name, []).append(batch.term.aggregation.denominator(batch.loss_mask))
         return {name: self.world.sum(torch.stack(parts).sum()) for name, parts in own.items()}
 
     def weighted_loss(self, part: ScoredBatch, denominator: Tensor) -> tuple[Scores, TokenLoss]:
-        """The student's scores and the objective's answer, its value weighed so that the sum over rows is the loss."""
+        """The student's scores and the objective's result, with its value weighted so that the sum over rows is the
+        loss."""
         student = self._score(part)
         rollout = part.rollout
         token_batch = TokenBatch(
@@ -173,7 +174,7 @@ class Updater:
 
     @torch.no_grad()
     def _locate_not_finite(self, part: ScoredBatch, start: int) -> None:
-        """Note where the student's scores are no numbers; a pass of its own, since a good step pays nothing for it."""
+        """Record where the student's scores are non-finite, in a separate pass that only bad steps need."""
         place = first_not_finite(self._score(part), part.loss_mask)
         if place is not None:
             self.not_finite.append((start + place[0], place[1]))

@@ -1,4 +1,4 @@
-"""Follows a metric over a run: the best value so far, and how long nothing was better."""
+"""Tracks a metric over a run: its best value, and the number of readings since."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, Literal
 
 Mode = Literal["max", "min"]
 EVALUATED = ("pass@1", "score", "invalid_rate", "truncated_fraction")
-"""What is logged of a benchmark's summary, as `eval/<benchmark>/<name>`."""
+"""The entries of a benchmark's summary that are logged, as `eval/<benchmark>/<name>`."""
 
 
 @dataclass(frozen=True)
 class EarlyStop:
-    """When a run ends before its last step.
+    """Settings of early stopping.
 
     Attributes:
-        metric: a metric of metrics.jsonl, None for never.
+        metric: a metric of metrics.jsonl, None for no early stopping.
         mode: whether the largest or the smallest value is the best.
-        patience: readings in a row without a better value that end the run.
-        min_delta: by how much a value must be better to count as such.
+        patience: consecutive readings without improvement that end the run.
+        min_delta: the minimum improvement.
     """
 
     metric: str | None
@@ -31,7 +31,7 @@ class EarlyStop:
 
 @dataclass(frozen=True)
 class KeepBest:
-    """Of which step the student is kept in best/: that with the best value of the metric, None for of none."""
+    """The metric by which the best student is saved in best/, None for no saving."""
 
     metric: str | None
     mode: Mode
@@ -44,10 +44,10 @@ class Best:
     Attributes:
         metric: its name.
         mode: whether the largest or the smallest value is the best.
-        min_delta: by how much a value must be better to count as such.
-        value: the best one, None before the first reading.
-        step: of that value.
-        since: readings after it.
+        min_delta: the minimum improvement.
+        value: the best value, None before the first reading.
+        step: the step of that value.
+        since: the number of readings after it.
     """
 
     metric: str
@@ -58,7 +58,7 @@ class Best:
     since: int = 0
 
     def read(self, step: int, value: float) -> bool:
-        """Whether the value is better than all before it. One that is not finite is not."""
+        """Whether the value is better than all before it. A non-finite value never is."""
         gain = value if self.value is None else value - self.value
         gain = -gain if self.mode == "min" else gain
         if math.isfinite(value) and (self.value is None or gain > self.min_delta):
@@ -68,14 +68,14 @@ class Best:
         return False
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up the reading of a checkpoint where it is of the same metric, read in the same way."""
+        """Restore from a checkpoint, if its metric and settings are the same."""
         if (state["metric"], state["mode"]) == (self.metric, self.mode):
             self.value, self.step, self.since = state["value"], int(state["step"]), int(state["since"])
 
 
 @dataclass(frozen=True)
 class Watch:
-    """The metrics that a run is stopped and its best student is kept by, None where it is not."""
+    """The metrics used for early stopping and for saving the best student, None if unused."""
 
     stop: Best | None = None
     keep: Best | None = None
@@ -83,38 +83,39 @@ class Watch:
 
     @classmethod
     def of(cls, early_stop: EarlyStop, keep_best: KeepBest) -> Watch:
-        """Nothing read yet."""
+        """A watch without readings."""
         stop = early_stop.metric and Best(early_stop.metric, early_stop.mode, early_stop.min_delta)
         keep = keep_best.metric and Best(keep_best.metric, keep_best.mode)
         return cls(stop or None, keep or None, early_stop.patience)
 
     @property
     def stopped(self) -> bool:
-        """Whether the run ends here."""
+        """Whether the run must stop."""
         return self.stop is not None and self.stop.since >= self.patience
 
     def read(self, step: int, metrics: Mapping[str, float]) -> bool:
-        """Take up the metrics of a step; whether its student is the best so far, and to be kept.
+        """Read the metrics of a step. Returns whether its student is the best so far and must be saved.
 
-        A metric that the step does not have is not read.
+        A metric that is missing in the step is skipped.
         """
         if self.stop is not None and self.stop.metric in metrics:
             self.stop.read(step, metrics[self.stop.metric])
         return self.keep is not None and self.keep.metric in metrics and self.keep.read(step, metrics[self.keep.metric])
 
     def missing(self, metrics: Mapping[str, float]) -> tuple[str, str] | None:
-        """The key and the name of a metric that a step ought to have and has not. Evaluations have steps of theirs."""
+        """The key and name of a watched metric that is missing in a step. Evaluation metrics are excluded, since not
+        every step has them."""
         for key, best in (("early_stop", self.stop), ("keep_best", self.keep)):
             if best is not None and best.metric not in metrics and not best.metric.startswith("eval/"):
                 return f"{key}.metric", best.metric
         return None
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """The state for a checkpoint."""
         return {name: asdict(best) for name, best in (("stop", self.stop), ("keep", self.keep)) if best is not None}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up what a checkpoint has of the same metrics."""
+        """Restore the readings of the same metrics from a checkpoint."""
         for name, best in (("stop", self.stop), ("keep", self.keep)):
             if best is not None and name in state:
                 best.restore(state[name])
