@@ -1,4 +1,4 @@
-"""What a run tells of itself beside its loss."""
+"""Diagnostics of a run beyond its loss."""
 
 from opdkit.diagnostics.gradient import GradientVariance, Watched, named_subset
 from opdkit.diagnostics.hardware import environment, peak_rss_mib

@@ -1,4 +1,4 @@
-"""Measures gradient variance over the micro-batches of an update without keeping their gradients."""
+"""Measures gradient variance over the micro-batches of an update without storing their gradients."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Watched:
     """Parameters whose gradient variance is measured.
 
     Attributes:
-        passing: as a backward pass sees them, whole in this process.
-        summed: as they hold the gradient of the whole update.
-        over_parts: adds a number up over the processes that hold a part each of `summed`.
+        passing: the parameters seen by a backward pass, unsharded.
+        summed: the parameters that hold the gradient of the whole update, possibly sharded.
+        over_parts: sums a value over the ranks that hold the shards of `summed`.
     """
 
     passing: tuple[nn.Parameter, ...] = ()
@@ -34,13 +34,13 @@ class Watched:
 
 
 class GradientVariance:
-    """Watches the gradients that micro-batches add to the parameters of one update.
+    """Records the micro-batch gradients of one update.
 
-    With c_m the gradient that micro-batch m adds under the global denominator, g_m = M c_m estimates the
-    whole gradient and their mean is g. Since sum_m |g_m - g|^2 = sum_m |g_m|^2 - M |g|^2, only norms are
-    kept: a hook on each parameter reads a micro-batch's gradient before it is accumulated.
+    With c_m the gradient contribution of micro-batch m under the global denominator, g_m = M c_m estimates the
+    full gradient and their mean is g. Since sum_m |g_m - g|^2 = sum_m |g_m|^2 - M |g|^2, only norms are
+    stored: a hook on each parameter reads a micro-batch's gradient before it is accumulated.
 
-    Used as a context around the backward passes; `closed` ends a micro-batch; `result` gives the numbers.
+    Use as a context around the backward passes, call `closed` after each micro-batch, then `result`.
     """
 
     def __init__(self, watched: Watched) -> None:
@@ -65,15 +65,15 @@ class GradientVariance:
             self._square = square if self._square is None else self._square + square.to(self._square.device)
 
     def closed(self) -> None:
-        """One micro-batch has gone backward."""
+        """Mark the end of a micro-batch's backward pass."""
         self._micro_batches += 1
 
     def result(self, world: World = _ALONE) -> dict[str, float]:
-        """Over the micro-batches of all processes of `world`, whose gradients have been added up before.
+        """The statistics over the micro-batches of all ranks of `world`, after gradients have been all-reduced.
 
         `grad_variance`: the paper's (1/M) sum_m |g_m - g|^2 (App. E); `grad_snr`: the unbiased estimate of
         the signal |E g|^2 over that of the noise in g, tr Var(g_m) / M; below 0 where noise hides the signal.
-        Both are in the units of the squared gradient, and null (nan) for fewer than two micro-batches."""
+        Both are nan (null) for fewer than two micro-batches."""
         own = (self._micro_batches, *((0.0, 0.0) if self._square is None else (1.0, float(self._square))))
         count, seen, total = world.sum(torch.tensor(own, dtype=torch.float64)).tolist()
         if count < 2 or not seen:

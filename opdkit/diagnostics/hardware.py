@@ -1,4 +1,4 @@
-"""Describes the machine, and the memory and time that a run used."""
+"""Describes the machine and the memory use of a run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PACKAGES = (
 
 
 def environment(seed: int) -> dict[str, object]:
-    """Versions, commit, hardware and seed: what `env.json` holds. No name of the machine or its user."""
+    """Versions, commit, hardware and seed, for `env.json`. Contains no host or user name."""
     return {
         "seed": seed,
         "python": sys.version.split()[0],
@@ -42,7 +42,7 @@ def environment(seed: int) -> dict[str, object]:
 
 
 def peak_rss_mib() -> float:
-    """The most memory this process has held so far, in MiB; on an accelerator, its peak is added."""
+    """Peak resident memory of this process so far in MiB, plus the peak on the accelerator, if any."""
     try:
         import resource
     except ImportError:  # Windows has no getrusage
@@ -60,7 +60,7 @@ def _version(name: str) -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """The answer of git about the checkout that this code lies in, None where there is none."""
+    """The output of git in the checkout of this code, None if it is not in one."""
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None

@@ -18,9 +18,9 @@ _EDGES = (*(-edge for edge in reversed(_HALF_DECADES)), 0.0, *_HALF_DECADES)
 
 @dataclass(frozen=True)
 class Imbalance:
-    """How the advantages A_t = log q - log pi of the scored tokens are spread (method D1).
+    """The distribution of the advantages A_t = log q - log pi of the scored tokens (method D1).
 
-    Cost: one sort of N numbers; no model is asked. Scalars: `positive_share`, tokens with A > 0;
+    Cost: one sort of N numbers, no model evaluation. Scalars: `positive_share`, the share of tokens with A > 0;
     `positive_weight`, their share of sum |A|; `advantage_p1`, `_p50`, `_p99`; `probability_correlation`, Pearson's
     of q(y_t) and pi(y_t). Tables: `advantage_quantiles`; `advantage_histogram`, bins half a decade wide on both sides
     of 0 with each bin's part of sum |A|, the outermost open (|A| above 100 nats or below .001).
@@ -60,7 +60,7 @@ def _histogram(advantage: Floats) -> Table:
 
 
 def _pearson(one: Floats, other: Floats) -> float:
-    """Not-a-number where one of them does not vary."""
+    """Pearson correlation; nan if either is constant."""
     one, other = one - one.mean(), other - other.mean()
     norm = float(np.sqrt((one * one).sum() * (other * other).sum()))
     return float((one * other).sum()) / norm if norm > 0 else float("nan")

@@ -16,13 +16,13 @@ _COLUMNS = ("id", "text", "count", "gap_sum", "gap_mean", "gap_min", "student_lo
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Which token ids the gap log q - log pi comes from, and the gap where a response ends (method D3).
+    """The token ids that contribute most to the gap log q - log pi, and the gap at stop tokens (method D3).
 
-    Cost: one sort of N numbers and the text of `top` ids a table; no model is asked. Masked tokens are not scored, so
-    what a masking rule leaves out does not show here. Tables `ids_by_sum` (most sum |gap| first) and `ids_by_minimum`
-    (lowest single gap first), `top` rows each; `stop_ids`, one row a stop token. gap_sum is signed; the two log-probs
-    are those of the id's lowest gap. Scalars: `gap_min`; `top_id_weight`, the part of sum |gap| that the first row of
-    `ids_by_sum` holds; `stop_gap_mean`, `stop_gap_min`: on sampled stop tokens.
+    Cost: one sort of N numbers and decoding of `top` ids per table, no model evaluation. Masked tokens are not scored
+    and do not appear. Tables: `ids_by_sum` (largest sum |gap| first) and `ids_by_minimum` (lowest single gap first),
+    with `top` rows each; `stop_ids`, with one row per stop token. gap_sum is signed; the two log-probs are those at the
+    id's lowest gap. Scalars: `gap_min`; `top_id_weight`, the share of sum |gap| in the first row of `ids_by_sum`;
+    `stop_gap_mean` and `stop_gap_min`, on sampled stop tokens.
     """
 
     top: int = 20
@@ -56,7 +56,7 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class _Groups:
-    """The scored tokens by id, G ids: how many, sum of gap, sum of |gap|, the lowest gap and the log-probs there."""
+    """The scored tokens grouped by id: count, sum of gap, sum of |gap|, lowest gap and its log-probs; [G] each."""
 
     ids: NDArray[np.int64]
     count: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""Defines what diagnostics of a step receive and return."""
+"""The inputs and outputs of a step's diagnostics."""
 
 from __future__ import annotations
 
@@ -19,13 +19,19 @@ Texts = Callable[[Sequence[int]], list[str]]
 
 @dataclass(frozen=True)
 class Observation:
-    """What a step computed in any case, before its first update. Nothing here costs a forward pass.
+    """Data that a step has computed anyway before its first update; nothing here costs a forward pass.
 
-    scored bool[B, T]: tokens of which the teacher was asked (those that count in the loss);
-    student_log_prob f32[B, T]: of the sampled tokens, by the student that wrote them, before the sampler's filter;
-    teacher_log_prob, teacher_entropy f32[B, T]: of the same positions, zeros where not scored;
-    stop_ids: what ends a response; texts: token ids -> one text a token. Log-probs in nats, at the run's temperature.
-    All arrays are NumPy's, on the host.
+    All arrays are NumPy arrays on the host. Log-probs are in nats, at the run's temperature.
+
+    Attributes:
+        rollout: B rows.
+        scored: bool[B, T], tokens scored by the teacher (those in the loss).
+        student_log_prob: f64[B, T], log-prob of the sampled tokens under the student that sampled them, before the
+            sampler's filter.
+        teacher_log_prob: f64[B, T], the teacher's, zeros where not scored.
+        teacher_entropy: f64[B, T], likewise. None if not computed.
+        stop_ids: the ids that end a response.
+        texts: token ids -> one text per token.
     """
 
     rollout: Rollout
@@ -54,23 +60,24 @@ class Observation:
 
 @dataclass(frozen=True)
 class Finding:
-    """scalars: name -> value, logged as `failure/<name>`; tables: for diagnostics.jsonl and W&B."""
+    """The result of a diagnostic. scalars: name -> value, logged as `failure/<name>`; tables: for diagnostics.jsonl and
+    W&B."""
 
     scalars: Mapping[str, float] = field(default_factory=dict[str, float])
     tables: tuple[Table, ...] = ()
 
 
 class Diagnostic(Protocol):
-    """A look at one failure mode. Each says in its docstring what it costs, with N the scored tokens of the step."""
+    """A diagnostic of one failure mode. Its docstring states its cost, with N the step's number of scored tokens."""
 
     def __call__(self, seen: Observation) -> Finding: ...
 
 
 def mean(values: NDArray[Any]) -> float:
-    """The mean, not-a-number of nothing."""
+    """The mean; nan for an empty array."""
     return float(values.mean()) if values.size else float("nan")
 
 
 def cell(value: float) -> float:
-    """A number as a table keeps it: six significant digits, so that files stay small."""
+    """A number rounded to six significant digits for tables, to keep files small."""
     return float(f"{value:.6g}")

@@ -1,4 +1,4 @@
-"""Computes bias, variance and signal of estimators from projected gradients of single rollouts."""
+"""Bias, variance and signal of gradient estimators, from projected gradients of single rollouts."""
 
 from __future__ import annotations
 
@@ -17,9 +17,17 @@ from opdkit.errors import UserError
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """prompts: fixed ones; rollouts: of each; positions: buckets of the response position; projection: numbers that
-    keep a layer's gradient. Cost of a probe: prompts x rollouts rollouts and scorings, and positions + 1 backward
-    passes of a single row for each. Errors: UserError on a value out of range."""
+    """Settings of the gradient probe.
+
+    A probe generates and scores prompts x rollouts rollouts, with positions + 1 single-row backward passes for each.
+    Raises UserError on a value out of range.
+
+    Attributes:
+        prompts: number of fixed prompts.
+        rollouts: rollouts per prompt.
+        positions: number of buckets of the response position.
+        projection: dimension of a layer's projected gradient.
+    """
 
     prompts: int = 8
     rollouts: int = 4
@@ -34,11 +42,15 @@ class ProbeSettings:
 
 @dataclass(frozen=True)
 class Probed:
-    """Projected gradients, each scaled so that the mean over rollouts estimates the whole gradient.
+    """Projected gradients, each scaled so that the mean over rollouts estimates the full gradient.
 
-    objective f64[P, R, J, layers, size]: of the run's objective, by position bucket; sequence f64[P, R, layers, size]:
-    of the causal sequence-level estimator on the same rollouts; tokens i64[J]: counted tokens of each bucket;
-    limits: J + 1 positions; rollouts_per_prompt: as the run trains.
+    Attributes:
+        objective: f64[P, R, J, layers, size], of the run's objective, by position bucket.
+        sequence: f64[P, R, layers, size], of the causal sequence-level estimator on the same rollouts.
+        layers: names of the layers.
+        tokens: J numbers of unmasked tokens per bucket.
+        limits: J + 1 bucket limits.
+        rollouts_per_prompt: the run's.
     """
 
     objective: Tensor
@@ -70,7 +82,7 @@ def report(probed: Probed) -> Finding:
 
 
 def _rounded(batch: float, rollouts_per_prompt: int) -> float:
-    """Up to whole prompts; nan stays."""
+    """A batch size rounded up to whole prompts; nan stays nan."""
     return batch if math.isnan(batch) else rollouts_per_prompt * max(1.0, math.ceil(batch / rollouts_per_prompt))
 
 
@@ -91,7 +103,7 @@ def _by_layer(probed: Probed, whole: Tensor) -> Table:
 
 
 def _by_position(probed: Probed) -> Table:
-    """Parts of one gradient: they also covary, so their variances need not add up to the whole's."""
+    """The statistics by position. Parts of one gradient covary, so their variances need not sum to the total."""
     rows = [
         (probed.limits[bucket], probed.limits[bucket + 1], probed.tokens[bucket],
          *_cells(split(probed.objective[:, :, bucket])))
@@ -101,7 +113,7 @@ def _by_position(probed: Probed) -> Table:
 
 
 def position_limits(loss_mask: Tensor, buckets: int) -> list[int]:
-    """At most `buckets` + 1 growing positions, from 0 to T, with about as many counted tokens between any two.
+    """At most `buckets` + 1 increasing positions from 0 to T, with about equally many unmasked tokens in between.
 
     loss_mask bool[B, T].
     """

@@ -1,4 +1,4 @@
-"""Projects gradients randomly, so that many of them can be kept and compared."""
+"""Random projections of gradients, so that many of them can be stored and compared."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BLOCK = re.compile(r"\.(?:layers|h|blocks|block)\.(\d+)\.")
 
 
 def layer_of(name: str) -> str:
-    """`layer-03` for a parameter of block 3, else the module that it belongs to (`embed_tokens`, `norm`)."""
+    """`layer-03` for a parameter of block 3, else the name of its module (`embed_tokens`, `norm`)."""
     block = _BLOCK.search(f".{name}.")
     if block:
         return f"layer-{int(block[1]):02d}"
@@ -25,12 +25,12 @@ def layer_of(name: str) -> str:
 
 
 class Projection:
-    """Sums what backward passes add to parameters into `size` numbers a layer, without keeping a gradient.
+    """Projects the gradients of backward passes to `size` numbers per layer, without storing a gradient.
 
-    Coordinate i of a parameter is added to number i mod `size` of its layer under a sign of its own, +1 or -1, drawn
-    once from the seed. For vectors a, b: E <Pa, Pb> = <a, b> and Var |Pa|^2 <= 2 |a|^4 / size where a's square is
-    spread evenly over the `size` numbers, more where it is not: `error` tells what happened.
-    Memory: a byte a parameter for the signs, 8 `size` bytes a layer. Time: one pass over each gradient.
+    Coordinate i of a parameter is added to bucket i mod `size` of its layer with a random sign, drawn once from the
+    seed. For vectors a, b: E <Pa, Pb> = <a, b> and Var |Pa|^2 <= 2 |a|^4 / size if a's squares are spread evenly over
+    the buckets, more otherwise; `error` measures the actual error.
+    Memory: one byte per parameter for the signs, 8 `size` bytes per layer. Time: one pass over each gradient.
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], size: int, seed: int) -> None:
@@ -69,7 +69,7 @@ class Projection:
         return see
 
     def taken(self) -> Tensor:
-        """What was added since the last call, f64[layers, size], on the host; and begins anew."""
+        """The projection accumulated since the last call, f64[layers, size], on the host. Resets it."""
         none = torch.zeros(self.size, dtype=torch.float64)
         found = torch.stack([self._sums[layer].cpu() if layer in self._sums else none for layer in self.layers])
         if self._exact is not None:
@@ -80,15 +80,15 @@ class Projection:
 
     @property
     def error(self) -> float:
-        """How far the projected squares are from the exact ones, all that was taken together: relative, signed.
+        """The signed relative error of the projected squared norms, over all calls of `taken` together.
 
-        Right where one backward pass was made between two takings; the squares of several would not add up.
+        Valid only with a single backward pass between calls, since the squares of several do not add up.
         """
         return self._projected_square / self._exact_square - 1.0 if self._exact_square > 0.0 else math.nan
 
     @property
     def expected_error(self) -> float:
-        """Relative standard deviation of one vector's projected square, sqrt(2 / size), for evenly spread squares."""
+        """The relative std of one vector's projected squared norm, sqrt(2 / size), for evenly spread squares."""
         return math.sqrt(2.0 / self.size)
 
 

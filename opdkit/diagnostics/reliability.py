@@ -1,4 +1,4 @@
-"""Diagnoses failure mode 2: the teacher scores prefixes that it would never write."""
+"""Diagnoses failure mode 2: the teacher scores prefixes that it would never generate."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _COLUMNS = ("start", "stop", "tokens", "gap_mean", "gap_std", "gap_p1", "gap_p5"
 
 @dataclass(frozen=True)
 class Reliability:
-    """The gap log q - log pi and both entropies by position, repetition, and what comes after the answer (method D2).
+    """The gap log q - log pi and both entropies by position, repetition, and tokens after the answer (method D2).
 
-    Cost: a sort of N numbers, `ngram` sorts of each response, one reading of its text; no model is asked.
-    Scalars: `repetition_rate`, share of tokens that end an n-gram the response has had before (of what the
-    student wrote);
+    Cost: a sort of N numbers, `ngram` sorts and one scan of the text per response, no model evaluation.
+    Scalars: `repetition_rate`, the share of sampled tokens that complete an n-gram already in the response;
     `teacher_probability_repeated` and `_new`, mean q(y_t) on those and on the others;
     `gap_truncated` and `gap_stopped`, mean gap of responses cut at the limit and of the others;
-    `answered_fraction`, responses with a final answer; `tokens_after_answer`, mean over those, without the stop token.
-    Table `gap_by_position`: one row a bucket [start, stop) of the response position. The limits are the same in every
-    step and run: 4 tokens wide at first, then four buckets a doubling.
+    `answered_fraction`, the share of responses with a final answer; `tokens_after_answer`, mean over those, without the
+    stop token.
+    Table `gap_by_position`: one row per bucket [start, stop) of the response position. The limits are the same in every
+    step and run: 4 tokens wide at first, then four buckets per doubling.
     """
 
     ngram: int = 4
@@ -89,7 +89,7 @@ def _mean_of(values: Floats, scored: NDArray[np.bool_]) -> float:
 
 
 def _after_answer(seen: Observation, row: int) -> int | None:
-    """Tokens that begin after the first final answer's end, the stop token not counted; None without an answer."""
+    """The number of tokens after the end of the first final answer, without the stop token; None without an answer."""
     ids = seen.tokens[row, seen.written[row]].tolist()
     if seen.rollout.stop_reason[row] == "stop":
         ids.pop()

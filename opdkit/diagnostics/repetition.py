@@ -1,4 +1,4 @@
-"""Finds tokens that complete an n-gram which the response already contains."""
+"""Finds tokens that complete an n-gram already in the response."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 
 def repeated(tokens: NDArray[np.int64], n: int) -> NDArray[np.bool_]:
-    """bool[T]: the token ends an n-gram that the same response has had before. tokens i64[T] of one response.
+    """bool[T]: whether each token completes an n-gram that occurred before. tokens i64[T] of one response.
 
-    Exact: an n-gram is numbered by the pair of its first n-1 tokens' number and its last token, n sorts in all.
+    Exact: an n-gram's index is that of the pair (index of its first n-1 tokens, last token), in n sorts overall.
     """
     found = np.zeros(len(tokens), dtype=bool)
     count = len(tokens) - n + 1

@@ -1,4 +1,4 @@
-"""Computes per-token metrics of a step: masses, overlap, log-ratio, entropies (Section 4 of the paper)."""
+"""Per-token metrics of a step: probability masses, overlap, log-ratio, entropies (Section 4 of the paper)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _ALONE = World()
 
 @torch.no_grad()
 def token_metrics(rollout: Rollout, student: Scores, teacher: Scores) -> dict[str, Tensor]:
-    """Name -> f32[B, T], one value a token, for whatever the two scores allow.
+    """Name -> f32[B, T], one value per token, for the metrics that the two scores allow.
 
     student_mass, teacher_mass: probability of each model on the support (needs logsumexp).
     outside_support: 1 where the sampled token is not in the support.
-    overlap: share of the teacher's top ids that are among as many of the student's.
+    overlap: fraction of the teacher's top ids that are among the student's top ids, equally many of each.
     log_ratio_mean: log pi - log q of the sampled token, in nats; its mean estimates KL(pi || q).
     positive_fraction: 1 where the advantage log q - log pi is above 0.
-    student_entropy: of the student that wrote the rollout; teacher_entropy; both in nats.
+    student_entropy (of the student that sampled the rollout) and teacher_entropy, in nats.
     """
     found: dict[str, Tensor] = {}
     if rollout.entropy is not None:
@@ -52,28 +52,28 @@ def _mass(scores: Scores, mask: Tensor | None) -> Tensor:
 
 
 def _overlap(student_ids: Tensor, teacher_ids: Tensor) -> Tensor:
-    """f32[B, T] from i64[B, T, K] each; sorted search keeps it to [B, T, K]."""
+    """f32[B, T] from i64[B, T, K] each; a sorted search avoids a [B, T, K, K] comparison."""
     ordered = student_ids.sort(dim=-1).values
     place = torch.searchsorted(ordered.contiguous(), teacher_ids.contiguous()).clamp(max=ordered.shape[-1] - 1)
     return (ordered.gather(-1, place) == teacher_ids).float().mean(dim=-1)
 
 
 class TokenMeans:
-    """Means of per-token metrics over the counted tokens of a step, micro-batch by micro-batch."""
+    """Means of per-token metrics over the unmasked tokens of a step, accumulated over micro-batches."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, Tensor] = {}
 
     def add(self, metrics: dict[str, Tensor], mask: Tensor) -> None:
-        """metrics f32[b, t] each, mask bool[b, t]."""
+        """Add metrics f32[b, t] each at the tokens in mask bool[b, t]."""
         for name, value in metrics.items():
             total = torch.where(mask, value.detach().double(), 0.0).sum()
             self._sums[name] = self._sums.get(name, 0.0) + total
             self._counts[name] = self._counts.get(name, 0) + mask.sum()
 
     def means(self, world: World = _ALONE) -> dict[str, float]:
-        """Name -> mean over the tokens of all processes of `world`; a metric without a counted token is left out."""
+        """Name -> mean over the tokens of all ranks of `world`; metrics without any token are omitted."""
         sums, counts = self._sums, self._counts
         if world.size > 1:
             names = list(dict.fromkeys(name for own in world.gathered(list(sums)) for name in own))

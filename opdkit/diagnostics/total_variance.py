@@ -1,4 +1,4 @@
-"""Splits gradient variance into a part from the prompts and a part from sampling."""
+"""Decomposes gradient variance into a part from the prompts and a part from sampling."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Split:
     """Unbiased estimates from R rollouts of each of P prompts, all in the units of the squared gradient.
 
     signal: |E g|^2; prompt: tr Var_x(E[g | x]); sampling: E_x tr Var(g | x). One rollout of a random prompt has
-    tr Var(g) = prompt + sampling (the law of total variance). Any of them can come out below 0 where it is small.
+    tr Var(g) = prompt + sampling (the law of total variance). Estimates of small values may be below 0.
     """
 
     signal: float
@@ -27,10 +27,10 @@ class Split:
         return self.prompt / prompts + self.sampling / (prompts * rollouts)
 
     def noise_scale(self, rollouts: int = 1) -> float:
-        """B = tr(Var) / |E g|^2 in rollouts, when each prompt is given `rollouts` of them; nan where no signal shows.
+        """B = tr(Var) / |E g|^2 in rollouts, with `rollouts` per prompt; nan if the estimated signal is not positive.
 
-        With B rollouts a batch's squared noise equals its squared signal; far below it, twice the batch halves the
-        steps, far above it, it saves nothing. McCandlish et al. 2018 (arXiv 1812.06162), eq. 2.7 (their B_simple).
+        With B rollouts a batch's squared noise equals its squared signal. Far below B, doubling the batch halves the
+        number of steps; far above it, it saves nothing. McCandlish et al. 2018 (arXiv 1812.06162), eq. 2.7 (B_simple).
         """
         if self.signal <= 0.0:
             return math.nan
@@ -38,7 +38,7 @@ class Split:
 
 
 def split(gradients: Tensor) -> Split:
-    """From gradients f64[P, R, ...] of single rollouts, scaled so that their mean estimates the whole gradient.
+    """Decompose gradients f64[P, R, ...] of single rollouts, scaled so that their mean estimates the full gradient.
 
     With g_x the mean of a prompt's R and g the mean of all: sampling = sum |g_xr - g_x|^2 / (P (R - 1)),
     prompt = sum |g_x - g|^2 / (P - 1) - sampling / R, signal = |g|^2 - sum |g_x - g|^2 / (P (P - 1)).
@@ -57,8 +57,13 @@ def split(gradients: Tensor) -> Split:
 
 @dataclass(frozen=True)
 class Bias:
-    """How far one estimator's mean is from another's. square: |E a - E b|^2, unbiased; relative: its root over
-    |E b|, 0 where the square is not above 0, nan where b shows no signal; error: of the square, by jackknife."""
+    """The difference between the means of two estimators a and b.
+
+    Attributes:
+        square: unbiased estimate of |E a - E b|^2.
+        relative: its square root over |E b|, 0 if the square is not positive, nan if b's signal is not.
+        error: jackknife standard error of the square.
+    """
 
     square: float
     relative: float
@@ -66,7 +71,7 @@ class Bias:
 
 
 def bias(estimator: Tensor, reference: Tensor) -> Bias:
-    """From both gradients f64[P, R, ...] of the same rollouts: what they share cancels in the difference."""
+    """The bias from both gradients f64[P, R, ...] of the same rollouts, whose common noise cancels."""
     difference = split(estimator - reference).signal
     signal = split(reference).signal
     relative = math.sqrt(max(difference, 0.0) / signal) if signal > 0.0 else math.nan
@@ -74,9 +79,9 @@ def bias(estimator: Tensor, reference: Tensor) -> Bias:
 
 
 def jackknife(gradients: Tensor, statistic: Callable[[Tensor], float]) -> float:
-    """The standard error of `statistic` over prompts, by leaving out one at a time; nan for fewer than three.
+    """The jackknife standard error of `statistic` over prompts; nan for fewer than three.
 
-    Efron and Stein 1981; for a statistic that is about linear in the prompts' contributions.
+    Efron and Stein 1981; for a statistic that is approximately linear in the prompts' contributions.
     """
     prompts = len(gradients)
     if prompts < 3:

@@ -1,4 +1,4 @@
-"""What a response is worth: the task's verdict, a function of the user's, a judge, a rubric."""
+"""Rewards: the task's own grader, a user function, a judge, or a rubric."""
 
 from opdkit.rewards.base import AsksTeacher, Group, OpenReward, Reward, RewardContext, asks_teacher
 from opdkit.rewards.function import FunctionReward

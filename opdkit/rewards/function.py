@@ -1,4 +1,4 @@
-"""Implements a user's function as the reward."""
+"""A user function as the reward."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _CALL = {False: "(problem, response, siblings)", True: "(problem, responses)"}
 
 @dataclass(frozen=True)
 class FunctionReward:
-    """What a function returns is the reward: a finite number, or a `Grade`.
+    """The reward is the value of a user function: a finite number or a `Grade`.
 
     Attributes:
         function: `path.py:name` or `module:name`. It is called as f(problem, response, siblings), where `problem` is a
-            `Problem`, `response` a text and `siblings` the tuple of the other responses to the same prompt.
-        whole_group: whether it is called once a group instead, as f(problem, responses), and returns one value each.
+            `Problem`, `response` a string and `siblings` the tuple of the other responses to the same prompt.
+        whole_group: whether it is instead called once per group, as f(problem, responses), and returns one value each.
     """
 
     function: str
@@ -43,7 +43,7 @@ class FunctionReward:
         except TypeError as error:
             raise UserError(f"{self._place()} can't be called as {_CALL[self.whole_group]}: {error}") from None
         except ValueError:
-            pass  # written in C: it has no signature to look at
+            pass  # a function implemented in C has no signature
         return OpenFunction(self, function, context)
 
     def _place(self) -> str:
@@ -51,7 +51,7 @@ class FunctionReward:
 
 
 def load_function(named: str) -> Callable[..., Any]:
-    """The function that `path.py:name` or `module:name` names. Raises UserError."""
+    """Import the function `path.py:name` or `module:name`. Raises UserError."""
     place = f"reward.function={named}"
     source, _, name = named.rpartition(":")
     if not source or not name.isidentifier():
@@ -61,7 +61,7 @@ def load_function(named: str) -> Callable[..., Any]:
     except FileNotFoundError:
         raise UserError(f"{place}: there is no file {source}") from None
     except Exception as error:  # the user's module may raise anything while it is imported
-        raise UserError(f"{place} can't be imported: {_told(error)}") from None
+        raise UserError(f"{place} can't be imported: {_error_line(error)}") from None
     function = getattr(module, name, None)
     if not callable(function):
         raise UserError(f"{place}: {source} has no function {name}")
@@ -78,7 +78,7 @@ class OpenFunction:
         self._metrics: dict[str, float] = {}
 
     def grade(self, groups: Sequence[Group], step: int) -> list[list[Grade]]:
-        """See `OpenReward`. Raises UserError for a function that raises, or returns what is no reward."""
+        """See `OpenReward`. Raises UserError if the function raises or returns an invalid value."""
         verdicts = task_verdicts(self._context.grade, groups)
         grades = [
             [self._grade(group, value, right) for value, right in zip(self._values(group), correct, strict=True)]
@@ -118,7 +118,7 @@ class OpenFunction:
         try:
             return self._function(group.problem, *arguments)
         except Exception as error:  # the user's function may raise anything
-            raise self._refusal(group, f"raised {_told(error)}") from None
+            raise self._refusal(group, f"raised {_error_line(error)}") from None
 
     def _grade(self, group: Group, value: Any, correct: bool | None) -> Grade:
         if isinstance(value, Grade):
@@ -133,8 +133,8 @@ class OpenFunction:
             raise self._refusal(group, f"returned {number}, not a finite number")
         return Grade(number, correct) if grade is None else replace(grade, reward=number)
 
-    def _refusal(self, group: Group, told: str) -> UserError:
-        return UserError(f"reward.function={self._spec.function} {told}, for problem {group.problem.identifier}")
+    def _refusal(self, group: Group, reason: str) -> UserError:
+        return UserError(f"reward.function={self._spec.function} {reason}, for problem {group.problem.identifier}")
 
 
 def _from_file(path: Path) -> Any:
@@ -153,8 +153,8 @@ def _from_file(path: Path) -> Any:
     return module
 
 
-def _told(error: BaseException) -> str:
-    """Type, first line and place of an error, in one line."""
+def _error_line(error: BaseException) -> str:
+    """Type, first line and location of an error, in one line."""
     lines = str(error).strip().splitlines()
     text = f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
     frames = traceback.extract_tb(error.__traceback__)

@@ -1,4 +1,4 @@
-"""Implements a scalar judge as the reward: a text model gives each response a number."""
+"""A scalar judge as the reward: a text model scores each response."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from opdkit.text.base import TextModel, TextSpec
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeReward:
-    """A judge's score from 0 to 10 over 10. The judge sees a group's responses together, shuffled.
+    """A judge's score from 0 to 10, divided by 10. The judge sees a group's responses together, shuffled.
 
-    A group whose judge fails has no reward: its grades do not count.
+    If the judge fails, the group has no reward: its grades do not count.
 
     Attributes:
-        text: who judges.
-        teacher: who writes teacher answers; None for the run's teacher.
-        teacher_answers: teacher answers that stand in the pool beside the responses; 0 for none.
-        blind: whether the judge is kept from knowing which of them are the teacher's.
-        temperature: of the judge's sampling.
-        teacher_temperature: of `teacher`'s sampling.
-        attempts: how often a judge is asked whose answer can't be read.
-        characters: of each text that is shown, at most; of a longer one the middle is left out.
+        text: the judge.
+        teacher: the model that writes teacher answers; None for the run's teacher.
+        teacher_answers: number of teacher answers shown together with the responses; 0 for none.
+        blind: whether to hide from the judge which of them are the teacher's.
+        temperature: the judge's sampling temperature.
+        teacher_temperature: `teacher`'s sampling temperature.
+        attempts: maximum number of requests if the judge's answer can't be parsed.
+        characters: maximum length of each text shown; longer ones are cut in the middle.
     """
 
     text: TextSpec | None
@@ -60,7 +60,7 @@ class JudgeReward:
 
 
 def check_asking(text: object, temperatures: Sequence[float], attempts: int, characters: int) -> None:
-    """What every reward needs that asks a text model. Raises UserError."""
+    """Check the settings common to all rewards with a text model. Raises UserError."""
     if text is None:
         allowed = ", ".join(f"text={name}" for name in ("openai", "local", "sums_script", "agreement_script"))
         raise UserError(f"text: no text model is chosen; allowed: {allowed}")
@@ -74,7 +74,7 @@ def check_asking(text: object, temperatures: Sequence[float], attempts: int, cha
 
 
 def open_text(spec: TextSpec, context: RewardContext, role: str) -> TextModel:
-    """A text model whose exchanges go to `<role>.jsonl` in the reward's folder."""
+    """Open a text model whose exchanges are recorded in `<role>.jsonl` in the reward's folder."""
     return spec.open(None if context.folder is None else context.folder / f"{role}.jsonl")
 
 
@@ -122,7 +122,7 @@ class OpenJudge:
         return grades
 
     def metrics(self) -> Mapping[str, float]:
-        """`signal`, `agreement`, `UsageMeter.read`; unread_<reason>: answers that could not be read."""
+        """`signal`, `agreement`, `UsageMeter.read`; unread_<reason>: number of answers that could not be parsed."""
         return self._metrics
 
     def close(self) -> None:

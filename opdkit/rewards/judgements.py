@@ -1,6 +1,6 @@
-"""What a judge may answer, and how it is read. Whatever else it says is a `JudgeError`.
+"""Schemas and parsers of a judge's answers. Any other answer is a `JudgeError`.
 
-An answer is untrusted: it is bounded, parsed as JSON and compared with the form that was asked for, key by key.
+Answers are untrusted: they are bounded, parsed as JSON and validated key by key against the requested schema.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CODE_FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*)\n```", re.DOTALL | re.IGNORE
 
 
 class JudgeError(Exception):
-    """A judge's answer that can't be used. `reason`: no_answer, too_long, not_json or wrong_form."""
+    """An invalid answer of a judge. `reason`: no_answer, too_long, not_json or wrong_form."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -34,7 +34,7 @@ class Criterion:
     """One criterion of a rubric.
 
     Attributes:
-        text: what must hold.
+        text: the requirement.
         weight: 1 to 5.
     """
 
@@ -43,7 +43,7 @@ class Criterion:
 
 
 def rubric_schema() -> Mapping[str, object]:
-    """The form of a rubric."""
+    """The JSON schema of a rubric."""
     weight = {"type": "integer", "minimum": 1, "maximum": LARGEST_WEIGHT}
     return _list_of(
         "rubric", "criteria", {"criterion": {"type": "string"}, "weight": weight}, LEAST_CRITERIA, MOST_CRITERIA
@@ -51,13 +51,13 @@ def rubric_schema() -> Mapping[str, object]:
 
 
 def verdicts_schema(responses: int, criteria: int) -> Mapping[str, object]:
-    """The form of booleans for each response."""
+    """The JSON schema of booleans for each response."""
     passed = {"type": "array", "items": {"type": "boolean"}, "minItems": criteria, "maxItems": criteria}
     return _list_of("verdicts", "verdicts", {"response": {"type": "integer"}, "passed": passed}, responses, responses)
 
 
 def scores_schema(responses: int) -> Mapping[str, object]:
-    """The form of one number for each response."""
+    """The JSON schema of one number for each response."""
     score = {"type": "integer", "minimum": 0, "maximum": LARGEST_SCORE}
     return _list_of("scores", "scores", {"response": {"type": "integer"}, "score": score}, responses, responses)
 
@@ -96,7 +96,7 @@ def _list_of(title: str, name: str, fields: Mapping[str, object], least: int, mo
 
 
 def _rows(answer: str | None, name: str, fields: Sequence[str]) -> list[dict[str, Any]]:
-    """The list under the answer's only key, each entry an object with exactly these fields."""
+    """The list under the answer's only key, whose entries must be objects with exactly these fields."""
     read = _json(answer)
     _require(isinstance(read, dict) and list(read) == [name] and isinstance(read[name], list))
     rows: list[Any] = read[name]
@@ -130,7 +130,7 @@ def _refuse(constant: str) -> Any:
 
 
 def _by_response(rows: list[dict[str, Any]], responses: int) -> list[dict[str, Any]]:
-    """The entries in the order of their numbers, which must be 1 to `responses`, each once."""
+    """The entries sorted by their numbers, which must be 1 to `responses`, each once."""
     _require(all(type(row["response"]) is int for row in rows))
     ordered = sorted(rows, key=lambda row: row["response"])
     _require([row["response"] for row in ordered] == list(range(1, responses + 1)))

@@ -1,4 +1,4 @@
-"""Measures a reward: how much signal groups have, and how often it agrees with the task's verdict."""
+"""Metrics of a reward: the signal within groups, and its agreement with the task's own grader."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _EQUAL = 1e-9
 
 
 def task_verdicts(grade: GradePairs | None, groups: Sequence[Group]) -> list[list[bool | None]]:
-    """Whether each response is right as the task says; None where nobody knows."""
+    """Whether each response is correct according to the task; None where unknown."""
     unknown = [group for group in groups if group.grades is None]
     pairs = [(text, group.problem.reference) for group in unknown for text in group.responses]
     graded = iter(grade(pairs) if grade is not None and pairs else [])
@@ -28,8 +28,8 @@ def task_verdicts(grade: GradePairs | None, groups: Sequence[Group]) -> list[lis
 
 
 def signal(grades: Sequence[Sequence[Grade]]) -> Mapping[str, float]:
-    """failed_groups: share of groups whose reward is unknown; no_signal: share of the others with equal rewards;
-    mean: of the known rewards."""
+    """failed_groups: fraction of groups with unknown rewards; no_signal: fraction of the others whose rewards are all
+    equal; mean: the mean known reward."""
     held = [group for group in grades if group]
     known = [group for group in held if all(grade.counts for grade in group)]
     metrics: dict[str, float] = {}
@@ -44,9 +44,9 @@ def signal(grades: Sequence[Sequence[Grade]]) -> Mapping[str, float]:
 
 
 def agreement(grades: Sequence[Sequence[Grade]]) -> float | None:
-    """The chance that a right response of a group has a higher reward than a wrong one of the same group.
+    """The probability that a correct response has a higher reward than an incorrect one of the same group.
 
-    Over all such pairs; a tie counts half, so that a reward without knowledge has 0.5. None where no group has both.
+    Over all such pairs; ties count half, so an uninformative reward has 0.5. None if no group has both.
     """
     won, pairs = 0.0, 0
     for group in grades:

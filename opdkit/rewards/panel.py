@@ -1,4 +1,4 @@
-"""Shares what rewards with text models need: teacher answers, blind pools, repeated questions."""
+"""Components of rewards with text models: teacher answers, blind pools, retried questions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Question(Generic[Read]):
-    """A chat and how its answer is read; `read` raises JudgeError."""
+    """A chat and the parser of its answer, which raises JudgeError."""
 
     chat: Chat
     read: Callable[[str | None], Read]
@@ -30,13 +30,13 @@ class Question(Generic[Read]):
 def ask(
     model: TextModel, questions: Sequence[Question[Read]], attempts: int, failures: Counter[str]
 ) -> list[Read | None]:
-    """What each question's answer says, None where no answer could be read in all attempts.
+    """The parsed answer to each question, None if none of the attempts could be parsed.
 
     Args:
-        model: who is asked.
-        questions: asked together.
-        attempts: how often a question is put, each time with another seed.
-        failures: counts the answers that could not be read, by reason.
+        model: the text model.
+        questions: the questions, sent together.
+        attempts: maximum attempts per question, each with another seed.
+        failures: counts the unparsable answers by reason.
     """
     found: list[Read | None] = [None] * len(questions)
     open_ones = list(range(len(questions)))
@@ -63,9 +63,9 @@ class Pool:
     """Teacher and student answers in one shuffled order.
 
     Attributes:
-        texts: as they are shown.
-        teachers: how many are the teacher's.
-        order: the text shown at place i is answer `order[i]` of teachers and then students.
+        texts: the texts in the order shown.
+        teachers: the number of teacher answers.
+        order: the text shown at index i is answer `order[i]` of the teachers followed by the students.
     """
 
     texts: tuple[str, ...]
@@ -74,35 +74,35 @@ class Pool:
 
     @classmethod
     def shuffled(cls, teachers: Sequence[str], students: Sequence[str], seed: int) -> Pool:
-        """A pool whose order depends on the seed alone."""
+        """A pool whose order depends only on the seed."""
         answers = [*teachers, *students]
         order = tuple(int(i) for i in np.random.default_rng(seed).permutation(len(answers)))
         return cls(tuple(answers[i] for i in order), len(teachers), order)
 
     def apart(self, values: Sequence[Value]) -> tuple[list[Value], list[Value]]:
-        """Values of the texts as they are shown -> those of the teachers and those of the students, in their order."""
+        """Split values in the order shown into those of the teachers and of the students, in their original order."""
         back = dict(zip(self.order, values, strict=True))
         ordered = [back[i] for i in range(len(values))]
         return ordered[: self.teachers], ordered[self.teachers :]
 
     def identities(self) -> str:
-        """A note that says who wrote what."""
+        """A note with the author of each text."""
         by_teacher = [str(place) for place, i in enumerate(self.order, start=1) if i < self.teachers]
         listed = ", ".join(by_teacher) or "none"
         return f" The teacher wrote these responses: {listed}. A student wrote all the others."
 
 
 class TeacherAnswers:
-    """Writes a teacher's answers to each problem: with a text model, or with the run's teacher.
+    """Generates a teacher's answers to each problem, with a text model or the run's teacher.
 
-    An answer depends on the problem, its number and the run's seed, not on the step: a problem that comes again gets
-    the same answers, which a text model's record then holds.
+    An answer depends on the problem, the answer's index and the run's seed, not on the step, so that a recurring
+    problem gets the same answers, which a text model serves from its records.
 
     Args:
-        count: answers a problem; with 0 nobody is asked.
+        count: answers per problem, 0 for none.
         model: a text model, None for the run's teacher.
-        context: of the reward.
-        temperature: of the text model's sampling; the run's teacher has its own.
+        context: the reward's context.
+        temperature: the text model's sampling temperature; the run's teacher has its own.
     """
 
     def __init__(self, count: int, model: TextModel | None, context: RewardContext, temperature: float) -> None:
@@ -113,7 +113,7 @@ class TeacherAnswers:
 
     @staticmethod
     def require(count: int, spec: TextSpec | None, context: RewardContext) -> None:
-        """Raise UserError where answers are wanted and nobody can write them."""
+        """Raises UserError if answers are needed but neither the run's teacher nor a text model can write them."""
         if count and spec is None and context.teacher is None:
             raise UserError(
                 "reward.teacher: the run's teacher can't write answers, and no text model is named to do so; "
@@ -121,7 +121,7 @@ class TeacherAnswers:
             )
 
     def of(self, groups: Sequence[Group]) -> list[list[str]]:
-        """The answers to each group's problem that did come, at most `count`."""
+        """The answers received for each group's problem, at most `count`."""
         asked = [
             (group.problem.messages, derive_seed(self._context.seed, "teacher answer", group.problem.identifier, i))
             for group in groups
@@ -137,7 +137,7 @@ class TeacherAnswers:
 
 
 class UsageMeter:
-    """What the models of a reward used since the last reading."""
+    """The resources used by the models of a reward since the last reading."""
 
     def __init__(self, models: Iterable[TextModel]) -> None:
         self._models = tuple(models)

@@ -1,4 +1,4 @@
-"""Writes the prompts of rubricator, verifier and judge; text of others is fenced and bounded."""
+"""The prompts of rubricator, verifier and judge; untrusted text is fenced and bounded."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ Answer with one JSON object and nothing else: one entry a response, in the order
 
 
 def rubricator_chat(problem: Problem, teachers: Sequence[str], students: Sequence[str], seed: int, limit: int) -> Chat:
-    """Asks for a rubric. Answers are shown without their reasoning; `limit`: of each quoted text, in characters."""
+    """A request for a rubric. Answers are shown without their reasoning. limit: characters of each quoted text."""
     parts = {"problem": problem_text(problem)} | _numbered("teacher", teachers) | _numbered("student", students)
     return _chat(_RUBRICATOR, fenced(parts, limit), seed, rubric_schema())
 
@@ -81,7 +81,7 @@ def rubricator_chat(problem: Problem, teachers: Sequence[str], students: Sequenc
 def verifier_chat(
     problem: Problem, rubric: Sequence[Criterion], pool: Sequence[str], seed: int, limit: int, note: str = ""
 ) -> Chat:
-    """Asks which criteria each response of the pool meets. `note`: ours, said behind the material."""
+    """A request for the criteria met by each response of the pool. note: trusted text after the material."""
     criteria = _numbered("criterion", [criterion.text for criterion in rubric])
     parts = {"problem": problem_text(problem)} | criteria | _numbered("response", pool)
     count = f"There are {len(rubric)} criteria and {len(pool)} responses.{note}"
@@ -89,14 +89,14 @@ def verifier_chat(
 
 
 def judge_chat(problem: Problem, pool: Sequence[str], seed: int, limit: int, note: str = "") -> Chat:
-    """Asks for one number a response."""
+    """A request for one score per response."""
     parts = {"problem": problem_text(problem)} | _numbered("response", pool)
     count = f"There are {len(pool)} responses.{note}"
     return _chat(_JUDGE, f"{fenced(parts, limit)}\n\n{count}", seed, scores_schema(len(pool)))
 
 
 def problem_text(problem: Problem) -> str:
-    """The problem's messages as one text: a lone message as it is, several with their roles."""
+    """The problem's messages as one text: a single message unchanged, several with their roles."""
     if len(problem.messages) == 1:
         return problem.messages[0].content
     return "\n\n".join(f"{message.role}: {message.content}" for message in problem.messages)

@@ -1,8 +1,8 @@
-"""Rubric-based on-policy distillation (ROPD): a teacher that only writes, and rubrics made from what it wrote.
+"""Rubric-based on-policy distillation (ROPD): rubrics derived from the answers of a text-only teacher.
 
-arXiv 2605.07396. For each prompt the teacher answers m times; a rubricator reads these and the student's n responses
+arXiv 2605.07396. For each prompt the teacher gives m answers; a rubricator reads these and the student's n responses
 and writes one rubric for the group; a verifier decides each criterion for each answer of a blind, shuffled pool; the
-score is worked out here from its booleans.
+score is computed here from its booleans.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _EPSILON = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class RubricReward:
-    """score = sum of the weights of the criteria that are met / (sum of all weights + eps).
+    """score = sum of the weights of the criteria met / (sum of all weights + eps).
 
-    Where a rubric or its verdicts can't be had, the whole group has no reward: its grades do not count.
+    If the rubric or its verdicts can't be obtained, the whole group has no reward: its grades do not count.
 
     Attributes:
-        text: who writes rubrics, and verifies them unless `verifier` is given.
-        verifier: who verifies; None for `text`.
-        teacher: who writes the teacher answers; None for the run's teacher.
-        teacher_answers: m, teacher answers a prompt.
-        shared: one rubric for a group; False for one for each response (an ablation).
-        blind: whether the verifier is kept from knowing which answers are the teacher's; False for an ablation.
-        rubric_temperature: of the rubricator's sampling.
-        verify_temperature: of the verifier's.
-        teacher_temperature: of `teacher`'s.
-        attempts: how often a model is asked whose answer can't be read.
-        characters: of each text that is shown, at most; of a longer one the middle is left out.
+        text: the model that writes rubrics, and verifies them unless `verifier` is given.
+        verifier: the model that verifies; None for `text`.
+        teacher: the model that writes teacher answers; None for the run's teacher.
+        teacher_answers: m, teacher answers per prompt.
+        shared: whether a group shares one rubric; False for one per response (an ablation).
+        blind: whether to hide from the verifier which answers are the teacher's; False for an ablation.
+        rubric_temperature: the rubricator's sampling temperature.
+        verify_temperature: the verifier's sampling temperature.
+        teacher_temperature: `teacher`'s sampling temperature.
+        attempts: maximum number of requests if a model's answer can't be parsed.
+        characters: maximum length of each text shown; longer ones are cut in the middle.
     """
 
     text: TextSpec | None
@@ -67,7 +67,7 @@ class RubricReward:
         return self.teacher is None and self.teacher_answers > 0
 
     def asking(self) -> Asking:
-        """What the examiner needs of these settings."""
+        """The settings of the examiner."""
         return Asking(
             rubric_temperature=self.rubric_temperature,
             verify_temperature=self.verify_temperature,
@@ -82,7 +82,7 @@ class RubricReward:
 
 
 def score(weights: Sequence[int], met: Sequence[bool]) -> float:
-    """The share of the weights whose criteria are met."""
+    """The weight of the criteria met as a fraction of the total weight."""
     won = sum(weight for weight, is_met in zip(weights, met, strict=True) if is_met)
     return won / (sum(weights) + _EPSILON)
 
@@ -123,8 +123,8 @@ class OpenRubric:
         return grades
 
     def metrics(self) -> Mapping[str, float]:
-        """`signal`, `agreement`, `criteria_metrics`, `UsageMeter.read`; unread_<reason>: answers that could not be
-        read, with `no_teacher` for groups without a teacher answer."""
+        """`signal`, `agreement`, `criteria_metrics`, `UsageMeter.read`; unread_<reason>: number of unparsable answers,
+        with `no_teacher` for groups without a teacher answer."""
         return self._metrics
 
     def close(self) -> None:
@@ -139,7 +139,7 @@ class OpenRubric:
 
 
 def _grades(index: int, cases: Sequence[Case], correct: Sequence[bool | None]) -> list[Grade]:
-    """Grades of one group, in the order of its responses; of a group with a failed case none counts."""
+    """Grades of one group, in the order of its responses; none count if a case failed."""
     own = [case for case in cases if case.group_index == index]
     if any(case.students is None for case in own):
         return [Grade(0.0, right, status="failed_judge", counts=False) for right in correct]

@@ -1,4 +1,4 @@
-"""Asks for rubrics of a group's answers, and for the verdicts on their criteria."""
+"""Requests rubrics for a group's answers, and verdicts on their criteria."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from opdkit.text.base import TextModel
 
 @dataclass(frozen=True, kw_only=True)
 class Asking:
-    """How rubrics and verdicts are asked for.
+    """Settings of the requests for rubrics and verdicts.
 
     Attributes:
-        rubric_temperature: of the rubricator's sampling.
-        verify_temperature: of the verifier's.
-        attempts: how often a model is asked whose answer can't be read.
-        characters: of each text that is shown, at most.
-        blind: whether the verifier is kept from knowing which answers are the teacher's.
+        rubric_temperature: the rubricator's sampling temperature.
+        verify_temperature: the verifier's sampling temperature.
+        attempts: maximum number of requests if a model's answer can't be parsed.
+        characters: maximum length of each text shown.
+        blind: whether to hide from the verifier which answers are the teacher's.
     """
 
     rubric_temperature: float
@@ -36,13 +36,13 @@ class Asking:
 
 @dataclass
 class Case:
-    """One rubric and those who are graded by it. What is None could not be had.
+    """One rubric and the answers graded with it. Results that could not be obtained are None.
 
     Attributes:
-        group_index: of the group.
+        group_index: the index of the group.
         group: the prompt and all its responses.
-        answers: the teacher's.
-        places: which responses of the group are graded here.
+        answers: the teacher's answers.
+        places: indices of the group's responses that are graded here.
         rubric: its criteria.
         teachers: for each teacher answer, whether it meets each criterion.
         students: for each response of `places`, whether it meets each criterion.
@@ -57,12 +57,12 @@ class Case:
     students: list[list[bool]] | None = None
 
     def responses(self) -> list[str]:
-        """The responses that are graded here."""
+        """The responses graded here."""
         return [self.group.responses[place] for place in self.places]
 
 
 class Examiner:
-    """Asks for rubrics and for verdicts.
+    """Requests rubrics and verdicts.
 
     Args:
         rubricator: writes rubrics.
@@ -76,10 +76,10 @@ class Examiner:
         self._asking = asking
 
     def examine(self, cases: Sequence[Case], root: tuple[int, int]) -> Counter[str]:
-        """Fill in rubrics and booleans; returns why answers could not be used, counted.
+        """Fill in rubrics and verdicts. Returns the number of unusable answers by reason.
 
         Args:
-            cases: all that are to be graded; those without a teacher answer are left as they are.
+            cases: the cases to grade; those without a teacher answer are not changed.
             root: the run's seed and the step.
         """
         failures: Counter[str] = Counter()

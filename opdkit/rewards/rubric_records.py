@@ -1,4 +1,4 @@
-"""Records rubrics in a file, and computes metrics over their criteria."""
+"""Records rubrics in a file, and computes metrics of their criteria."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from opdkit.rewards.rubric_cases import Case
 
 
 def criteria_metrics(cases: Sequence[Case]) -> dict[str, float]:
-    """Means over the rubrics that were verified.
+    """Means over the verified rubrics.
 
-    criteria: a rubric; pass_rate and teacher_pass_rate: of all criteria; pass_rate_weight_<w>: of the criteria of
-    that weight; hardest_criterion and easiest_criterion: the pass rate of the one that least and most responses meet.
+    criteria: number of criteria; pass_rate and teacher_pass_rate: over all criteria; pass_rate_weight_<w>: over the
+    criteria of that weight; hardest_criterion and easiest_criterion: lowest and highest pass rate of a criterion.
     """
     rates = {False: _Mean(), True: _Mean()}
     by_weight: defaultdict[int, _Mean] = defaultdict(_Mean)
@@ -40,17 +40,17 @@ def criteria_metrics(cases: Sequence[Case]) -> dict[str, float]:
 
 
 def pass_rates(rows: Sequence[Sequence[bool]]) -> list[float]:
-    """For each criterion, the share of rows that meet it."""
+    """For each criterion, the fraction of rows that meet it."""
     return [sum(column) / len(column) for column in zip(*rows, strict=True)]
 
 
 class RubricLog:
-    """`rubrics.jsonl`: one line a rubric, with the pass rate of each criterion.
+    """`rubrics.jsonl`: one line per rubric, with the pass rate of each criterion.
 
-    A step that is graded again after a resumption replaces what stands there from that step on.
+    When a step is graded again after a resume, all lines from that step on are replaced.
 
     Args:
-        file: where lines go; None keeps nothing.
+        file: the file, None for no recording.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -58,7 +58,7 @@ class RubricLog:
         self._cut = False
 
     def write(self, step: int, cases: Sequence[Case]) -> None:
-        """Append the rubrics of a step. Raises RunError where the disk refuses."""
+        """Append the rubrics of a step. Raises RunError if writing fails."""
         if self._file is None:
             return
         try:
@@ -83,7 +83,7 @@ class RubricLog:
 
 
 def _step(line: bytes) -> int:
-    """The step of a line, -1 where it is not one of ours."""
+    """The step of a line, -1 for a line that is not a rubric's."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Implements the task's own verdict as the reward."""
+"""The task's own grader as the reward."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from opdkit.rewards.base import GradePairs, Group, OpenReward, RewardContext
 
 @dataclass(frozen=True)
 class TaskReward:
-    """Reward 1 for a right answer and 0 for a wrong one, as the task's grader says; an episode's outcome."""
+    """The task's own grade: 1 for a correct answer and 0 for a wrong one, or an episode's outcome."""
 
     def open(self, context: RewardContext) -> OpenReward:
         """See `Reward`."""
@@ -19,7 +19,7 @@ class TaskReward:
 
 
 class OpenTaskReward:
-    """Grades by the task. Groups that bring their grades keep them."""
+    """Grades with the task's grader. Groups that already have grades keep them."""
 
     def __init__(self, grade_pairs: GradePairs | None) -> None:
         self._grade_pairs = grade_pairs
@@ -34,7 +34,7 @@ class OpenTaskReward:
         return [list(g.grades) if g.grades is not None else [next(graded) for _ in g.responses] for g in groups]
 
     def metrics(self) -> Mapping[str, float]:
-        """See `OpenReward`: the mean of each part that the task's grades have."""
+        """See `OpenReward`. The mean of each part of the task's grades."""
         return self._parts
 
     def close(self) -> None:
