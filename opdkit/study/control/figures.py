@@ -110,7 +110,7 @@ def _visits(results: Results) -> Picture:
     return Picture(
         figure,
         "Where evaluation episodes go, all seeds together; dashed: the goal. Positions beyond ±6 are counted at the "
-        "edge; episodes whose positions are no numbers are left out.",
+        "edge; episodes with non-finite positions are excluded.",
     )
 
 
@@ -140,7 +140,7 @@ def _success(results: Results) -> Picture:
         axis.set(xlabel="γ", ylim=(-0.03, 1.03), title=f"{task.name} task")
     axes[0].set_ylabel("share of episodes that end at the goal")
     return Picture(
-        figure, "Success after training: mean and 95 % t-interval over seeds (cut to 0 and 1), and each seed (grey)."
+        figure, "Success after training: mean and 95 % t-interval over seeds (within 0 to 1), and each seed (grey)."
     )
 
 

@@ -79,7 +79,7 @@ def claims(results: Results) -> list[Claim]:
 def _teachers(results: Results) -> Claim:
     success = results.success("teacher")
     return Claim(
-        "the teachers solve their own tasks (else nothing below means anything)",
+        "the teachers solve their own tasks (otherwise nothing below is meaningful)",
         f"each succeeds in at least {REACHES:.0%} of episodes",
         f"the worst of {success.numel()} in {float(success.min()):.1%}",
         "holds" if float(success.min()) >= REACHES else "fails",
@@ -133,7 +133,7 @@ def _drifts(results: Results) -> Claim:
         "γ = 1 drifts",
         f"success (mean of both tasks) at least {DRIFTS:g} below γ = 0's, and the 95 % interval of the paired "
         "difference above 0 (partly: without the interval)",
-        f"difference {gap.text()}; at γ = 1 episodes end {distance:.3g} from the goal in the mean",
+        f"difference {gap.text()}; at γ = 1 episodes end {distance:.3g} from the goal on average",
         "reproduced" if large and sure else ("partly" if large else "not reproduced"),
     )
 
@@ -142,7 +142,7 @@ def _same_policy(results: Results) -> Claim:
     gaps = [t_interval(results.gap(results.same_policy(index), 1.0)) for index in range(len(TASKS))]
     measured = "; ".join(f"{task.name}: {gap.text()}" for task, gap in zip(TASKS, gaps, strict=True))
     return Claim(
-        "added here: the excess is the estimator's own, not only the policy's that it leads to",
+        "added here: the excess comes from the estimator itself, not only from the policy it leads to",
         "log10 of Var g_1 over Var g_0 on the same rollouts of the γ = 0 student, mean over the second half of "
         "training: its 95 % interval above 0 on both tasks",
         measured,
@@ -175,8 +175,8 @@ def _success(results: Results) -> Table:
             ])  # fmt: skip
     seeds = ", ".join(map(str, results.seeds))
     columns = (
-        "γ", "task", f"success by seed ({seeds})", "mean (95 %, cut to 0 and 1)", "final distance from the goal (95 %)",
-        "updates left out, both tasks",
+        "γ", "task", f"success by seed ({seeds})", "mean (95 %, within 0 to 1)", "final distance from the goal (95 %)",
+        "skipped updates, both tasks",
     )  # fmt: skip
     return Table(f"Success: episodes that end within {results.success_radius:g} of the goal", columns, rows)
 
@@ -190,7 +190,8 @@ def _speed(results: Results) -> Table:
         rows.append([gamma, shown, t_interval(by_seed).text(0) if lasting else "never, for some seed"])
     columns = ("γ", f"iterations by seed ({', '.join(map(str, results.seeds))})", "mean (95 %)")
     title = (
-        f"Iterations until both tasks succeed in {REACHES:.0%} of episodes and go on to (one look in {EVALUATE_EVERY})"
+        f"Iterations until both tasks succeed in {REACHES:.0%} of episodes and stay there "
+        f"(checked every {EVALUATE_EVERY})"
     )
     return Table(title, columns, rows)
 

@@ -129,21 +129,21 @@ class ControlStudy:
         stated = ", ".join(f"{f.name} {getattr(self, f.name)}" for f in fields(self) if f.name not in _IN_THE_PAPER)
         return (
             f"Seeds {', '.join(map(str, self.seeds))}; γ in {', '.join(f'{g:g}' for g in self.gammas)}; {self.steps} "
-            f"steps an episode; {self.iterations} iterations, left (start +2, goal −3) on odd ones, right (start −2, "
+            f"steps per episode; {self.iterations} iterations, left (start +2, goal −3) on odd ones, right (start −2, "
             f"goal +3) on even ones; {self.trajectories} trajectories in {self.micro_batches} micro-batches; three "
-            f"linear layers, {self.body.parameters} parameters. Two teachers a seed, by REINFORCE on "
+            f"linear layers, {self.body.parameters} parameters. Two teachers per seed, by REINFORCE on "
             "−|x − goal| − effort · δ² after each move, with the undiscounted reward to go, whitened over the batch "
-            "at each step. A seed's students begin alike and see the same noise at every γ. Variance: "
-            f"(1/M) Σ_m |g_m − g|² of the output layer's gradient. What the paper does not state is here: {stated}. "
+            "at each step. A seed's students start identical and see the same noise at every γ. Variance: "
+            f"(1/M) Σ_m |g_m − g|² of the output layer's gradient. Settings not stated in the paper: {stated}. "
             "Intervals are 95 % t-intervals over seeds; with three seeds they are wide."
         )
 
     def _limits(self) -> list[str]:
         return [
-            "The paper's code is not published and it states neither the teachers' reward nor the optimiser, widths, "
-            "learning rates or bounds of sigma: that a claim does or does not show here speaks of these settings.",
-            "Along training the students differ as well as the estimators. The second variance figure has them on the "
-            "same rollouts, where only γ differs.",
+            "The paper's code is not published, and the paper states neither the teachers' reward nor the optimiser, "
+            "widths, learning rates or bounds of sigma: whether a claim shows here depends on these settings.",
+            "During training the students differ as well as the estimators. The second variance figure compares them "
+            "on the same rollouts, where only γ differs.",
             "A density's log-ratio is unbounded and sigma is bounded below, so one move far from the teacher's costs "
             "thousands of nats. Tokens of a language model are milder.",
         ]

@@ -83,11 +83,11 @@ class TabularStudy:
 
     def _limits(self) -> list[str]:
         return [
-            "The paper's O(T²) and O(T⁴) are upper bounds. That an exponent is smaller contradicts nothing; "
-            "it says what the growth was here.",
+            "The paper's O(T²) and O(T⁴) are upper bounds. A smaller exponent does not contradict them; it is the "
+            "growth measured here.",
             "The exponent depends on the world: a teacher that is far away makes the cost to go grow like T (exponent "
             "towards 3 at γ = 1), a near one first like √T (towards 2). `study.teacher_distance` sets it.",
-            "A softmax policy with a few logits is no language model: contexts mix at once here, and parameters are "
+            "A softmax policy with a few logits is not a language model: contexts mix at once here, and parameters are "
             "shared only between equal last tokens.",
         ]
 
