@@ -37,10 +37,7 @@ def test_rows(reference: ModuleType) -> None:
     page = reference.root_page("train")
     assert "| `batch.micro_batch` | int | `8` | rollouts in memory at a time; changes no result |" in page
     optim = reference.group_page("optim", ["optim"])
-    assert (
-        "| `clip_norm` | float or null | `1.0` | gradients are scaled down to this global norm, None for never |"
-        in optim
-    )
+    assert "| `clip_norm` | float or null | `1.0` | global norm to clip gradients to, None for no clipping |" in optim
     assert "Builds on `adamw`" in optim
 
 
