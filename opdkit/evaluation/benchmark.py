@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from opdkit.data.problem import Problem
-from opdkit.errors import UserError, error_prefix
+from opdkit.errors import UserError
 from opdkit.samplers import Greedy, Sampler
 from opdkit.tasks import FromFile, ProblemSource
 
@@ -69,8 +69,11 @@ class Benchmark:
 
     def problems(self) -> Sequence[Problem]:
         """The problems asked, in order. Raises UserError for a source that cannot be read."""
-        with error_prefix("benchmark." if self.path is not None else "benchmark.source."):
+        try:
             problems = self.chosen_source.load()
+        except UserError as error:  # `path` alone may stand for the source's own
+            ours = self.path is not None and str(error).startswith("path=")
+            raise UserError(f"benchmark.{'' if ours else 'source.'}{error}") from error
         return problems if self.limit is None else problems[: self.limit]
 
     def protocol(self) -> dict[str, object]:

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from opdkit.errors import UserError
+from opdkit.evaluation import Benchmark
 from opdkit.grading import programs
 from opdkit.grading.program_pool import ProgramPool
 from opdkit.grading.programs import ProgramGrader
+from opdkit.samplers import Greedy
 from opdkit.tasks import Code
 from tests.cli.conftest import Opdkit, opdkit  # noqa: F401
 from tests.program_cases import CASES, DOUBLE, HUMANEVAL, LIVE, LIVE_CALL, MBPP, VERL, Case, fenced
@@ -109,6 +111,8 @@ def test_without_bubblewrap_it_is_refused_in_a_line(tmp_path: Path, monkeypatch:
         monkeypatch.setattr(programs, "_ask", pool.ask)
         with pytest.raises(UserError, match=r"sandbox=bwrap: no bwrap is installed \(apt-get install -y bubblewrap; "):
             source(tmp_path, DOUBLE.row).load()
+        with pytest.raises(UserError, match=r"^benchmark\.source\.sandbox=bwrap: no bwrap is installed"):
+            Benchmark(source(tmp_path, DOUBLE.row), Greedy(), path=str(tmp_path / "rows.jsonl")).problems()
 
 
 def files(folder: Path) -> None:
