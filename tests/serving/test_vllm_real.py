@@ -166,6 +166,11 @@ def test_adapters_alone_are_proven_and_write() -> None:
     assert len(set(written)) > 1
 
 
+def test_a_build_without_sleep_mode_is_refused() -> None:
+    with pytest.raises(UserError, match=r"rollout\.sleep=true: vLLM has no sleep mode on this device \(cpu\)"):
+        VLLMRollout(100, 60, python=PYTHON, options=OPTIONS, sleep=True).open(STUDENT)
+
+
 def test_an_interpreter_without_vllm_is_named(tmp_path: Path) -> None:
     import sys
 
