@@ -1,4 +1,4 @@
-"""Generation with vLLM: servers at given addresses, or one that the run starts on this machine."""
+"""Generation with vLLM: servers at given addresses, or one started by the run on this machine."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ _START_ALONE = (
 
 @dataclass(frozen=True)
 class VLLMRollout:
-    """The settings of generation with vLLM. Requests carry token ids both ways; nothing is tokenised again.
+    """Settings of generation with vLLM. Requests and responses are token ids; nothing is re-tokenised.
 
     Attributes:
-        max_new_tokens: the longest response, in tokens.
-        max_prompt_tokens: a longer prompt is dropped and counted.
-        batch_size: rows at once of what is written in this process all the same: benchmarks.
+        max_new_tokens: the maximum length of a response, in tokens.
+        max_prompt_tokens: longer prompts are skipped and counted.
+        batch_size: rows decoded at once by the in-process engine, which is used for benchmarks.
         servers: their addresses, each with the student's architecture and VLLM_SERVER_DEV_MODE=1. None to start one on
-            this machine, which ends with the run.
-        python: the interpreter with vLLM that starts it; None for the one that opdkit runs in.
-        options: more command line options for it, as in `vllm serve`.
-        weights_folder: where the student's weights are written after each step, for the servers to read. None for one
-            in this machine's shared memory, which servers on other machines don't see.
-        adapters: how low-rank adapters are handed over: merged into all weights of a copy of the base, or alone, for
-            servers that hold the base.
-        gap_limit: the mean distance in nats between the log-probs of a server and the student's on a few tokens, after
-            the weights were handed over, above which the run ends.
-        engine_correction: none, token_tis or sequence_mask, see `EngineCorrection`. It needs temperature=1.
-        engine_cap: of the correction.
-        token_variable: the environment variable that holds the servers' `--api-key`, where they have one.
-        concurrency: requests at a time, for each server. A request is one response.
-        timeout: seconds for one request.
-        patience: seconds for which a request that fails is tried again, on any of the servers.
-        backoff: seconds; the wait before retry n is drawn from 0 to `backoff * 2**n`, at most a minute.
-        cache_gib: see `HFRollout`, of what is written in this process all the same.
-        sleep: whether a server that is started here gives its GPU memory back while the student updates.
+            this machine for the duration of the run.
+        python: the Python interpreter with vLLM to start it with; None for the one running opdkit.
+        options: additional command-line options of `vllm serve`.
+        weights_folder: where the student's weights are written after each step, for the servers to load. None for one
+            in shared memory, which servers on other machines can't access.
+        adapters: how low-rank adapters are sent: merged into a copy of the base, or alone, for servers that keep the
+            base.
+        gap_limit: maximum mean difference in nats between the log-probs of a server and the student's on a few tokens
+            after a weight update, above which the run ends.
+        engine_correction: none, token_tis or sequence_mask, see `EngineCorrection`. Requires temperature=1.
+        engine_cap: the correction's cap.
+        token_variable: the environment variable with the servers' `--api-key`, if they have one.
+        concurrency: concurrent requests per server. A request is one response.
+        timeout: time limit of a request in seconds.
+        patience: time in seconds during which a failed request is retried, on any of the servers.
+        backoff: in seconds; the wait before retry n is uniform between 0 and `backoff * 2**n`, at most a minute.
+        cache_gib: see `HFRollout`; for the in-process engine.
+        sleep: whether a server started by the run releases its GPU memory during updates.
     """
 
     max_new_tokens: int = 128
@@ -103,13 +103,13 @@ class VLLMRollout:
         return HFRollout(self.max_new_tokens, self.max_prompt_tokens, self.batch_size, cache_gib=self.cache_gib)
 
     def open(self, model: LanguageModel) -> Engine:
-        """See `EngineSpec`. Raises UserError where no server answers or can be started."""
+        """See `EngineSpec`. Raises UserError if no server answers or can be started."""
         if self.servers is None and os.environ.get("LOCAL_WORLD_SIZE") != os.environ.get("WORLD_SIZE"):
             raise UserError(
                 "rollout.servers: processes on other machines can't reach a server of this one; give addresses, "
                 "and with them rollout.weights_folder on a file system that they share"
             )
-        from opdkit.generation.vllm_engine import open_engine  # brings the client, which is an extra
+        from opdkit.generation.vllm_engine import open_engine  # imports the client, an optional dependency
 
         settings = VLLMSettings(
             self.contact(self.servers or ()), self.python, [*map(str, self.options)], self.weights_folder,
@@ -118,7 +118,7 @@ class VLLMRollout:
         return open_engine(settings, model)
 
     def contact(self, servers: Sequence[str]) -> Contact:
-        """How the servers are reached."""
+        """The connection settings of the servers."""
         return Contact(
             "rollout", tuple(servers), self.token_variable, self.concurrency, self.timeout, self.patience,
             self.backoff, _START if self.adapters == "merged" else _START_ALONE,

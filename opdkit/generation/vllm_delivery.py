@@ -1,4 +1,4 @@
-"""How the student's newest weights get into vLLM servers."""
+"""Sends the student's current weights to vLLM servers."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from opdkit.models import LanguageModel
 from opdkit.retrying import LastingError
 
 Call = Callable[[str, str, bytes], bytes]
-"""Asks one server: method, path and body to its answer."""
-# Ranks for which vLLM makes room.
+"""Sends a request to one server: (method, path, body) -> answer."""
+# The maximum LoRA ranks supported by vLLM.
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 
 class Delivery(Protocol):
-    """One way of handing weights over."""
+    """A way to send weights."""
 
     def start(self, model: LanguageModel) -> list[str]:
-        """Write the folder that a server starts from. The options that it needs beside."""
+        """Write the folder that a server starts from. Returns the additional options it needs."""
         ...
 
     def write(self, model: LanguageModel) -> None:
-        """Write what the servers will read, with divided weights all here. Called in the main process."""
+        """Write the files for the servers to load, from gathered weights. Called on rank 0."""
         ...
 
     def take(self, version: int) -> None:
-        """From now on `hand_over` and `named` are about the weights of this version. Called in all processes."""
+        """Make `hand_over` and `named` refer to this version of the weights. Called on all ranks."""
         ...
 
     def hand_over(self, ask: Call) -> None:
-        """Have a server read what was written. Raises LastingError where it refuses."""
+        """Make a server load the files. Raises LastingError if it refuses."""
         ...
 
     def named(self, served: str) -> str:
-        """The name by which a request asks for the newest weights. served: the model's own name there."""
+        """The model name for requests with the current weights. served: the base name on the server."""
         ...
 
 
 class WholeWeights:
-    """Every server reads all weights. Adapters are added to those of the base before.
+    """Every server loads all weights, with adapters merged.
 
     Args:
-        folder: where they are written.
-        method: of the server's workers, which reads them.
+        folder: the folder of the weights.
+        method: the worker method that loads them.
     """
 
     def __init__(self, folder: WeightsFolder, method: str) -> None:
@@ -77,11 +77,11 @@ class WholeWeights:
 
 
 class AdaptersAlone:
-    """The servers keep the base and read low-rank adapters. Each version has a name of its own: an adapter that is read
-    again under the old one would be read again for every batch (vLLM 0.32).
+    """The servers keep the base and load low-rank adapters. Each version has its own name: an adapter reloaded under
+    the same name would be reloaded for every batch (vLLM 0.32).
 
     Args:
-        folder: where they are written.
+        folder: the folder of the adapters.
     """
 
     def __init__(self, folder: WeightsFolder) -> None:
@@ -89,7 +89,7 @@ class AdaptersAlone:
         self._name = self._before = ""
 
     def start(self, model: LanguageModel) -> list[str]:
-        """See `Delivery`. Raises UserError where adapters are not all that is trained."""
+        """See `Delivery`. Raises UserError if anything but low-rank adapters is trained."""
         rank = rank_of(model)
         self._folder.write_base(model)
         return ["--enable-lora", "--max-lora-rank", str(min(r for r in _RANKS if r >= rank))]
@@ -105,7 +105,7 @@ class AdaptersAlone:
     def hand_over(self, ask: Call) -> None:
         """See `Delivery`."""
         for name in {self._before, self._name} - {""}:
-            with contextlib.suppress(LastingError):  # it does not have it
+            with contextlib.suppress(LastingError):  # the server does not have it
                 ask("POST", "/v1/unload_lora_adapter", json.dumps({"lora_name": name}).encode())
         call = {"lora_name": self._name, "lora_path": str(self._folder.adapters)}
         ask("POST", "/v1/load_lora_adapter", json.dumps(call).encode())
@@ -116,7 +116,7 @@ class AdaptersAlone:
 
 
 def rank_of(model: LanguageModel) -> int:
-    """Of the adapters. Raises UserError where they are not all that is trained, or too wide for vLLM."""
+    """The rank of the adapters. Raises UserError if anything else is trained, or the rank is too large for vLLM."""
     rank = None if model.adapter is None else model.adapter.low_rank
     if rank is None or rank > max(_RANKS):
         why = "no adapter is trained" if model.adapter is None else f"adapter.r above {max(_RANKS)}"

@@ -1,4 +1,4 @@
-"""The client of vLLM servers that write the student's responses and take over its weights."""
+"""The client of vLLM servers that generate the student's responses and load its weights."""
 
 from __future__ import annotations
 
@@ -24,21 +24,20 @@ from opdkit.servers.pool import ServerPool
 from opdkit.world.world import World
 
 _JSON = {"content-type": "application/json"}
-_PROVEN_ROWS, _PROVEN_TOKENS = 2, 24
+_PROOF_ROWS, _PROOF_TOKENS = 2, 24
 _ATTEMPTS_AT_THE_CACHE = 20
 _ATTEMPTS_AT_A_BATCH = 3
 
 
 def open_engine(settings: VLLMSettings, model: LanguageModel) -> VLLMEngine:
-    """An engine whose servers answer. They have the weights of `model` after the first `refresh`.
+    """An engine with running servers, which have the weights of `model` after the first `refresh`.
 
-    Called by all processes of the run: the main one writes weights and starts a server where none is given, and all
-    write with it.
+    Collective: rank 0 writes the weights, and starts a server if none is given; all ranks generate with it.
     """
-    world, held = World.current(), _Held()
+    world, held = World.current(), _Resources()
     starts = not settings.contact.servers
     if settings.adapters == "alone":
-        rank_of(model)  # refuses a student whose adapters are not all that is trained
+        rank_of(model)  # raises for a student with other trained parameters than adapters
 
     def begin() -> list[str]:
         held.folder = folder = WeightsFolder(settings.weights_folder)
@@ -60,21 +59,21 @@ def open_engine(settings: VLLMSettings, model: LanguageModel) -> VLLMEngine:
 
 
 def _delivery(settings: VLLMSettings, folder: WeightsFolder, starts: bool) -> Delivery:
-    """starts: whether the server is the run's own, which knows how to mend what a stock one leaves behind."""
+    """starts: whether the run starts the server, with opdkit's worker extension, which also reloads a tied lm_head."""
     if settings.adapters == "alone":
         return AdaptersAlone(folder)
     return WholeWeights(folder, "opdkit_reload_weights" if starts else "reload_weights")
 
 
 @dataclass
-class _Held:
-    """What the main process lets go of at the end: the folder of weights, and the server that it started."""
+class _Resources:
+    """The resources that rank 0 releases at the end: the folder of weights, and the server that it started."""
 
     folder: WeightsFolder | None = None
     process: VLLMProcess | None = None
 
     def ended(self) -> str | None:
-        """The server's last words where it has ended by itself."""
+        """The server's error if it has exited by itself."""
         return None if self.process is None else self.process.ended()
 
     def close(self) -> None:
@@ -85,16 +84,16 @@ class _Held:
 
 
 class VLLMEngine:
-    """Writes with vLLM servers. A server that went away is left out until it has the newest weights again.
+    """Generates with vLLM servers. A server that was lost is not used until it has the current weights again.
 
     Args:
-        settings: with the servers' addresses.
+        settings: settings with the servers' addresses.
         model: the student.
-        delivery: how its weights get there.
-        held: what is let go of at the end.
+        delivery: sends its weights.
+        held: the resources to release at the end.
     """
 
-    def __init__(self, settings: VLLMSettings, model: LanguageModel, delivery: Delivery, held: _Held) -> None:
+    def __init__(self, settings: VLLMSettings, model: LanguageModel, delivery: Delivery, held: _Resources) -> None:
         self._settings = settings
         self._model = model
         self._delivery = delivery
@@ -103,14 +102,14 @@ class VLLMEngine:
         self._asleep = False
         self._pool = ServerPool(settings.contact, self._hand_over)
         try:
-            self._name = self._agreed(self._pool.greet("/v1/models", _served))
+            self._name = self._common_model(self._pool.greet("/v1/models", _served))
             self.rest()
         except BaseException:
             self._pool.close()
             raise
 
     def generate(self, asks: Sequence[Ask], sampling: Sampling) -> list[Completion]:
-        """See `Engine`. Log-probs are the engine's own, and told at temperature 1 alone."""
+        """See `Engine`. Log-probs are the engine's own, and only returned at temperature 1."""
         if self._version is None or self._asleep:
             self.refresh(self._model, self._version or 0)
         fields = sampling_fields(sampling) | {
@@ -138,8 +137,8 @@ class VLLMEngine:
         return completions
 
     def _written(self, write: Callable[[], list[Completion]]) -> list[Completion]:
-        """What `write` gives while every server has the newest weights. One that was started again in the meantime has
-        others: then the weights are handed over once more, and all is written anew."""
+        """The result of `write` with the current weights on every server. If a server was restarted meanwhile, the
+        weights are sent again and everything is regenerated."""
         for _ in range(_ATTEMPTS_AT_A_BATCH):
             completions = write()
             try:
@@ -150,8 +149,8 @@ class VLLMEngine:
         raise RunError(f"rollout.servers: they lost the weights {_ATTEMPTS_AT_A_BATCH} times within one batch")
 
     def refresh(self, model: LanguageModel, version: int) -> None:
-        """See `Engine`. Called by all processes, with divided weights all here: the main one hands them over, and the
-        others look whether they are there. Raises RunError where the servers' log-probs are not the student's then."""
+        """See `Engine`. Collective, with gathered weights: rank 0 sends them, and the others verify them. Raises
+        RunError if the servers' log-probs then differ from the student's."""
         if version == self._version and not self._asleep:
             return
         self._model = model
@@ -162,7 +161,7 @@ class VLLMEngine:
         def send() -> None:
             self._delivery.write(model)
             if self._asleep:
-                device.empty_cache()  # what torch keeps for later is what the server wakes up in
+                device.empty_cache()  # the server needs the memory cached by torch
             self._pool.patiently(self._hand_over)
 
         world.from_main(send)
@@ -171,7 +170,7 @@ class VLLMEngine:
         self._version, self._asleep = version, False
 
     def rest(self) -> None:
-        """See `Engine`. With `rollout.sleep` the server forgets its weights and its cache."""
+        """See `Engine`. With `rollout.sleep` the server discards its weights and its cache."""
         if not self._settings.sleeps or self._asleep:
             return
 
@@ -183,7 +182,7 @@ class VLLMEngine:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Of the servers."""
+        """The addresses of the servers."""
         return self._pool.contact.servers
 
     def close(self) -> None:
@@ -192,9 +191,9 @@ class VLLMEngine:
         self._held.close()
 
     def _hand_over(self) -> None:
-        """Have every server read the weights, and prove that it has."""
-        if (said := self._held.ended()) is not None:
-            raise LastingError(f"the one that was started here has ended: {said}")
+        """Make every server load the weights, and verify that it has."""
+        if (error := self._held.ended()) is not None:
+            raise LastingError(f"the one that was started here has ended: {error}")
 
         def one(ask: Callable[[str, str, bytes], bytes]) -> None:
             try:
@@ -209,7 +208,7 @@ class VLLMEngine:
         self._pool.everywhere(one)
 
     def _wake(self, ask: Callable[[str, str, bytes], bytes], part: str) -> None:
-        """Have a server take memory again for a part of what it needs. One that is awake leaves it at that."""
+        """Make a server allocate memory for `part` again. Has no effect on a server that is awake."""
         if self._settings.sleeps:
             ask("POST", f"/wake_up?tags={part}", b"")
 
@@ -227,15 +226,15 @@ class VLLMEngine:
                 "takes over tied lm_heads, too"
             )
 
-    def _agreed(self, told: dict[str, tuple[str, int | None]]) -> str:
-        """The name that all servers have for the model. Raises UserError where its responses would not fit."""
-        for server, (_, longest) in told.items():
+    def _common_model(self, served: dict[str, tuple[str, int | None]]) -> str:
+        """The model name common to all servers. Raises UserError if responses may exceed a server's maximum length."""
+        for server, (_, longest) in served.items():
             if longest is not None and longest < self._settings.longest:
                 raise UserError(
                     f"rollout.max_prompt_tokens and rollout.max_new_tokens: together {self._settings.longest}, more "
                     f"than the {longest} tokens of {server} (--max-model-len)"
                 )
-        names = {name for name, _ in told.values()}
+        names = {name for name, _ in served.values()}
         if len(names) != 1:
             raise UserError(f"rollout.servers: they serve {', '.join(sorted(names))}; one name for all is needed")
         return names.pop()
@@ -243,10 +242,10 @@ class VLLMEngine:
 
 @torch.no_grad()
 def _proof(model: LanguageModel) -> tuple[list[list[int]], list[list[float]]]:
-    """A few rows of tokens, and the student's log-probs of each but the first, at temperature 1."""
+    """A few rows of tokens, and the student's log-probs of all but the first, at temperature 1."""
     size = min(model.vocabulary, len(model.tokenizer))
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(0, size, (_PROVEN_ROWS, _PROVEN_TOKENS), generator=generator).tolist()
+    tokens = torch.randint(0, size, (_PROOF_ROWS, _PROOF_TOKENS), generator=generator).tolist()
     turns = [[Turn((row[0],), Completion(tuple(row[1:]), None, None, "length"))] for row in tokens]
     rollout = pack(model, turns, ())
     scores = Scorer(model)(rollout, rollout.sampled_mask, Request(sampled=True), 1.0)
@@ -264,25 +263,25 @@ def _served(answer: bytes) -> tuple[str, int | None]:
 
 
 def _completion(answer: bytes, longest: int, plain: bool) -> Completion:
-    """Raises PassingError for an answer that holds none."""
+    """Parse a completion. Raises PassingError for an invalid answer."""
     try:
         choice: dict[str, Any] = json.loads(answer)["choices"][0]
         ids = tuple(int(index) for index in choice["token_ids"])
-        told = [float(value) for value in choice["logprobs"]["token_logprobs"]]
-        if not 0 < len(ids) <= longest or len(told) != len(ids):
+        log_probs = [float(value) for value in choice["logprobs"]["token_logprobs"]]
+        if not 0 < len(ids) <= longest or len(log_probs) != len(ids):
             raise ValueError
     except (ValueError, LookupError, TypeError, RecursionError):
         raise PassingError("an answer without token ids and their log-probs") from None
     reason = "stop" if choice.get("finish_reason") == "stop" else "length"
-    return Completion(ids, None, None, reason, torch.tensor(told) if plain else None)
+    return Completion(ids, None, None, reason, torch.tensor(log_probs) if plain else None)
 
 
 def _prompt_log_probs(answer: bytes, rows: list[list[int]]) -> list[list[float]]:
-    """Of each row of ids all but the first."""
+    """The log-probs of all ids but the first, per row."""
     try:
-        told: dict[int, Any] = {one["index"]: one["prompt_logprobs"] for one in json.loads(answer)["choices"]}
+        entries: dict[int, Any] = {one["index"]: one["prompt_logprobs"] for one in json.loads(answer)["choices"]}
         return [
-            [float(told[number][at][str(ids[at])]["logprob"]) for at in range(1, len(ids))]
+            [float(entries[number][at][str(ids[at])]["logprob"]) for at in range(1, len(ids))]
             for number, ids in enumerate(rows)
         ]
     except (ValueError, LookupError, TypeError, RecursionError):
@@ -290,11 +289,11 @@ def _prompt_log_probs(answer: bytes, rows: list[list[int]]) -> list[list[float]]
 
 
 def _empty_cache(ask: Callable[[str, str, bytes], bytes]) -> None:
-    """Keys and values of the old weights must not be used again."""
+    """Clear the prefix cache, whose keys and values are from the old weights."""
     for _ in range(_ATTEMPTS_AT_THE_CACHE):
         try:
             if json.loads(ask("POST", "/reset_prefix_cache", b"")).get("success", True):
                 return
         except (ValueError, AttributeError):
-            return  # older servers answer with nothing
+            return  # older servers send an empty answer
     raise PassingError("its prefix cache is still in use")

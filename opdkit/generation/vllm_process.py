@@ -1,4 +1,4 @@
-"""A vLLM server that a run starts on this machine and ends with itself."""
+"""A vLLM server on this machine, started and stopped by the run."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _EXCEPTION = re.compile(r"\w(Error|Exception): ")
 _WARNING = re.compile(r"\b(WARNING|INFO)\b")
 _START_SECONDS = 900.0
 _END_SECONDS = 20.0
-# Beginnings of what torchrun tells the processes of the run, of which the server is none.
-_NOT_ITS = (
+# Prefixes of torchrun's environment variables, which the server must not inherit.
+_LAUNCHER_VARIABLES = (
     "PYTHONPATH", "RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "TORCH_NCCL_",
 )  # fmt: skip
 
 
 class VLLMProcess:
-    """`vllm serve` in a process group of its own. Raises UserError where it does not start.
+    """`vllm serve` in its own process group. Raises UserError if it does not start.
 
     Args:
-        settings: the interpreter and more options.
+        settings: the interpreter and options.
         folder: the model.
     """
 
@@ -45,7 +45,7 @@ class VLLMProcess:
         command = [python, str(_LAUNCH), str(folder), "--served-model-name", "student", "--host", "127.0.0.1"]
         command += ["--port", str(port), "--max-model-len", str(settings.longest), *settings.options]
         command += [SLEEP_OPTION] if settings.sleeps else []
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_ITS)}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(_LAUNCHER_VARIABLES)}
         environment |= {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
         self._log = tempfile.NamedTemporaryFile(prefix="opdkit-vllm-", suffix=".log", delete=False)  # noqa: SIM115
         try:
@@ -60,7 +60,7 @@ class VLLMProcess:
         self._await(python)
 
     def ended(self) -> str | None:
-        """The cause that it told where it has ended by itself, None while it runs. Then its log is kept."""
+        """The error in its log if it has exited by itself, None while it runs. Keeps the log if it has exited."""
         status = self._process.poll()
         if status is None:
             return None
@@ -68,7 +68,7 @@ class VLLMProcess:
         return f"{self._cause()} (exit status {status}; its log: {self._log.name})"
 
     def close(self) -> None:
-        """End the server with all that it started."""
+        """Stop the server and its child processes."""
         atexit.unregister(self.close)
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
@@ -82,15 +82,15 @@ class VLLMProcess:
     def _await(self, python: str) -> None:
         ends = time.monotonic() + _START_SECONDS
         while time.monotonic() < ends:
-            if (told := self.ended()) is not None:
-                has_vllm = self._keeps = "No module named 'vllm'" not in told
+            if (error := self.ended()) is not None:
+                has_vllm = self._keeps = "No module named 'vllm'" not in error
                 self.close()
                 if not has_vllm:
                     raise UserError(
                         f"rollout.python: {python} has no vLLM; name an interpreter that has (pip install vllm, in an "
                         "environment of its own), or rollout.servers=[http://...]"
                     )
-                raise UserError(f"rollout: vLLM did not start: {told}")
+                raise UserError(f"rollout: vLLM did not start: {error}")
             with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.address}/health", timeout=5):
                 return
             time.sleep(0.25)
@@ -99,9 +99,9 @@ class VLLMProcess:
 
     def _cause(self) -> str:
         text = Path(self._log.name).read_text(encoding="utf-8", errors="replace").split("\n")
-        said = [line for line in text if line.strip()] or ["it said nothing"]
-        # The first exception is the cause; those that follow say that it ended others.
-        errors = [line for line in said if _EXCEPTION.search(line) and not _WARNING.search(line)] or said[-1:]
+        lines = [line for line in text if line.strip()] or ["it said nothing"]
+        # The first exception is the cause; later ones are consequences.
+        errors = [line for line in lines if _EXCEPTION.search(line) and not _WARNING.search(line)] or lines[-1:]
         return " ".join(errors[0].split())[:300]
 
 

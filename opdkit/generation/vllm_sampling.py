@@ -1,4 +1,4 @@
-"""A sampling in vLLM's words."""
+"""Translates sampling settings to vLLM."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from opdkit.samplers import Ancestral, Greedy, MinP, TopK, TopP
 
 
 def sampling_fields(sampling: Sampling) -> dict[str, Any]:
-    """The same sampling in vLLM's words; what a model's generation config would change is set back. Raises UserError
-    for a sampler that vLLM lacks."""
+    """The sampling fields of a vLLM request, which override a model's generation config. Raises UserError for a sampler
+    that vLLM does not have."""
     plain = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}
     plain |= {"presence_penalty": 0.0, "frequency_penalty": 0.0, "temperature": sampling.temperature}
     if sampling.stop:

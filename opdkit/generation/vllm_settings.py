@@ -1,4 +1,4 @@
-"""What the client of vLLM must know of the configuration."""
+"""The settings of the vLLM client."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class VLLMSettings:
     """See `VLLMRollout`.
 
     Attributes:
-        contact: the servers; none where one is started here.
-        python: the interpreter that starts it.
-        options: of `vllm serve`.
+        contact: the servers; none if one is started here.
+        python: the interpreter to start it with.
+        options: options of `vllm serve`.
         weights_folder: where the weights are written.
-        gap_limit: nats between the log-probs of a server and the student's.
-        longest: tokens of a prompt and its response.
-        adapters: how those of the student are handed over.
-        sleeps: whether the server gives its memory back while nothing is asked of it.
+        gap_limit: maximum difference in nats between the log-probs of a server and the student's.
+        longest: maximum tokens of a prompt and its response.
+        adapters: how the student's adapters are sent.
+        sleeps: whether the server releases its GPU memory during updates.
     """
 
     contact: Contact

@@ -1,1 +1,1 @@
-"""The processes of a run: who this one is, what they share, and how they start and end together."""
+"""The ranks of a run: their collectives, and how they start and end together."""

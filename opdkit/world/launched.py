@@ -1,4 +1,4 @@
-"""The start and the end of processes that torchrun has started around one command."""
+"""Joins and leaves the process group of a command launched by torchrun."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 _TIMEOUT = "OPDKIT_TIMEOUT_S"
 _DEFAULT_TIMEOUT_S = 1800
-_TOLD = "opdkit/told"
-# What `accelerate launch` sets for ways of sharding of its own.
+_REPORTED = "opdkit/told"
+# Set by `accelerate launch` for its own sharding modes, which are not supported.
 _OTHER_WAYS = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM")
-# How long another process leaves it to the main one to tell an error that both have.
+# How long another rank waits for rank 0 to report an error that both have.
 _PATIENCE_S = 2.0
 
 
 def several() -> bool:
-    """Whether a launcher has started more than one process; its environment variables say so."""
+    """Whether a launcher has started more than one process, by its environment variables."""
     return os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1") and "RANK" in os.environ
 
 
 class Store(Protocol):
-    """As much of torch.distributed's store as is used here: what one process sets, all see."""
+    """The part of torch.distributed's key-value store used here."""
 
     def check(self, keys: list[str], /) -> bool: ...
 
@@ -37,7 +37,7 @@ class Store(Protocol):
 
 
 def current() -> World:
-    """The processes of this command. torch is imported here, since not every command needs it."""
+    """The current world. Imports torch lazily, since not every command needs it."""
     from opdkit.world.world import World
 
     return World.current()
@@ -45,9 +45,9 @@ def current() -> World:
 
 @contextmanager
 def joined(command: str, allowed: tuple[str, ...], teller: Teller) -> Iterator[None]:
-    """Join the other processes for the time of `command`. Raises UserError where it is none of `allowed`.
+    """A context in the process group, for the duration of `command`. Raises UserError unless it is in `allowed`.
 
-    Collectives of CPU tensors run over gloo, those of CUDA tensors over NCCL. A process that does not answer for
+    Collectives of CPU tensors use gloo, those of CUDA tensors NCCL. A rank that does not respond for
     OPDKIT_TIMEOUT_S seconds (1800) counts as lost.
     """
     if not several():
@@ -77,19 +77,19 @@ def joined(command: str, allowed: tuple[str, ...], teller: Teller) -> Iterator[N
 
 
 class Teller:
-    """Decides which of the processes tells an error: the main one where it has it, else the first that has."""
+    """Decides which rank reports an error: rank 0 if it has the error, else the first rank that has."""
 
     def __init__(self) -> None:
         self._store: Store | None = None
         self._rank = 0
 
     def connect(self, store: Store, rank: int) -> None:
-        """From now on there are others: what `store` holds is seen by all of them."""
+        """Coordinate with the other ranks through `store`."""
         self._store, self._rank = store, rank
 
     @contextmanager
     def heard(self) -> Iterator[None]:
-        """A defect's traceback is enough: what it causes in the other processes is not told on top of it."""
+        """A context for errors that end in a traceback, after which no other rank reports an error."""
         try:
             yield
         except Exception as error:
@@ -98,16 +98,16 @@ class Teller:
             raise
 
     def first(self, patience_s: float = _PATIENCE_S) -> bool:
-        """Whether this process is the one to tell. True once."""
+        """Whether this rank must report the error. True at most once."""
         if self._store is None:
             return True
         own = str(self._rank)
         try:
             until = time.monotonic() + patience_s
-            while self._rank and time.monotonic() < until and not self._store.check([_TOLD]):
+            while self._rank and time.monotonic() < until and not self._store.check([_REPORTED]):
                 time.sleep(0.05)
-            return self._store.compare_set(_TOLD, "", own) == own.encode()
-        except RuntimeError:  # the store went with the process that kept it
+            return self._store.compare_set(_REPORTED, "", own) == own.encode()
+        except RuntimeError:  # the rank that hosted the store has exited
             return self._rank == 0
 
 

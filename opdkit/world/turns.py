@@ -1,4 +1,4 @@
-"""Acts that all processes must make together, while each has its own number of them to make."""
+"""Synchronises collective operations of which each rank has its own number to make."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from opdkit.world.world import World
 
 
 class Turns:
-    """Agrees on the next act before each one, so that a process without work makes it with nothing to do.
+    """Lets ranks agree on the next collective operation, so that a rank without work joins in with an idle one.
 
-    Used as a context around code that acts as often as it likes. Every process enters it; inside, each says before an
-    act which kind it is, and all make the first kind that any of them wants. At the end of the context a process makes
-    the acts of the others until none wants one. Inside it nothing else is communicated.
+    Use as a context around code with any number of operations. Every rank enters it. Before an operation, each rank
+    announces its kind, and all perform the first kind that any of them announces. At the end of the context a rank
+    performs idle operations until no rank has any left. No other communication may happen inside.
     """
 
     def __init__(self, world: World) -> None:
@@ -21,17 +21,17 @@ class Turns:
         self._idle: list[Callable[[], None]] = []
 
     def kind(self, idle: Callable[[], None]) -> int:
-        """A new kind of act. idle: that of a process which has no use for it. All processes name them in one order."""
+        """Register a kind of operation, in the same order on all ranks. idle: performs it on a rank without work."""
         self._idle.append(idle)
         return len(self._idle) - 1
 
     def take(self, kind: int) -> None:
-        """Return when it is the turn of `kind`: every process is about to make such an act."""
+        """Return when it is the turn of `kind`, with every rank about to perform such an operation."""
         while (due := self._due(kind)) != kind:
             self._idle[due]()
 
     def _due(self, wanted: int) -> int:
-        """The first kind that any process wants; as many as there are kinds where none wants one."""
+        """The first kind announced by any rank; the number of kinds if there is none."""
         return -int(self._world.max(float(-wanted)))
 
     def __enter__(self) -> Turns:

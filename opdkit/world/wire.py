@@ -1,4 +1,4 @@
-"""Plain values, tensors and dataclasses of opdkit as bytes, and back. Nothing is pickled, so nothing is run."""
+"""Serialises plain values, tensors and opdkit's dataclasses, without pickle, so that no code is run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _OWN = "opdkit."
 
 
 def to_bytes(value: object) -> bytes:
-    """One safetensors buffer: the tensors, and beside them JSON that says where each one stands.
+    """One safetensors buffer with the tensors, and JSON with the structure around them.
 
-    value: None, bool, int, float, str, Path, Tensor, and lists, tuples, dicts and dataclasses of opdkit made of such.
+    value: None, bool, int, float, str, Path, Tensor, and lists, tuples, dicts and opdkit dataclasses of these.
     Raises TypeError for anything else.
     """
     tensors: dict[str, Tensor] = {}
@@ -30,7 +30,7 @@ def to_bytes(value: object) -> bytes:
 
 
 def from_bytes(data: bytes) -> Any:
-    """The value that `to_bytes` was given; tensors are on the CPU."""
+    """The value passed to `to_bytes`, with tensors on the CPU."""
     tensors = load(data)
     return _read(json.loads(tensors.pop(_TEXT).numpy().tobytes()), tensors)
 
@@ -80,7 +80,7 @@ def _read(node: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def _class(name: str) -> type:
-    """A dataclass of opdkit that this process has imported already."""
+    """An opdkit dataclass that is already imported."""
     module, _, qualified = name.partition(":")
     found = getattr(sys.modules.get(module), qualified, None) if module.startswith(_OWN) else None
     if not (isinstance(found, type) and dataclasses.is_dataclass(found)):

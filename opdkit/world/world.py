@@ -1,4 +1,4 @@
-"""What the processes of a run add up, share out and tell one another."""
+"""The collectives between the ranks of a run."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ Result = TypeVar("Result")
 
 
 class PeerLostError(RunError):
-    """Another process of the run has ended or does not answer."""
+    """Another rank of the run has ended or does not respond."""
 
 
 @dataclass(frozen=True)
 class World:
-    """`size` processes, of which this is number `rank`. With one process nothing is communicated.
+    """The ranks of a run, as seen by one of them. With a single rank nothing is communicated.
 
-    Every method but `shard` is called by all processes, in the same order. Raises PeerLostError where one is missing.
+    Every method but `shard` and `enter` is collective: all ranks must call it, in the same order. Raises PeerLostError
+    for a lost rank.
 
     Attributes:
-        rank: of this process.
-        size: the number of processes.
-        group: what they communicate over, None for torch's default group.
+        rank: this process's rank.
+        size: the world size.
+        group: the process group, None for torch's default group.
     """
 
     rank: int = 0
@@ -41,8 +42,8 @@ class World:
 
     @classmethod
     def current(cls) -> World:
-        """The processes that torch.distributed knows of, one where it was not started. In a thread that has entered a
-        world of its own (`enter`) that one."""
+        """The ranks of torch.distributed, a single one if it is not initialised; in a thread with its own world
+        (`enter`), that world."""
         if _OF_THREAD.world is not None:
             return _OF_THREAD.world
         if distributed.is_available() and distributed.is_initialized():
@@ -50,30 +51,30 @@ class World:
         return cls()
 
     def apart(self) -> World:
-        """The same processes over a group of their own (CPU tensors, gloo), for a thread that communicates while
-        another does: what the two send never meets. Called by all processes."""
+        """The same ranks over a separate process group (CPU tensors, gloo), for a thread that communicates
+        concurrently with another. Collective."""
         if self.size == 1:
             return self
-        # The default group's time-out, which torch hands on to no other group. Its type stubs lack the attribute.
+        # torch does not apply the default group's timeout to other groups. The type stubs lack this attribute.
         store = cast(Any, distributed.group.WORLD).get_group_store()
         with _together():
             return replace(self, group=distributed.new_group(timeout=store.timeout, backend="gloo"))
 
     def enter(self) -> None:
-        """Make this the `current` world of the thread that calls."""
+        """Make this the `current` world of the calling thread."""
         _OF_THREAD.world = self
 
     @property
     def main(self) -> bool:
-        """Whether this process writes, logs and shows progress."""
+        """Whether this is rank 0, which writes, logs and shows progress."""
         return self.rank == 0
 
     def shard(self, count: int) -> range:
-        """The part of `count` rows that is this process's, consecutive, sizes that differ by one at most."""
+        """This rank's shard of `count` rows: consecutive, with sizes that differ by at most one."""
         return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def sum(self, value: Tensor) -> Tensor:
-        """The sum over all processes, the same bits in each."""
+        """All-reduce: the sum over all ranks, bitwise equal on each."""
         if self.size > 1:
             value = value.clone()
             with _together():
@@ -81,8 +82,7 @@ class World:
         return value
 
     def sum_in_place(self, values: Sequence[Tensor], group: distributed.ProcessGroup | None = None) -> None:
-        """Replace each of the contiguous tensors by its sum over all processes, or those of a group; none waits for the
-        one before."""
+        """All-reduce the contiguous tensors in place, over all ranks or a group, with overlapping operations."""
         if self.size == 1:
             return
         with _together():
@@ -92,7 +92,7 @@ class World:
                     work.wait()
 
     def max(self, value: float) -> float:
-        """The largest of the processes' values."""
+        """The maximum over all ranks."""
         if self.size == 1:
             return value
         found = torch.tensor(value, dtype=torch.float64)
@@ -101,11 +101,11 @@ class World:
         return float(found)
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set in some process: a decision that is one for all."""
+        """Whether the flag is set on any rank; the same result on all."""
         return flag if self.size == 1 else self.max(float(flag)) > 0
 
     def from_main(self, compute: Callable[[], T]) -> T:
-        """What `compute` gives in the main process, which alone calls it."""
+        """Broadcast the result of `compute`, which is called only on rank 0."""
         if self.size == 1:
             return compute()
         data = to_bytes(compute()) if self.main else b""
@@ -116,7 +116,7 @@ class World:
         return from_bytes(buffer.numpy().tobytes())
 
     def gathered(self, value: T) -> list[T]:
-        """The value of each process, in order."""
+        """All-gather: the values of all ranks, in order."""
         if self.size == 1:
             return [value]
         data = torch.frombuffer(bytearray(to_bytes(value)), dtype=torch.uint8)
@@ -128,7 +128,7 @@ class World:
         return [from_bytes(one[:n].numpy().tobytes()) for one, n in zip(found, lengths, strict=True)]
 
     def shared(self, items: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Result]]) -> list[Result]:
-        """`work(items)`, a result an item, where each process does its part of the items and has all the results."""
+        """`work(items)`, one result per item, with the items sharded over the ranks and the results gathered on all."""
         if self.size == 1:
             return list(work(items))
         part = self.shard(len(items))
@@ -136,7 +136,7 @@ class World:
         return [result for results in self.gathered(own) for result in results]
 
     def joined(self, values: Tensor | None, rows: Sequence[int], count: int) -> Tensor | None:
-        """[count, ...], each process's `values` [len(rows), ...] at its `rows`. None where no process has any."""
+        """[count, ...], with each rank's `values` [len(rows), ...] at its `rows`. None if no rank has any."""
         if self.size == 1:
             return values
         shapes = self.gathered(None if values is None else (list(values.shape[1:]), str(values.dtype)))
@@ -151,12 +151,12 @@ class World:
 
     @property
     def _over(self) -> distributed.ProcessGroup | None:
-        """The group. One apart is for its thread alone: what another sends over it would meet what that one sends."""
+        """The process group. A separate group may only be used by its own thread, or messages would be mixed up."""
         assert self.group is None or _OF_THREAD.world == self, "a group apart is used by the thread that entered it"
         return self.group
 
     def _placed(self, value: Tensor) -> Tensor:
-        """[size, ...], this process's value at its rank."""
+        """[size, ...] with this rank's value at its index."""
         whole = value.new_zeros((self.size, *value.shape))
         whole[self.rank] = value
         return self.sum(whole)
@@ -164,7 +164,7 @@ class World:
 
 @contextmanager
 def _together() -> Iterator[None]:
-    """A call that every process makes. The backends tell a lost peer as a RuntimeError."""
+    """A context for collectives. The backends report a lost peer as a RuntimeError."""
     try:
         yield
     except RuntimeError as error:
@@ -175,7 +175,7 @@ def _together() -> Iterator[None]:
 
 
 class _Thread(threading.local):
-    """The world that a thread has entered."""
+    """The world of a thread."""
 
     world: World | None = None
 

