@@ -95,8 +95,8 @@ class Engine(Protocol):
         ...
 
     def rest(self) -> None:
-        """Nothing is asked until the next `refresh`: memory that the engine can do without until then is given back.
-        Called by all processes of the run."""
+        """Release memory that is not needed until the next `refresh`, before which there are no requests.
+        Collective."""
         ...
 
     def close(self) -> None:

@@ -97,8 +97,8 @@ def predicting_states(
 
     positions i64[B, L]: position ids within each of the packed sequences, if `ids` is packed.
     """
-    told = {} if positions is None else {"position_ids": positions}
-    return model.body()(input_ids=ids, use_cache=False, **told).last_hidden_state[row, column]
+    extra = {} if positions is None else {"position_ids": positions}
+    return model.body()(input_ids=ids, use_cache=False, **extra).last_hidden_state[row, column]
 
 
 def score_hidden(

@@ -93,13 +93,13 @@ def _step(line: bytes) -> int:
 
 
 def _line(case: Case) -> dict[str, object]:
-    told = {
+    common = {
         "problem": case.group.problem.identifier,
         "responses": list(case.places),
         "teacher_answers": len(case.answers),
     }
     if case.rubric is None:
-        return {**told, "status": "no_rubric"}
+        return {**common, "status": "no_rubric"}
     students = pass_rates(case.students) if case.students is not None else None
     teachers = pass_rates(case.teachers) if case.teachers is not None else None
     criteria = [
@@ -111,7 +111,7 @@ def _line(case: Case) -> dict[str, object]:
         }
         for i, criterion in enumerate(case.rubric)
     ]
-    return {**told, "status": "ok" if students is not None else "no_verdicts", "criteria": criteria}
+    return {**common, "status": "ok" if students is not None else "no_verdicts", "criteria": criteria}
 
 
 class _Mean:

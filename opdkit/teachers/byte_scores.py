@@ -16,7 +16,7 @@ from opdkit.heads import Head
 from opdkit.heads.tiles import plan_kept
 from opdkit.models import Request
 from opdkit.teachers.base import OpenTeacher
-from opdkit.teachers.retelling import Bridge, Retold
+from opdkit.teachers.retelling import Bridge, Retokenized
 from opdkit.tokenization import Branch, ByteFilter, BytePrefixMap, Spelled, place, student_log_mass
 
 _LEAST_SHARE = 0.01
@@ -42,32 +42,32 @@ class BytePrefixScores:
 
     def __call__(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
         """See `MappedScores`."""
-        told = self._bridge.retell(rollout)
-        states = self._inner.score(told.rollout, told.rollout.sampled_mask, Request(vocabulary=True))
-        log_probs = _log_probs(states, told, self._temperature)
+        pair = self._bridge.retell(rollout)
+        states = self._inner.score(pair.rollout, pair.rollout.sampled_mask, Request(vocabulary=True))
+        log_probs = _log_probs(states, pair, self._temperature)
         scored = torch.zeros_like(loss_mask)
         parts: list[Scores] = []
         stops = self._bridge.stops
-        for row, log_mass in enumerate(self._log_masses(told, log_probs)):
-            ours = torch.tensor(told.student_ids[row], dtype=torch.long, device=log_mass.device)
+        for row, log_mass in enumerate(self._log_masses(pair, log_probs)):
+            ours = torch.tensor(pair.student_ids[row], dtype=torch.long, device=log_mass.device)
             found = _known(stops.swapped_masses(log_mass, ours), ours, loss_mask[row])
             scored[row, found.positions] = True
             parts.append(_scores_of(found, rollout.tokens[row], _row_of(request, row)))
         joined = join_scores(parts, rollout.tokens.shape[1])
         return replace(joined, scored=scored, temperature=self._temperature)
 
-    def _log_masses(self, told: Retold, log_probs: Iterable[Tensor]) -> Iterator[Tensor]:
+    def _log_masses(self, pair: Retokenized, log_probs: Iterable[Tensor]) -> Iterator[Tensor]:
         """Per row, log mass f[n, V_student + 1] at its n tokens; -inf where unknown."""
-        for spelled, log_prob in zip(self._spelled(told), log_probs, strict=True):
+        for spelled, log_prob in zip(self._spelled(pair), log_probs, strict=True):
             known = [place for place in spelled.placements if place is not None]
             full = log_prob.new_full((len(spelled.student_ids), self._prefixes.residual + 1), -torch.inf)
             if len(known) == len(full) > 0:
                 full = student_log_mass(self._prefixes, log_prob, spelled.teacher_ids, spelled.student_ids, known)
             yield full
 
-    def _spelled(self, told: Retold) -> list[Spelled]:
+    def _spelled(self, pair: Retokenized) -> list[Spelled]:
         rows: list[Spelled] = []
-        for ours, theirs in zip(told.student_ids, told.teacher_ids, strict=True):
+        for ours, theirs in zip(pair.student_ids, pair.teacher_ids, strict=True):
             symbols = self._bridge.symbols(ours, theirs)
             rows.append(Spelled(ours, symbols[0], place(*symbols), theirs))
         return rows
@@ -80,26 +80,26 @@ class ByteFilterScores(BytePrefixScores):
     of the teacher, provided that it has at least 1 % of the weight.
     """
 
-    def _log_masses(self, told: Retold, log_probs: Iterable[Tensor]) -> Iterator[Tensor]:
-        rows, kept = self._spelled(told), list(log_probs)
+    def _log_masses(self, pair: Retokenized, log_probs: Iterable[Tensor]) -> Iterator[Tensor]:
+        rows, kept = self._spelled(pair), list(log_probs)
         wanted = [
             (row, branch)
             for row, (spelled, log_prob) in enumerate(zip(rows, kept, strict=True))
             for branch, share in ByteFilter(self._prefixes, spelled, log_prob).run().wanted.items()
             if share >= _LEAST_SHARE
         ]
-        behind = dict(zip(wanted, self._behind(told, wanted), strict=True))
+        behind = dict(zip(wanted, self._behind(pair, wanted), strict=True))
         for row, (spelled, log_prob) in enumerate(zip(rows, kept, strict=True)):
             branches = {branch: value for (of, branch), value in behind.items() if of == row}
             yield ByteFilter(self._prefixes, spelled, log_prob, branches).run().log_mass
 
-    def _behind(self, told: Retold, wanted: Sequence[tuple[int, Branch]]) -> Tensor:
+    def _behind(self, pair: Retokenized, wanted: Sequence[tuple[int, Branch]]) -> Tensor:
         """The teacher's log-probs f[len(wanted), V_teacher] after each branch."""
         if not wanted:
             return torch.zeros(0, 0)
         rows = [row for row, _ in wanted]
-        responses = [[*told.teacher_ids[row][:token], own, own] for row, (token, own) in wanted]
-        asked = self._bridge.rows(told, rows, responses)
+        responses = [[*pair.teacher_ids[row][:token], own, own] for row, (token, own) in wanted]
+        asked = self._bridge.rows(pair, rows, responses)
         last = torch.tensor([len(response) - 1 for response in responses], device=asked.tokens.device)
         each = torch.arange(len(rows), device=last.device)
         mask = torch.zeros_like(asked.sampled_mask).index_put((each, last), torch.ones_like(each).bool())
@@ -109,11 +109,11 @@ class ByteFilterScores(BytePrefixScores):
         return full_log_prob(states.hidden[each, last], states.head, self._temperature)
 
 
-def _log_probs(states: Scores, told: Retold, temperature: float) -> Iterator[Tensor]:
+def _log_probs(states: Scores, pair: Retokenized, temperature: float) -> Iterator[Tensor]:
     """Per row, the log q f[m, V_teacher] that predict its m tokens."""
     assert states.hidden is not None
     assert states.head is not None
-    for row, theirs in enumerate(told.teacher_ids):
+    for row, theirs in enumerate(pair.teacher_ids):
         yield full_log_prob(states.hidden[row, : len(theirs)], states.head, temperature)
 
 

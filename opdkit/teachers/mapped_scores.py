@@ -14,7 +14,7 @@ from opdkit.heads import Head, logsumexp
 from opdkit.models import Request
 from opdkit.models.scorer import score_hidden
 from opdkit.teachers.base import OpenTeacher
-from opdkit.teachers.retelling import Bridge, Retold
+from opdkit.teachers.retelling import Bridge, Retokenized
 from opdkit.teachers.stops import gain_of, with_gain
 from opdkit.tokenization import align, share_span_log_ratio
 
@@ -70,20 +70,20 @@ class StrictScores:
 
     def _states(self, rollout: Rollout, loss_mask: Tensor) -> tuple[Tensor, Head, tuple[Tensor, Tensor]]:
         """The teacher's hidden f[N, D] and lm_head, and rows and positions i64[N] of the student's aligned tokens."""
-        told = self._bridge.retell(rollout)
-        rows, ours, theirs = self._pairs(told, loss_mask).unbind(1)
-        mask = torch.zeros_like(told.rollout.sampled_mask).index_put((rows, theirs), torch.ones_like(rows).bool())
-        states = self._inner.score(told.rollout, mask, Request(vocabulary=True))
+        pair = self._bridge.retell(rollout)
+        rows, ours, theirs = self._pairs(pair, loss_mask).unbind(1)
+        mask = torch.zeros_like(pair.rollout.sampled_mask).index_put((rows, theirs), torch.ones_like(rows).bool())
+        states = self._inner.score(pair.rollout, mask, Request(vocabulary=True))
         assert states.hidden is not None
         assert states.head is not None
         return states.hidden[rows, theirs], states.head, (rows, ours)
 
-    def _pairs(self, told: Retold, loss_mask: Tensor) -> Tensor:
+    def _pairs(self, pair: Retokenized, loss_mask: Tensor) -> Tensor:
         """i64[N, 3]: row, index of the student's token, index of the teacher's, in the student's order."""
         to_teacher = self._bridge.shared.to_teacher
         counted = loss_mask.tolist()
         pairs: list[tuple[int, int, int]] = []
-        for row, (ours, theirs) in enumerate(zip(told.student_ids, told.teacher_ids, strict=True)):
+        for row, (ours, theirs) in enumerate(zip(pair.student_ids, pair.teacher_ids, strict=True)):
             firsts = self._bridge.stops.first_of(torch.tensor(ours, dtype=torch.long)).tolist()
             for i, j in align(*self._bridge.symbols(ours, theirs)).strict:
                 if counted[row][i] and int(to_teacher[firsts[i]]) == theirs[j]:
@@ -140,10 +140,10 @@ class SpanScores:
 
     def __call__(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
         """See `MappedScores`."""
-        told = self._bridge.retell(rollout)
-        own = self._own(told)
+        pair = self._bridge.retell(rollout)
+        own = self._own(pair)
         log_prob, scored = torch.zeros_like(rollout.behaviour_log_prob), torch.zeros_like(loss_mask)
-        for row, (ours, theirs) in enumerate(zip(told.student_ids, told.teacher_ids, strict=True)):
+        for row, (ours, theirs) in enumerate(zip(pair.student_ids, pair.teacher_ids, strict=True)):
             found = align(*self._bridge.symbols(ours, theirs))
             if found.groups:
                 shared = share_span_log_ratio(rollout.behaviour_log_prob[row], own[row], found)
@@ -151,11 +151,11 @@ class SpanScores:
                 scored[row, : len(shared)] = True
         return Scores(sampled_log_prob=log_prob.masked_fill(~loss_mask, 0.0), scored=scored & loss_mask)
 
-    def _own(self, told: Retold) -> Tensor:
+    def _own(self, pair: Retokenized) -> Tensor:
         """f32[B, T'], log q of the teacher's tokens; at a stop, that of all its stop ids together."""
-        tokens, stops = told.rollout.tokens, self._bridge.stops
+        tokens, stops = pair.rollout.tokens, self._bridge.stops
         ids = torch.tensor(stops.theirs, device=tokens.device).expand(*tokens.shape, -1) if stops.several else None
-        found = self._inner.score(told.rollout, told.rollout.sampled_mask, Request(sampled=True, support_ids=ids))
+        found = self._inner.score(pair.rollout, pair.rollout.sampled_mask, Request(sampled=True, support_ids=ids))
         own = found.sampled_log_prob
         assert own is not None
         if ids is None:

@@ -153,15 +153,15 @@ def _echoes(wanted: Request) -> bool:
 
 def _narrow(ids: Tensor, mask: Tensor | None, vocabulary: int) -> Tensor:
     """Support ids in 2 or 4 bytes each; filler ids are encoded by their bitwise complement, which is negative."""
-    told = ids if mask is None else torch.where(mask, ids, ~ids)
-    return told.to(torch.int16 if vocabulary <= 1 << 15 else torch.int32).cpu().contiguous()
+    encoded = ids if mask is None else torch.where(mask, ids, ~ids)
+    return encoded.to(torch.int16 if vocabulary <= 1 << 15 else torch.int32).cpu().contiguous()
 
 
-def _widen(told: Tensor | None, masked: bool) -> tuple[Tensor | None, Tensor | None]:
-    if told is None:
+def _widen(encoded: Tensor | None, masked: bool) -> tuple[Tensor | None, Tensor | None]:
+    if encoded is None:
         return None, None
-    mask = told >= 0
-    return torch.where(mask, told, ~told).long(), mask if masked else None
+    mask = encoded >= 0
+    return torch.where(mask, encoded, ~encoded).long(), mask if masked else None
 
 
 def _save(tensors: Mapping[str, Tensor], settings: Mapping[str, object]) -> bytes:

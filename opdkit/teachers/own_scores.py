@@ -11,7 +11,7 @@ from opdkit.data.rollout import Rollout
 from opdkit.data.scores import Scores
 from opdkit.models import Request
 from opdkit.teachers.base import OpenTeacher
-from opdkit.teachers.retelling import Bridge, Retold
+from opdkit.teachers.retelling import Bridge, Retokenized
 from opdkit.tokenization import Group, align
 
 
@@ -24,15 +24,15 @@ class MergedScores:
 
     def __call__(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores:
         """See `MappedScores`. A span is scored if all of its tokens are in the loss mask."""
-        told = self._bridge.retell(rollout)
-        own = self._inner.score(told.rollout, told.rollout.sampled_mask, Request(sampled=True, vocabulary=True))
+        pair = self._bridge.retell(rollout)
+        own = self._inner.score(pair.rollout, pair.rollout.sampled_mask, Request(sampled=True, vocabulary=True))
         assert own.hidden is not None
         assert own.sampled_log_prob is not None
         hidden = own.hidden.new_zeros((*loss_mask.shape, own.hidden.shape[-1]))
         length = torch.zeros(loss_mask.shape, dtype=torch.long, device=loss_mask.device)
         later, scored = own.sampled_log_prob.new_zeros(loss_mask.shape), torch.zeros_like(loss_mask)
         for row in range(len(loss_mask)):
-            for ours, theirs in self.groups(told, row):
+            for ours, theirs in self.groups(pair, row):
                 if not bool(loss_mask[row, ours.start : ours.stop].all()):
                     continue
                 hidden[row, ours.start] = own.hidden[row, theirs.start]
@@ -42,15 +42,15 @@ class MergedScores:
         return Scores(hidden=hidden, head=own.head, temperature=own.temperature, span_length=length,
                       span_log_prob=later, paired_ids=self._bridge.shared.pairs, scored=scored)  # fmt: skip
 
-    def groups(self, told: Retold, row: int) -> Sequence[Group]:
+    def groups(self, pair: Retokenized, row: int) -> Sequence[Group]:
         """The spans of a row."""
-        return align(*self._bridge.symbols(told.student_ids[row], told.teacher_ids[row])).groups
+        return align(*self._bridge.symbols(pair.student_ids[row], pair.teacher_ids[row])).groups
 
 
 class PositionScores(MergedScores):
     """Pairs token t with token t regardless of their texts, up to the shorter response, as in the ULD paper."""
 
-    def groups(self, told: Retold, row: int) -> Sequence[Group]:
+    def groups(self, pair: Retokenized, row: int) -> Sequence[Group]:
         """See `MergedScores`."""
-        shorter = min(len(told.student_ids[row]), len(told.teacher_ids[row]))
+        shorter = min(len(pair.student_ids[row]), len(pair.teacher_ids[row]))
         return [Group(range(at, at + 1), range(at, at + 1)) for at in range(shorter)]

@@ -106,11 +106,11 @@ class OpenPrivilegedTeacher(WrappedTeacher):
         lengths = rollout.attention_mask.sum(dim=1).tolist()
         fits = [ids is not None and self._fits(len(ids), n) for ids, n in zip(rendered, lengths, strict=True)]
         self._count(rendered, fits)
-        told = torch.tensor(fits, device=loss_mask.device)[:, None]
-        scores = self._inner.score(self._retold(rollout, shown, rendered, fits), loss_mask & told, request)
-        return replace(scores, scored=told & (loss_mask if scores.scored is None else scores.scored))
+        fitting = torch.tensor(fits, device=loss_mask.device)[:, None]
+        scores = self._inner.score(self._with_prompts(rollout, shown, rendered, fits), loss_mask & fitting, request)
+        return replace(scores, scored=fitting & (loss_mask if scores.scored is None else scores.scored))
 
-    def _retold(
+    def _with_prompts(
         self,
         rollout: Rollout,
         shown: Sequence[tuple[Message, ...] | None],

@@ -20,8 +20,8 @@ from opdkit.tokenization import SharedVocabulary, Symbols, TokenBytes, respell, 
 
 
 @dataclass(frozen=True)
-class Retold:
-    """The same responses in both tokenizers.
+class Retokenized:
+    """The same responses as ids of both tokenizers.
 
     Attributes:
         rollout: the teacher's rollout, with prompts rendered by its own template. A response that its tokenizer can't
@@ -81,7 +81,7 @@ class Bridge:
         """The stop ids of both models; empty if the tokenizers and stop ids are equal."""
         return Stops.of(self.student, self.teacher)
 
-    def retell(self, rollout: Rollout) -> Retold:
+    def retell(self, rollout: Rollout) -> Retokenized:
         """Re-tokenise a rollout. Raises UserError for episodes, whose environment tokens are not supported."""
         if rollout.environment_mask is not None:
             raise UserError("teacher=retokenized scores answers to one prompt; games need one of the same tokens")
@@ -90,13 +90,13 @@ class Bridge:
         prompts = [self._prompt(problem.messages) for problem in rollout.prompts.problems]
         ids, mask = _padded(prompts, self._pad, rollout.tokens.device, left=True)
         given = Prompts(ids, mask, rollout.prompts.problems)
-        return Retold(self._rollout(given, theirs, rollout.stop_reason), ours, theirs)
+        return Retokenized(self._rollout(given, theirs, rollout.stop_reason), ours, theirs)
 
-    def rows(self, told: Retold, rows: Sequence[int], responses: Sequence[Sequence[int]]) -> Rollout:
+    def rows(self, pair: Retokenized, rows: Sequence[int], responses: Sequence[Sequence[int]]) -> Rollout:
         """A rollout of other responses, in the teacher's ids, to the prompts of the given rows."""
-        prompts, which = told.rollout.prompts, list(rows)
+        prompts, which = pair.rollout.prompts, list(rows)
         given = Prompts(prompts.ids[which], prompts.attention_mask[which], tuple(prompts.problems[r] for r in rows))
-        return self._rollout(given, responses, tuple(told.rollout.stop_reason[row] for row in rows))
+        return self._rollout(given, responses, tuple(pair.rollout.stop_reason[row] for row in rows))
 
     def _rollout(
         self, prompts: Prompts, responses: Sequence[Sequence[int]], reasons: tuple[StopReason, ...]

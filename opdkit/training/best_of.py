@@ -70,10 +70,10 @@ class BestOf:
 
     def hinted(self, problem: Problem) -> tuple[Message, ...] | None:
         """The chat of tier 2, None if there is no hint or the problem lacks one of its fields."""
-        told = {name: text for name in self.reads if (text := problem.text(name)) is not None}
-        if self.hint is None or len(told) < len(self.reads):
+        fields = {name: text for name in self.reads if (text := problem.text(name)) is not None}
+        if self.hint is None or len(fields) < len(self.reads):
             return None
-        return (*problem.messages[:-1], Message("user", fill(self.hint, told)))
+        return (*problem.messages[:-1], Message("user", fill(self.hint, fields)))
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from opdkit.world.world import World
 
 def rewarded(batch: RolloutBatch, reward: OpenReward, step: int) -> tuple[RolloutBatch, tuple[Grade, ...]]:
     """The batch with the reward's metrics, and one grade per row."""
-    groups, told = World.current().from_main(lambda: (reward.grade(batch.groups, step), dict(reward.metrics())))
+    groups, numbers = World.current().from_main(lambda: (reward.grade(batch.groups, step), dict(reward.metrics())))
     graded = _grades(groups, batch, reward)
     metrics = dict(batch.metrics) | {"rollout/reward_mean": mean([grade.reward for grade in graded])}
     if batch.row_grades is None:
         metrics["rollout/ungraded_fraction"] = mean([grade.status in ("timeout", "crashed") for grade in graded])
-    metrics |= {f"reward/{name}": value for name, value in told.items()}
+    metrics |= {f"reward/{name}": value for name, value in numbers.items()}
     rows = [grade for grade, size in zip(graded, batch.sizes, strict=True) for _ in range(size)]
     if batch.row_grades is not None:
         pairs = zip(rows, batch.row_grades, strict=True)

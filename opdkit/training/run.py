@@ -145,16 +145,16 @@ def _train(
 
 def _watched(experiment: Experiment, watch: Watch, folder: RunFolder, steps: int) -> Summary:
     """The summary's entries on early stopping and on the best student."""
-    told: Summary = {}
+    entries: Summary = {}
     if watch.stop is not None and steps < experiment.steps:
-        told["stopped_early"] = {
+        entries["stopped_early"] = {
             **asdict(watch.stop),
             "of": experiment.steps,
             "early_stop": asdict(experiment.early_stop),
         }
     if watch.keep is not None and watch.keep.value is not None:
-        told["best"] = {**asdict(watch.keep), "folder": str(folder.best)}
-    return told
+        entries["best"] = {**asdict(watch.keep), "folder": str(folder.best)}
+    return entries
 
 
 def require_fit(experiment: Experiment, world: World) -> None:

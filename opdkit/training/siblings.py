@@ -29,6 +29,6 @@ def with_siblings(rollout: Rollout, batch: RolloutBatch, grades: Sequence[Grade]
     problems = []
     for row, problem in enumerate(rollout.prompts.problems):
         chosen = next((other for other in right.get(groups[row], []) if other != row), None)
-        told = {} if chosen is None else {"sibling": batch.responses[chosen]}
-        problems.append(replace(problem, context={**problem.context, **told}))
+        extra = {} if chosen is None else {"sibling": batch.responses[chosen]}
+        problems.append(replace(problem, context={**problem.context, **extra}))
     return replace(rollout, prompts=replace(rollout.prompts, problems=tuple(problems)))
