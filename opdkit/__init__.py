@@ -1,8 +1,8 @@
 """opdkit: on-policy distillation of language models, as experiments.
 
 `opdkit.train`, `opdkit.evaluate` and `opdkit.report` do what the commands of those names do; `opdkit.load_objective`
-gives a loss to be called on logits of one's own. The names are imported when they are first used, so that
-`import opdkit` costs nothing.
+gives a loss function on your own logits. Names are imported on first use, so that `import opdkit` is
+cheap.
 """
 
 from __future__ import annotations

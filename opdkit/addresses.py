@@ -1,4 +1,4 @@
-"""Checks the addresses of servers without asking them."""
+"""Validates server addresses without contacting them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 
 
 def address_fault(address: str) -> Literal["secret", "form"] | None:
-    """What is wrong with an http(s) address.
+    """The fault of an http(s) address.
 
     Returns:
-        "secret" where it holds a name, a password or a query, "form" where it is no address, None where it is fine.
+        "secret" if it contains a user name, password or query, "form" if it is not an address, None if valid.
     """
     try:
         parts = urlsplit(address)

@@ -1,4 +1,4 @@
-"""Defines the errors that a user sees as one line; anything else is a defect with a traceback."""
+"""Errors shown to the user as one line; anything else is a bug with a traceback."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from contextlib import contextmanager
 
 
 class UserError(ValueError):
-    """Something the user can mend: a key, a value, a file. One line; exit status 2."""
+    """An error the user can fix: a key, a value, a file. One line; exit status 2."""
 
 
 class RunError(RuntimeError):
-    """A run that cannot go on (a loss that stays non-finite, a disk that is full). One line; exit status 1."""
+    """A run that cannot continue (a persistently non-finite loss, a full disk). One line; exit status 1."""
 
 
 class Interrupted(BaseException):
-    """A signal asked the run to end, and the run has saved itself. Exit status 128 + `signum`.
+    """The run was ended by a signal after saving a checkpoint. Exit status 128 + `signum`.
 
-    Not an Exception: nothing between the loop and `cli` may swallow it.
+    Not an Exception, so that nothing between the loop and `cli` swallows it.
     """
 
     def __init__(self, signum: int) -> None:
@@ -25,13 +25,13 @@ class Interrupted(BaseException):
         self.signum = signum
 
     def __reduce__(self) -> tuple[type[Interrupted], tuple[int]]:
-        """A job's process hands it to the one that started the sweep."""
+        """Makes it transferable from a job's process to the sweep's."""
         return Interrupted, (self.signum,)
 
 
 @contextmanager
 def error_prefix(prefix: str) -> Iterator[None]:
-    """Errors begin with the key they are about; here it is completed: `path=x: no such file` after `task.`."""
+    """Prefixes the key at the start of an error: `path=x: no such file` gets `task.`."""
     try:
         yield
     except UserError as error:

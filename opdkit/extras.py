@@ -12,6 +12,6 @@ class PackageMissingError(UserError):
 
 
 def need_package(module: str, extra: str) -> None:
-    """Raises PackageMissingError with the command to type where `module` is not installed."""
+    """Raises PackageMissingError with the install command if `module` is missing."""
     if importlib.util.find_spec(module) is None:
         raise PackageMissingError(f"{extra} is not installed: pip install 'opdkit[{extra}]'")

@@ -1,4 +1,4 @@
-"""Writes files atomically, and copies text into folders of the user's."""
+"""Writes files atomically, and copies text files into user folders."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from opdkit.errors import RunError, UserError
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Replaces a file in one step and syncs it to the disk: a reader finds the old content or the new.
+    """Replaces a file atomically and syncs it to disk: readers see either the old or the new content.
 
-    Raises RunError where the file can't be written; no partial file stays.
+    Raises RunError if the file can't be written; no partial file is left.
     """
     beside = path.with_name(f".{path.name}.writing")
     try:
@@ -28,9 +28,9 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def write_folder(target: Path, write: Callable[[Path], None]) -> None:
-    """Replaces a folder by what `write` puts into an empty one beside it: an interruption leaves no part of one.
+    """Replaces a folder atomically by a new one that `write` fills.
 
-    Raises RunError where the disk refuses; the old folder stays as it is.
+    Raises RunError if writing fails; the old folder is unchanged.
     """
     beside = target.with_name(f".writing-{target.name}")
     try:
@@ -45,7 +45,7 @@ def write_folder(target: Path, write: Callable[[Path], None]) -> None:
 
 
 def copy_text(source: Path, target: Path) -> None:
-    """Copies a text file, and makes the folders above the copy. Raises UserError where it can't be written."""
+    """Copies a text file, creating parent folders. Raises UserError if it can't be written."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")

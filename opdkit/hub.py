@@ -1,4 +1,4 @@
-"""Fails fast where the Hugging Face hub cannot be reached: seconds, not minutes."""
+"""Fails fast if the Hugging Face Hub is unreachable: seconds, not minutes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _SLOW_ANSWERS = ("ReadTimeout", "WriteTimeout", "RemoteProtocolError")
 
 
 def reachable() -> bool:
-    """Whether the hub can be connected to, within HF_HUB_ETAG_TIMEOUT seconds (10 by default).
+    """Whether the Hub is reachable within HF_HUB_ETAG_TIMEOUT seconds (10 by default).
 
-    Any answer will do, an error's too, and a connection whose answer is slow. In offline mode it is False at once.
+    Any response counts, including errors, and so does a connection with a slow response. False at once in offline mode.
     """
     from huggingface_hub import constants, get_session
 
@@ -21,16 +21,16 @@ def reachable() -> bool:
         return False
     try:
         get_session().head(constants.ENDPOINT, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-    except Exception as error:  # httpx's or requests' own, by the version of the hub's client
+    except Exception as error:  # of httpx or requests, depending on the Hub client's version
         return type(error).__name__ in _SLOW_ANSWERS
     return True
 
 
 @contextmanager
 def cache_where_unreachable() -> Iterator[None]:
-    """Inside, the hub's clients read their cache alone where the hub cannot be reached.
+    """Context manager in which Hub clients only use their cache if the Hub is unreachable.
 
-    Otherwise each of them tries every file again for half a minute, and says so on the terminal.
+    Otherwise each of them retries every file for half a minute and prints warnings.
     """
     from huggingface_hub import constants
 

@@ -21,8 +21,8 @@ class Estimate:
     """A mean and its two-sided 95 % confidence interval.
 
     Attributes:
-        mean: NaN where one of the values was not finite.
-        low, high: The ends of the interval; NaN where the sample shows no spread, as one value does.
+        mean: NaN if any value is not finite.
+        low, high: The ends of the interval; NaN if the sample has no spread, such as a single value.
     """
 
     mean: float
@@ -34,7 +34,7 @@ class Estimate:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
     def text(self, digits: int = 2) -> str:
-        """`1.23 (1.10 to 1.36)`, the mean alone where there is no interval, `not finite` where there is no mean."""
+        """`1.23 (1.10 to 1.36)`, only the mean without an interval, `not finite` without a mean."""
         if math.isnan(self.mean):
             return "not finite"
         mean, low, high = (
@@ -55,7 +55,7 @@ class Paired:
     Attributes:
         estimate: The mean difference and its t-interval.
         pairs: Number of pairs.
-        p: Two-sided p-value of "the mean difference is zero"; NaN where there is no test.
+        p: Two-sided p-value of "the mean difference is zero"; NaN without a test.
     """
 
     estimate: Estimate
@@ -80,7 +80,7 @@ def t_interval(values: ArrayLike) -> Estimate:
 def paired_t(differences: NDArray[np.float64]) -> Paired:
     """Student's paired t-test of `differences` f64[pairs].
 
-    One difference, or several that are all equal, show no spread: they get neither an interval nor a p-value.
+    A single difference, or equal ones, have no spread: they get neither an interval nor a p-value.
     """
     pairs, mean = len(differences), float(differences.mean())
     spread = float(differences.std(ddof=1)) if pairs > 1 else 0.0
@@ -115,7 +115,7 @@ def crossed_bootstrap(values: NDArray[np.float64], seed: int = 0) -> Estimate:
 
 @cache
 def resampling_weights(count: int, seed: int, resamples: int = RESAMPLES) -> NDArray[np.float64]:
-    """f64[resamples, count]: the share of each of `count` items in every resample. Rows sum to 1."""
+    """f64[resamples, count]: weight of each of `count` items in every resample. Rows sum to 1."""
     drawn = np.random.default_rng(seed).integers(0, count, size=(resamples, count))
     rows = np.repeat(np.arange(resamples), count)
     weights = np.zeros((resamples, count))

@@ -1,4 +1,4 @@
-"""Reads JSON Lines files that may still be written: whole lines are kept, broken ones are counted."""
+"""Reads JSON Lines files that may still be written to: broken lines are skipped and counted."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _MOST = 1 << 23
 
 
 def read_rows(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """(the objects of a file in order, the number of lines that hold no object). An absent file has none."""
+    """(the objects of a file in order, the number of broken lines). Empty for a missing file."""
     return parse_rows(path.read_bytes().split(b"\n")) if path.exists() else ([], 0)
 
 
 def read_ends(path: Path) -> list[dict[str, Any]]:
-    """Objects at the beginning and at the end of a file that may be too large to read.
+    """Objects at the start and end of a file that may be too large to read.
 
-    At least the first and the last whole line, as far as 8 MiB from either end hold one.
+    At least the first and the last complete line, if within 8 MiB of either end.
     """
     if not path.exists():
         return []
@@ -42,7 +42,7 @@ def read_ends(path: Path) -> list[dict[str, Any]]:
 
 
 def parse_rows(lines: Sequence[bytes]) -> tuple[list[dict[str, Any]], int]:
-    """`read_rows` of lines; blank ones do not count."""
+    """`read_rows` of lines, ignoring blank ones."""
     rows: list[dict[str, Any]] = []
     broken = 0
     for line in lines:

@@ -1,4 +1,4 @@
-"""Decides which failures of a request are retried, and how long to wait."""
+"""Retry policy of requests: retryable failures and wait times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _LONGEST_WAIT = 60.0
 
 
 class PassingError(Exception):
-    """A failure that may pass. `unreached`: nothing answered at the address; `wait`: seconds the server asks for."""
+    """A transient failure. `unreached`: no connection; `wait`: seconds requested by the server."""
 
     def __init__(self, reason: str, *, unreached: bool = False, wait: float = 0.0) -> None:
         super().__init__(reason)
@@ -17,11 +17,11 @@ class PassingError(Exception):
 
 
 class LastingError(Exception):
-    """This request was refused and would be again."""
+    """A permanent failure: a retry would be rejected again."""
 
 
 class Wait:
-    """Exponential with full jitter, and not below what the server asks for."""
+    """Exponential backoff with full jitter, at least as long as the server requests."""
 
     def __init__(self, backoff: float) -> None:
         self._jitter = wait_random_exponential(multiplier=backoff, max=_LONGEST_WAIT)
@@ -33,7 +33,7 @@ class Wait:
 
 
 def retry_after(header: str | None) -> float:
-    """Seconds; 0 for what is no number, and never longer than our own longest wait."""
+    """Parses Retry-After in seconds; 0 if invalid, capped at our longest wait."""
     try:
         seconds = float(header or 0)
     except ValueError:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Collection[int] = ()) -> str:
-    """A markdown table without a final line end; columns in `numeric` are aligned right. Cells are escaped already."""
+    """A markdown table without a trailing newline; columns in `numeric` are right-aligned. Cells must be escaped."""
     rule = ["---:" if index in numeric else "---" for index in range(len(columns))]
     lines = [f"| {' | '.join(row)} |" for row in (columns, *rows)]
     return "\n".join([lines[0], f"|{'|'.join(rule)}|", *lines[1:]])

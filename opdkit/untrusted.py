@@ -1,6 +1,6 @@
 """Makes untrusted text harmless: control, bidirectional and invisible characters become visible.
 
-Tells targets that are never a choice of a configuration."""
+Also recognises `_target_`s that a configuration may never name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import sys
 import unicodedata
 
-# Joiners that scripts and emoji need; they reorder nothing.
+# Joiners needed by scripts and emoji; they do not reorder text.
 _HARMLESS = "\u200c\u200d"
 _SUSPECT = re.compile("[^\n\t\x20-\x7e\u00a0-\u00ac\u00ae-\u02ff]")
 _CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
@@ -17,7 +17,7 @@ _CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 def visible(text: str) -> str:
     """Control, bidirectional, invisible and unpaired characters as ⟨U+202E⟩; line ends and tabs stay.
 
-    The result can be written as UTF-8 and reads in the order in which it stands.
+    The result is valid UTF-8 and displays in logical order.
     """
     return _SUSPECT.sub(lambda match: _shown(match.group()), text)
 
@@ -29,5 +29,5 @@ def _shown(character: str) -> str:
 
 
 def of_pythons_library(path: str) -> bool:
-    """Whether a dotted path names something of Python's standard library, which is no choice of a configuration."""
+    """Whether a dotted path is in Python's standard library, which a configuration may not name."""
     return path.split(".")[0] in sys.stdlib_module_names

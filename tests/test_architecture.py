@@ -35,7 +35,7 @@ UPSTREAM = (
 )  # fmt: skip
 DOWNSTREAM = ("opdkit.training", "opdkit.config", "opdkit.cli", "opdkit.api")
 UNSAFE_CALLS = ("eval", "exec", "compile", "__import__")
-INSIDE = [ROOT / "opdkit" / "sandbox" / f"{name}.py" for name in ("inside", "examine")]
+INSIDE = [ROOT / "opdkit" / "sandbox" / f"{name}.py" for name in ("bootstrap", "examine")]
 """What starts a program, or assertions about one, in a sandbox: the files that run untrusted code."""
 UNSAFE_MODULES = ("pickle", "dill", "cloudpickle", "marshal", "shelve")
 

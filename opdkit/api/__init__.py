@@ -1,1 +1,1 @@
-"""The Python interface: what the commands do, as functions. Its public names are those of `opdkit.__all__`."""
+"""The Python interface: the commands as functions. Its public names are those of `opdkit.__all__`."""

@@ -27,17 +27,17 @@ def train(
     config_dir: str | Path | None = None,
     quiet: bool = False,
 ) -> Run:
-    """Trains a student, as `opdkit train` does, in this process.
+    """Trains a student in this process, like `opdkit train`.
 
     Args:
-        overrides: what would be typed behind `opdkit train`: `["objective=topk", "k=32", "steps=10"]`.
+        overrides: the arguments of `opdkit train`: `["objective=topk", "k=32", "steps=10"]`.
         callbacks: called after each step, evaluation and checkpoint.
-        config_dir: a folder with options of one's own.
-        quiet: nothing is printed.
+        config_dir: folder with your own options.
+        quiet: print nothing.
 
     Raises:
         UserError: for a wrong key or value, before anything is written.
-        RunError: where the run can't go on.
+        RunError: if the run can't continue.
     """
     job = train_command.prepare(*single_job(read("train", _arguments(overrides, config_dir)), "opdkit.train"))
     with _reporter(quiet) as reporter:
@@ -48,7 +48,7 @@ def train(
 def evaluate(
     overrides: Sequence[str] = (), *, config_dir: str | Path | None = None, quiet: bool = False
 ) -> EvaluationRun:
-    """Asks a model the problems of benchmarks, as `opdkit eval` does: `["model.path=...", "benchmark=gsm8k,math500"]`.
+    """Evaluates a model on benchmarks, like `opdkit eval`: `["model.path=...", "benchmark=gsm8k,math500"]`.
 
     The arguments and errors are those of `train`.
     """
@@ -64,11 +64,11 @@ def evaluate(
 
 
 def report(runs: Sequence[str | Path | Run], out: str | Path = "report") -> Path:
-    """Compares runs on one page, as `opdkit report` does. What was passed over is told as a warning.
+    """Compares runs on one page, like `opdkit report`. Skipped runs are reported as warnings.
 
     Args:
-        runs: runs, run folders, folders above them, or globs.
-        out: the folder for report.html, report.md, CSV files and pictures.
+        runs: runs, run folders, parent folders, or globs.
+        out: output folder for report.html, report.md, CSV files and figures.
 
     Returns:
         The path of report.html.

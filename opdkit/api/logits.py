@@ -1,4 +1,4 @@
-"""Implements `opdkit.load_objective`: an objective as a loss of two models' logits."""
+"""`opdkit.load_objective`: an objective as a loss function of student and teacher logits."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def load_objective(
     config_dir: str | Path | None = None,
     **choices: str | float | bool | None,
 ) -> LogitObjective:
-    """The objective of `opdkit train objective=<name>`, to be called on logits.
+    """The objective of `opdkit train objective=<name>` as a callable on logits.
 
     Args:
         name: an option of `opdkit ls objective`, or of `config_dir`.
-        aggregation: how token losses become one number, an option of `opdkit ls aggregation`.
-        config_dir: a folder with options of one's own.
-        choices: the objective's keys, `k=32` or `discount=0.9`; `divergence`, `surrogate` and `weighting` take the
-            name of an option.
+        aggregation: reduction of token losses, an option of `opdkit ls aggregation`.
+        config_dir: folder with your own options.
+        choices: keys of the objective, e.g. `k=32` or `discount=0.9`; `divergence`, `surrogate` and `weighting` take
+            option names.
 
     Raises:
-        UserError: for an objective, key or value that does not exist.
+        UserError: for an unknown objective, key or value.
     """
     folder = None if config_dir is None else str(config_dir)
     inner = groups(search_folders(folder))
@@ -57,11 +57,11 @@ def _typed(value: str | float | bool | None) -> str:
 
 @dataclass(frozen=True)
 class LogitObjective:
-    """A loss of two models' logits.
+    """A loss function of student and teacher logits.
 
     Attributes:
-        objective: the loss of a token.
-        aggregation: how token losses become one number.
+        objective: the per-token loss.
+        aggregation: reduction of token losses.
     """
 
     objective: Objective
@@ -78,7 +78,7 @@ class LogitObjective:
         reward: Tensor | None = None,
         group: Tensor | None = None,
     ) -> Tensor:
-        """The loss of a batch, f[], to be differentiated; the arguments are those of `per_token`."""
+        """The differentiable loss of a batch, f[]; same arguments as `per_token`."""
         given = {"tokens": tokens, "old_log_prob": old_log_prob, "reward": reward, "group": group}
         token_loss = self.per_token(student_logits, teacher_logits, mask=mask, **given)
         counted = _mask(student_logits, mask)
@@ -96,24 +96,24 @@ class LogitObjective:
         reward: Tensor | None = None,
         group: Tensor | None = None,
     ) -> TokenLoss:
-        """The loss of each token, and what the objective measures of it.
+        """Per-token losses and metrics.
 
         Args:
             student_logits: f[B, T, V] with gradient; position t predicts token t of the response, so the logits of a
-                causal model are shifted by one. Where responses were sampled at a temperature, divided by it.
-            teacher_logits: f[B, T, V] at the same positions, taken as constants. None where there is no teacher.
-            tokens: i64[B, T], the ids that the student sampled. Needed by objectives of the sampled token.
-            mask: bool[B, T], the tokens that count. None: all.
-            old_log_prob: f[B, T], the student's log-probs of the tokens before the first update on this batch. None in
+                causal model are shifted by one. Divided by the sampling temperature.
+            teacher_logits: f[B, T, V] at the same positions, treated as constants. None without a teacher.
+            tokens: i64[B, T], ids sampled by the student. Required by sampled-token objectives.
+            mask: bool[B, T], loss mask. None: all tokens.
+            old_log_prob: f[B, T], the student's log-probs of the tokens before the first update on this batch. None for
                 that first update.
-            reward: f[B]. Needed by objectives that look at rewards.
-            group: i64[B], equal for responses to one prompt. Needed by objectives that compare siblings.
+            reward: f[B]. Required by objectives that use rewards.
+            group: i64[B], equal for responses to one prompt. Required by objectives that compare siblings.
 
         Returns:
-            value f[B, T], zero where the mask is False, and metrics of [B, T].
+            value f[B, T], zero where the mask is False, and metrics of shape [B, T].
 
         Raises:
-            UserError: where something is missing, or shapes disagree.
+            UserError: for missing inputs or mismatched shapes.
         """
         given = _Given(tokens, old_log_prob, reward, group)
         counted = _mask(student_logits, mask)
@@ -125,7 +125,7 @@ class LogitObjective:
 
 @dataclass(frozen=True)
 class _Given:
-    """What is given beside the logits; see `LogitObjective.per_token`."""
+    """Inputs other than the logits; see `LogitObjective.per_token`."""
 
     tokens: Tensor | None
     old_log_prob: Tensor | None
@@ -142,7 +142,7 @@ def _mask(logits: Tensor, mask: Tensor | None) -> Tensor:
 def _check(
     objective: Objective, needs: Needs, student: Tensor, teacher: Tensor | None, mask: Tensor, given: _Given
 ) -> None:
-    """Raises UserError for what is missing or has another shape."""
+    """Raises UserError for missing inputs or mismatched shapes."""
     name = type(objective).__name__
     rows, width, _ = student.shape
     sampled = needs.student.sampled or needs.include_sampled
@@ -166,11 +166,11 @@ def _check(
 
 
 def _over_ids(objective: Objective, vocabulary: int) -> Objective:
-    """The same loss without hidden states: the full vocabulary is the support of all its ids."""
+    """The same loss without hidden states: the full vocabulary as a support of all ids."""
     if not objective.needs.student.vocabulary:
         return objective
     if isinstance(objective, TokenDivergence) and objective.support == "full":
-        # Nothing is left in a tail: both choices mean the same, and each estimator allows one of them.
+        # The tail is empty: both choices are equivalent, and each estimator allows one of them.
         tail = "drop" if objective.estimator == "score" else "renormalise"
         return replace(objective, support="teacher", k=vocabulary, tail=tail)
     raise UserError(f"{type(objective).__name__} needs hidden states and a head; logits are not enough")
@@ -179,7 +179,7 @@ def _over_ids(objective: Objective, vocabulary: int) -> Objective:
 def _token_loss(
     objective: Objective, student: Tensor, teacher: Tensor | None, mask: Tensor, given: _Given
 ) -> TokenLoss:
-    """The steps of the trainer: the student before, the teacher, the step's advantage, the student with gradient."""
+    """Follows the trainer: old student scores, teacher scores, advantage, student scores with gradient."""
     needs, tokens = objective.needs, given.tokens
     first = before_request(needs, needs.advantage)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Defines the results that `opdkit.train` and `opdkit.evaluate` return."""
+"""The results of `opdkit.train` and `opdkit.evaluate`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that `opdkit.train` made, or that lies in a folder.
+    """A run, returned by `opdkit.train` or read from a folder.
 
     Attributes:
         path: the run folder.
         summary: `before`, `after` and `teacher` (each a benchmark's summary), `steps`, `seconds`, `run_dir`;
-            `stopped_early` and `best` where the run was stopped by a metric, and kept its best student.
+            `stopped_early` and `best` if set by early_stop and keep_best.
     """
 
     path: Path
@@ -31,7 +31,7 @@ class Run:
 
     @classmethod
     def read(cls, path: str | Path) -> Run:
-        """The finished run in `path`. Raises UserError where there is none."""
+        """The finished run in `path`. Raises UserError if there is none."""
         folder = RunFolder(Path(path))
         try:
             return cls(folder.path, json.loads(folder.summary.read_text(encoding="utf-8")))
@@ -40,7 +40,7 @@ class Run:
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """The metrics, one dict a step with its number under `step`; what was not finite is None."""
+        """The metrics, one dict per step with its number under `step`; non-finite values are None."""
         return read_rows(self.path / "metrics.jsonl")[0]
 
     @property
@@ -49,7 +49,7 @@ class Run:
         return read_rows(self.path / "samples.jsonl")[0]
 
     def dataframe(self) -> DataFrame:
-        """`metrics` as a pandas DataFrame indexed by step. Raises UserError where pandas is not installed."""
+        """`metrics` as a pandas DataFrame indexed by step. Raises UserError if pandas is not installed."""
         try:
             import pandas
         except ImportError as error:
@@ -63,13 +63,13 @@ class Run:
 
     @property
     def best(self) -> Path | None:
-        """The student of the best step, a Hugging Face folder. None of a run without `keep_best.metric`."""
+        """The student of the best step, a Hugging Face folder. None without `keep_best.metric`."""
         folder = RunFolder(self.path).best
         return folder if folder.is_dir() else None
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the checkpoints that were kept."""
+        """The folder of the kept checkpoints."""
         return RunFolder(self.path).checkpoints
 
     @property
@@ -80,11 +80,11 @@ class Run:
 
 @dataclass(frozen=True)
 class EvaluationRun:
-    """An evaluation that `opdkit.evaluate` made.
+    """An evaluation returned by `opdkit.evaluate`.
 
     Attributes:
-        path: the folder; results lie in its evals/.
-        summaries: of each benchmark, by its name: `pass@1`, `ci95`, `n_problems`, ...
+        path: the folder; results are in its evals/.
+        summaries: the summary of each benchmark by name: `pass@1`, `ci95`, `n_problems`, ...
     """
 
     path: Path
@@ -92,16 +92,16 @@ class EvaluationRun:
 
     @property
     def summary(self) -> Mapping[str, Any]:
-        """That of the one benchmark. Raises UserError where there are several."""
+        """The summary of a single benchmark. Raises UserError if there are several."""
         return self.summaries[self._name(None)]
 
     @property
     def responses(self) -> list[dict[str, Any]]:
-        """Every response to the one benchmark with its grade. Raises UserError where there are several."""
+        """All graded responses to a single benchmark. Raises UserError if there are several."""
         return self.responses_to()
 
     def responses_to(self, benchmark: str | None = None) -> list[dict[str, Any]]:
-        """Every response to a benchmark with its grade, one dict each; without a name, to the only one."""
+        """All graded responses to a benchmark (by default the only one), one dict each."""
         summary = self.summaries[self._name(benchmark)]
         return read_rows(RunFolder(self.path).evals / str(summary["responses"]))[0]
 

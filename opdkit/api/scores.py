@@ -1,4 +1,4 @@
-"""Computes `Scores` from whole logits, as `opdkit.models` does from hidden states."""
+"""Computes `Scores` from full logits, as `opdkit.models` does from hidden states."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from opdkit.models import Request
 
 
 def score_logits(logits: Tensor, tokens: Tensor | None, request: Request) -> Scores:
-    """What `request` asks for.
+    """The scores that `request` asks for.
 
     Args:
         logits: f[B, T, V], divided by the temperature; logits[b, t] predict tokens[b, t].
-        tokens: i64[B, T], the sampled ids. Needed where `request` asks for `sampled` or `include_sampled`.
+        tokens: i64[B, T], the sampled ids. Required if `request` asks for `sampled` or `include_sampled`.
         request: everything but the hidden states of `vocabulary`.
     """
     normaliser = logits.logsumexp(-1) if request.normaliser or request.sampled else None
@@ -44,7 +44,7 @@ def entropy(logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Support:
-    """ids i64[B, T, K]; mask bool[B, T, K], None where all count."""
+    """ids i64[B, T, K]; mask bool[B, T, K], None for all."""
 
     ids: Tensor
     mask: Tensor | None

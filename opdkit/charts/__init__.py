@@ -1,1 +1,1 @@
-"""Charts: what they show, and how matplotlib draws them, as PNG files and as SVG inside a page. Needs no torch."""
+"""Charts as data, drawn with matplotlib as PNG files or inline SVG. Needs no torch."""

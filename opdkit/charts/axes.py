@@ -1,4 +1,4 @@
-"""Draws charts and intervals on matplotlib axes, for pictures and pages alike."""
+"""Draws charts and intervals on matplotlib axes, for PNG files and pages."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def draw_chart(axes: Axes, chart: Chart, colours: Mapping[int, str]) -> dict[str
 
 
 def draw_band(axes: Axes, x: Any, y: Any, low: Any, high: Any, *, alpha: float = 0.15, **style: Any) -> Any:
-    """A line with a band around it. Returns the line; style: of `Axes.plot`."""
+    """Draws a line with a band. Returns the line; style: arguments of `Axes.plot`."""
     (handle,) = axes.plot(x, y, **{"linewidth": 1.4, **style})
     axes.fill_between(x, low, high, color=handle.get_color(), alpha=alpha, linewidth=0)
     return handle
@@ -75,7 +75,7 @@ def _draw_line(axes: Axes, line: Line, colour: str, *, log: bool, alpha: float) 
 
 
 def _drawable(values: Values | None, *, log: bool) -> Values | None:
-    """Values with NaN wherever the axis has no position for them."""
+    """Values with NaN where the axis can't show them."""
     if values is None or not log:
         return values
     with np.errstate(invalid="ignore"):
@@ -83,7 +83,7 @@ def _drawable(values: Values | None, *, log: bool) -> Values | None:
 
 
 def _scale_y(axes: Axes, chart: Chart) -> None:
-    """Round limits around every line, band and reference."""
+    """Sets round y limits around all lines, bands and references."""
     arrays = [values for line in chart.lines for values in (line.y, line.low, line.high) if values is not None]
     arrays.append(np.array([value for _, value in chart.references], dtype=np.float64))
     shown = [kept for values in arrays if (kept := _drawable(values, log=chart.log)) is not None]
@@ -96,7 +96,7 @@ def _scale_y(axes: Axes, chart: Chart) -> None:
 
 
 def _scale_x(axes: Axes, chart: Chart) -> None:
-    """From the first to the last x of all lines."""
+    """Sets the x range to that of all lines."""
     values = np.concatenate([line.x for line in chart.lines]) if chart.lines else np.zeros(1)
     low, high = float(values.min()), float(values.max())
     margin = (high - low or 1.0) * 0.06 if chart.x_ticks is not None else 0.5 if low == high else 0.0
@@ -159,6 +159,6 @@ def draw_interval(axes: Axes, row: float, estimate: Estimate, seeds: Sequence[fl
 
 
 def draw_mark(axes: Axes, name: str, x: float, row: float) -> None:
-    """A short upright line in a row of an interval plot: `before`, `teacher` or `zero`; nothing where x is NaN."""
+    """A short vertical line in a row of an interval plot: `before`, `teacher` or `zero`; nothing if x is NaN."""
     style = "--" if name == "before" else "-"
     axes.plot([x, x], [row - 0.36, row + 0.36], color=SOFT, linewidth=1.3, linestyle=style, gid=name, clip_on=False)

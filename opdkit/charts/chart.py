@@ -1,4 +1,4 @@
-"""Defines charts as data, independent of how they are drawn."""
+"""Charts as data, independent of drawing."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Chart:
     x_ticks: Sequence[tuple[float, str]] | None = None
 
     def constant(self) -> str | None:
-        """The single value of all lines, as text; None where a line changes."""
+        """The constant value of all lines as text; None if any line varies."""
         values = np.concatenate([line.y for line in self.lines])
         finite = values[np.isfinite(values)]
         if not len(finite) or finite.min() != finite.max():
@@ -72,9 +72,9 @@ class Section:
     Attributes:
         name: Identifier for file names and links.
         title: Heading.
-        note: One sentence a reader needs first.
+        note: One introductory sentence.
         charts: The charts.
-        constants: (title, value) of metrics that never changed in any run, told in words instead of charts.
+        constants: (title, value) of metrics constant in all runs, listed as text instead of charts.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Defines the style of all charts: fonts, and colours and markers for colour-blind readers."""
+"""The style of all charts: fonts, and colour-blind safe colours and markers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LIGHTEST = 0.85
 
 
 def styled() -> AbstractContextManager[None]:
-    """Applies the style for the length of a `with` block."""
+    """Context manager that applies the style."""
     return mpl.rc_context(_STYLE)
 
 
@@ -44,7 +44,7 @@ def panels(
 
 
 def image(figure: Figure, kind: str = "png") -> bytes:
-    """The figure as a PNG or SVG file, with nothing in it that differs between two machines."""
+    """The figure as a PNG or SVG file, identical on all machines."""
     stream = io.BytesIO()
     figure.savefig(stream, format=kind, metadata=_METADATA[kind])
     return stream.getvalue()
@@ -57,7 +57,7 @@ def series_styles(count: int) -> list[dict[str, Any]]:
 
 
 def ordered_styles(values: Sequence[float]) -> Mapping[float, dict[str, Any]]:
-    """Colour and marker of each of some ordered values, dark to light, so that a grey print can be read, too."""
+    """Colour and marker of ordered values, dark to light, so that greyscale prints are readable."""
     markers = list(MARKERS.values())
     step = _LIGHTEST / max(len(values) - 1, 1)
     return {

@@ -1,4 +1,4 @@
-"""Renders charts as inline SVG: matplotlib's paths with the page's CSS classes in place of colours."""
+"""Renders charts as inline SVG: matplotlib's paths with CSS classes instead of colours."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _KINDS = ("grid", "reference", "band", "line", "interval", "seed", "mean", "befo
 def chart_svg(chart: Chart, colours: Mapping[int, str]) -> Markup:
     """A chart of 340 x 206 units without its title.
 
-    Each line is a group with `data-index` and `data-label`; the `data-` attributes of the whole hold its scale, from
-    which the page's script reads values.
+    Each line is a group with `data-index` and `data-label`; `data-` attributes of the root hold the scale from which
+    the page's script reads values.
     """
     with styled():
         figure = Figure(figsize=(WIDTH / 72, HEIGHT / 72))
@@ -62,9 +62,9 @@ def chart_svg(chart: Chart, colours: Mapping[int, str]) -> Markup:
 
 
 def figure_markup(figure: Figure, names: Mapping[int, tuple[str, str]] = MappingProxyType({})) -> Markup:
-    """The grid, the texts and the artists whose gid is one of `_KINDS`, each path with its gid as CSS class.
+    """The grid, texts and artists whose gid is in `_KINDS`, each path with its gid as CSS class.
 
-    names: index of a line -> (class, label) of the group that holds its paths, whose gids end in `:index`.
+    names: index of a line -> (class, label) of the group of its paths, whose gids end in `:index`.
     """
     for axes in figure.axes:
         for line in (*axes.get_xgridlines(), *axes.get_ygridlines()):
@@ -103,7 +103,7 @@ def _path(element: ElementTree.Element, kind: str, outlines: Mapping[str, str]) 
 
 
 def _rounded(d: str) -> str:
-    """A path to a tenth of a unit, without the spaces that say nothing."""
+    """A path rounded to a tenth of a unit, without redundant spaces."""
     tenths = re.sub(r"-?\d+\.?\d*(?:e-?\d+)?", lambda match: f"{float(match.group()):.1f}".removesuffix(".0"), d)
     return re.sub(r"\s*([A-Za-z])\s*", r"\1", tenths.replace("\n", " ")).strip()
 
@@ -118,7 +118,7 @@ def _text(element: ElementTree.Element) -> Markup:
 
 @cache
 def marker_path(colour: str) -> str:
-    """The outline of a series' marker around the origin, as in its charts."""
+    """The outline of a series' marker around the origin."""
     with styled():
         figure = Figure(figsize=(1, 1))
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))

@@ -1,1 +1,1 @@
-"""The command line: a dispatcher, and one file a command."""
+"""The command line: a dispatcher and one file per command."""

@@ -1,4 +1,4 @@
-"""Runs a command: one job in this process, several under Hydra, each checked before the first of them starts."""
+"""Runs a command: one job in this process, a sweep under Hydra, all jobs checked before the first starts."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ _MAX_FAILURE_RATE = "hydra.sweeper.max_failure_rate"
 
 
 def run(command: Command, request: Request, task: Callable[[DictConfig], Any]) -> int:
-    """Runs what was asked for. `task` is the module-level function that Hydra calls for each job of a sweep."""
+    """Runs the command. `task` is the module-level function that Hydra calls for each job of a sweep."""
     make_importable(request.config_dir)
-    # Retries against a hub that cannot be reached would bury the one line that says so.
+    # Retries against an unreachable Hub would bury the one-line error.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     schema.register()
     if not request.shows and sys.stdout.isatty():
-        print("reading the configuration", end="\r", flush=True)  # torch takes seconds to import
+        print("reading the configuration", end="\r", flush=True)  # importing torch takes seconds
     if request.shows:
         if request.composes:
             compose(Source(request.root, request.config_dir), request.overrides)
@@ -72,7 +72,7 @@ def run(command: Command, request: Request, task: Callable[[DictConfig], Any]) -
 
 
 def _sweeps(request: Request, typed: Sequence[Typed], config: DictConfig) -> bool:
-    """Whether several jobs are asked for, by a flag or by the configuration."""
+    """Whether several jobs are requested, by a flag or by the configuration."""
     asked = request.multirun or _own_value(typed, "hydra.mode") == "MULTIRUN"
     return asked or str(config.hydra.mode).rpartition(".")[2] == "MULTIRUN"
 
@@ -93,19 +93,19 @@ def _check_sweep(command: Command, request: Request, source: Source, config: Dic
     added = [f"hydra.sweep.dir='{quoted}'"]
     given = _own_value(parse(request.overrides), _MAX_FAILURE_RATE)
     if config.hydra.sweeper.get("max_failure_rate") == 0 and given is None:
-        added.append(f"{_MAX_FAILURE_RATE}=1")  # a search, too, goes on after a failed job unless told not to
+        added.append(f"{_MAX_FAILURE_RATE}=1")  # a search also continues after a failed job by default
     return root, [*request.argv, *added]
 
 
 def _is_grid(config: DictConfig) -> bool:
-    """Whether all jobs are known from the start; other sweepers choose as they go."""
+    """Whether all jobs are known up front; other sweepers choose adaptively."""
     return config.hydra.sweeper._target_.endswith(".BasicSweeper")
 
 
 def _require_new_or_resumed(root: Path, config: DictConfig) -> None:
-    """The folders of a search's jobs are not known beforehand; that of the whole search is."""
+    """Checks the folder of a search as a whole: the folders of its jobs are not known beforehand."""
     if not config.get("resume") and root.is_dir() and any(root.iterdir()):
-        raise UserError(f"run_dir={str(root)!r} is not empty; resume=true goes on with a sweep, or name another folder")
+        raise UserError(f"run_dir={str(root)!r} is not empty; add resume=true to continue it, or name another folder")
 
 
 def _own_value(typed: Sequence[Typed], key: str) -> str | None:
@@ -124,7 +124,7 @@ def _sweep_root(config: DictConfig) -> Path:
 
 
 def run_job(command: Command, config: DictConfig) -> float:
-    """One job of a sweep, called by Hydra, maybe in a process of its own: an error is told and the next job starts."""
+    """Runs one job of a sweep, possibly in its own process: an error is reported and the next job starts."""
     about = HydraConfig.get()
     overrides = [str(text) for text in about.overrides.task]
     files = [Path(s.path) for s in about.runtime.config_sources if s.schema == "file"]
@@ -142,7 +142,7 @@ def run_job(command: Command, config: DictConfig) -> float:
         print(f"opdkit: error: {line}", file=sys.stderr, flush=True)
         if about.sweeper._target_.endswith(".BasicSweeper"):
             return float("nan")
-        raise RunError(line) from None  # a search marks the trial as failed; plain, since it goes to another process
+        raise RunError(line) from None  # a search marks the trial as failed; a plain error, since it crosses processes
     finally:
         _free_memory()
 
@@ -155,7 +155,7 @@ def _free_memory() -> None:
 
 
 def _hydra(request: Request, task: Callable[[DictConfig], Any], argv: Sequence[str]) -> int:
-    """Hands over to Hydra, which reads sys.argv."""
+    """Calls Hydra, which reads sys.argv."""
     before = sys.argv
     sys.argv = [before[0], *argv]
     try:

@@ -29,8 +29,8 @@ _FLAGS = (
 
 @dataclass(frozen=True)
 class Request:
-    """What one command line asks for. `shows`: Hydra prints something about the configuration, nothing runs; `lists`:
-    that is what can be chosen, for help or completion."""
+    """A parsed command line. `shows`: Hydra prints the configuration and nothing runs; `lists`: it prints the available
+    choices, for help or completion."""
 
     root: str
     overrides: tuple[str, ...]
@@ -43,7 +43,7 @@ class Request:
 
     @property
     def argv(self) -> list[str]:
-        """Arguments for Hydra's own parser, which takes no flag behind an override."""
+        """Arguments for Hydra's parser, which does not accept flags after overrides."""
         return [*self.flags, *self.overrides]
 
 
@@ -53,7 +53,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def read(root: str, arguments: Sequence[str]) -> Request:
-    """Reads the command line of `opdkit <root>`. Raises UserError for a flag that does not exist."""
+    """Parses the command line of `opdkit <root>`. Raises UserError for an unknown flag."""
     parser = _parser()
     known, unknown = parser.parse_known_intermixed_args(list(arguments))
     if unknown:
@@ -101,7 +101,7 @@ def _flags(known: argparse.Namespace) -> list[str]:
 
 
 def make_importable(config_dir: str | None) -> None:
-    """A user's own options name a user's own classes: the folder that `opdkit` runs in joins the import path."""
+    """Adds the working directory to the import path, so that user options can refer to user classes."""
     here = str(Path.cwd())
     if config_dir is not None and here not in sys.path:
         sys.path.append(here)

@@ -1,4 +1,4 @@
-"""Implements `opdkit chat model.path=...`: a talk with a model, as it is asked in a run."""
+"""`opdkit chat model.path=...`: an interactive chat with a model, prompted as in a run."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from opdkit.untrusted import visible
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Answers each line of stdin under `sampler`, `temperature` and `rollout.max_new_tokens`, until it ends.
+    """Answers each line of stdin with `sampler`, `temperature` and `rollout.max_new_tokens` until EOF.
 
-    An empty line begins a new chat.
+    An empty line starts a new chat.
     """
     spec, spoken, seed = build_chat(*single_job(read("train", arguments), "opdkit chat"))
     from opdkit.generation import Ask
@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
 def _lines(name: str) -> Iterator[str]:
     asks = sys.stdin.isatty()
     if asks:
-        print(f"{name}; an empty line begins a new chat, Ctrl-D ends", flush=True)
+        print(f"{name}; an empty line starts a new chat, Ctrl-D quits", flush=True)
     while True:
         if asks:
             print("> ", end="", flush=True)

@@ -1,4 +1,4 @@
-"""Implements `opdkit check`: composes and binds every option and experiment without loading weights."""
+"""`opdkit check`: composes and binds every option and experiment without loading weights."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _BUILD = {"train": build_experiment, "eval": build_evaluation, "study": build_st
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Prints a line for each choice. Returns 1 where one does not compose or bind."""
+    """Prints one line per choice. Returns 1 if any does not compose or bind."""
     parser = LineParser("opdkit check", "Checks every option and experiment.", "[--config-dir FOLDER]")
-    parser.add_argument("-cd", "--config-dir", help="a folder with options of your own")
+    parser.add_argument("-cd", "--config-dir", help="folder with your own options")
     try:
         own = parser.parse_args(list(arguments)).config_dir
     except SystemExit as stop:
@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> int:
         try:
             problem = check_one(source, [*choice, *placeholders(choice, source.folders)])
         except PackageMissingError as missing:
-            print(f"--    {told}: not looked at ({missing})")
+            print(f"--    {told}: not checked ({missing})")
             continue
         failed += problem is not None
         print(f"ok    {told}" if problem is None else f"FAIL  {told}: {problem}")
@@ -44,7 +44,7 @@ def run(arguments: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-# An option that does nothing alone is tried beside one that it acts on.
+# An option with no effect on its own is checked together with one it acts on.
 _BESIDE = {
     "objective/surrogate": ["objective=sampled", "batch.mini_batch=64", "batch.epochs=1"],
     "objective/baseline": ["objective=sampled"],
@@ -58,7 +58,7 @@ _BESIDE = {
 
 
 def choices(own: str | None) -> Iterator[tuple[str, list[str]]]:
-    """Each root as it is, then with each option of each of its groups."""
+    """Each root unchanged, then with each option of each of its groups."""
     folders = Source("train", own).folders
     roots: dict[str, tuple[str, ...]] = {
         "train": (*schema.TRAIN_GROUPS, "text", "logger", "diagnostics", "paths", *schema.RECIPES["train"]),
@@ -76,12 +76,12 @@ def choices(own: str | None) -> Iterator[tuple[str, list[str]]]:
 
 
 def placeholders(choice: Sequence[str], folders: Sequence[Path]) -> list[str]:
-    """Some options leave a value to the user (`path: ???`): any name will do to bind them."""
+    """Placeholders for values that an option leaves to the user (`path: ???`), so that it binds."""
     found: list[str] = []
     for text in choice:
         group, _, option = text.partition("=")
         file = options(group, folders).get(option)
-        if file is None:  # a key beside the options
+        if file is None:  # a key next to the options
             continue
         found += [
             f"{group}.{key}=somewhere" for key in _left_open(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
@@ -98,7 +98,7 @@ def _left_open(node: Mapping[str, Any]) -> Iterator[str]:
 
 
 def check_one(source: Source, overrides: Sequence[str]) -> str | None:
-    """What is wrong with a configuration, None where nothing is. Raises PackageMissingError where that is not known."""
+    """The error in a configuration, or None. Raises PackageMissingError if a missing package prevents the check."""
     try:
         config, choices = without_hydra(compose(source, overrides, with_hydra=True))
         _BUILD[source.root](config, Origin(overrides, choices, source.folders))

@@ -1,4 +1,4 @@
-"""Implements shell completion (`opdkit -sc install=bash`) on top of Hydra's, which knows bash and fish."""
+"""Shell completion (`opdkit -sc install=bash`) on top of Hydra's, which supports bash and fish."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opdkit.config.location import groups, search_folders
 
 _ROOTS = {"train": "train", "chat": "train", "sweep": "train", "eval": "eval", "study": "study"}
 
-# Hydra's function for bash counts from 0, so it can't be used here. A key ends in = and is typed on: no space follows.
+# Hydra's bash function indexes from 0, so zsh can't use it. No space after a key: it ends in = and its value follows.
 _ZSH = """(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
 _opdkit() {
   local line="${(j: :)words[1,CURRENT]}"
@@ -22,7 +22,7 @@ compdef _opdkit opdkit"""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """`install=<shell>` prints the shell's function; `query=<shell>` answers it, from the line in COMP_LINE."""
+    """`install=<shell>` prints the completion function; `query=<shell>` answers it from COMP_LINE."""
     line = os.environ.get("COMP_LINE", "")
     if list(arguments) == ["install=zsh"]:
         print(_ZSH)

@@ -1,4 +1,4 @@
-"""`opdkit cp GROUP/OPTION`: a copy of an option to change, in a folder of one's own."""
+"""`opdkit cp GROUP/OPTION`: copies an option into your own config folder for editing."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from opdkit.files import copy_text
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Copies the file under another name, since opdkit's own option keeps its own, and says how to choose it."""
-    parser = LineParser("opdkit cp", "A copy of an option, to change.", "GROUP/OPTION [--to FOLDER] [--as NAME]")
+    """Copies the file under a new name, since opdkit's options take precedence, and prints how to select it."""
+    parser = LineParser("opdkit cp", "Copies an option for editing.", "GROUP/OPTION [--to FOLDER] [--as NAME]")
     parser.add_argument("option", help="for example objective/topk")
-    parser.add_argument("--to", default="conf", help="a folder of options of your own (conf)")
-    parser.add_argument("--as", dest="name", help="what the copy is called (my_<option>)")
+    parser.add_argument("--to", default="conf", help="your own config folder (conf)")
+    parser.add_argument("--as", dest="name", help="name of the copy (my_<option>)")
     try:
         given = parser.parse_args(list(arguments))
     except SystemExit as stop:
         return int(stop.code or 0)
     group, _, option = given.option.strip("/").rpartition("/")
     if not group:
-        raise UserError(f"{given.option}: names no option; write GROUP/OPTION, for example objective/topk")
+        raise UserError(f"{given.option}: not an option; write GROUP/OPTION, for example objective/topk")
     known = options_of(group, (conf_dir(),))
     if option not in known:
         raise UserError(refusal(f"{group}/{option}", "no such option", option, known))
@@ -33,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
         raise UserError(f"--as {name}: must be a name of letters, digits and _ that opdkit's own options do not have")
     file = Path(given.to) / group / f"{name}.yaml"
     if file.exists():
-        raise UserError(f"{file}: is there already; name the copy with --as")
+        raise UserError(f"{file}: already exists; name the copy with --as")
     copy_text(known[option], file)
     root = "eval" if group == "benchmark" else "train"
     print(f"{file}\nnext      opdkit {root} --config-dir {given.to} {group}={name}")

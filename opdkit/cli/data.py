@@ -1,4 +1,4 @@
-"""`opdkit ls data task.path=...`: what a task's problems look like to the model, before anything is run."""
+"""`opdkit ls data task.path=...`: previews a task's problems as the model sees them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _COUNTED = 1000
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Prints what was taken for what, three rendered prompts with their tokens, and how long prompts are."""
+    """Prints the detected columns, three rendered prompts with their token counts, and prompt length statistics."""
     typed = list(arguments) if any(text.startswith("task=") for text in arguments) else ["task=dataset", *arguments]
     source, spec, limit = build_preview(*single_job(read("train", typed), "opdkit ls data"))
     from opdkit.models import load_skeleton
     from opdkit.tasks import ProblemSource, Telling
 
     if not isinstance(source, ProblemSource):
-        raise UserError("opdkit ls data: shows tasks with problems; this one is played in turns, or several at once")
+        raise UserError("opdkit ls data: shows single tasks with problems; this one has episodes or several tasks")
     with error_prefix("task."):
         problems = source.load()
         lines = source.told() if isinstance(source, Telling) else [f"{source.name}: {len(problems)} problems"]

@@ -1,4 +1,4 @@
-"""Implements `opdkit doctor`: checks of models, teacher and task before a run."""
+"""`opdkit doctor`: checks models, teacher and task before a run."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 HELP = """opdkit doctor [key=value ...] [measure=true] [world_size=N]
 
-Takes what `opdkit train` takes, and looks at the models, the teacher and the task together: token ids, special tokens,
-chat templates, tokens of a few rollouts, masks, sampling, and what a step takes in time and memory.
+Takes the arguments of `opdkit train` and checks models, teacher and task together: token ids, special tokens, chat
+templates, tokens of a few rollouts, masks, sampling, and time and memory of a step.
 
-  measure=true    takes a real step, too, and shows the estimate beside it (nothing is written)
-  world_size=N    tells instead what each of N processes holds of the models; nothing is loaded
+  measure=true    also takes a real step and compares it with the estimate (nothing is written)
+  world_size=N    instead shows the memory of each of N processes; nothing is loaded
 
-Ends with 0 where a run may start (with or without warnings), with 1 where it may not.
+Exits with 0 if a run can start (with or without warnings), with 1 if not.
 """
 
 
@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
 
     if world_size is None and experiment.shard != "none":
         raise UserError(
-            f"shard={experiment.shard}: the doctor looks at models in one process; allowed: shard=none, or world_size=N"
+            f"shard={experiment.shard}: the doctor checks models in one process; allowed: shard=none, or world_size=N"
             " for the memory of each of N processes"
         )
     view = ExaminationView(Console(highlight=False))
@@ -64,8 +64,8 @@ def run(arguments: Sequence[str]) -> int:
 def _own(
     key: str, arguments: Sequence[str], read: Callable[[str], int | None], allowed: str
 ) -> tuple[int | None, list[str]]:
-    """The value of a key of the doctor's own, None where it is not given, and the arguments without it. Raises
-    UserError for a value that `read` does not know."""
+    """The value of a doctor-only key (None if not given) and the remaining arguments. Raises UserError for a value that
+    `read` does not accept."""
     own = [text for text in arguments if text.partition("=")[0] == key]
     values = [read(text.partition("=")[2]) for text in own]
     wrong = next((text for text, value in zip(own, values, strict=True) if value is None), None)
@@ -79,6 +79,6 @@ def _count(text: str) -> int | None:
 
 
 def _experiment(arguments: Sequence[str]) -> tuple[Experiment, str]:
-    """The experiment that `train` would run, and the name of its masking option. Raises UserError."""
+    """The experiment that `train` would run and the name of its masking option. Raises UserError."""
     config, origin = single_job(read("train", arguments), "opdkit doctor")
     return build_experiment(config, origin), origin.choices["masking"]

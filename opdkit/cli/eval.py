@@ -1,4 +1,4 @@
-"""Implements `opdkit eval`: evaluates one model on benchmarks."""
+"""`opdkit eval`: evaluates one model on benchmarks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LONGEST_NAME = 100
 
 @dataclass(frozen=True)
 class EvalJob:
-    """An evaluation that is checked and not begun, and the folder of its results."""
+    """A checked evaluation that has not started, and its results folder."""
 
     evaluation: Evaluation
     folder: Path
@@ -53,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def request(arguments: Sequence[str]) -> Request:
-    """What a command line of `opdkit eval` asks for."""
+    """Parses the command line of `opdkit eval`."""
     return _as_meant(read("eval", arguments))
 
 
@@ -66,7 +66,7 @@ _MEANT = {
     "rollout.batch_size=": "batch_size=",
     "rollout.cache_gib=": "cache_gib=",
 }
-"""What is said of a run to `opdkit train` -> of an evaluation, whose benchmark has task, sampler and length inside."""
+"""Key of `opdkit train` -> key of `opdkit eval`, whose benchmark contains task, sampler and length."""
 
 
 def _as_meant(request: Request) -> Request:
@@ -77,7 +77,7 @@ def _as_meant(request: Request) -> Request:
 
 
 def benchmarks(request: Request) -> list[str]:
-    """The names of `benchmark=[a,b]` or `benchmark=a,b`; none where a single one is asked, or a sweep."""
+    """The names in `benchmark=[a,b]` or `benchmark=a,b`; empty for a single benchmark or a sweep."""
     typed = next((item for item in parse(request.overrides) if item.key == "benchmark"), None)
     if typed is None or request.multirun:
         return []
@@ -88,18 +88,18 @@ def benchmarks(request: Request) -> list[str]:
     else:
         return []
     if request.shows:
-        raise UserError(f"{typed.text}: a configuration is shown of one benchmark at a time")
+        raise UserError(f"{typed.text}: --cfg shows one benchmark at a time")
     if not names or len(set(names)) < len(names):
         raise UserError(f"{typed.text}: allowed: names of benchmarks, each once")
     return names
 
 
 def prepare_several(asked: Request, names: Sequence[str]) -> list[EvalJob]:
-    """One checked job for each benchmark, all of one folder. Raises UserError before anything runs."""
+    """One checked job per benchmark, sharing one folder. Raises UserError before anything runs."""
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     others = [text for text in asked.overrides if not text.startswith("benchmark=")]
     if len(names) > 1 and (path := next((text for text in others if text.startswith("benchmark.path=")), None)):
-        raise UserError(f"{path}: {len(names)} benchmarks can't read one file; ask them one by one")
+        raise UserError(f"{path}: {len(names)} benchmarks can't share one file; run them one by one")
     jobs: list[EvalJob] = []
     for name in names:
         one = replace(asked, overrides=(*others, f"benchmark={name}"))
@@ -110,19 +110,17 @@ def prepare_several(asked: Request, names: Sequence[str]) -> list[EvalJob]:
         jobs.append(prepare(config, origin, folder))
     called = [job.evaluation.benchmark.name for job in jobs]
     if len(set(called)) < len(called):
-        raise UserError(
-            f"benchmark={','.join(names)}: two of them are called {called[0]} in files; ask them one by one"
-        )
+        raise UserError(f"benchmark={','.join(names)}: two of them have the file name {called[0]}; run them one by one")
     return jobs
 
 
 def job(config: DictConfig) -> float:
-    """Called by Hydra, once a job."""
+    """Called by Hydra once per job."""
     return application.run_job(_COMMAND, config)
 
 
 def prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None = None) -> EvalJob:
-    """Checks one job and touches nothing. Raises UserError."""
+    """Checks one job without side effects. Raises UserError."""
     evaluation = build_evaluation(config, origin)
     given = evaluation.resolved["run_dir"]
     runs = Path(evaluation.resolved["paths"]["runs"])
@@ -134,23 +132,23 @@ def prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None = None
 
 
 def _new(runs: Path, name: str) -> Path:
-    """A folder that is the same one in all processes."""
+    """A new folder, the same in all processes."""
     return Path(current().from_main(lambda: str(new_folder(runs, name))))
 
 
 def _require_fit(folder: Path, evaluation: Evaluation) -> None:
-    """Raises UserError for a folder that the evaluation can't have."""
+    """Raises UserError for a folder that the evaluation cannot use."""
     check_writable(folder)
     name = evaluation.benchmark.name
     begun = folder / "evals" / f"{name}.responses.jsonl"
     if begun.exists() and not evaluation.resume:
         raise UserError(
-            f"run_dir={folder}: already holds {begun.name}; add resume=true to go on, or name another folder"
+            f"run_dir={folder}: already holds {begun.name}; add resume=true to continue, or name another folder"
         )
 
 
 def _check_show(evaluation: Evaluation) -> None:
-    """An identifier that is none is told before anything runs."""
+    """Raises UserError for an unknown identifier before anything runs."""
     if evaluation.show is None or evaluation.show in SHOWN:
         return
     known = [problem.identifier for problem in evaluation.benchmark.problems()]
@@ -160,12 +158,12 @@ def _check_show(evaluation: Evaluation) -> None:
 
 
 def execute(prepared: EvalJob, reporter: Reporter) -> Summary:
-    """Runs a job, tells what came out, and returns its summary."""
+    """Runs a job, prints the results and returns its summary."""
     return execute_several([prepared], reporter)[0]
 
 
 def execute_several(jobs: Sequence[EvalJob], reporter: Reporter) -> list[Summary]:
-    """Runs jobs of one model and one folder, tells what came out in one table, and returns their summaries."""
+    """Runs jobs of one model in one folder, prints one table of results and returns their summaries."""
     from opdkit.console.episodes import show_response
     from opdkit.console.summary import close_evaluation
     from opdkit.training.run import evaluate

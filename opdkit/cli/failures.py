@@ -1,4 +1,4 @@
-"""Carries the failures of a sweep's jobs from the processes that ran them to the parent."""
+"""Passes failures of sweep jobs from their processes to the parent."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from opdkit.files import write_whole
 
 
 class Failures:
-    """A file for each failed job in `<sweep>/failures`; there is no such folder where none failed."""
+    """One file per failed job in `<sweep>/failures`; the folder does not exist if none failed."""
 
     def __init__(self, sweep: Path) -> None:
         self._folder = sweep / "failures"
 
     def forget(self) -> None:
-        """What an earlier start of the sweep left."""
+        """Deletes failures recorded by an earlier start of the sweep."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def note(self, number: int, overrides: Sequence[str], message: str) -> str:
-        """Keep that job `number` failed. Returns the line that says so."""
+        """Records that job `number` failed. Returns the line that reports it."""
         line = f"job {number} ({' '.join(overrides)}): {' '.join(message.split())}"
         self._folder.mkdir(parents=True, exist_ok=True)
         content = {"job": number, "overrides": list(overrides), "line": line}
@@ -29,6 +29,6 @@ class Failures:
         return line
 
     def lines(self) -> list[str]:
-        """One a failed job, in the order of the jobs."""
+        """One line per failed job, in job order."""
         found = [json.loads(file.read_text(encoding="utf-8")) for file in self._folder.glob("*.json")]
         return [str(one["line"]) for one in sorted(found, key=lambda one: int(one["job"]))]

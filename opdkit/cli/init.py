@@ -1,4 +1,4 @@
-"""`opdkit init DIR`: a folder to work in, with an objective, a reward, a recipe, a test and a Makefile that run."""
+"""`opdkit init DIR`: creates a working project with an objective, a reward, a recipe, a test and a Makefile."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _PLACES = {
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Writes the files and names them. Refuses a folder that holds one of them."""
-    parser = LineParser("opdkit init", "A folder of your own to start from.", "DIR")
-    parser.add_argument("folder", help="made where it is not there")
+    """Writes the files and prints their paths. Raises UserError if one of them already exists."""
+    parser = LineParser("opdkit init", "Creates a working project to start from.", "DIR")
+    parser.add_argument("folder", help="created if it does not exist")
     try:
         folder = Path(parser.parse_args(list(arguments)).folder)
     except SystemExit as stop:

@@ -1,4 +1,4 @@
-"""Implements `opdkit ls [group]`: lists groups and options from file names and first lines."""
+"""`opdkit ls [group]`: lists groups and options from file names and first lines."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from opdkit.config.location import description, groups, options, options_of, sea
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Prints the groups, or one group's options: the name first, then what it is."""
+    """Prints the groups, or the options of one group with their descriptions."""
     if list(arguments[:1]) == ["data"]:
         from opdkit.cli import data
 
         return data.run(arguments[1:])
-    parser = LineParser("opdkit ls", "What can be chosen.", "[GROUP] [--config-dir FOLDER]")
-    parser.add_argument("group", nargs="?", help="a config group, e.g. objective; `data task.path=...`: three prompts")
-    parser.add_argument("-cd", "--config-dir", help="a folder with options of your own")
+    parser = LineParser("opdkit ls", "Lists config groups and options.", "[GROUP] [--config-dir FOLDER]")
+    parser.add_argument("group", nargs="?", help="a config group, e.g. objective; `data task.path=...`: prompts")
+    parser.add_argument("-cd", "--config-dir", help="folder with your own options")
     try:
         given = parser.parse_args(list(arguments))
     except SystemExit as stop:

@@ -20,7 +20,7 @@ HELP = """opdkit <command> [key=value ...]
 
 {commands}
 
-`opdkit <command> --help` says more.
+`opdkit <command> --help` has details.
 Shell completion: eval "$(opdkit -sc install=bash)", or install=zsh; opdkit -sc install=fish | source
 """.format(commands="\n".join(f"  {name:<7}{what}" for name, what in COMMANDS.items()))
 
@@ -33,9 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with joined(given[0] if given else "help", IN_PROCESSES, teller):
             return run(given)
     except UserError as error:
-        return _told(error, 2, teller)
+        return _report_error(error, 2, teller)
     except RunError as error:
-        return _told(error, 1, teller)
+        return _report_error(error, 1, teller)
     except Interrupted as stop:
         return 128 + stop.signum
     except KeyboardInterrupt:
@@ -59,8 +59,8 @@ def run(given: list[str]) -> int:
     return importlib.import_module(f"opdkit.cli.{given[0]}").run(given[1:])
 
 
-def _told(error: Exception, status: int, teller: Teller) -> int:
-    """One line on stderr, from one of the processes; the whole story with HYDRA_FULL_ERROR=1."""
+def _report_error(error: Exception, status: int, teller: Teller) -> int:
+    """Prints one line to stderr, from the first process that fails; the full traceback with HYDRA_FULL_ERROR=1."""
     if os.environ.get("HYDRA_FULL_ERROR") == "1":
         raise error
     if teller.first():

@@ -1,4 +1,4 @@
-"""Parses the arguments of the commands that Hydra does not run; a mistake is one line with the usage."""
+"""Argument parser of the commands that do not use Hydra; errors are one line with the usage."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from opdkit.errors import UserError
 
 
 class LineParser(argparse.ArgumentParser):
-    """Raises UserError where argparse would print its usage and exit.
+    """An ArgumentParser that raises UserError instead of printing its usage and exiting.
 
     Args:
-        command: the command, as it is typed.
+        command: the command as typed.
         description: what it does, for --help.
-        usage: its arguments, for the line of an error.
+        usage: its arguments, for error messages.
     """
 
     def __init__(self, command: str, description: str, usage: str) -> None:
@@ -22,5 +22,5 @@ class LineParser(argparse.ArgumentParser):
         self._line = f"{command} {usage}"
 
     def error(self, message: str) -> NoReturn:
-        """One line instead of a usage text."""
+        """Raises a one-line error instead of printing the usage."""
         raise UserError(f"{message}; usage: {self._line}")

@@ -1,4 +1,4 @@
-"""Options whose names begin with an underscore are parts of others: what Hydra lists is shown without them."""
+"""Hides private options, whose names begin with an underscore, from Hydra's help and completion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _CHOICE = re.compile(r"(?:^|=|/)_[a-z]\w*$")  # `objective=_algebra`
 
 @contextmanager
 def public_names() -> Iterator[None]:
-    """What is printed inside appears, when all is there, without private options."""
+    """Context manager that buffers stdout and prints it without private options at the end."""
     said = io.StringIO()
     try:
         with redirect_stdout(said):
@@ -25,7 +25,7 @@ def public_names() -> Iterator[None]:
 
 
 def public(line: str) -> str:
-    """A line of help or of completion without private options."""
+    """A line of help or completion output without private options."""
     ending = line[len(line.rstrip("\n")) :]
     text = line.rstrip("\n")
     listed = _LISTED.match(text)

@@ -1,4 +1,4 @@
-"""Implements `opdkit report RUNS...`: compares runs on one page that needs no network."""
+"""`opdkit report RUNS...`: compares runs on one self-contained page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from opdkit.cli.parser import LineParser
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Writes the report and says where it is; what was passed over is told on stderr, one line each."""
+    """Writes the report and prints its path; skipped runs go to stderr, one line each."""
     parser = LineParser(
         "opdkit report",
         "Compares runs: results with intervals, paired differences, curves, rollouts, on one page.",
@@ -18,7 +18,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("runs", nargs="+", help="run folders, folders above them, or globs")
     parser.add_argument("-o", "--out", default="report", help="folder for report.html, .md, .csv and .png (report)")
-    parser.add_argument("--wandb", action="store_true", help="log the page, tables and pictures as a W&B run, too")
+    parser.add_argument("--wandb", action="store_true", help="also log the page, tables and figures as a W&B run")
     try:
         given = parser.parse_args(list(arguments))
     except SystemExit as stop:

@@ -1,4 +1,4 @@
-"""Chooses the run folder once; whoever writes into it first creates it."""
+"""Chooses the run folder; it is created by the first writer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOT_IN_NAMES = ("run_dir=", "resume=", "hydra")
 
 
 def new_folder(parent: Path, name: str) -> Path:
-    """`<parent>/<date>/<time>-<name>`, with a number behind it where that is taken."""
+    """`<parent>/<date>/<time>-<name>`, with a numeric suffix if it exists."""
     now = datetime.now()
     stem = f"{now:%H-%M-%S}-{name}" if name else f"{now:%H-%M-%S}"
     folder = parent / f"{now:%Y-%m-%d}" / stem
@@ -27,9 +27,9 @@ def new_folder(parent: Path, name: str) -> Path:
 
 
 def job_folder(root: Path, number: int, overrides: Sequence[str]) -> Path:
-    """`<root>/<number>-<key>_<value>-...`: distinct by its number, told apart by its overrides.
+    """`<root>/<number>-<key>_<value>-...`: unique by number, readable by its overrides.
 
-    Only signs that need no quotes, neither in a shell nor in an override, so that the path can be typed again.
+    Uses only characters that need no quoting in a shell or an override, so that the path can be typed.
     """
     told = [text for text in overrides if not text.lstrip("+").startswith(_NOT_IN_NAMES)]
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", "-".join(told))[:_LONGEST_NAME].rstrip("._-")
@@ -37,9 +37,9 @@ def job_folder(root: Path, number: int, overrides: Sequence[str]) -> Path:
 
 
 def check_writable(folder: Path) -> None:
-    """Refuses a folder that cannot be made or written in. Creates nothing. Raises UserError."""
+    """Raises UserError for a folder that cannot be created or written. Creates nothing."""
     above = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not above.is_dir():
         raise UserError(f"run_dir={folder}: {above} is a file; name a folder")
     if not os.access(above, os.W_OK | os.X_OK):
-        raise UserError(f"run_dir={folder}: no permission to write in {above}; name a folder of yours")
+        raise UserError(f"run_dir={folder}: no permission to write in {above}; name another folder")

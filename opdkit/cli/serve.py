@@ -1,4 +1,4 @@
-"""`opdkit serve`: a model's scores over HTTP, for `teacher=remote`."""
+"""`opdkit serve`: serves a model's scores over HTTP for `teacher=remote`."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from opdkit.extras import need_package
 
 HELP = """opdkit serve [key=value ...]
 
-Loads a model and serves its scores: given ids, logsumexp, entropy, the best ids, and the whole vocabulary by hidden
-states. Runs with `teacher=remote teacher.servers=[http://host:port]` use it as they would a teacher of their own.
+Loads a model and serves its scores: given ids, logsumexp, entropy, top-k ids, and the full vocabulary via hidden
+states. Runs with `teacher=remote teacher.servers=[http://host:port]` use it like a local teacher.
 
-  teacher=            local, or another one of `opdkit ls teacher` that is held in one process; teacher.path=, .dtype=
-  host= port=         where it listens (127.0.0.1, 8700). Another host than loopback needs a token:
-                      export OPDKIT_TOKEN=..., here and where the run is
-  queue=              requests that may wait (256)
-  join_tokens=        tokens of requests that share a forward pass (0: each by itself, exact to the last bit)
-  packing=            true: rows one behind another, without padding (false)
-  --cfg job           show the configuration and stop
+  teacher=            local, or another in-process option of `opdkit ls teacher`; teacher.path=, .dtype=
+  host= port=         listening address (127.0.0.1, 8700). Any host other than loopback needs a token:
+                      export OPDKIT_TOKEN=..., here and on the machine of the run
+  queue=              maximum waiting requests (256)
+  join_tokens=        batch requests up to this many tokens per forward pass (0: one at a time, bit-exact)
+  packing=            true: pack rows without padding (false)
+  --cfg job           show the configuration and exit
 
-Ends on Ctrl-C or SIGTERM, after the requests that it has taken.
+Stops on Ctrl-C or SIGTERM, after finishing accepted requests.
 """
 
 
@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     request = read("serve", arguments)
     if request.multirun or (request.shows and "--cfg" not in request.flags):
-        raise UserError("opdkit serve takes key=value, --config-dir and --cfg job alone")
+        raise UserError("opdkit serve takes only key=value, --config-dir and --cfg job")
     make_importable(request.config_dir)
     schema.register()
     source = Source("serve", request.config_dir)

@@ -1,4 +1,4 @@
-"""Implements `opdkit show RUN`: rollouts of a run, or responses of an evaluation, one after the other."""
+"""`opdkit show RUN`: pages through rollouts of a run or responses of an evaluation."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _SHOWN = 3
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Shows rows in a terminal one at a time, elsewhere the first three."""
+    """Shows rows one at a time on a terminal, otherwise the first three."""
     parser = LineParser(
-        "opdkit show", "Rollouts and responses in the terminal.", "RUN|RESPONSES.jsonl [--step N] [--right | --wrong]"
+        "opdkit show", "Shows rollouts and responses.", "RUN|RESPONSES.jsonl [--step N] [--right | --wrong]"
     )
-    parser.add_argument("path", help="a run folder (its samples.jsonl), or a file of responses in its evals/")
-    parser.add_argument("--step", type=int, help="of a run: this step; otherwise the last comes first")
+    parser.add_argument("path", help="a run folder (its samples.jsonl), or a responses file in its evals/")
+    parser.add_argument("--step", type=int, help="step of a run; default: all, latest first")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--right", action="store_true", help="right answers alone")
     which.add_argument("--wrong", action="store_true", help="wrong answers alone")
@@ -50,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _rows(path: Path, step: int | None) -> tuple[list[dict[str, Any]], Callable[[Mapping[str, Any]], Text]]:
-    """Rows in the order in which they are shown, and how each is shown. Raises UserError."""
+    """Rows in display order and the function that renders one. Raises UserError."""
     if path.is_file():
         return read_rows(path)[0], response_text
     samples = path / "samples.jsonl"
@@ -78,13 +78,13 @@ def _is_right(row: Mapping[str, Any]) -> bool:
 
 
 def _browse(console: Console, rows: Sequence[Mapping[str, Any]], render: Callable[[Mapping[str, Any]], Text]) -> None:
-    """One row at a time, until the reader has enough."""
+    """Shows one row at a time until the user quits."""
     place = 0
     while True:
         console.print(Text("\n") + render(rows[place]))
         try:
             typed = console.input(
-                f"\n[dim]{place + 1} of {len(rows)}: enter for the next, p, a number, q[/dim] "
+                f"\n[dim]{place + 1} of {len(rows)}: enter: next, p: previous, a number, q: quit[/dim] "
             ).strip()
         except EOFError:
             return

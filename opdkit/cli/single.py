@@ -1,4 +1,4 @@
-"""Composes one configuration without Hydra's application, for callers in this process."""
+"""Composes a single configuration without running Hydra's application."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from opdkit.errors import UserError
 
 
 def single_job(request: Request, caller: str) -> tuple[DictConfig, Origin]:
-    """The configuration of the one job that was asked for, and where it comes from.
+    """The configuration of the requested job and its origin.
 
-    caller: who asks, for the message. Raises UserError for flags, for several values, and as `compose`.
+    caller: the calling command, for messages. Raises UserError for flags, several values, and as `compose`.
     """
     if request.shows or request.multirun:
-        raise UserError(f"{caller} looks at one run and takes key=value and --config-dir alone")
+        raise UserError(f"{caller} is for a single run and takes only key=value and --config-dir")
     make_importable(request.config_dir)
     source = Source(request.root, request.config_dir)
     config, choices = without_hydra(compose(source, request.overrides, with_hydra=True))

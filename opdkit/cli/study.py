@@ -1,4 +1,4 @@
-"""Implements `opdkit study`: runs a study of the method and writes its figures, tables and page."""
+"""`opdkit study`: runs a study of the method and writes its figures, tables and page."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def job(config: DictConfig) -> float:
-    """Called by Hydra, once a job."""
+    """Called by Hydra once per job."""
     return application.run_job(_COMMAND, config)
 
 

@@ -1,4 +1,4 @@
-"""Implements `opdkit sweep`, which is `opdkit train --multirun`."""
+"""`opdkit sweep`: short for `opdkit train --multirun`."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from opdkit.cli import train
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Exit status of the whole sweep: 1 where a job failed."""
+    """Exit status of the sweep: 1 if any job failed."""
     return train.run(["--multirun", *arguments])

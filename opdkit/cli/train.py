@@ -1,4 +1,4 @@
-"""Implements `opdkit train`: one run, or one run for each combination of several values."""
+"""`opdkit train`: one run, or one per combination of values."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _DRY = "--dry-run"
 
 @dataclass(frozen=True)
 class TrainJob:
-    """A run that is checked and not begun.
+    """A checked run that has not started.
 
     Attributes:
-        experiment: what is run.
-        folder: of the run.
-        asked: the arguments of `opdkit eval` that ask the same of another model.
-        command: the command line of this one job.
-        may_begin: whether a run that is to go on begins anew where it ended before its first checkpoint.
+        experiment: the experiment to run.
+        folder: the run folder.
+        asked: arguments of `opdkit eval` for the same evaluation of another model.
+        command: the command line of this job.
+        may_begin: whether a resumed run may start afresh if it ended before its first checkpoint.
     """
 
     experiment: Experiment
@@ -57,7 +57,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _dry(arguments: Sequence[str]) -> int:
-    """Checks the run as if it began, and prints what it would do. Nothing is loaded or written."""
+    """Checks the run and prints its plan. Nothing is loaded or written."""
     from opdkit.doctor.plan import plan
 
     prepared = prepare(*single_job(read("train", arguments), f"opdkit train {_DRY}"))
@@ -67,15 +67,15 @@ def _dry(arguments: Sequence[str]) -> int:
 
 
 def job(config: DictConfig) -> float:
-    """Called by Hydra, once a job; at module level so that a launcher can send it to another process."""
+    """Called by Hydra once per job; at module level so that a launcher can send it to another process."""
     return application.run_job(_COMMAND, config)
 
 
 def prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None = None) -> TrainJob:
-    """Checks one job and touches nothing. Raises UserError."""
+    """Checks one job without side effects. Raises UserError."""
     experiment = build_experiment(config, origin)
     given = experiment.resolved["run_dir"]
-    # A sweep that stopped half-way goes on: jobs that never began start now.
+    # A resumed sweep also starts the jobs that never began.
     may_begin = sweep_folder is not None or experiment.resume == "auto"
     if sweep_folder is not None:
         if experiment.push_to_hub is not None:
@@ -98,7 +98,7 @@ def prepare(config: DictConfig, origin: Origin, sweep_folder: Path | None = None
 
 
 def _require_fit(path: Path, experiment: Experiment) -> None:
-    """Raises UserError for a folder that the run can't have."""
+    """Raises UserError for a folder that the run cannot use."""
     check_writable(path)
     folder = RunFolder(path)
     if not experiment.resume:
@@ -112,19 +112,19 @@ def _own_folders(origin: Origin) -> list[str]:
 
 
 def _command(origin: Origin) -> str:
-    """The command line of this one job, also where it is one of a sweep."""
+    """The command line of this job alone, also within a sweep."""
     return shlex.join(["opdkit", "train", *_own_folders(origin), *origin.overrides])
 
 
 def _asked(origin: Origin) -> tuple[str, ...]:
-    """What `opdkit eval` is to be told to ask the same questions, whoever chose them: the user or an experiment."""
+    """Arguments of `opdkit eval` for the same benchmark, whether chosen by the user or an experiment."""
     changed = [text for text in origin.overrides if text.startswith(("benchmark.", "sampler@benchmark."))]
     chosen = [f"{name}={origin.choices[name]}" for name in ("benchmark", "protocol") if origin.choices[name] != "None"]
     return (*chosen, *changed, *_own_folders(origin))
 
 
 def execute(prepared: TrainJob, reporter: Reporter, callbacks: Sequence[Callback] = ()) -> Summary:
-    """Runs a job, tells how it ended, and returns its summary."""
+    """Runs a job, prints how it ended and returns its summary."""
     from opdkit.console.summary import close_training
     from opdkit.doctor.run import warnings_at_start
     from opdkit.runs.upload import open_repository, push

@@ -1,1 +1,1 @@
-"""From what the user typed to a checked, built experiment. The only package beside `cli` that knows Hydra."""
+"""Turns the command line into a checked, built experiment. Only this package and `cli` use Hydra."""

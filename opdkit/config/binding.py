@@ -15,14 +15,14 @@ from opdkit.errors import UserError
 from opdkit.untrusted import of_pythons_library
 
 _MISSING = "???"
-_HYDRAS_OWN = "_recursive_"  # false: what stands inside is handed on as it is
+_HYDRAS_OWN = "_recursive_"  # false: nested values are passed on unchanged
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path"}
 
 
 def bind(key: str, node: object) -> None:
-    """Refuses what `_target_` would not take. `key` is the node's place, for the message. Raises UserError."""
+    """Raises UserError for arguments that `_target_` would not accept. `key` is the node's path, for the message."""
     if not isinstance(node, Mapping) or "_target_" not in node:
-        raise UserError(f"{key}: not an option; it names no _target_ (choose one: `opdkit ls {key}`)")
+        raise UserError(f"{key}: not an option; it has no _target_ (choose one: `opdkit ls {key}`)")
     values = dict(cast(Mapping[str, Any], node))
     values.pop(_HYDRAS_OWN, None)
     target = locate(key, values.pop("_target_"))
@@ -36,11 +36,11 @@ def bind(key: str, node: object) -> None:
         _check(f"{key}.{name}", value, hints.get(name, Any))
     for name, parameter in keyed.items():
         if parameter.default is parameter.empty and name not in values:
-            raise UserError(f"{key}.{name}: {_name(target)} needs it, and it is not given")
+            raise UserError(f"{key}.{name}: {_name(target)} requires it")
 
 
 def keys_of(key: str, path: object) -> list[str]:
-    """The keys that the class or function of a `_target_` takes; none where it can't be looked at."""
+    """Parameter names of the class or function of a `_target_`; empty if it can't be inspected."""
     try:
         return list(_keyed(_signature(key, locate(key, path))))
     except UserError:
@@ -48,14 +48,14 @@ def keys_of(key: str, path: object) -> list[str]:
 
 
 def locate(key: str, path: object) -> Any:
-    """The class or function that a `_target_` names. Raises UserError."""
+    """The class or function named by a `_target_`. Raises UserError."""
     parts = path.split(".") if isinstance(path, str) else []
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
         raise UserError(f"{key}._target_: {path!r} is not a dotted path to a class")
     if of_pythons_library(parts[0]):
         raise UserError(
-            f"{key}._target_: {path} is of Python's own library; allowed: a class of opdkit, of an installed package, "
-            "or of a module of yours beside where you call opdkit"
+            f"{key}._target_: {path} is in Python's standard library; allowed: a class of opdkit, an installed package "
+            "or a module in the working directory"
         )
     module, name = ".".join(parts[:-1]), parts[-1]
     try:
@@ -76,13 +76,13 @@ def _signature(key: str, target: Any) -> inspect.Signature:
 
 
 def _keyed(signature: inspect.Signature) -> dict[str, inspect.Parameter]:
-    """The parameters that can be given by name."""
+    """Parameters that can be passed by keyword."""
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {name: parameter for name, parameter in signature.parameters.items() if parameter.kind in by_name}
 
 
 def _hints(target: Any) -> dict[str, Any]:
-    """Type hints of the target's parameters; none where they cannot be read (names for type checkers only)."""
+    """Type hints of the target's parameters; empty if they can't be resolved (imported for type checkers only)."""
     try:
         return typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
     except (NameError, TypeError, AttributeError):
@@ -105,7 +105,7 @@ def _check(key: str, value: Any, hint: Any) -> None:
 
 
 def _check_inner(key: str, value: Any) -> None:
-    """Objects inside lists and mappings are bound too."""
+    """Binds objects nested in lists and mappings."""
     if isinstance(value, Mapping):
         for name, inner in cast(Mapping[str, Any], value).items():
             if isinstance(inner, Mapping) and "_target_" in inner:
@@ -139,7 +139,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _outer(hint: Any) -> type:
-    """The class behind a hint (list for list[int]); object for what is no class, and for Any."""
+    """The class of a type hint (list for list[int]); object for non-classes and Any."""
     if hint is Any:  # a class, since Python 3.11
         return object
     outer = typing.get_origin(hint) or hint

@@ -32,7 +32,7 @@ _build = cast(Callable[..., Any], instantiate)
 
 @dataclass(frozen=True)
 class Origin:
-    """What is known of a configuration beside its values: what was typed, and which option each group has."""
+    """Where a configuration comes from: the typed overrides and the chosen option of each group."""
 
     overrides: Sequence[str]
     choices: Mapping[str, str]
@@ -40,8 +40,8 @@ class Origin:
 
 
 def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
-    """Checks everything that needs no weights, and builds. Raises UserError."""
-    from opdkit.training.experiment import Batch, Cadence, Experiment  # brings torch: `--cfg job` needs none of it
+    """Checks everything that needs no weights and builds the experiment. Raises UserError."""
+    from opdkit.training.experiment import Batch, Cadence, Experiment  # imports torch, which `--cfg job` does not need
     from opdkit.training.watch import EarlyStop, KeepBest
 
     resolved = _checked("train", TRAIN_GROUPS, config, origin)
@@ -80,7 +80,7 @@ def build_experiment(config: DictConfig, origin: Origin) -> Experiment:
 
 
 def _several(group: str, nodes: Mapping[str, Any]) -> dict[str, Any]:
-    """The objects of a group that holds several by name; one that was set to null is left out."""
+    """The objects of a group of named objects; those set to null are left out."""
     kept = {name: node for name, node in nodes.items() if node is not None}
     for name, node in kept.items():
         bind(f"{group}.{name}", node)
@@ -106,27 +106,27 @@ def build_evaluation(config: DictConfig, origin: Origin) -> Evaluation:
 
 
 def build_loss(config: DictConfig, origin: Origin) -> tuple[Objective, Aggregation]:
-    """The objective and the aggregation of a configuration of `train`, and nothing else of it. Raises UserError."""
+    """Only the objective and aggregation of a `train` configuration. Raises UserError."""
     objective, aggregation = _some(("objective", "aggregation"), config, origin)
     return objective, aggregation
 
 
 def build_preview(config: DictConfig, origin: Origin) -> tuple[Any, ModelSpec, int]:
-    """The task of a configuration of `train`, the spec of its model, and the longest prompt. Raises UserError."""
+    """Task, model spec and prompt limit of a `train` configuration. Raises UserError."""
     task, model, rollout = _some(("task", "model", "rollout"), config, origin)
     return task, model, rollout.max_prompt_tokens
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """How a model writes in a run: `rollout` opens its engine, `sampling` is what the engine draws by."""
+    """A model with its generation settings: `rollout` opens the engine, `sampling` is passed to it."""
 
     rollout: Any
     sampling: Any
 
 
 def build_chat(config: DictConfig, origin: Origin) -> tuple[ModelSpec, Spoken, int]:
-    """The model of a configuration of `train`, how it writes, and the seed. Raises UserError."""
+    """Model, generation settings and seed of a `train` configuration. Raises UserError."""
     from opdkit.generation import Sampling
 
     model, sampler, rollout = _some(("model", "sampler", "rollout"), config, origin)
@@ -135,7 +135,7 @@ def build_chat(config: DictConfig, origin: Origin) -> tuple[ModelSpec, Spoken, i
 
 
 def _some(groups: Sequence[str], config: DictConfig, origin: Origin) -> list[Any]:
-    """The objects of some groups; the others are not looked at."""
+    """Builds the objects of some groups and ignores the others."""
     check_shorthands(config, parse(origin.overrides), dict(origin.choices), origin.folders)
     resolved = resolve(config)
     for name in groups:
@@ -144,13 +144,13 @@ def _some(groups: Sequence[str], config: DictConfig, origin: Origin) -> list[Any
 
 
 def build_study(config: DictConfig, origin: Origin) -> tuple[Any, dict[str, Any]]:
-    """The study that `opdkit study` works out, and the configuration as plain values. Raises UserError."""
+    """The study that `opdkit study` runs and the configuration as plain values. Raises UserError."""
     resolved = _checked("study", STUDY_GROUPS, config, origin)
     return _object("study", resolved["study"]), resolved
 
 
 def build_service(config: DictConfig, origin: Origin) -> Service:
-    """The model that `opdkit serve` serves, with its settings. Raises UserError."""
+    """The model that `opdkit serve` serves and its settings. Raises UserError."""
     from opdkit.serving.settings import Service
 
     resolved = _checked("serve", SERVE_GROUPS, config, origin)
@@ -187,7 +187,7 @@ def _object(key: str, node: Mapping[str, Any]) -> Any:
     try:
         return _build(node, _convert_="all")
     except InstantiationException as error:
-        if error.__cause__ is None:  # Hydra's own word on a _target_ that it does not call
+        if error.__cause__ is None:  # Hydra's own error about a _target_ that it does not call
             lines = [line.strip() for line in str(error).splitlines() if not line.startswith(("full_key", "set env"))]
             raise UserError(f"{key}._target_: {' '.join(lines)}") from error
         cause: BaseException | None = error
@@ -200,7 +200,7 @@ def _object(key: str, node: Mapping[str, Any]) -> Any:
 
 
 def _placed(key: str, node: Mapping[str, Any], error: InstantiationException, text: str) -> str:
-    """An error that begins with a key of the object that raised it, with the whole path to that key."""
+    """Replaces the relative key at the start of an error message by its full path."""
     if text.split(" ")[0].startswith(key.split(".")[0]):
         return text
     inner = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Reads the shipped objectives as plain values, without Hydra, for pages that name them."""
+"""Reads the shipped objectives as plain values, without Hydra, for generated pages."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SELECT = re.compile(r"\$\{oc\.select:[^,}]+,(.*)\}")
 
 
 def objectives() -> dict[str, dict[str, Any]]:
-    """Option of conf/objective -> its values as Hydra composes them, shorthands at what they fall back to."""
+    """Option of conf/objective -> its values as Hydra composes them, with the defaults of shorthands."""
     return {name: _composed(name, "objective") for name in options("objective", (conf_dir(),))}
 
 
 def _composed(name: str, group: str) -> dict[str, Any]:
-    """An option's defaults in their order, then its own values."""
+    """Merges an option's defaults list in order, then its own values."""
     text = (conf_dir() / group / f"{name}.yaml").read_text(encoding="utf-8")
     read = cast(dict[str, Any], yaml.safe_load(text))
     chosen: dict[str, str | None] = {}
@@ -34,6 +34,6 @@ def _composed(name: str, group: str) -> dict[str, Any]:
 
 
 def _default(value: Any) -> Any:
-    """The value itself, or what a shorthand falls back to."""
+    """The value, or the default of a shorthand."""
     found = _SELECT.fullmatch(value) if isinstance(value, str) else None
     return yaml.safe_load(found.group(1)) if found else value

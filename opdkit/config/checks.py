@@ -43,7 +43,7 @@ _AT_LEAST_ZERO = (
 
 
 def check_values(resolved: Mapping[str, Any]) -> None:
-    """Root scalars of `train` and `eval`, on their own and together. Raises UserError."""
+    """Checks root scalars of `train` and `eval`, individually and together. Raises UserError."""
     for least, keys in ((1, _AT_LEAST_ONE), (0, _AT_LEAST_ZERO)):
         for key in keys:
             value = _at(resolved, key)
@@ -67,7 +67,7 @@ def check_values(resolved: Mapping[str, Any]) -> None:
 
 
 def check_folder_keys(resolved: Mapping[str, Any]) -> None:
-    """`run_dir` and `resume`, which every root that makes a folder has. Raises UserError."""
+    """Checks `run_dir` and `resume` of the roots that create a folder. Raises UserError."""
     if "run_dir" not in resolved:
         return
     resume = resolved["resume"]
@@ -89,7 +89,7 @@ def _at(resolved: Mapping[str, Any], key: str) -> Any:
 def _check_temperature(value: float) -> None:
     if not (math.isfinite(value) and value > 0):
         raise UserError(
-            f"temperature={value}: must be a finite number above 0 (sampler=greedy takes the likeliest token)"
+            f"temperature={value}: must be a finite number above 0 (sampler=greedy takes the most likely token)"
         )
 
 
@@ -111,7 +111,7 @@ def _check_pattern(pattern: str) -> None:
 
 
 def check_staleness(experiment: Experiment) -> None:
-    """What can't go on while steps are collected by older weights. Raises UserError."""
+    """Checks what is incompatible with collecting steps under stale weights. Raises UserError."""
     asked = f"max_staleness={experiment.max_staleness}"
     if experiment.max_staleness == 0:
         return
@@ -129,7 +129,7 @@ def check_staleness(experiment: Experiment) -> None:
 
 
 def check_watched(experiment: Experiment) -> None:
-    """The metrics of early stop and best student. Others are looked for in step 1. Raises UserError."""
+    """Checks the metrics of early_stop and keep_best as far as known before step 1. Raises UserError."""
     from opdkit.training.watch import EVALUATED
 
     names = [f"eval/{task.benchmark.name}/{kind}" for task in experiment.tasks().values() for kind in EVALUATED]
@@ -142,46 +142,46 @@ def check_watched(experiment: Experiment) -> None:
         if metric not in names:
             raise UserError(refusal(f"{key}.metric={metric}", "no such metric of this run", metric, names))
         if not experiment.cadence.eval_every:
-            raise UserError(f"{key}.metric={metric}: eval_every=0 evaluates at the end only; give eval_every=...")
+            raise UserError(f"{key}.metric={metric}: eval_every=0 evaluates only at the end; set eval_every=...")
 
 
 def check_quantized(experiment: Experiment) -> None:
-    """What can't be done over a base of 4 bits. Raises UserError."""
+    """Checks what is incompatible with a 4-bit base model. Raises UserError."""
     if experiment.adapter is None or experiment.adapter.quantize == "none":
         return
     elsewhere = any(task.rollout.in_process() != task.rollout for task in experiment.tasks().values())
     for key, wrong in ((f"shard={experiment.shard}", experiment.shard != "none"), ("rollout=vllm", elsewhere)):
         if wrong:
-            raise UserError(f"adapter.quantize={experiment.adapter.quantize}: does not go with {key}; allowed: none")
+            raise UserError(f"adapter.quantize={experiment.adapter.quantize}: not supported with {key}; allowed: none")
 
 
 def check_shard(experiment: Experiment) -> None:
-    """What can't be done with weights that are divided among the processes. Raises UserError."""
+    """Checks what is incompatible with sharded weights. Raises UserError."""
     if experiment.shard == "none":
         if experiment.shard_replicas != 1:
             asked = f"shard_replicas={experiment.shard_replicas}"
-            raise UserError(f"{asked}: with shard=none each process holds all of a model; allowed: 1")
+            raise UserError(f"{asked}: with shard=none each process holds the full model; allowed: 1")
         if experiment.shard_offload:
-            raise UserError("shard_offload=true: with shard=none there are no parts to offload; allowed: shard=fsdp2")
+            raise UserError("shard_offload=true: with shard=none there are no shards to offload; allowed: shard=fsdp2")
         return
     refused = {
-        f"max_staleness={experiment.max_staleness}": "steps are made ahead by a copy of whole weights"
+        f"max_staleness={experiment.max_staleness}": "steps are generated ahead by an unsharded copy of the weights"
         if experiment.max_staleness
         else "",
-        "task.teachers=swap": "teachers are divided instead" if experiment.offloads_teachers else "",
-        "teacher.cpu_offload=true": "its layers are divided instead"
+        "task.teachers=swap": "teachers are sharded instead" if experiment.offloads_teachers else "",
+        "teacher.cpu_offload=true": "its layers are sharded instead"
         if _somewhere(experiment.resolved, "cpu_offload")
         else "",
     }
     for key, why in refused.items():
         if why:
             raise UserError(
-                f"shard={experiment.shard}: does not go with {key} ({why}); allowed: shard=none, or without"
+                f"shard={experiment.shard}: not supported with {key} ({why}); allowed: shard=none, or without"
             )
 
 
 def _somewhere(node: Any, key: str) -> bool:
-    """Whether the key is set to true at any depth."""
+    """Whether the key is true at any depth."""
     if isinstance(node, Mapping):
         inside = cast(Mapping[str, Any], node)
         return inside.get(key) is True or any(_somewhere(value, key) for value in inside.values())
@@ -189,7 +189,7 @@ def _somewhere(node: Any, key: str) -> bool:
 
 
 def check_together(experiment: Experiment) -> None:
-    """Choices that are each fine and cannot be combined. Raises UserError."""
+    """Checks combinations of individually valid choices. Raises UserError."""
     check_tasks(experiment)
     check_staleness(experiment)
     check_watched(experiment)

@@ -1,4 +1,4 @@
-"""Composes a root configuration with Hydra and reports failures in one line."""
+"""Composes a root configuration with Hydra and reports errors in one line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from opdkit.extras import PackageMissingError
 
 @dataclass(frozen=True)
 class Source:
-    """Which root is composed, and from where: `train`, `eval` or `study`, and the user's own folder."""
+    """The root to compose (`train`, `eval`, `study`, `serve`) and the user's own folder."""
 
     root: str
     own: str | None = None
@@ -39,7 +39,7 @@ class Source:
 
 
 def compose(source: Source, overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
-    """The composed configuration of one job, not yet resolved. Raises UserError in one line."""
+    """The composed, unresolved configuration of one job. Raises UserError."""
     typed = parse(overrides)
     check(source.root, typed, source.folders, multirun=False)
     try:
@@ -61,12 +61,12 @@ def _compose(source: Source, overrides: Sequence[str], *, with_hydra: bool) -> D
         warnings.simplefilter("ignore", UserWarning)
         with initialize_config_dir(str(shipped), job_name=source.root, version_base="1.3"):
             config = hydra_compose(source.root, [*overrides, *extra], return_hydra_config=True)
-    HydraConfig.instance().set_config(config)  # where ${hydra:...} in a value looks
+    HydraConfig.instance().set_config(config)  # where ${hydra:...} interpolations resolve
     return config if with_hydra else without_hydra(config)[0]
 
 
 def without_hydra(config: DictConfig) -> tuple[DictConfig, dict[str, str]]:
-    """The configuration, changed in place, without Hydra's own part, and the option chosen of each group."""
+    """Removes Hydra's own node in place; returns the configuration and the chosen option of each group."""
     choices = {str(group): str(option) for group, option in config.hydra.runtime.choices.items()}
     with open_dict(config):
         del config["hydra"]
@@ -78,7 +78,7 @@ def _quoted(folder: Path) -> str:
 
 
 def _broken_file(source: Source) -> str:
-    """The first file of the user's folder that is not YAML, and where."""
+    """Error line for the first invalid YAML file in the user's folder."""
     for file in sorted(path for folder in source.folders[1:] for path in folder.rglob("*.yaml")):
         try:
             yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -98,9 +98,9 @@ def _blame_a_plugin(error: Exception) -> None:
 
 
 def _blame_an_override(source: Source, typed: Sequence[Typed], failed: Exception) -> None:
-    """Finds the override that names a key which is not there, or whose value has the wrong type.
+    """Finds the override with an unknown key or a value of the wrong type.
 
-    failed: what composing all of them raised.
+    failed: the exception raised when composing all of them.
     """
     groups = location.groups(source.folders)
     choices = [t.text for t in typed if t.key in groups or t.key.startswith("hydra")]
@@ -137,7 +137,7 @@ def _check_key(base: DictConfig, item: Typed) -> None:
             allowed = [*names, *(name for name in more if name not in names)]
             raise UserError(refusal(item.text, f"no key named {part}{where}", part, allowed))
         walked = f"{walked}.{part}" if walked else part
-        node = cast(Any, node)._get_node(part)  # the value may be an interpolation that cannot be read yet
+        node = cast(Any, node)._get_node(part)  # the value may be an interpolation that can't be resolved yet
 
 
 def _reason(base: DictConfig, item: Typed, error: Exception) -> str:
@@ -156,7 +156,7 @@ def _reason(base: DictConfig, item: Typed, error: Exception) -> str:
 
 
 def _first_lines(error: Exception) -> str:
-    """Hydra's and OmegaConf's message, its lines joined."""
+    """Hydra's or OmegaConf's message on one line."""
     text = f"{error}\n{error.__cause__ or ''}" if isinstance(error, CompactHydraException) else str(error)
     lines = [line.strip() for line in text.partition("Config search path:")[0].splitlines()]
     kept = [line for line in lines if line and not line.startswith(("full_key", "object_type", "Set the env"))]
@@ -164,7 +164,7 @@ def _first_lines(error: Exception) -> str:
 
 
 def resolve(config: DictConfig) -> dict[str, Any]:
-    """The configuration as plain values, shorthands left out. Raises UserError for a reference to nothing."""
+    """The configuration as plain values, without shorthands. Raises UserError for a dangling reference."""
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     except OmegaConfBaseException as error:

@@ -12,7 +12,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def conf_dir() -> Path:
-    """The shipped configuration: `conf/` beside the package in a checkout, `opdkit/conf` when installed."""
+    """The shipped configuration: `conf/` next to the package in a checkout, `opdkit/conf` when installed."""
     for candidate in (_PACKAGE.parent / "conf", _PACKAGE / "conf"):
         if (candidate / "train.yaml").is_file():
             return candidate
@@ -20,7 +20,7 @@ def conf_dir() -> Path:
 
 
 def search_folders(own: str | None) -> tuple[Path, ...]:
-    """The shipped folder and, behind it, the user's `--config-dir`."""
+    """The shipped folder, then the user's `--config-dir`."""
     if own is None:
         return (conf_dir(),)
     folder = Path(own)
@@ -30,16 +30,16 @@ def search_folders(own: str | None) -> tuple[Path, ...]:
 
 
 def groups(folders: Sequence[Path]) -> list[str]:
-    """Names of all config groups: folders, and folders in them (objective/divergence), that hold an option."""
+    """Names of all config groups: folders and subfolders (objective/divergence) that contain an option."""
     depths = ("*/*.yaml", "*/*/*.yaml")
     found = {p.parent.relative_to(f).as_posix() for f in folders for depth in depths for p in f.glob(depth)}
     return sorted(name for name in found if name.split("/")[0] != "hydra")
 
 
 def options(group: str, folders: Sequence[Path]) -> dict[str, Path]:
-    """Option name -> file of a group. The shipped file wins over a user's file of the same name.
+    """Option name -> file of a group. A shipped file takes precedence over a user's file of the same name.
 
-    A file whose name starts with an underscore is no option: others of its group build on it.
+    A file whose name starts with an underscore is not an option, but a base for others of its group.
     """
     found: dict[str, Path] = {}
     for folder in reversed(folders):
@@ -48,7 +48,7 @@ def options(group: str, folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def options_of(group: str, folders: Sequence[Path]) -> dict[str, Path]:
-    """`options`, refusing a group that does not exist. Raises UserError."""
+    """`options`, or UserError for an unknown group."""
     known = groups(folders)
     if group not in known:
         raise UserError(refusal(group, "no such group", group, known))
@@ -56,7 +56,7 @@ def options_of(group: str, folders: Sequence[Path]) -> dict[str, Path]:
 
 
 def description(file: Path) -> str:
-    """What an option is: the first comment line of its file that is not an instruction to Hydra."""
+    """An option's description: the first comment of its file that is not a Hydra directive."""
     for line in file.read_text(encoding="utf-8").splitlines():
         text = line.strip()
         if text and not text.startswith("#"):

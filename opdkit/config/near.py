@@ -1,4 +1,4 @@
-"""Words errors: what is allowed, and the nearest match to what was typed."""
+"""Wording of errors: the allowed values and the closest match to the input."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _MOST_SHOWN = 40
 
 
 def near_miss(word: str, allowed: Iterable[str]) -> str:
-    """` (did you mean x?)` for the closest allowed word, an empty string where none is close."""
+    """` (did you mean x?)` for the closest allowed word, empty if none is close."""
     close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.55)
     return f" (did you mean {close[0]}?)" if close else ""
 
 
 def allowed_words(allowed: Iterable[str]) -> str:
-    """`a, b, c`, in order and cut where the list would fill the screen."""
+    """`a, b, c`, in order, truncated if the list is long."""
     words = sorted(allowed)
     if not words:
         return "nothing"
@@ -24,11 +24,11 @@ def allowed_words(allowed: Iterable[str]) -> str:
 
 
 def no_value(key: str) -> str:
-    """One line for a key that the configuration leaves to the user."""
+    """Error line for a key that the user must set."""
     return f"{key}: no value; give {key}=..."
 
 
 def refusal(subject: str, wrong: str, word: str, allowed: Iterable[str]) -> str:
-    """One line: the key or value, what is wrong with it, what is allowed, the near miss."""
+    """Error line: the key or value, what is wrong, the allowed values, the near miss."""
     words = list(allowed)
     return f"{subject}: {wrong}; allowed: {allowed_words(words)}{near_miss(word, words)}"

@@ -1,4 +1,4 @@
-"""Parses and checks overrides before Hydra composes: groups, options, keys and the jobs of a sweep."""
+"""Parses and checks overrides before Hydra composes: groups, options, keys and sweep jobs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Typed:
 
 
 def parse(texts: Sequence[str]) -> list[Typed]:
-    """The overrides, in order. Raises UserError for what is not `key=value`."""
+    """The overrides in order. Raises UserError for anything but `key=value`."""
     return [_parse_one(text) for text in texts]
 
 
@@ -45,14 +45,14 @@ def _parse_one(text: str) -> Typed:
         override = OverridesParser.create().parse_override(text)
     except HydraException as error:
         reason = str(error).splitlines()[0].strip()
-        raise UserError(f"{text}: the value cannot be read ({reason}); quote what has special signs") from None
+        raise UserError(f"{text}: the value cannot be parsed ({reason}); quote special characters") from None
     if override.is_delete():
-        raise UserError(f"{text}: nothing can be deleted; choose another option or value")
+        raise UserError(f"{text}: keys can't be deleted; choose another option or value")
     return Typed(text, override.key_or_group, override)
 
 
 def check(root: str, typed: Iterable[Typed], folders: Sequence[Path], *, multirun: bool) -> None:
-    """Refuses unknown groups, options and root keys, doubled keys, and several values outside a sweep."""
+    """Raises UserError for unknown groups, options and root keys, duplicate keys, and several values outside sweeps."""
     seen: dict[str, str] = {}
     root_keys = [f.name for f in fields(SCHEMAS[root])]
     own_groups = (*root_keys, *RECIPES[root])
@@ -78,22 +78,22 @@ def check(root: str, typed: Iterable[Typed], folders: Sequence[Path], *, multiru
 
 
 _HYDRAS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher", "hydra.sweeper", "hydra.mode")
-"""What of Hydra's own takes effect; folders and logs are opdkit's."""
+"""Hydra's own keys that take effect; folders and logs are controlled by opdkit."""
 
 
 def _check_hydra(item: Typed) -> None:
-    """Raises UserError for a key of Hydra's that would change nothing."""
+    """Raises UserError for a Hydra key that has no effect."""
     if not any(item.key == name or item.key.startswith(f"{name}.") for name in _HYDRAS):
         instead = {"hydra.run.dir": "run_dir=", "hydra.sweep.dir": "run_dir=", "hydra.searchpath": "--config-dir"}
         better = instead.get(item.key)
         raise UserError(
             f"{item.text}: has no effect here; "
-            + (f"use {better}" if better else f"allowed of Hydra's own: {', '.join(_HYDRAS)}")
+            + (f"use {better}" if better else f"allowed Hydra keys: {', '.join(_HYDRAS)}")
         )
 
 
 _SEVERAL = ("logger",)
-"""Groups of which several options can be chosen at once: `logger=[wandb,tensorboard]`."""
+"""Groups that accept several options: `logger=[wandb,tensorboard]`."""
 
 
 def _check_choice(item: Typed, folders: Sequence[Path]) -> None:
@@ -120,7 +120,7 @@ def _check_nested_group(item: Typed, groups: Sequence[str], folders: Sequence[Pa
 
 
 def _values(item: Typed) -> list[Any]:
-    """The single value, or every value of a discrete sweep."""
+    """The single value, or all values of a discrete sweep."""
     if not item.override.is_sweep_override():
         return [item.value]
     if not item.override.is_discrete_sweep():
@@ -133,9 +133,9 @@ def _plain(text: str) -> Any:
 
 
 def jobs(texts: Sequence[str]) -> list[list[str]]:
-    """Overrides of every job of a grid sweep, in Hydra's order. Raises UserError where a sweep is over an interval.
+    """Overrides of every job of a grid sweep, in Hydra's order. Raises UserError for a sweep over an interval.
 
-    Hydra's basic sweeper does the same product; it does it too late to refuse a bad job before the first starts.
+    Hydra's basic sweeper computes the same product, but too late to refuse a bad job before the first starts.
     """
     choices: dict[str, list[str]] = {}
     for item in parse(texts):
@@ -145,12 +145,12 @@ def jobs(texts: Sequence[str]) -> list[list[str]]:
         elif item.override.is_discrete_sweep():
             choices[key] = [f"{key}={value}" for value in item.override.sweep_string_iterator()]
         else:
-            raise UserError(f"{item.text}: a grid has no intervals; add hydra/sweeper=optuna, or list the values")
+            raise UserError(f"{item.text}: a grid takes no intervals; add hydra/sweeper=optuna, or list the values")
     return [list(job) for job in itertools.product(*choices.values())]
 
 
 def first_job(texts: Sequence[str]) -> list[str]:
-    """One job that a search could choose: the first value of each choice, the lower end of each interval."""
+    """An example job of a search: the first value of each choice, the lower bound of each interval."""
     chosen: dict[str, str] = {}
     for item in parse(texts):
         key = item.override.get_key_element()

@@ -1,7 +1,7 @@
 """The typed roots of `opdkit train`, `eval`, `study` and `serve`.
 
-Values live in the yaml of the same name in conf/; here are the names and the types. A group's own keys are
-checked against the signature of its `_target_` (see `binding`), so nothing is written down twice.
+Values are in the yaml of the same name in conf/; this file has names and types. A group's own keys are checked
+against the signature of its `_target_` (see `binding`), so nothing is declared twice.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ RECIPES = {
     "study": (),
     "serve": (),
 }
-"""Root -> groups that change other groups and the root's scalars; they leave no key of their own."""
+"""Root -> groups that only override other groups and root scalars, and add no key of their own."""
 
 OPTIONAL_GROUPS = ("teacher", "adapter")
-"""Groups that may be null. Their option `none` is what null stands for, since Hydra takes no null for a choice."""
+"""Groups that may be null; null selects their option `none`, since Hydra does not accept null as a choice."""
 
 SHORTHANDS = ("k", "n_samples", "student_share")
-"""Root keys that some option of a group reads through `${oc.select:<name>,<default>}`."""
+"""Root keys that options read through `${oc.select:<name>,<default>}`."""
 
 Group = dict[str, Any]
 
@@ -169,7 +169,7 @@ SCHEMAS: dict[str, type] = {"train": TrainConfig, "eval": EvalConfig, "study": S
 
 @cache
 def register() -> None:
-    """Makes the schemas known to Hydra as `<root>_schema`, once in a process."""
+    """Registers the schemas with Hydra as `<root>_schema`, once per process."""
     store = ConfigStore.instance()
     for root, schema in SCHEMAS.items():
         store.store(name=f"{root}_schema", node=schema)

@@ -1,4 +1,4 @@
-"""Refuses a shorthand that would change nothing, or that disagrees with the key it stands for."""
+"""Rejects shorthands that have no effect or contradict the key they stand for."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from opdkit.errors import UserError
 def check_shorthands(
     config: DictConfig, typed: Sequence[Typed], choices: dict[str, str], folders: Sequence[Path]
 ) -> None:
-    """Raises UserError. `choices` maps a group to the option that was chosen, for the message.
+    """Raises UserError. `choices` maps each group to its chosen option, for the message.
 
-    Only what the user typed is held against them: a `k` that an experiment set and a typed `objective=sampled`
-    made meaningless is dropped without a word.
+    Only typed shorthands are checked: a `k` set by an experiment and made meaningless by a typed `objective=sampled`
+    is dropped silently.
     """
     raw = OmegaConf.to_container(config, resolve=False)
     for item in typed:

@@ -1,4 +1,4 @@
-"""Checks what a run's tasks require of its other choices."""
+"""Checks a run's tasks against its other choices."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_tasks(experiment: Experiment) -> None:
-    """Raises UserError where a task can't be written as it is set up, or tasks can't share a run."""
+    """Raises UserError if a task does not fit the rollout engine, or tasks can't share a run."""
     _check_shares(experiment)
     from opdkit.environments import EnvironmentSource
     from opdkit.generation import EpisodeRollout
@@ -23,24 +23,24 @@ def check_tasks(experiment: Experiment) -> None:
         if isinstance(task.source, EnvironmentSource) and not isinstance(task.rollout, EpisodeRollout):
             key = f"task.parts.{name}.rollout" if name else "rollout"
             raise UserError(
-                f"{key}: {task.source.name} is played in turns, and {type(task.rollout).__name__} writes one answer; "
+                f"{key}: {task.source.name} has episodes, and {type(task.rollout).__name__} writes single responses; "
                 f"allowed: rollout=episodes"
             )
         if experiment.max_staleness and task.rollout.in_process() != task.rollout:
             raise UserError(
-                f"max_staleness={experiment.max_staleness}: an engine in another process has the newest weights alone; "
+                f"max_staleness={experiment.max_staleness}: an engine in another process has only the newest weights; "
                 "allowed: max_staleness=0, or rollout=hf"
             )
         if task.rollout.correction.mode != "none" and experiment.temperature != 1.0:
             raise UserError(
-                f"rollout.engine_correction={task.rollout.correction.mode}: vLLM tells its log-probs at temperature 1, "
+                f"rollout.engine_correction={task.rollout.correction.mode}: vLLM returns log-probs at temperature 1, "
                 f"and temperature={experiment.temperature}; allowed: temperature=1, or engine_correction=none"
             )
     _check_benchmarks(tasks)
 
 
 def _check_shares(experiment: Experiment) -> None:
-    """Where all tasks are in each step, each must be in each of its mini-batches."""
+    """If every step has all tasks, every mini-batch must have all tasks, too."""
     from opdkit.tasks import MultiTask
 
     task, batch = experiment.task, experiment.batch

@@ -1,1 +1,1 @@
-"""What a person sees in the terminal while a command runs."""
+"""Terminal output of running commands."""

@@ -1,4 +1,4 @@
-"""Draws a run's curve on one line of the terminal."""
+"""Draws a curve on one line of the terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WIDTH = 40
 
 
 def sparkline(values: Sequence[float], width: int = _WIDTH) -> str:
-    """The finite values as bars from the lowest to the highest; more than `width` of them are averaged in groups."""
+    """Finite values as bars scaled from minimum to maximum; more than `width` values are averaged in groups."""
     kept = [value for value in values if math.isfinite(value)]
     if len(kept) > width:
         edges = [round(place * len(kept) / width) for place in range(width + 1)]
@@ -24,6 +24,6 @@ def sparkline(values: Sequence[float], width: int = _WIDTH) -> str:
 
 
 def curve(name: str, values: Sequence[float]) -> str:
-    """A line such as `loss 0.21 ▇▅▃▁ 0.05`; empty for fewer than three finite values."""
+    """A line such as `loss 0.21 ▇▅▃▁ 0.05`; empty with fewer than three finite values."""
     finite = [value for value in values if math.isfinite(value)]
     return f"{name} {finite[0]:.3g} {sparkline(finite)} {finite[-1]:.3g}" if len(finite) > 2 else ""

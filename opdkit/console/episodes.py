@@ -10,14 +10,14 @@ from opdkit.console.terminal import Reporter
 from opdkit.jsonl import read_rows
 
 SHOWN = ("first", "right", "wrong")
-"""Responses that can be asked for without naming them."""
+"""Values of `show` that are not identifiers."""
 
 _COLUMNS = ("", "success", "95 % interval", "score", "95 % interval", "steps", "invalid", "episodes", "crashed")
 _LABELS = {"random": "random action", "gold": "gold path"}
 
 
 def episode_tables(reporter: Reporter, summary: Mapping[str, Any]) -> None:
-    """The model beside the baselines; then game by game, where there are several."""
+    """The model and the baselines, then per game if there are several."""
     players: dict[str, Mapping[str, Any]] = {"model": summary}
     baselines: Mapping[str, Any] = summary.get("baselines") or {}
     players |= {_LABELS.get(name, name): results for name, results in baselines.items()}
@@ -33,9 +33,9 @@ def episode_tables(reporter: Reporter, summary: Mapping[str, Any]) -> None:
 
 
 def show_response(reporter: Reporter, path: Path, choice: str) -> None:
-    """Print one row of a file of responses: the first, the first right or wrong one, or that of a name.
+    """Prints one row of a responses file: the first, the first right or wrong one, or a named one.
 
-    What a model or a game wrote is shown with its control characters as escapes.
+    Control characters in text from the model or game are escaped.
     """
     for row in read_rows(path)[0]:
         if _is_wanted(row, choice):
@@ -73,7 +73,7 @@ def response_lines(row: Mapping[str, Any]) -> list[str]:
 
 
 def _reasoning(response: str, action: str) -> list[str]:
-    """The words around an action, where there were any."""
+    """Text around an action, if any."""
     return [] if response.strip() == action else [f"  | {line}" for line in response.splitlines()]
 
 

@@ -1,4 +1,4 @@
-"""Shows rollouts in the terminal, each token coloured by its log-ratio. All of it is untrusted text."""
+"""Renders rollouts in the terminal with tokens coloured by log-ratio. All text is untrusted."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from rich.text import Text
 from opdkit.console.episodes import response_lines
 from opdkit.untrusted import visible
 
-# From the weakest to the strongest. Red: the student is surer of its token than the teacher; blue: less sure.
+# From weakest to strongest. Red: the student's probability of its token exceeds the teacher's; blue: the reverse.
 _RED = ("on #ffe9e6 black", "on #ffc7bf black", "on #ff9488 black", "on #e0483b white")
 _BLUE = ("on #e6f0ff black", "on #bfd7ff black", "on #85b2ff black", "on #2f6fe0 white")
 _MOST_LINES = 200
 
 
 def rollout_text(row: Mapping[str, Any], thresholds: Sequence[float]) -> Text:
-    """A row of samples.jsonl: what it is, the prompt, and the response in colours.
+    """A row of samples.jsonl: header, prompt and coloured response.
 
-    thresholds: nats of |log pi - log q| from which a token gets a stronger colour, four of them.
+    thresholds: four values of |log pi - log q|, nats, from which a token gets a stronger colour.
     """
     shown = Text()
     shown.append(_head(row) + "\n", style="bold")
@@ -33,12 +33,12 @@ def rollout_text(row: Mapping[str, Any], thresholds: Sequence[float]) -> Text:
 
 
 def response_text(row: Mapping[str, Any]) -> Text:
-    """A row of a file of responses, or the transcript of an episode."""
+    """A row of a responses file, or the transcript of an episode."""
     return Text("\n".join(visible(line) for line in response_lines(row)[:_MOST_LINES]).lstrip("\n"))
 
 
 def style(ratio: object, thresholds: Sequence[float]) -> str:
-    """The colour of a token; none below the first threshold or without a score."""
+    """The colour of a token; empty below the first threshold or without a score."""
     if not isinstance(ratio, int | float):
         return ""
     level = sum(abs(ratio) >= bound for bound in thresholds)
@@ -46,13 +46,13 @@ def style(ratio: object, thresholds: Sequence[float]) -> str:
 
 
 def legend(thresholds: Sequence[float]) -> Text:
-    """What the colours mean."""
+    """The legend of the colours."""
     shown = Text("log π − log q in nats  ")
     for sign, colours in (("−", _BLUE), ("+", _RED)):
         for bound, colour in zip(thresholds, colours, strict=True):
             shown.append(f" {sign}{bound:g} ", style=colour)
         shown.append("  ")
-    return shown.append("blue: the teacher likes the token better; red: the student does")
+    return shown.append("blue: the teacher gives the token more probability; red: the student does")
 
 
 def _head(row: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Prints the end of a run: results before, after and of the teacher, files, next commands."""
+"""Prints the summary of a run: results before, after and of the teacher, files, next commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from opdkit.console.episodes import episode_tables
 from opdkit.console.terminal import Reporter
 from opdkit.jsonl import read_rows
 
-_SEVERAL = re.compile(r"(?:pass|avg|majority)@(?!1$)\d+")  # keys that several answers to a problem give
+_SEVERAL = re.compile(r"(?:pass|avg|majority)@(?!1$)\d+")  # keys that exist with several answers per problem
 
 
 def close_training(reporter: Reporter, summary: Mapping[str, Any], evaluation_arguments: Sequence[str]) -> None:
@@ -25,7 +25,7 @@ def close_training(reporter: Reporter, summary: Mapping[str, Any], evaluation_ar
     reporter.table(title, *_table(found))
     share = summary.get("metrics_share")
     if isinstance(share, float):
-        reporter.note(f"metrics and diagnostics took {_percent(share)} of the steps' time")
+        reporter.note(f"metrics and diagnostics took {_percent(share)} of step time")
     folder = Path(str(summary["run_dir"]))
     for text in _curves(folder / "metrics.jsonl"):
         reporter.note(text)
@@ -33,13 +33,13 @@ def close_training(reporter: Reporter, summary: Mapping[str, Any], evaluation_ar
     for text in _watched(summary):
         reporter.note(text)
     reporter.note(f"student   {folder / 'final'}")
-    reporter.note(f"metrics   {folder / 'metrics.jsonl'}, samples.jsonl and evals/ beside it")
+    reporter.note(f"metrics   {folder / 'metrics.jsonl'}, samples.jsonl and evals/ next to it")
     reporter.note(f"next      opdkit eval {shlex.join(next_arguments)}")
     reporter.note(f"          opdkit report {shlex.quote(str(folder))}")
 
 
 def _watched(summary: Mapping[str, Any]) -> Iterator[str]:
-    """Why the run stopped early, and of which step the student was kept."""
+    """Reports early stopping and the step of the best student."""
     if early := summary.get("stopped_early"):
         best = "" if early["value"] is None else f" than {early['value']:.4g} at step {early['step']}"
         yield (
@@ -51,7 +51,7 @@ def _watched(summary: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _curves(path: Path) -> list[str]:
-    """Loss and reward over the steps, a line each."""
+    """Prints loss and reward over steps, one line each."""
     rows = read_rows(path)[0]
     found: list[str] = []
     for name, key in (("loss     ", "train/loss"), ("reward   ", "rollout/reward_mean")):
@@ -61,7 +61,7 @@ def _curves(path: Path) -> list[str]:
 
 
 def close_evaluation(reporter: Reporter, summaries: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """summaries: the results of each benchmark. One table has all of them; games have one of their own, too."""
+    """summaries: the results of each benchmark. All go into one table; games also get their own."""
     games = [summary for summary in summaries if "n_crashed" in summary]
     if len(summaries) > 1:
         reporter.table("benchmarks", *_table([(str(summary.get("benchmark")), summary) for summary in summaries]))
@@ -73,20 +73,20 @@ def close_evaluation(reporter: Reporter, summaries: Sequence[Mapping[str, Any]],
 
 
 def close_study(reporter: Reporter, summary: Mapping[str, Any], folder: Path) -> None:
-    """summary: what a study returned: `title`, `seconds`, and `claims`, each with its verdict and what was measured."""
+    """summary: what a study returned: `title`, `seconds`, and `claims` with verdicts and measurements."""
     rows = [[str(claim["verdict"]), str(claim["claim"]), str(claim["measured"])] for claim in summary["claims"]]
     reporter.table(f"{summary['title']}, {_duration(summary.get('seconds'))}", ("verdict", "claim", "measured"), rows)
-    reporter.note(f"page      {folder / 'findings.md'}, figures and tables beside it")
+    reporter.note(f"page      {folder / 'findings.md'}, figures and tables next to it")
 
 
 def _by_task(label: str, results: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """One for a run of one task, else one for each of its tasks."""
+    """One summary for a single-task run, else one per task."""
     tasks: Mapping[str, Any] | None = results.get("tasks")
     return [(label, results)] if tasks is None else [(f"{label}, {name}", tasks[name]) for name in tasks]
 
 
 def _table(found: Sequence[tuple[str, Mapping[str, Any]]]) -> tuple[tuple[str, ...], list[list[str]]]:
-    """Columns and rows of results by label; pass@k, avg@n and majority@n where there are several answers a problem."""
+    """Columns and rows of results by label; pass@k, avg@n and majority@n with several answers per problem."""
     several = {key: None for _, results in found for key in results if _SEVERAL.fullmatch(key)}
     known = any("standard_error" in results for _, results in found)
     keys = sorted(several, key=lambda key: (key.split("@")[0] != "pass", key.split("@")[0], int(key.split("@")[1])))
@@ -112,7 +112,7 @@ def _interval(results: Mapping[str, Any]) -> str:
 
 
 def _quoted(value: str) -> str:
-    """A value as an override takes it: in quotes where it has signs of its own."""
+    """A value as an override, quoted if it has special characters."""
     if re.fullmatch(r"[\w./~+:@%-]+", value):
         return value
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,4 +1,4 @@
-"""Shows a run's progress: a bar with the main metrics, or plain lines without a terminal."""
+"""Progress display of a run: a bar with the main metrics, or plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -36,30 +36,30 @@ _PLAIN_SECONDS = 5.0
 
 
 class Reporter(Protocol):
-    """What the loop tells a person. All text is shown as it is: no markup in it is obeyed."""
+    """Progress reporting to the user. All text is printed literally, without markup."""
 
     def stage(self, text: str) -> None:
-        """What happens now, in a few words."""
+        """Shows the current stage in a few words."""
         ...
 
     def step(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
-        """A step is done; `metrics` as they are logged."""
+        """Reports a finished step; `metrics` as logged."""
         ...
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A small table, one text a cell."""
+        """Shows a small table of text cells."""
         ...
 
     def note(self, text: str) -> None:
-        """A line that stays."""
+        """Prints a permanent line."""
         ...
 
 
 @contextmanager
 def terminal_reporter(stream: TextIO | None = None, *, silent: bool = False) -> Iterator[Reporter]:
-    """A live display on a terminal, plain lines elsewhere (and where TERM is dumb). NO_COLOR is honoured.
+    """A live display on a terminal, otherwise (or if TERM is dumb) plain lines. NO_COLOR is honoured.
 
-    silent: nothing is shown.
+    silent: show nothing.
     """
     if silent:
         yield SilentReporter()
@@ -77,12 +77,12 @@ def terminal_reporter(stream: TextIO | None = None, *, silent: bool = False) -> 
 
 
 def progress_numbers(metrics: Mapping[str, float]) -> str:
-    """`loss 0.412  reward 0.52 ...`: those of `SHOWN` that are there."""
+    """`loss 0.412  reward 0.52 ...`: the metrics of `SHOWN` that are present."""
     return "  ".join(f"{short} {metrics[name]:.3g}" for name, short in SHOWN.items() if name in metrics)
 
 
 class PlainReporter:
-    """One line a stage, and one at most every few seconds while steps go by; the first and last always."""
+    """One line per stage, and at most one every few seconds for steps; always the first and last step."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -128,11 +128,11 @@ class SilentReporter:
 
 
 class LiveReporter:
-    """A spinner with the stage, and a bar once steps begin."""
+    """A spinner with the stage, and a progress bar during steps."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        # On a narrow terminal it is the numbers that give way.
+        # On a narrow terminal the numbers are truncated.
         rest = Column(ratio=1, no_wrap=True, overflow="ellipsis")
         self._progress = Progress(
             SpinnerColumn(),
@@ -175,10 +175,10 @@ class LiveReporter:
         self._console.print(printable(text), markup=False)
 
     def close(self) -> None:
-        """The bar goes; what was printed stays."""
+        """Removes the bar; printed lines stay."""
         self._progress.stop()
 
 
 def printable(text: str) -> str:
-    """Control characters of untrusted text shown, not sent to the terminal."""
+    """Untrusted text with its control characters escaped."""
     return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)

@@ -1,1 +1,1 @@
-"""What is wrong with a pair of models and a task, told before a run: checks that take data and give sections."""
+"""Checks of a student, teacher and task before a run: functions from data to report sections."""

@@ -1,4 +1,4 @@
-"""Measures what a teacher with another tokenizer can score of the student's responses."""
+"""Measures how much of the student's responses a teacher with a different tokenizer can score."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _SMALL_MASS = 0.98
 
 @dataclass
 class Coverage:
-    """Counts over some responses.
+    """Token counts over some responses.
 
     Attributes:
-        tokens: sampled tokens. strict: those that stand alone against one of the teacher's, and are shared.
-        unspelled: responses that the teacher's tokenizer changes or can't write; none of their tokens is scored.
-        lost: (student's tokens, teacher's tokens) of the other groups, and how often.
+        tokens: sampled tokens. strict: those that align with a single teacher token and are shared.
+        unspelled: responses that the teacher's tokenizer can't reproduce; none of their tokens is scored.
+        lost: counts of (student tokens, teacher tokens) of the other alignment groups.
     """
 
     tokens: int = 0
@@ -36,23 +36,23 @@ class Coverage:
 
     @property
     def share(self) -> float:
-        """strict of all sampled tokens."""
+        """Fraction of sampled tokens that are strict."""
         return self.strict / max(1, self.tokens)
 
 
 def alignment(pair: Pair, responses: Sequence[Sequence[int]], shared_mass: float | None = None) -> Section:
-    """responses: sampled ids, one sequence a rollout. shared_mass: of the shared ids in the teacher's distribution, a
-    mean over positions, None where no weights were asked (`SharedVocabulary.mass`)."""
+    """responses: sampled ids, one sequence per rollout. shared_mass: mean teacher probability of the shared ids over
+    positions, None if no weights were loaded (`SharedVocabulary.mass`)."""
     try:
         ours, theirs = (_table(side) for side in (pair.student, pair.teacher))
     except UserError as error:
-        return Section("alignment", (Note("stop", str(error), "choose a teacher whose tokenizer keeps text as it is"),))
+        return Section("alignment", (Note("stop", str(error), "choose a teacher whose tokenizer preserves text"),))
     shared = shared_vocabulary(ours, theirs, (_rows(pair.student, ours), _rows(pair.teacher, theirs)))
     found = coverage(pair, (ours, theirs), shared, responses)
     notes = [_of_tokens(found), _of_vocabularies(ours, theirs, shared)]
     notes += _of_mass(shared_mass)
     if not {*ours.roles.values()} & {*theirs.roles.values()}:
-        notes.append(Note("warning", "one of the two has no stop token: the end of a response is not taught"))
+        notes.append(Note("warning", "one of the two has no stop token: the end of a response is not trained"))
     if found.unspelled:
         told = f"{found.unspelled} of {len(responses)} responses can't be written by the teacher's tokenizer unchanged"
         notes.append(Note("warning", told))
@@ -67,7 +67,7 @@ def alignment(pair: Pair, responses: Sequence[Sequence[int]], shared_mass: float
 def coverage(
     pair: Pair, tables: tuple[TokenBytes, TokenBytes], shared: SharedVocabulary, responses: Sequence[Sequence[int]]
 ) -> Coverage:
-    """How much of the responses can be compared token by token, and what can't."""
+    """How much of the responses can be compared token by token, and what can not."""
     ours, theirs = tables
     found = Coverage()
     for ids in responses:
@@ -112,7 +112,7 @@ def _of_tokens(found: Coverage) -> Note:
     return Note(
         "ok" if found.share >= _FEW else "warning",
         told,
-        "" if found.share >= _FEW else "teacher.mode=byte_filter scores the others, too",
+        "" if found.share >= _FEW else "teacher.mode=byte_filter also scores the others",
     )
 
 

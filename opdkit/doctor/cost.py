@@ -1,4 +1,4 @@
-"""Estimates time and memory of a step from shapes and a few timed rollouts, and compares with a real step."""
+"""Estimates time and memory of a step from shapes and a few timed rollouts, and compares it with a real step."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from opdkit.training.experiment import Batch
 
 _MIB = 2.0**20
 _TOLERANCE = 0.25
-# Keys and values have room for a quarter more tokens than they hold (see `opdkit.models.cache`).
+# The KV cache over-allocates by up to a quarter (see `opdkit.models.cache`).
 _CACHE_ROOM = 1.25
-# Gradients that a backward pass holds beside what the forward pass kept: those of an MLP's inner layer, its gate and
-# its product, each as large as the largest tensor that was kept.
+# Gradients alive in a backward pass beside the saved activations: an MLP's inner layer, its gate and their product,
+# each as large as the largest saved tensor.
 _PASSING = 3
-# A tile of logits, its exponentials, and two more while it is looked into.
+# A tile of logits, its exponentials, and two temporaries.
 _OF_LOGITS = 4
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """What is known without running anything.
+    """Sizes known without running anything.
 
-    Bytes: student and teacher, their parameters; trainable, the student's that learn; largest, the largest of these;
-    cache_row, keys and values of one row at the length limits. rows_at_once: rollouts decoded side by side;
-    limit: max_prompt_tokens + max_new_tokens; batch, steps: of the run.
+    Bytes: parameters of student and teacher; trainable, the student's trainable ones; largest, the largest of these;
+    cache_row, the KV cache of one row at the length limits. rows_at_once: rollouts decoded in parallel;
+    limit: max_prompt_tokens + max_new_tokens; batch, steps: the run's.
     """
 
     student: int
@@ -42,10 +42,10 @@ class Shapes:
 
 @dataclass(frozen=True)
 class Timings:
-    """A few rollouts, written, scored and learnt from in this process.
+    """Timings of a few rollouts: generation, teacher scoring and an update.
 
-    lengths: tokens of each response; seconds to write them, to have the teacher score them, and of one update from
-    all of them; decode: (rows, seconds a decoding step) for few rows and for many.
+    lengths: tokens per response; seconds to generate them, for the teacher to score them, and for one update on all of
+    them; decode: (rows, seconds per decoding step) for few and for many rows.
     """
 
     lengths: tuple[int, ...]
@@ -57,11 +57,11 @@ class Timings:
 
 @dataclass(frozen=True)
 class ActivationBytes:
-    """Bytes that the forward pass of one micro-batch kept for its backward pass: all of them, and the largest tensor.
+    """Bytes that one micro-batch's forward pass saves for its backward pass: in total, and the largest tensor.
 
-    logits: bytes of the logits that are alive at a time; tokens: the widest row's, prompt and response; process: bytes
-    that the process held before, both models included; seen: the most that it held while the rollouts were timed, what
-    the allocator keeps for itself included.
+    logits: bytes of logits alive at a time; tokens: length of the widest row, prompt and response; process: bytes held
+    before, both models included; seen: peak bytes of the process while the rollouts were timed, allocator overhead
+    included.
     """
 
     total: int
@@ -74,7 +74,7 @@ class ActivationBytes:
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a step and its phases, and the most bytes held in it."""
+    """Seconds of a step and its phases, and its peak bytes."""
 
     rollout_s: float
     teacher_s: float
@@ -83,12 +83,12 @@ class Cost:
 
     @property
     def step_s(self) -> float:
-        """All phases."""
+        """Seconds of all phases."""
         return self.rollout_s + self.teacher_s + self.update_s
 
 
 def estimate(shapes: Shapes, timed: Timings, kept: ActivationBytes) -> Cost:
-    """A step from its parts. Responses are taken to be as long as those that were timed."""
+    """Estimates a step from its parts, assuming responses as long as the timed ones."""
     batch, count = shapes.batch, len(timed.lengths)
     few = decoding_seconds(timed.lengths, count, shapes.rows_at_once, timed.decode)
     all_rows = decoding_seconds(timed.lengths, batch.rollouts, shapes.rows_at_once, timed.decode)
@@ -102,21 +102,21 @@ def estimate(shapes: Shapes, timed: Timings, kept: ActivationBytes) -> Cost:
 
 
 def estimate_peak(shapes: Shapes, kept: ActivationBytes) -> int:
-    """The sum of the parts, and not less than what a mini-batch has taken already."""
+    """The estimated peak, at least the measured memory of a mini-batch."""
     return max(added_up(shapes, kept), kept.seen)
 
 
 def added_up(shapes: Shapes, kept: ActivationBytes) -> int:
-    """The peak from its parts, with an allocator that keeps nothing for itself."""
+    """The peak as the sum of its parts, without allocator overhead."""
     return kept.process + 2 * shapes.trainable + max(_writing(shapes), _learning(shapes, kept))
 
 
 def decoding_seconds(
     lengths: Sequence[int], rows: int, at_once: int, decode: tuple[tuple[int, float], tuple[int, float]]
 ) -> float:
-    """Seconds to decode `rows` responses, `at_once` side by side; their lengths are spread as `lengths` are.
+    """Seconds to decode `rows` responses, `at_once` in parallel, with the length distribution of `lengths`.
 
-    A decoding step costs a + b times the rows that have not finished, through the two measured points.
+    A decoding step costs a + b * (unfinished rows), fitted through the two measured points.
     """
     (few, quick), (many, slow) = decode
     each = max(0.0, (slow - quick) / (many - few)) if many > few else quick / few
@@ -135,13 +135,13 @@ def _learning(shapes: Shapes, kept: ActivationBytes) -> int:
 
 
 def _passing(shapes: Shapes, kept: ActivationBytes) -> int:
-    """Beside what was kept: gradients on their way, a tile of logits, and a parameter's gradient before it is added to
-    those of earlier micro-batches."""
+    """Temporaries beside the activations: gradients in flight, a tile of logits, and a parameter's gradient before
+    accumulation."""
     return _PASSING * kept.largest + _OF_LOGITS * kept.logits + shapes.largest
 
 
 def estimated(shapes: Shapes, timed: Timings, kept: ActivationBytes, room: int) -> Section:
-    """room: bytes that the process may hold in all."""
+    """The section of the estimate. room: total bytes available to the process."""
     cost = estimate(shapes, timed, kept)
     whole = duration(cost.step_s * shapes.steps)
     notes = [
@@ -150,36 +150,36 @@ def estimated(shapes: Shapes, timed: Timings, kept: ActivationBytes, room: int) 
     ]
     longest = at_the_limits(shapes, kept)
     if cost.peak <= room < longest:
-        notes.append(memory_note(longest, room, "where rows reach the length limits"))
+        notes.append(memory_note(longest, room, "if rows reach the length limits"))
     phases = (("rollout", cost.rollout_s), ("teacher", cost.teacher_s), ("updates", cost.update_s))
     rows = (
         ("this process now: libraries, data, both models", mebibytes(kept.process)),
         (
-            "of it, parameters of student and teacher",
+            "of which parameters of student and teacher",
             f"{mebibytes(shapes.student)} and {mebibytes(shapes.teacher)}",
         ),
         ("gradients", mebibytes(shapes.trainable)),
         ("optimiser state", mebibytes(2 * shapes.trainable)),
         ("activations of a micro-batch", mebibytes(kept.total)),
-        ("what a backward pass makes and drops", mebibytes(_passing(shapes, kept))),
-        ("keys and values while rollouts are written", mebibytes(_writing(shapes))),
-        ("all of it, at the peak", mebibytes(added_up(shapes, kept))),
-        ("the most that the timed rollouts took", mebibytes(kept.seen)),
-        ("the peak, with rows as long as those seen", mebibytes(cost.peak)),
-        ("the peak, with rows at the length limits", mebibytes(longest)),
+        ("temporaries of a backward pass", mebibytes(_passing(shapes, kept))),
+        ("KV cache during generation", mebibytes(_writing(shapes))),
+        ("total at the peak", mebibytes(added_up(shapes, kept))),
+        ("peak during the timed rollouts", mebibytes(kept.seen)),
+        ("peak with rows of the lengths seen", mebibytes(cost.peak)),
+        ("peak with rows at the length limits", mebibytes(longest)),
     )
     times = Grid(("phase", "seconds"), tuple((name, f"{seconds:.3g}") for name, seconds in phases))
     return Section("cost of a step, estimated", tuple(notes), (times, Grid(("memory", "MiB"), rows)))
 
 
 def at_the_limits(shapes: Shapes, kept: ActivationBytes) -> int:
-    """The peak where a micro-batch's rows have as many tokens as they may."""
+    """The peak when the rows of a micro-batch reach the length limits."""
     more = shapes.limit / kept.tokens - 1
     return estimate_peak(shapes, kept) + max(0, round(more * (kept.total + _PASSING * kept.largest)))
 
 
 def too_large(shapes: Shapes, process: int, room: int) -> Section | None:
-    """What weights, gradients and optimiser state tell alone: where they find no room, nothing is timed."""
+    """The section when weights, gradients and optimiser state alone do not fit: nothing is timed."""
     least = process + 3 * shapes.trainable
     if least <= room:
         return None
@@ -188,7 +188,7 @@ def too_large(shapes: Shapes, process: int, room: int) -> Section | None:
 
 
 def memory_note(need: int, room: int, when: str) -> Note:
-    """Whether there is room."""
+    """A finding on whether the memory suffices."""
     told = f"memory {when}: about {mebibytes(need)} of {mebibytes(room)} MiB"
     if need <= room:
         return Note("ok", told)
@@ -196,7 +196,7 @@ def memory_note(need: int, room: int, when: str) -> Note:
 
 
 def compared(guess: Cost, real: Cost) -> Section:
-    """An estimate beside a real step: both, and the ratio."""
+    """Compares an estimate with a real step: both, and their ratio."""
     pairs = (
         ("rollout, s", guess.rollout_s, real.rollout_s),
         ("teacher, s", guess.teacher_s, real.teacher_s),
@@ -221,7 +221,7 @@ def _verdict(what: str, ratio: float) -> Note:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """Seconds in readable units."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     if seconds < 5400:
@@ -230,5 +230,5 @@ def duration(seconds: float) -> str:
 
 
 def mebibytes(count: int) -> str:
-    """Bytes as the tables show them."""
+    """Bytes in MiB, for tables."""
     return f"{count / _MIB:,.0f}" if count >= 10 * _MIB else f"{count / _MIB:.1f}"

@@ -1,4 +1,4 @@
-"""Counts what each masking rule would leave out of a few rollouts."""
+"""Counts the tokens that each masking rule would mask in a few rollouts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TOO_MUCH = 0.9
 
 
 def masks(rollout: Rollout, vocabularies: Vocabularies, rules: Mapping[str, Masking], chosen: str) -> Section:
-    """rules: name -> rule; chosen: the name of the run's own."""
+    """rules: name -> rule; chosen: the name of the run's rule."""
     pieces = Pieces(vocabularies.student)
     total = max(1, int(rollout.sampled_mask.sum()))
     rows: list[tuple[str, ...]] = []

@@ -1,4 +1,4 @@
-"""Tells what one of several processes holds of a run's models, from their shapes: no weight is read."""
+"""Computes the per-process memory of a sharded run from model shapes, without reading weights."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Held:
     """Bytes of one model in one process.
 
     Attributes:
-        dtype: that the weights are held in.
-        part: the weights that it keeps.
-        trained: those of them that are trained.
-        layer: the largest layer while it is gathered, in the dtype that it computes in.
-        root: embedding, last norm and lm_head while they are gathered.
-        adding: the gradients of these, as a backward pass leaves them and in float32, while they are added up.
-        whole: all weights gathered, as they are while the model writes; 0 where the process keeps them all.
+        dtype: storage dtype of the weights.
+        part: its shard of the weights.
+        trained: the trainable part of the shard.
+        layer: the largest layer when gathered, in the compute dtype.
+        root: embedding, final norm and lm_head when gathered.
+        adding: gradients of root during accumulation, in the backward dtype and in float32.
+        whole: all weights gathered, as during generation; 0 if the process keeps them all.
     """
 
     dtype: str
@@ -43,9 +43,9 @@ class Held:
 
 
 def held(model: LanguageModel, processes: int, computes: torch.dtype | None) -> Held:
-    """What the fullest of some processes holds of a model that is divided among them; with one, all of it.
+    """Memory of a sharded model in the process that holds most; with one process, the whole model.
 
-    computes: the dtype that gathered weights have, None for that of the model.
+    computes: dtype of gathered weights, None for the model's.
     """
     parameters, dtype = list(model.module.parameters()), str(model.module.dtype).removeprefix("torch.")
     part = sum(_part(p, processes) * p.element_size() for p in parameters)
@@ -68,7 +68,7 @@ def held(model: LanguageModel, processes: int, computes: torch.dtype | None) -> 
 
 
 def _part(parameter: nn.Parameter, processes: int) -> int:
-    """The numbers that the first process has of a weight, which is divided by rows."""
+    """Elements of a row-sharded weight in the first process."""
     if not parameter.dim():
         return parameter.numel()
     rows = parameter.shape[0]
@@ -80,8 +80,8 @@ def _gathered(parameters: Iterable[nn.Parameter], computes: torch.dtype | None) 
 
 
 def per_process(experiment: Experiment, world_size: int) -> Section:
-    """What weights, gradients and optimiser state take in each of `world_size` processes. Raises UserError for a run
-    that can't be divided, and for a model whose config can't be read."""
+    """Memory of weights, gradients and optimiser state in each of `world_size` processes. Raises UserError for a run
+    that can't be sharded or a model whose config can't be read."""
     if experiment.shard != "none" and world_size < 2:
         raise UserError(f"world_size={world_size}: shard={experiment.shard} needs at least 2 processes")
     divided = parts_of(experiment, world_size)
@@ -99,11 +99,11 @@ def per_process(experiment: Experiment, world_size: int) -> Section:
     memory.keeps(f"{whose}: AdamW's two moments", _MOMENTS * student.trained)
     memory.gathers("student", student)
     if student.adding:
-        memory.needs("student: gradients of embedding and lm_head, added up", student.adding)
+        memory.needs("student: gradients of embedding and lm_head, accumulated", student.adding)
     read = student.part * divided
     for name, spec in _teachers(experiment):
         if not isinstance(spec, ModelSpec):
-            notes.append(Note("ok", f"teacher {name} is not counted: its config tells no shapes"))
+            notes.append(Note("ok", f"teacher {name} is not counted: its config has no shapes"))
             continue
         teacher = held(load_skeleton(spec, "teacher"), divided, None)
         memory.keeps(f"teacher: weights ({teacher.dtype})", teacher.part)
@@ -112,16 +112,16 @@ def per_process(experiment: Experiment, world_size: int) -> Section:
     notes.insert(0, Note("ok", f"{world_size} processes: at least {memory.sums()} in each, activations not counted"))
     memory.closed()
     if divided > 1:
-        memory.needs("the whole student, gathered while it writes", student.whole)
-        memory.needs("in the host's memory while it is read: the larger model", read, host=True)
+        memory.needs("the full student, gathered for generation", student.whole)
+        memory.needs("in host memory during loading: the larger model", read, host=True)
     return Section(f"memory of a process, shard={experiment.shard}", tuple(notes), (memory.grid(),))
 
 
 class _Memory:
-    """What a process has where, a row each.
+    """The memory table of a process, one row per item.
 
     Args:
-        offloads: whether what it keeps between passes lies in the host's memory.
+        offloads: whether items kept between passes are in host memory.
     """
 
     def __init__(self, offloads: bool) -> None:
@@ -129,35 +129,35 @@ class _Memory:
         self._rows: list[tuple[str, int, int]] = []
 
     def needs(self, name: str, size: int, *, host: bool = False) -> None:
-        """A row, of the device's memory or the host's. With one column it says itself which."""
+        """Adds a row of device or host memory. With a single column its name says which."""
         host = host and self._offloads
         self._rows.append((name, 0 if host else size, size if host else 0))
 
     def keeps(self, name: str, size: int) -> None:
-        """What lies there between passes."""
+        """Adds a row of memory held between passes."""
         self.needs(name, size, host=True)
 
     def gathers(self, whose: str, model: Held) -> None:
-        """What is gathered while a divided model computes."""
+        """Adds rows for weights gathered during computation."""
         for part, size in (("a layer", model.layer), ("embedding and lm_head", model.root)):
             if size:
                 self.needs(f"{whose}: {part}, gathered", size)
 
     def sums(self) -> str:
-        """All of it in words."""
+        """The total in words."""
         device, host = self._sums()
-        return f"{_told(device)} GiB" + (f" and {_told(host)} GiB of the host's memory" if self._offloads else "")
+        return f"{_gib(device)} GiB" + (f" and {_gib(host)} GiB of host memory" if self._offloads else "")
 
     def closed(self) -> None:
-        """What was told so far goes together; what follows is not there all the time."""
-        self._rows.append(("all of it", *self._sums()))
+        """Adds the total of the rows so far; later rows are transient."""
+        self._rows.append(("total", *self._sums()))
 
     def grid(self) -> Grid:
         """The rows with their sum."""
         if not self._offloads:
-            return Grid(("in each process", "GiB"), tuple((name, _told(size)) for name, size, _ in self._rows))
+            return Grid(("in each process", "GiB"), tuple((name, _gib(size)) for name, size, _ in self._rows))
         columns = ("in each process", "device, GiB", "host, GiB")
-        rows = ((name, *(_told(size) if size else "" for size in sizes)) for name, *sizes in self._rows)
+        rows = ((name, *(_gib(size) if size else "" for size in sizes)) for name, *sizes in self._rows)
         return Grid(columns, tuple(rows))
 
     def _sums(self) -> tuple[int, int]:
@@ -165,7 +165,7 @@ class _Memory:
 
 
 def _teachers(experiment: Experiment) -> Iterator[tuple[str, object]]:
-    """Each teacher once."""
+    """The distinct teachers."""
     seen: list[object] = []
     for task in experiment.tasks().values():
         for term in task.terms:
@@ -174,5 +174,5 @@ def _teachers(experiment: Experiment) -> Iterator[tuple[str, object]]:
                 yield term.teacher.path, term.teacher
 
 
-def _told(size: int) -> str:
+def _gib(size: int) -> str:
     return f"{size / _GIB:,.2f}" if size >= _GIB / 100 else f"{size / _GIB:.2g}"

@@ -1,4 +1,4 @@
-"""Tells what a run would do and need, from its configuration and the shapes of its models: no weight is read."""
+"""Describes what a run would do and need, from its configuration and model shapes, without reading weights."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from opdkit.training.experiment import Experiment
 
 _MIB = 2**20
 _STATES = 3
-"""A gradient and AdamW's two moments, for each parameter that learns."""
+"""Gradient and two AdamW moments per trainable parameter."""
 
 
 def plan(experiment: Experiment, folder: Path) -> Iterator[tuple[str, str]]:
-    """What and how, a line each. Raises UserError for a model whose config can't be read."""
+    """The plan as (label, text) rows. Raises UserError for a model whose config can't be read."""
     student = load_skeleton(experiment.model)
     parameters = sum(p.numel() for p in student.module.parameters())
     yield "student", _model(experiment.model, parameters, student.mebibytes)
@@ -39,7 +39,7 @@ def plan(experiment: Experiment, folder: Path) -> Iterator[tuple[str, str]]:
     yield from _steps(experiment)
     yield from _watched(experiment)
     if experiment.push_to_hub is not None:
-        yield "upload", f"final/ to {experiment.push_to_hub} on the hub, when the run is complete"
+        yield "upload", f"final/ to {experiment.push_to_hub} on the Hub when the run completes"
     yield "files", f"{folder}/: config.yaml, env.json, metrics.jsonl, samples.jsonl, evals/, checkpoints/, final/"
 
 
@@ -48,7 +48,7 @@ def _steps(experiment: Experiment) -> Iterator[tuple[str, str]]:
     yield (
         "a step",
         f"{batch.rollouts} rollouts ({batch.prompts} prompts x {batch.rollouts_per_prompt}), {batch.updates} updates "
-        f"of {batch.mini_batch} rollouts, {batch.micro_batch} in memory at a time",
+        f"of {batch.mini_batch} rollouts, {batch.micro_batch} per forward pass",
     )
     yield "steps", f"{steps}: {steps * batch.rollouts:,} rollouts, {steps * batch.updates:,} updates"
     within = (steps - 1) // cadence.eval_every if cadence.eval_every else 0
@@ -67,7 +67,7 @@ def _watched(experiment: Experiment) -> Iterator[tuple[str, str]]:
 
 
 def _teachers(experiment: Experiment) -> dict[str, object]:
-    """The teachers of all terms, each once, by what the user typed."""
+    """The distinct teachers of all terms, by their typed names."""
     return {
         term.teacher.path: term.teacher
         for task in experiment.tasks().values()

@@ -1,4 +1,4 @@
-"""Defines the sections that a check returns, as plain values."""
+"""Plain-value sections that the checks return."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Level = Literal["ok", "warning", "stop"]
 
 @dataclass(frozen=True)
 class Note:
-    """One finding. advice: what to set, empty where there is nothing to do."""
+    """One finding. advice: what to set, empty if nothing needs to change."""
 
     level: Level
     text: str
@@ -20,7 +20,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Grid:
-    """A small table of texts."""
+    """A small table of text cells."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -28,7 +28,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Section:
-    """What one check found. sides: title and text, to be shown side by side where there is room."""
+    """The result of one check. sides: (title, text) pairs, shown side by side on wide terminals."""
 
     title: str
     notes: tuple[Note, ...]
@@ -37,18 +37,18 @@ class Section:
 
 
 def verdict(sections: Iterable[Section]) -> Level:
-    """stop where one finding says so, else warning where one does, else ok."""
+    """The worst verdict of the findings: stop, warning or ok."""
     levels = {note.level for section in sections for note in section.notes}
     return "stop" if "stop" in levels else "warning" if "warning" in levels else "ok"
 
 
 def listed(names: Iterable[str], most: int = 6) -> str:
-    """The first few of some names, each quoted, and how many more there are."""
+    """The first few names, quoted, and how many more there are."""
     known = list(names)
     shown = ", ".join(repr(name) for name in known[:most])
     return shown + (f" and {len(known) - most:,} more" if len(known) > most else "")
 
 
 def percent(share: float) -> str:
-    """A share as the tables show it."""
+    """A fraction as a percentage for tables."""
     return f"{100 * share:.1f} %"

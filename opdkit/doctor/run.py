@@ -1,4 +1,4 @@
-"""Runs the doctor's checks on models, data and a session; `train` runs the first of them at its start."""
+"""Runs the doctor's checks on models, data and a session; `train` runs the first ones at its start."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ _RULES: Mapping[str, Masking] = {
 
 @dataclass(frozen=True)
 class DoctorRun:
-    """experiment: as it would be trained; masking: the name of its masking option; stage: told what happens now;
-    measures: a real step is taken at the end, and the estimate of its cost held against it."""
+    """experiment: the run to check; masking: the name of its masking option; stage: callback for the current stage;
+    measures: take a real step at the end and compare it with the cost estimate."""
 
     experiment: Experiment
     masking: str
@@ -49,25 +49,25 @@ class DoctorRun:
     measures: bool = False
 
     def sections(self) -> Iterator[Section]:
-        """Each check's section as soon as it is known. Ends where a finding forbids a run.
+        """Yields each check's section as soon as it is known. Ends after a finding that forbids a run.
 
-        Raises UserError for what `train` refuses before it looks at the models together.
+        Raises UserError for what `train` refuses before it compares the models.
         """
-        self.stage("reading tokenizers and data")
+        self.stage("loading tokenizers and data")
         task = self.experiment.task
         if not isinstance(task, ProblemSource):
-            raise UserError("doctor looks at one task of problems at a time: choose another task=")
+            raise UserError("doctor checks a single task with problems: choose another task=")
         messages = task.load()[0].messages
         pair = self._pair()
         retokenized = isinstance(self.experiment.teacher, RetokenizedTeacher)
-        # A retokenized teacher has ids, special tokens and a template of its own: none of them need agree.
+        # A retokenized teacher has its own ids, special tokens and template: none need to agree.
         found = [] if retokenized else list(first_look(pair, messages, self.experiment.masking))
         yield from found
         if verdict(found) == "stop":
             return
         self.stage("loading models")
         session = open_session(self.experiment, None)
-        self.stage("writing a few rollouts")
+        self.stage("generating a few rollouts")
         rollout = self._samples(session)
         self.stage("looking at them")
         responses = [tokens[mask].tolist() for tokens, mask in zip(rollout.tokens, rollout.sampled_mask, strict=True)]
@@ -81,7 +81,7 @@ class DoctorRun:
     def _compared(
         self, session: Session, pair: Pair, rollout: Rollout, responses: Sequence[Sequence[int]]
     ) -> Iterator[Section]:
-        """The checks of a teacher with the student's ids."""
+        """The checks of a teacher that shares the student's ids."""
         yield splits(pair, responses, strings_of(self.experiment.masking))
         vocabularies = Vocabularies(pair.student.tokenizer, pair.teacher.tokenizer)
         yield masks(rollout, vocabularies, {**_RULES, self.masking: self.experiment.masking}, self.masking)
@@ -113,14 +113,14 @@ class DoctorRun:
 
 
 def first_look(pair: Pair, messages: Sequence[Message], masking: Masking) -> Iterator[Section]:
-    """What tokenizers and settings tell, in a second and without weights. messages: a prompt of the task."""
+    """The checks that need only tokenizers and settings, within a second. messages: a prompt of the task."""
     yield vocabulary(pair)
     yield special_tokens(pair, strings_of(masking))
     yield templates(pair, messages)
 
 
 def warnings_at_start(experiment: Experiment, session: Session) -> list[str]:
-    """What `train` says before its first step; nothing where all is well."""
+    """The warnings that `train` prints before its first step."""
     objective = experiment.objective
     told: dict[str, None] = dict.fromkeys(objective.warnings if isinstance(objective, Warns) else ())
     for task in session.tasks.values():
@@ -131,23 +131,23 @@ def warnings_at_start(experiment: Experiment, session: Session) -> list[str]:
             continue
         student = session.policy.model
         pair = Pair(Side.of(student), Side(task.teacher.name, task.teacher.tokenizer, stop_ids=task.teacher.stop_ids))
-        source = task.collector.source  # games have no prompt before they begin
+        source = task.collector.source  # games have no prompt before they start
         messages = source.stream.first.messages if isinstance(source, AnswerSource) else (Message("user", "Hello."),)
         found = first_look(pair, messages, experiment.masking)
         notes = [note for section in found for note in section.notes if note.level != "ok"]
         told |= {f"{note.text} (set: {note.advice})" if note.advice else note.text: None for note in notes}
     if not session.policy.model.drops_rows:
         told[
-            "finished rows stay in the batch while others go on: the student's modules hold states that can't leave"
+            "finished rows stay in the batch until all are done: the student's modules have state that can't be cut"
         ] = None
     return list(told)
 
 
 def _task(session: Session) -> TaskRun:
-    """The one task of a run that has only one."""
+    """The task of a single-task run."""
     return next(iter(session.tasks.values()))
 
 
 def strings_of(masking: Masking) -> Sequence[str]:
-    """The strings that a masking rule leaves out."""
+    """The strings that a masking rule masks."""
     return masking.strings if isinstance(masking, NamesStrings) else ()

@@ -1,4 +1,4 @@
-"""Compares the sampler's filter and the temperature under the two models."""
+"""Compares what the sampler and the temperature do to the two models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from opdkit.doctor.report import Grid, Note, Section, percent
 from opdkit.heads.tiles import plan
 from opdkit.models import Request
 
-# Positions looked at, spread over the rollouts, and how many of them hold their logits at a time.
+# Positions examined, spread over the rollouts, and how many have their logits per forward pass.
 _POSITIONS = 256
 _BLOCK = 32
 _LITTLE_MASS = 0.5
@@ -24,7 +24,7 @@ _SUPPORT_MASS = 0.95
 
 
 class Scoring(Protocol):
-    """Student or teacher: scores of the tokens in loss_mask bool[B, T]."""
+    """A model, student or teacher, that scores the tokens in loss_mask bool[B, T]."""
 
     def score(self, rollout: Rollout, loss_mask: Tensor, request: Request) -> Scores: ...
 
@@ -39,14 +39,14 @@ class Setting:
 
 
 def sampling(student: Scoring, teacher: Scoring, rollout: Rollout, setting: Setting) -> Section:
-    """Both models on the same prefixes, which the student wrote; all numbers are means over positions."""
+    """Compares both models on prefixes written by the student; all numbers are means over positions."""
     found = means(student, teacher, rollout, setting)
     names = {
         "entropy": "entropy, nats",
-        "likeliest": "probability of the likeliest id",
-        "kept": "ids that the sampler keeps",
-        "kept_mass": "mass on the ids that it keeps of the student",
-        "drawn_kept": "sampled tokens that it keeps",
+        "likeliest": "probability of the most likely id",
+        "kept": "ids kept by the sampler",
+        "kept_mass": "mass on the ids kept for the student",
+        "drawn_kept": "sampled tokens kept",
         "support_mass": f"mass on the teacher's {setting.k} best ids",
     }
     table: list[tuple[str, ...]] = []
@@ -56,8 +56,8 @@ def sampling(student: Scoring, teacher: Scoring, rollout: Rollout, setting: Sett
             plain = name in ("entropy", "kept")
             table.append((label, *(f"{value:.3g}" if plain else percent(value) for value in (ours, theirs))))
     mass = found["teacher_kept_mass"]
-    told = f"the ids that the sampler leaves the student hold {percent(mass)} of the teacher's mass"
-    far = "the student's prefixes are far from the teacher's: shorter rollout.max_new_tokens, or a closer teacher"
+    told = f"the ids that the sampler keeps for the student hold {percent(mass)} of the teacher's mass"
+    far = "the student's prefixes are unlikely for the teacher: shorter rollout.max_new_tokens, or a closer teacher"
     notes = [Note("warning", told, far) if mass < _LITTLE_MASS else Note("ok", told)]
     support = found.get("student_support_mass", 1.0)
     if support < _SUPPORT_MASS:
@@ -69,7 +69,7 @@ def sampling(student: Scoring, teacher: Scoring, rollout: Rollout, setting: Sett
 
 @torch.no_grad()
 def means(student: Scoring, teacher: Scoring, rollout: Rollout, setting: Setting) -> dict[str, float]:
-    """`student_*` and `teacher_*`: what `sampling` shows, and `positions`, how many were looked at."""
+    """The numbers `student_*` and `teacher_*` of `sampling`, and `positions`, the number of positions examined."""
     totals: dict[str, Tensor] = {}
     positions = 0
     for tokens, ours, theirs in _blocks(student, teacher, rollout):

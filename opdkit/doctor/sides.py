@@ -11,10 +11,10 @@ from opdkit.models import LanguageModel
 
 @dataclass(frozen=True)
 class Side:
-    """name: what the user typed; tokenizer; rows: of lm_head, padding included; stop_ids: what ends a response;
-    template_kwargs: what the chat template is given beside the messages.
+    """One model: name as typed; tokenizer; rows of lm_head, padding included; stop_ids that end a response;
+    template_kwargs, extra arguments of the chat template.
 
-    rows and stop_ids are None where only the tokenizer is known.
+    rows and stop_ids are None if only the tokenizer is known.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Side:
         return cls(model.name, model.tokenizer, rows, model.stop_ids, model.template_kwargs)
 
     def token(self, index: int) -> str:
-        """An id as the tokenizer names it."""
+        """The token of an id."""
         found = self.tokenizer.convert_ids_to_tokens(index)
         return f"id {index}" if found is None else str(found)
 

@@ -14,14 +14,14 @@ TAGS = (
     "<think>", "</think>", "<answer>", "</answer>", "<tool_call>", "</tool_call>",
     "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>",
 )  # fmt: skip
-"""Strings that chat and reasoning models treat specially, some of them."""
+"""Common special strings of chat and reasoning models."""
 
 _ROLES = ("bos", "eos", "pad", "unk")
 _SHOWN = 12
 
 
 def special_tokens(pair: Pair, masked: Sequence[str]) -> Section:
-    """masked: the strings that the run's masking rule already leaves out."""
+    """masked: the strings that the run's masking rule already masks."""
     notes: list[Note] = []
     rows: list[tuple[str, ...]] = []
     for role in _ROLES:
@@ -38,18 +38,18 @@ def special_tokens(pair: Pair, masked: Sequence[str]) -> Section:
             notes.append(
                 Note(
                     "warning",
-                    f"the two tokenizers write {listed(open_tags)} with other tokens",
-                    f"where they come up: {masked_out([*masked, *open_tags])}",
+                    f"the two tokenizers split {listed(open_tags)} differently",
+                    f"if they occur: {masked_out([*masked, *open_tags])}",
                 )
             )
     else:
-        notes.append(Note("ok", f"both write all of {len(TAGS)} usual tags and their own special tokens alike"))
+        notes.append(Note("ok", f"both write all of {len(TAGS)} common tags and their own special tokens identically"))
     return Section("special tokens", tuple(notes), tuple(grids))
 
 
 def unlike(pair: Pair, strings: Iterable[str]) -> list[tuple[str, str, str]]:
-    """(string, the student's tokens, the teacher's) of those strings, and of all special tokens of either model, that
-    the two write with other tokens, or that are special to one of them alone."""
+    """(string, student tokens, teacher tokens) of those strings, and of either model's special tokens, that the two
+    tokenize differently or that are special to only one of them."""
     ours, theirs = pair.student.tokenizer, pair.teacher.tokenizer
     vocabularies = Vocabularies(ours, theirs)
     found: list[tuple[str, str, str]] = []
@@ -60,18 +60,18 @@ def unlike(pair: Pair, strings: Iterable[str]) -> list[tuple[str, str, str]]:
 
 
 def _special(tokenizer: Any) -> Iterable[str]:
-    """Special tokens, and those that were added to the vocabulary: both are matched before any text is split."""
+    """Special and added tokens: both are matched before text is split."""
     return (*tokenizer.all_special_tokens, *tokenizer.get_added_vocab())
 
 
 def masked_out(strings: Sequence[str]) -> str:
-    """The overrides that leave `strings` out, as they are typed in a shell."""
+    """The overrides that mask `strings`, quoted for a shell."""
     quoted = ", ".join('"' + string.replace("\\", "\\\\").replace('"', '\\"') + '"' for string in strings)
     return shlex.join(["masking=special_spans", f"masking.strings=[{quoted}]"])
 
 
 def spelled(pieces: Sequence[str]) -> str:
-    """Tokens side by side."""
+    """Tokens joined for display."""
     return " | ".join(pieces)
 
 
@@ -88,7 +88,7 @@ def _named(side: Side, role: str) -> str | None:
 
 
 def _endings(pair: Pair) -> list[Note]:
-    """A student that stops with a token the teacher never stops with is told no at the end of every response."""
+    """Compares stop tokens: a stop token that the teacher never uses is penalised at the end of every response."""
     ours, theirs = (_stops(side) for side in (pair.student, pair.teacher))
     names = listed(pair.student.token(i) for i in sorted(ours))
     if not ours:
@@ -97,7 +97,7 @@ def _endings(pair: Pair) -> list[Note]:
     if not ours & theirs:
         told = f"the student stops with {names}, the teacher with {listed(map(pair.teacher.token, sorted(theirs)))}"
         ending = [pair.student.token(i) for i in sorted(ours)]
-        return [Note("warning", told, f"{masked_out(ending)} leaves the ending out")]
+        return [Note("warning", told, f"{masked_out(ending)} masks the ending")]
     return [Note("ok", f"both can end a response with {listed(pair.student.token(i) for i in sorted(ours & theirs))}")]
 
 

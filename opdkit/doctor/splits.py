@@ -18,7 +18,7 @@ _MANY = 0.01
 
 @dataclass(frozen=True)
 class Respelling:
-    """A string, and the tokens of it that were sampled and that the teacher's tokenizer gives."""
+    """A string with its sampled tokens and its tokenization by the teacher."""
 
     text: str
     student: tuple[str, ...]
@@ -26,13 +26,13 @@ class Respelling:
 
     @property
     def is_tag(self) -> bool:
-        """Whether it is a part of markup rather than of prose."""
+        """Whether the string is part of a tag rather than prose."""
         return "<" in self.text or ">" in self.text
 
 
 def splits(pair: Pair, responses: Sequence[Sequence[int]], masked: Sequence[str]) -> Section:
-    """responses: sampled ids, one sequence a rollout. The same text in other tokens is unlikely to the teacher, however
-    right the text is: the paper's student writes `<`, `think`, `>` where its teacher expects `<th`, `ink`, `>`."""
+    """responses: sampled ids, one sequence per rollout. Another split is unlikely to the teacher, even of right
+    text: the paper's student writes `<`, `think`, `>` where its teacher expects `<th`, `ink`, `>`."""
     ours, theirs = Pieces(pair.student.tokenizer), Pieces(pair.teacher.tokenizer)
     times: Counter[Respelling] = Counter()
     rollouts: Counter[Respelling] = Counter()
@@ -47,7 +47,7 @@ def splits(pair: Pair, responses: Sequence[Sequence[int]], masked: Sequence[str]
         found = list(respellings(written, expected))
         times.update(found)
         rollouts.update(set(found))
-    notes = [_told(times, sum(map(len, responses)), masked)]
+    notes = [_summary_note(times, sum(map(len, responses)), masked)]
     if changed:
         told = f"{changed} of {len(responses)} responses are changed by the teacher's tokenizer (normalised, or cut)"
         notes.append(Note("warning", told))
@@ -60,7 +60,7 @@ def splits(pair: Pair, responses: Sequence[Sequence[int]], masked: Sequence[str]
 
 
 def respellings(written: Sequence[str], expected: Sequence[str]) -> Iterable[Respelling]:
-    """The shortest parts of a text that two splits of it do not share. Both join to the same text."""
+    """The shortest parts of a text on which two tokenizations differ. Both join to the same text."""
     ours, theirs = (list(accumulate(map(len, pieces))) for pieces in (written, expected))
     shared = sorted(set(ours) & set(theirs))
     start, mine, other = 0, 0, 0
@@ -73,13 +73,13 @@ def respellings(written: Sequence[str], expected: Sequence[str]) -> Iterable[Res
 
 
 def _behind(ends: Sequence[int], start: int, end: int) -> int:
-    """How many pieces end at `end` or before it."""
+    """The number of pieces that end at or before `end`."""
     while start < len(ends) and ends[start] <= end:
         start += 1
     return start
 
 
-def _told(times: Counter[Respelling], tokens: int, masked: Sequence[str]) -> Note:
+def _summary_note(times: Counter[Respelling], tokens: int, masked: Sequence[str]) -> Note:
     affected = sum(len(one.student) * count for one, count in times.items())
     if not affected:
         return Note("ok", f"all {tokens:,} sampled tokens are those that the teacher's tokenizer gives")

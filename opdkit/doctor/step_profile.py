@@ -1,4 +1,4 @@
-"""Times a few rollouts, weighs a micro-batch and takes a real step, for the cost estimate."""
+"""Profiles a few rollouts, the memory of a micro-batch and a real step, for the cost estimate."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from opdkit.training.tasks import TaskRun
 from opdkit.training.update import ScoredBatch
 from opdkit.training.watch import Watch
 
-# Rollouts that are timed: a mini-batch, but no more than these. Decoding steps that tell what one costs.
+# Maximum number of timed rollouts (at most a mini-batch), and of decoding steps used to time one.
 _MOST = 16
 _DECODED = 16
 
 
 @dataclass(frozen=True)
 class StepProfile:
-    """Knows the one task of a session. Weights are moved by `measured` alone, which comes last."""
+    """Profiles the single task of a session. Only `measured`, which runs last, changes weights."""
 
     session: Session
     task: TaskRun
     experiment: Experiment
 
     def estimated(self) -> tuple[Section, Cost | None]:
-        """The section, and the estimate where the models leave room for one."""
+        """The section, and the estimate if the models leave memory for one."""
         shapes, room = self._shapes(), _room()
         process = self._held()
         found = too_large(shapes, process, room)
@@ -60,17 +60,19 @@ class StepProfile:
         return estimated(shapes, timed, kept, room), estimate(shapes, timed, kept)
 
     def measured(self, guess: Cost) -> Section:
-        """The estimate beside the run's first step, taken for real."""
+        """Compares the estimate with the run's real first step."""
         settings = self.experiment.looping()
-        open_ended = replace(settings, eval_every=0, checkpoint_every=0, steps=settings.steps + 1)  # the last one saves
-        told = _Told()
-        loop = Loop(open_ended, self.session, Path("never-made"), told, StopRequest())
+        open_ended = replace(
+            settings, eval_every=0, checkpoint_every=0, steps=settings.steps + 1
+        )  # the last step saves
+        recorder = _MetricsRecorder()
+        loop = Loop(open_ended, self.session, Path("never-made"), recorder, StopRequest())
         release_freed_pages()
         peak = Peak()
         peak.start()
         loop.one()
         most = peak.stop()
-        times = (told.metrics[f"time/{name}_s"] for name in ("rollout", "teacher", "update"))
+        times = (recorder.metrics[f"time/{name}_s"] for name in ("rollout", "teacher", "update"))
         return compared(guess, Cost(*times, peak=round(most * MIB)))
 
     def _shapes(self) -> Shapes:
@@ -98,13 +100,13 @@ class StepProfile:
         return round(resident_mib() * MIB)
 
     def _collector(self) -> RolloutCollector:
-        """Of a mini-batch of rollouts, written and scored as a step does it; the run's place in its problems stays."""
+        """A collector of one mini-batch, generated and scored as in a step; the run's data position is unchanged."""
         collector, copies = self.task.collector, self.experiment.batch.rollouts_per_prompt
         size = StepSize(max(1, min(self.experiment.batch.mini_batch, _MOST) // copies), copies)
         return replace(collector, source=collector.source.restarted(size, self.experiment.seed))
 
     def _keeps(self, batch: ScoredBatch, process: int) -> ActivationBytes:
-        """What one forward pass keeps: that of the micro-batch with the longest rows."""
+        """Activation memory of one forward pass, on the micro-batch with the longest rows."""
         cuts = self.experiment.batch.pass_size.cuts(batch.rollout)
         parts = [batch.rows(start, stop) for start, stop in cuts]
         widest = max(parts, key=_width)
@@ -121,21 +123,21 @@ class StepProfile:
     def _timed(self, collected: StepData) -> Timings:
         lengths = tuple(int(n) for n in collected.batch.rollout.sampled_mask.sum(dim=1))
         updater, module = self.session.updater, self.session.policy.model.module
-        again = self._collector().collect(0)[0]  # the first one warmed up
+        again = self._collector().collect(0)[0]  # the first was a warm-up
         few, many = len(lengths), max(len(lengths), self._shapes().rows_at_once)
         points = ((few, self._decoding(few)), (many, self._decoding(many)))
 
         def update() -> None:
-            updater.step([collected.batch], 0.0, TokenMeans())  # a rate of 0: no weight moves
+            updater.step([collected.batch], 0.0, TokenMeans())  # learning rate 0: weights do not change
 
         module.train()
-        update()  # the first one makes the optimiser's state
+        update()  # the first creates the optimiser state
         seconds = _seconds(update)
         module.eval()
         return Timings(lengths, again.rollout_seconds, again.teacher_seconds, seconds, points)
 
     def _decoding(self, rows: int) -> float:
-        """Seconds of a decoding step of `rows` rows, from two short rollouts of different lengths."""
+        """Seconds per decoding step with `rows` rows, from two short rollouts of different lengths."""
         experiment = self.experiment
         source = self.task.collector.source.restarted(StepSize(rows, 1), experiment.seed)
         assert isinstance(source, AnswerSource)
@@ -153,41 +155,41 @@ class StepProfile:
         return max(0.0, write(1 + steps) - write(1)) / steps
 
 
-class _Told:
-    """Keeps the metrics of the one step that is taken. See `opdkit.training.loop.Observer`."""
+class _MetricsRecorder:
+    """Records the metrics of the single step. See `opdkit.training.loop.Observer`."""
 
     def __init__(self) -> None:
         self.metrics: dict[str, float] = {}
 
     def evaluate(self, step: int) -> dict[str, float]:
-        """Nothing is evaluated."""
+        """Does nothing."""
         return {}
 
     def log(self, step: int, metrics: dict[str, float], data: Sequence[StepData]) -> dict[str, float]:
-        """Keep the metrics."""
+        """Records the metrics."""
         self.metrics |= metrics
         return metrics
 
     def keep_best(self, step: int, watch: Watch) -> None:
-        """No model is written."""
+        """Does nothing."""
 
     def card(self, step: int) -> str:
-        """No model is written."""
+        """Does nothing."""
         return ""
 
     def saved(self, step: int, folder: Path) -> None:
-        """No checkpoint is written."""
+        """Does nothing."""
 
 
 class KeptTensors:
-    """Counts what autograd keeps, storage by storage; parameters are there in any case and not counted."""
+    """Measures the storages that autograd saves for backward, not counting parameters."""
 
     def __init__(self, module: nn.Module) -> None:
         self._parameters = {p.untyped_storage().data_ptr() for p in module.parameters()}
         self.sizes: dict[int, int] = {}
 
     def pack(self, kept: Tensor) -> Tensor:
-        """Called by autograd with each tensor that it keeps."""
+        """Called by autograd with each saved tensor."""
         storage = kept.untyped_storage()
         if storage.data_ptr() not in self._parameters:
             self.sizes[storage.data_ptr()] = storage.nbytes()
@@ -195,7 +197,7 @@ class KeptTensors:
 
 
 def _width(batch: ScoredBatch) -> int:
-    """Tokens of the longest prompt and the longest response."""
+    """Length of the longest prompt plus the longest response, in tokens."""
     return int(batch.rollout.prompts.ids.shape[1] + batch.rollout.tokens.shape[1])
 
 
@@ -204,7 +206,7 @@ def _bytes(parameters: Any) -> int:
 
 
 def _room() -> int:
-    """Bytes that this process may hold: what is free now and what it has."""
+    """Bytes available to this process: free memory plus what it already holds."""
     if device.uses_cuda():
         return int(torch.cuda.mem_get_info()[0]) + torch.cuda.memory_allocated()
     return int(psutil.virtual_memory().available) + int(psutil.Process().memory_info().rss)

@@ -1,4 +1,4 @@
-"""Renders one prompt by both chat templates and compares how turns end."""
+"""Renders one prompt with both chat templates and compares how turns end."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from opdkit.doctor.sides import Pair, Side
 from opdkit.errors import UserError
 from opdkit.models.template import chat_text
 
-# No template writes this by itself.
+# A marker that no template produces.
 _ANSWER = "ANSWER-OF-A-TURN"
 _BEFORE, _AFTER = 60, 240
 
 
 def templates(pair: Pair, messages: Sequence[Message]) -> Section:
-    """messages: a real prompt of the task. The teacher scores the student's rendering of it, whatever its own is."""
+    """messages: a real prompt of the task. The teacher always scores the student's rendering of it."""
     texts: list[str] = []
     notes: list[Note] = []
     for side, who in ((pair.student, "student"), (pair.teacher, "teacher")):
@@ -24,23 +24,23 @@ def templates(pair: Pair, messages: Sequence[Message]) -> Section:
             texts.append(_rendered(side, messages))
         except UserError as error:
             level = "stop" if who == "student" else "warning"
-            notes.append(Note(level, str(error), "task.system=null, where the task has a system message"))
+            notes.append(Note(level, str(error), "task.system=null, if the task has a system message"))
             continue
         if side.tokenizer.chat_template is None:
-            notes.append(Note("warning", f"the {who} has no chat template: its prompt is the plain text"))
+            notes.append(Note("warning", f"the {who} has no chat template: prompts are plain text"))
         elif (note := _ending(side, who, messages)) is not None:
             notes.append(note)
     if len(texts) < 2:
         return Section("chat templates", tuple(notes))
     ours, theirs = texts
     if ours == theirs:
-        notes.insert(0, Note("ok", "both render the prompt alike"))
+        notes.insert(0, Note("ok", "both render the prompt identically"))
         return Section("chat templates", tuple(notes), sides=(("both", _window(ours, 0)),))
     place = first_difference(ours, theirs)
     told = (
         f"the prompt differs from character {place + 1}: {_at(ours, place)} (student), {_at(theirs, place)} (teacher)"
     )
-    advice = "the teacher will be asked in the student's form; task.system= can often bring the two together"
+    advice = "the teacher is prompted with the student's rendering; task.system= can often align the two"
     notes.insert(0, Note("warning", told, advice))
     return Section(
         "chat templates", tuple(notes), sides=(("student", _window(ours, place)), ("teacher", _window(theirs, place)))
@@ -54,13 +54,13 @@ def _rendered(side: Side, messages: Sequence[Message]) -> str:
 
 
 def first_difference(one: str, other: str) -> int:
-    """The index of the first character that differs; the shorter length where one begins the other."""
+    """Index of the first differing character; the shorter length if one is a prefix of the other."""
     shared = min(len(one), len(other))
     return next((i for i in range(shared) if one[i] != other[i]), shared)
 
 
 def _ending(side: Side, who: str, messages: Sequence[Message]) -> Note | None:
-    """The token that the template ends an answer with should end a response."""
+    """Checks that the token with which the template ends an answer is a stop token."""
     chat = [*messages, Message("assistant", _ANSWER)]
     try:
         text = chat_text(side.tokenizer, chat, side.name, side.template_kwargs, awaits=False)
@@ -72,9 +72,9 @@ def _ending(side: Side, who: str, messages: Sequence[Message]) -> Note | None:
     if ids and ids[0] in stops:
         return None
     what = (
-        f"ends an answer with {side.token(ids[0])!r}, which is no stop token"
+        f"ends an answer with {side.token(ids[0])!r}, which is not a stop token"
         if ids
-        else "writes nothing after an answer"
+        else "ends an answer without a token"
     )
     advice = "set eos_token_id in its generation config, or responses run on" if who == "student" else ""
     return Note("warning" if who == "student" else "ok", f"the {who}'s template {what}", advice)
@@ -85,7 +85,7 @@ def _at(text: str, place: int) -> str:
 
 
 def _window(text: str, place: int) -> str:
-    """The text around `place`, marked where it was cut."""
+    """The text around `place`, with ellipses where truncated."""
     start = max(0, place - _BEFORE)
     stop = place + _AFTER
     return ("…" if start else "") + text[start:stop] + ("…" if stop < len(text) else "")

@@ -1,4 +1,4 @@
-"""Prints the doctor's sections, for wide and narrow terminals."""
+"""Prints the doctor's sections on wide and narrow terminals."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _SIDE_BY_SIDE = 90
 
 
 class ExaminationView:
-    """Shows sections as they come. All text is shown as it is: no markup in it is obeyed."""
+    """Prints sections as they arrive. All text is printed literally, without markup."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._status = console.status("")
 
     def stage(self, text: str) -> None:
-        """What happens now, on a terminal alone."""
+        """Shows the current stage, on a terminal only."""
         self._status.update(Text(text))
 
     def section(self, section: Section) -> None:
-        """A title, its findings, its tables."""
+        """Prints a section: title, findings, tables."""
         self._console.print()
         self._console.print(Text(printable(section.title), style="bold"))
         for note in section.notes:
@@ -47,19 +47,19 @@ class ExaminationView:
             self._console.print(Padding(Group(*parts), (0, 0, 0, 2)))
 
     def close(self, level: Level, warnings: int) -> None:
-        """The verdict."""
+        """Prints the verdict."""
         sign, colour = _SIGNS[level]
         conclusions = {
-            "ok": "nothing stands in the way",
+            "ok": "no problems found",
             "warning": f"{warnings} to look at",
-            "stop": "this can't be trained",
+            "stop": "this run can't be trained",
         }
         self._console.print()
         self._console.print(Text.assemble(("verdict  ", "bold"), (sign, f"bold {colour}"), f"  {conclusions[level]}"))
 
     @contextmanager
     def running(self) -> Iterator[ExaminationView]:
-        """While it runs, a spinner says what happens."""
+        """Shows a spinner with the current stage inside the context."""
         if not self._console.is_terminal:
             yield self
             return
@@ -88,7 +88,7 @@ def _grid(grid: Grid) -> RenderableType:
 
 
 def _sides(sides: tuple[tuple[str, str], ...], width: int) -> RenderableType:
-    """Texts side by side where there is room, else one below the other. Line breaks are kept."""
+    """Texts side by side if they fit, else stacked. Line breaks are kept."""
     room = (width - 4) // len(sides) if width >= _SIDE_BY_SIDE else width - 2
     panels = [
         Panel(

@@ -1,4 +1,4 @@
-"""Checks whether the same ids mean the same tokens, and tells lm_head padding from real differences."""
+"""Checks whether both models map ids to the same tokens, distinguishing lm_head padding from real differences."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _SHOWN = 8
 
 
 def vocabulary(pair: Pair) -> Section:
-    """Both token-id maps, id by id. What stops here is what `train` refuses."""
+    """Compares both vocabularies id by id. A stop here is what `train` refuses."""
     found = compare(pair.student.tokenizer, pair.teacher.tokenizer)
     known = len(pair.student.tokenizer.get_vocab())
     shared = known - len(found.only_student) - len(found.conflicts)
@@ -40,18 +40,18 @@ def _difference(pair: Pair, found: VocabularyComparison, shared: int) -> list[No
     ):
         if ids:
             told = f"{len(ids):,} tokens are unknown to the {other}: {listed(owner.token(i) for i in ids)}"
-            advice = "" if other == "student" else "masking=special_spans leaves them out where they are written"
+            advice = "" if other == "student" else "masking=special_spans masks them where they occur"
             notes.append(Note("warning" if other == "teacher" else "ok", told, advice))
     return notes
 
 
 def _padding(side: Side, who: str) -> list[Note]:
-    """lm_head is often padded to a round size: those rows are no tokens."""
+    """Reports lm_head rows that pad to a round size and are not tokens."""
     if side.rows is None:
         return []
     highest = max(side.tokenizer.get_vocab().values()) + 1
     if side.rows < highest:
-        told = f"the {who}'s lm_head has {side.rows:,} rows for {highest:,} ids; the last ones can't be written"
+        told = f"the {who}'s lm_head has {side.rows:,} rows for {highest:,} ids; the last ones can't be generated"
         return [Note("warning", told)]
     if side.rows == highest:
         return []
@@ -60,7 +60,7 @@ def _padding(side: Side, who: str) -> list[Note]:
 
 
 def _cut(pair: Pair) -> list[Note]:
-    """Both models are read over the ids that both heads have."""
+    """Reports ids that only one head has: both models are compared on the shared ids."""
     if pair.student.rows is None or pair.teacher.rows is None:
         return []
     kept = min(pair.student.rows, pair.teacher.rows)

@@ -1,6 +1,6 @@
-"""Text games to act in: one small interface, each game in a process of its own.
+"""Text games behind one small interface, each game in its own process.
 
-The names below load on first use: a game's process starts from this package and must not load torch.
+The names below load on first use: game processes import this package and must not load torch.
 """
 
 from __future__ import annotations

@@ -34,9 +34,9 @@ _KEPT_TRANSLATIONS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class ALFWorld(ChatGame):
-    """The games under `path`, or its folder named as the fold where there is one; the first `count`, null for all.
+    """The games under `path`, or in its subfolder named after the fold if it exists; the first `count`, null for all.
 
-    path may hold variables and ~. Raises UserError for a fold that does not exist and a folder without games.
+    path may contain environment variables and ~. Raises UserError for an unknown fold and a folder without games.
     """
 
     name: str = "alfworld"
@@ -52,14 +52,14 @@ class ALFWorld(ChatGame):
 
     @property
     def folder(self) -> Path:
-        """Where the games of the fold lie. Raises UserError where there is no such folder."""
+        """The folder of the fold's games. Raises UserError if it does not exist."""
         base = Path(os.path.expandvars(self.path)).expanduser()
         if not base.is_dir():
             raise UserError(f"path={self.path}: no such folder; `alfworld-download` fetches the games")
         return base / self.fold if (base / self.fold).is_dir() else base
 
     def episodes(self) -> Sequence[Episode]:
-        """A game each, in the order of their paths. Raises UserError where the package or the games are missing."""
+        """One episode per game, in path order. Raises UserError if the package or the games are missing."""
         folder = self.folder
         need_package("alfworld", "alfworld")
         files = game_files(folder, self.fold)
@@ -76,7 +76,7 @@ class ALFWorld(ChatGame):
 
 
 def game_files(folder: Path, fold: str) -> list[str]:
-    """The games that AlfredTWEnv finds solvable in a folder, sorted. Raises UserError for a file that is none."""
+    """The games in a folder that AlfredTWEnv finds solvable, sorted. Raises UserError for an invalid file."""
     try:
         return sorted(_collection(folder, fold).game_files)
     except (ValueError, KeyError, TypeError, OSError) as error:
@@ -105,7 +105,7 @@ def _collection(folder: Path, fold: str) -> Any:
 
 
 class ALFWorldEnvironment:
-    """One game at a time behind opdkit's interface. A seed is a game's place among the sorted paths."""
+    """One game at a time behind opdkit's interface. A seed is a game's index among the sorted paths."""
 
     def __init__(self, source: ALFWorld) -> None:
         _keep_translations()
@@ -125,7 +125,7 @@ class ALFWorldEnvironment:
         return self._observe(text, infos)
 
     def step(self, action: str) -> StepResult:
-        """Do one action. The game knows won and not won, and scores nothing between."""
+        """Performs one action. The game only scores won or not won."""
         meant = same_action(action, self._admissible)
         (text,), (score,), (done,), infos = self._game.step([clean(action) if meant is None else meant])
         won = bool(infos["won"][0])
@@ -133,9 +133,9 @@ class ALFWorldEnvironment:
         return StepResult(observation, float(score), bool(done) or won, float(won), won, meant is not None)
 
     def gold(self) -> tuple[str, ...] | None:
-        """The way that the game's own planner finds, in the game without what can't matter; None where it finds none.
+        """The plan of the game's own planner, on the game without irrelevant objects; None if it finds none.
 
-        With everything in it, the search may take minutes: it looks at each thing that could be carried elsewhere.
+        With all objects, the search may take minutes: it considers every object that could be carried elsewhere.
         """
         textworld: Any = importlib.import_module("textworld")
         logic: Any = importlib.import_module("textworld.envs.pddl.logic")
@@ -162,7 +162,7 @@ class ALFWorldEnvironment:
 
 
 def _keep_translations() -> None:
-    """Keep what the planner read of the last games: the package reads each four times, half a second a time."""
+    """Caches the planner's parsed games: the package parses each four times, half a second each."""
     package: Any = importlib.import_module("fast_downward")
     if not hasattr(package.pddl2sas, "cache_info"):
         package.pddl2sas = functools.lru_cache(maxsize=_KEPT_TRANSLATIONS)(package.pddl2sas)

@@ -1,6 +1,6 @@
-"""What every text environment offers, and what passes between it and those who play it.
+"""The interface of text environments.
 
-An environment lives in a process of its own (see `pool`) and this module starts with it: no torch here.
+An environment runs in its own process (see `pool`), which imports this module: no torch here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Observation:
-    """What a player sees. `admissible`: the actions that would be understood now, empty where the game lists none."""
+    """What a player sees. `admissible`: the currently valid actions, empty if the game lists none."""
 
     text: str
     admissible: tuple[str, ...] = ()
@@ -23,10 +23,10 @@ class Observation:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one action led to.
+    """The result of one action.
 
-    reward: the change of the game's own score; done: the episode is over; score: in [0, 1], how much of the task is
-    done now; success: the task is done wholly; valid: whether the action was one that the game understands.
+    reward: the change of the game's own score; done: the episode is over; score: fraction of the task done, in [0, 1];
+    success: the task is complete; valid: the game understood the action.
     """
 
     observation: Observation
@@ -39,9 +39,9 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Episode:
-    """One episode to play: the same seed is the same game, word for word.
+    """One episode to play: equal seeds give identical games.
 
-    `identifier` is unique and stable within its source; `game` is the group that tables count by.
+    `identifier` is unique and stable within its source; `game` is the group used in tables.
     """
 
     identifier: str
@@ -51,9 +51,9 @@ class Episode:
 
 @dataclass(frozen=True)
 class Crash:
-    """Why an episode could not be played on: its process died, hung or answered nonsense, twice.
+    """Why an episode was aborted: its process crashed, hung or sent malformed replies, twice.
 
-    reason is "crashed", "timeout" or "nonsense"; detail is one line. Not a loss: it says nothing of the player.
+    reason is "crashed", "timeout" or "nonsense"; detail is one line. Not a loss: it says nothing about the player.
     """
 
     reason: str
@@ -62,50 +62,50 @@ class Crash:
 
 @runtime_checkable
 class Environment(Protocol):
-    """A text game. Any object with these methods will do; what it raises counts as a crash of its process."""
+    """A text game. Any object with these methods works; an exception counts as a crash of its process."""
 
     def reset(self, seed: int) -> Observation:
-        """Begin the episode of that seed."""
+        """Starts the episode of that seed."""
         ...
 
     def step(self, action: str) -> StepResult:
-        """Do what a player said, whatever it is: an action that is not understood changes nothing."""
+        """Performs any player input: an invalid action changes nothing."""
         ...
 
     def gold(self) -> tuple[str, ...] | None:
-        """Actions that solve the episode from its start, None where the game tells none."""
+        """Actions that solve the episode from its start, None if the game has none."""
         ...
 
     def close(self) -> None:
-        """End whatever was started."""
+        """Releases all resources."""
         ...
 
 
 @runtime_checkable
 class EnvironmentSource(Protocol):
-    """Episodes of one kind of game, and how a model talks with it.
+    """Episodes of one kind of game, and its chat format for models.
 
-    A frozen dataclass whose fields are plain values (text, numbers, lists, mappings): a worker process builds its
-    own from them and calls `make` there. Nothing is loaded before it is asked for.
+    A frozen dataclass whose fields are plain values (text, numbers, lists, mappings): a worker process rebuilds it from
+    them and calls `make`. Nothing is loaded before use.
     """
 
     @property
     def name(self) -> str:
-        """What the source is called in file names and tables."""
+        """The source's name in files and tables."""
         ...
 
     @property
     def max_turns(self) -> int:
-        """Actions after which an unfinished episode is ended."""
+        """Maximum turns of an episode."""
         ...
 
     @property
     def system(self) -> str | None:
-        """The system's turn, None for none."""
+        """System prompt, None for none."""
         ...
 
     def episodes(self) -> Sequence[Episode]:
-        """All episodes, in a fixed order. Raises UserError for bad input, and where a package is missing."""
+        """All episodes, in a fixed order. Raises UserError for bad input or a missing package."""
         ...
 
     def make(self) -> Environment:
@@ -113,13 +113,13 @@ class EnvironmentSource(Protocol):
         ...
 
     def first_message(self, observation: Observation) -> Message:
-        """The user's turn that opens the episode."""
+        """The first user turn of an episode."""
         ...
 
     def next_message(self, observation: Observation) -> Message:
-        """The user's turn after an action."""
+        """The user turn after an action."""
         ...
 
     def read_action(self, response_text: str) -> str:
-        """The action in what the model wrote; an empty text where it gives none. No text raises."""
+        """The action in the model's output, empty if there is none. Never raises for any text."""
         ...

@@ -1,4 +1,4 @@
-"""Converts between games and chats: observations become user turns, model text becomes actions."""
+"""Converts between games and chats: observations to user turns, model text to actions."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _REASONING_END = "</think>"
 
 @dataclass(frozen=True, kw_only=True)
 class ChatGame:
-    """The part that sources share; `opdkit.environments.base.EnvironmentSource` says what the methods do.
+    """The shared base of sources; see `opdkit.environments.base.EnvironmentSource` for the methods.
 
-    max_turns: actions after which an unfinished episode is ended.
-    system: the system's turn, null for none. first_template and next_template: the user's turns, with
-    {observation} and, where wanted, {admissible} (the actions, joined by `separator`). longest_observation: the
-    characters of an observation that are shown, a longer one ends in a mark; null shows all.
+    max_turns: maximum turns of an episode.
+    system: system prompt, null for none. first_template and next_template: the user turns, with {observation} and
+    optionally {admissible} (the actions, joined by `separator`). longest_observation: maximum characters of an
+    observation, longer ones are truncated with a mark; null for no limit.
     action_pattern: a regular expression whose first group, at its last match, is the action; null takes the last
-    line that is not empty. Reasoning before `</think>` is no action.
+    non-empty line. Reasoning before `</think>` is ignored.
     """
 
     max_turns: int = 30
@@ -51,15 +51,15 @@ class ChatGame:
             _check_pattern(self.action_pattern)
 
     def first_message(self, observation: Observation) -> Message:
-        """The user's turn that opens the episode."""
+        """The first user turn of an episode."""
         return self._message(self.first_template, observation)
 
     def next_message(self, observation: Observation) -> Message:
-        """The user's turn after an action."""
+        """The user turn after an action."""
         return self._message(self.next_template, observation)
 
     def read_action(self, response_text: str) -> str:
-        """The action in what the model wrote, on one line and at most 300 characters; empty where it gives none."""
+        """The action in the model's output, one line of at most 300 characters; empty if there is none."""
         text = response_text[-LONGEST_RESPONSE:].rpartition(_REASONING_END)[2]
         if self.action_pattern is not None:
             found = [match.group(1) or "" for match in re.finditer(self.action_pattern, text)]
@@ -78,14 +78,14 @@ class ChatGame:
 
 
 def parameters(source: object) -> dict[str, object]:
-    """The fields of a source as plain values, to build the same one elsewhere."""
+    """The fields of a source as plain values, to rebuild it in another process."""
     if not dataclasses.is_dataclass(source) or isinstance(source, type):
         raise TypeError(f"{type(source).__name__} is not a dataclass")
     return {field.name: getattr(source, field.name) for field in dataclasses.fields(source) if field.init}
 
 
 def same_action(action: str, admissible: tuple[str, ...]) -> str | None:
-    """The admissible action that was meant: equal but for case and spaces. None where there is none."""
+    """The admissible action equal to the input up to case and spaces, None if there is none."""
     wanted = " ".join(action.split()).casefold()
     return next((known for known in admissible if " ".join(known.split()).casefold() == wanted), None)
 

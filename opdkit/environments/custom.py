@@ -17,15 +17,15 @@ _NEEDED = ("reset", "step")
 
 @dataclass(frozen=True, kw_only=True)
 class Custom(ChatGame):
-    """`count` episodes of an environment, with the seeds from `start` on.
+    """`count` episodes of an environment, with seeds from `start`.
 
-    environment: `_target_`, the dotted path of a class or function, and its arguments. Each game is built in a
-    process of its own, so the source stands beside `_recursive_: false` in yaml. What it makes has
-    reset(seed) -> (text, admissible actions) and step(action) -> (text, reward, done, info), or answers with an
-    `Observation` and a `StepResult`; gold() and close() may be missing. info may hold `admissible`, `score` (0 to 1),
-    `success` and `valid`; without them, no action is listed, an end with a reward above 0 is a success, the score is
-    1 with success and 0 before, and an action counts as understood unless a list was given that lacks it.
-    Raises UserError for what is not such an object.
+    environment: `_target_`, the dotted path of a class or function, and its arguments. Each game is built in its
+    own process, so the source needs `_recursive_: false` in yaml. The object has
+    reset(seed) -> (text, admissible actions) and step(action) -> (text, reward, done, info), or returns an
+    `Observation` and a `StepResult`; gold() and close() are optional. info may contain `admissible`, `score` (0 to 1),
+    `success` and `valid`; by default, no actions are listed, an end with a reward above 0 is a success, the score is 1
+    with success and 0 otherwise, and an action is valid unless it is missing from a given list.
+    Raises UserError for any other object.
     """
 
     environment: Mapping[str, Any]
@@ -44,7 +44,7 @@ class Custom(ChatGame):
             raise UserError(f"start={self.start}, count={self.count}; allowed: start from 0, count from 1")
 
     def episodes(self) -> Sequence[Episode]:
-        """One for each seed. Raises UserError where the target is not there or has no reset or step."""
+        """One episode per seed. Raises UserError if the target does not exist or has no reset or step."""
         target = self._target()
         for method in _NEEDED:
             if isinstance(target, type) and not callable(getattr(target, method, None)):
@@ -67,33 +67,33 @@ class Custom(ChatGame):
 
 
 class CustomEnvironment:
-    """What someone's object answers, as opdkit's own types."""
+    """Converts the user's object to opdkit's types."""
 
     def __init__(self, game: Any) -> None:
         self._game = game
         self._admissible: tuple[str, ...] = ()
 
     def reset(self, seed: int) -> Observation:
-        """Begin the episode of that seed."""
+        """Starts the episode of that seed."""
         answer: Any = self._game.reset(seed)
         observation = answer if isinstance(answer, Observation) else Observation(answer[0], tuple(answer[1]))
         self._admissible = observation.admissible
         return observation
 
     def step(self, action: str) -> StepResult:
-        """Do one action."""
+        """Performs one action."""
         answer: Any = self._game.step(action)
         result = answer if isinstance(answer, StepResult) else self._read(action, *answer)
         self._admissible = result.observation.admissible
         return result
 
     def gold(self) -> tuple[str, ...] | None:
-        """The object's own solution, None where it tells none."""
+        """The object's own solution, None if it has none."""
         path: Any = self._game.gold() if hasattr(self._game, "gold") else None
         return None if path is None else tuple(path)
 
     def close(self) -> None:
-        """End the object, where it can be ended."""
+        """Closes the object, if it can be closed."""
         if hasattr(self._game, "close"):
             self._game.close()
 

@@ -1,4 +1,4 @@
-"""Makes household planning problems as text games, small enough to solve at once."""
+"""Shrinks household planning problems of text games so that a planner solves them quickly."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _FACT = re.compile(r"\([^()]*\)")
 
 
 def without_the_rest(domain: str, problem: str) -> str:
-    """`problem` without the objects and receptacles that no short solution needs.
+    """`problem` without objects and receptacles that no short solution needs.
 
-    Kept are objects of a type that the goal names, and receptacles that hold one of these or are of a type that the
-    goal or an action names (a sink, a microwave, a fridge). No action's precondition asks for the absence of another
-    object or receptacle, so each solution of what is returned solves `problem`, too.
+    Keeps objects of types in the goal, and receptacles that contain one of them or are of a type named in the goal
+    or an action (a sink, a microwave, a fridge). No action's precondition requires the absence of an object or
+    receptacle, so each solution of the result also solves `problem`.
     """
     domain = _COMMENT.sub("", domain)
     head, goal = problem.split("(:goal", 1)
@@ -31,5 +31,5 @@ def without_the_rest(domain: str, problem: str) -> str:
 
 
 def _types(predicate: str, text: str) -> set[str]:
-    """The types that `predicate` asks for: its second argument, where that is no variable."""
+    """The types that `predicate` requires: its second argument, unless a variable."""
     return set(re.findall(rf"\({predicate}\s+\?\S+\s+([^\s()?]+)\s*\)", text))

@@ -1,4 +1,4 @@
-"""Plays OpenEnv environments that a server has: each episode is a session of its own over a web socket."""
+"""OpenEnv environments behind a server: each episode is a WebSocket session."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenEnv(OpenEnvFields):
-    """`count` episodes of an environment behind a server, with the seeds from `start` on.
+    """`count` episodes of an environment behind a server, with seeds from `start`.
 
-    Nothing of the environment, nor of OpenEnv, is installed or run here: actions and observations are JSON. The answer
-    of the model, without its reasoning, is the action; `action_pattern` takes a part of it.
+    Neither the environment nor OpenEnv is installed or run here: actions and observations are JSON. The action is the
+    model's answer without its reasoning; `action_pattern` selects a part of it.
     """
 
     def episodes(self) -> Sequence[Episode]:
-        """One for each seed. Raises UserError where the package is missing, and where no server answers."""
+        """One episode per seed. Raises UserError if the package is missing or no server answers."""
         need_package("websockets", "openenv")
         fetched(self.server, "/health", "server")
         seeds = range(self.start, self.start + self.count)
         return [Episode(f"{self.name}/{seed}", seed, self.name) for seed in seeds]
 
     def make(self) -> OpenEnvGame:
-        """A player of the server's environment. It has a session while an episode lasts."""
+        """A client of the server's environment, with one session per episode."""
         from opdkit.environments.openenv_game import OpenEnvGame
 
         return OpenEnvGame(self)
 
     def read_action(self, response_text: str) -> str:
-        """The answer without its reasoning, or the part that `action_pattern` finds, lines and all."""
+        """The answer without its reasoning, or the part matched by `action_pattern`, possibly multi-line."""
         text = response_text[-LONGEST_RESPONSE:].rpartition("</think>")[2]
         if self.action_pattern is not None:
             found = [match.group(1) or "" for match in re.finditer(self.action_pattern, text)]

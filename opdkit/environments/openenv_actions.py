@@ -1,4 +1,4 @@
-"""Turns what a model wrote into an action of an OpenEnv environment, by the schema that its server tells."""
+"""Converts model output to actions of an OpenEnv environment, following the server's action schema."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OWN = ("metadata", "type")
 
 
 class NoActionError(ValueError):
-    """What a model wrote is no action of the environment."""
+    """The model output is not an action of the environment."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class ActionForm:
     """How an answer becomes an action.
 
     Attributes:
-        field: that the answer fills, or `JSON` or `TOOLS`.
-        kind: of the field in JSON's words: string, integer, number or boolean.
-        constants: further fields.
+        field: the action field that the answer fills, or `JSON` or `TOOLS`.
+        kind: JSON type of the field: string, integer, number or boolean.
+        constants: additional fields.
     """
 
     field: str
@@ -32,7 +32,7 @@ class ActionForm:
     constants: Mapping[str, Any]
 
     def read(self, text: str) -> list[dict[str, Any]]:
-        """The actions of an answer: one, or as many as it calls tools. Raises NoActionError."""
+        """The actions of an answer: one, or one per tool call. Raises NoActionError."""
         if self.field == TOOLS:
             calls = read_calls(text)
             if not calls:
@@ -47,7 +47,7 @@ class ActionForm:
 
 
 def action_form(schema: Mapping[str, Any], wanted: str | None, constants: Mapping[str, Any]) -> ActionForm:
-    """The form of an environment's actions. Raises UserError where the schema leaves open what `wanted` does not say.
+    """The form of an environment's actions. Raises UserError if neither the schema nor `wanted` determines it.
 
     schema: JSON schema of an action. wanted: see `OpenEnv.action`.
     """
@@ -74,7 +74,7 @@ def action_form(schema: Mapping[str, Any], wanted: str | None, constants: Mappin
 
 
 def _kind(told: Mapping[str, Any]) -> str:
-    """The type of a field; text where it has none or may have several."""
+    """The type of a field; string if it has none or several."""
     return str(told.get("type", "string"))
 
 

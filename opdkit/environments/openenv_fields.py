@@ -1,4 +1,4 @@
-"""What is said of an OpenEnv environment behind a server, and how the server is asked over HTTP."""
+"""Settings of an OpenEnv environment behind a server, and HTTP requests to the server."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class OpenEnvFields(ChatGame):
     """The settings of `OpenEnv`.
 
     Attributes:
-        server: its address, http(s)://host[:port].
-        action: the field of an action that the answer fills, `json` where the answer is the whole action as a JSON
-            object, `tools` where it calls tools (MCP). None for what the server's schema leaves open.
-        constants: further fields of each action.
-        shown: the fields of an observation that are shown, none for all that hold something.
-        admissible: the field of an observation that lists the actions, None for none.
-        reset: arguments of the environment's reset beside the seed.
-        returns: an episode's reward is the sum of those of its steps, or the last of them. The score is that, cut to
-            [0, 1].
-        success_from: the reward from which an episode counts as a success.
-        patience: seconds for which a server whose sessions are all taken is asked again.
+        server: the server's address, http(s)://host[:port].
+        action: the field that the answer fills, `json` if the answer is the whole action as a JSON object, `tools`
+            if it calls tools (MCP). None: inferred from the server's schema.
+        constants: additional fields of each action.
+        shown: observation fields to show, empty for all non-empty ones.
+        admissible: observation field that lists the admissible actions, None for none.
+        reset: arguments of the environment's reset, besides the seed.
+        returns: an episode's reward is the sum of its step rewards, or the last one. The score is the reward clipped
+            to [0, 1].
+        success_from: minimum reward of a successful episode.
+        patience: seconds to wait for a free session on the server.
     """
 
     server: str
@@ -64,7 +64,7 @@ class OpenEnvFields(ChatGame):
 
 
 def fetched(server: str, path: str, key: str) -> bytes:
-    """What a server answers to GET, without a proxy. Raises UserError where it does not."""
+    """The server's response to GET, without a proxy. Raises UserError if it fails."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(server.rstrip("/") + path, timeout=_GREETING_SECONDS) as answer:

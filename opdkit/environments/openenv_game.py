@@ -1,4 +1,4 @@
-"""One player of an OpenEnv environment: the messages of its web socket, as observations and results.
+"""A client of an OpenEnv environment: maps its WebSocket messages to observations and results.
 
 The server answers `{"type": "reset", "data": {...}}` and `{"type": "step", "data": action}` with
 `{"type": "observation", "data": {"observation": {...}, "reward": ..., "done": ...}}`, or with an error.
@@ -28,10 +28,10 @@ _FULL, _WRONG_ACTION = "CAPACITY_REACHED", "VALIDATION_ERROR"
 
 
 class ServerSaysError(RuntimeError):
-    """An error that the server told.
+    """An error reported by the server.
 
     Attributes:
-        code: of OpenEnv's own.
+        code: OpenEnv's error code.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -56,7 +56,7 @@ class OpenEnvGame:
         self._turns = 0
 
     def reset(self, seed: int) -> Observation:
-        """Begin the episode of that seed in a session of its own."""
+        """Starts the episode of that seed in its own session."""
         self.close()
         self._rewards, self._turns = [], 0
         data = self._begun({"type": "reset", "data": {"seed": seed, **self._source.reset}})
@@ -68,7 +68,7 @@ class OpenEnvGame:
         return Observation("\n\n".join(filter(None, [told.text, tools_told(tools)])), told.admissible)
 
     def step(self, action: str) -> StepResult:
-        """Send what the model wrote. What is no action of the environment changes nothing but costs a turn."""
+        """Sends the model's output. An invalid action changes nothing but costs a turn."""
         self._turns += 1
         try:
             data = self._done(self._form.read(action))
@@ -87,11 +87,11 @@ class OpenEnvGame:
         return self._result(Observation(text), done, valid=all(fine for _, fine in told))
 
     def gold(self) -> tuple[str, ...] | None:
-        """None: an environment tells no solution."""
+        """None: OpenEnv exposes no solutions."""
         return None
 
     def close(self) -> None:
-        """End the session."""
+        """Ends the session."""
         if self._socket is not None:
             with contextlib.suppress(WebSocketException, OSError):
                 self._socket.send(json.dumps({"type": "close"}))
@@ -107,7 +107,7 @@ class OpenEnvGame:
         return StepResult(observation, last, done, min(1.0, max(0.0, total)), success, valid)
 
     def _begun(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to a reset in a new session, waited for while all sessions are taken."""
+        """The reply to a reset in a new session, waiting while all sessions are taken."""
         ends = time.monotonic() + self._source.patience
         while True:
             try:
@@ -123,7 +123,7 @@ class OpenEnvGame:
                 time.sleep(_RETRY_SECONDS)
 
     def _done(self, actions: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """What the server answers to one action after another, up to the end of the episode."""
+        """The server's replies to successive actions, up to the end of the episode."""
         answers: list[dict[str, Any]] = []
         for action in actions:
             answers.append(self._ask({"type": "step", "data": action}))
@@ -133,7 +133,7 @@ class OpenEnvGame:
 
     def _ask(self, message: Mapping[str, Any]) -> dict[str, Any]:
         assert self._socket is not None
-        with contextlib.suppress(WebSocketException):  # a full server answers before it is asked, and leaves
+        with contextlib.suppress(WebSocketException):  # a full server replies before any request, and disconnects
             self._socket.send(json.dumps(message))
         answer = json.loads(self._socket.recv(_ANSWER_SECONDS))
         data = answer.get("data") or {}
@@ -142,7 +142,7 @@ class OpenEnvGame:
         return data
 
     def _observation(self, data: Mapping[str, Any]) -> Observation:
-        """The fields that are shown: a text alone as it is, several with their names."""
+        """The shown fields: a single text unchanged, several with their names."""
         fields: dict[str, Any] = data.get("observation") or {}
         listed = self._source.admissible
         if listed is not None and listed not in fields:
@@ -172,7 +172,7 @@ def _tool(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tool_answer(observation: Mapping[str, Any]) -> tuple[str, bool]:
-    """What a tool answered, and whether it could be called: the texts of MCP's content, or all that it gave."""
+    """A tool's result and whether the call succeeded: the texts of MCP content, or the full result."""
     error = observation.get("error")
     if error is not None:
         return str(error.get("message", error) if isinstance(error, dict) else error), False

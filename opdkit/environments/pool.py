@@ -1,4 +1,4 @@
-"""Runs games side by side, each in a process that may hang, die or lie without harm to the run."""
+"""Runs games in parallel, each in a process that may hang, crash or misbehave without harming the run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TRIES = 2
 
 @dataclass(frozen=True)
 class TimeLimits:
-    """Seconds that a game may take to start, to begin an episode and to do one action."""
+    """Timeouts of a game in seconds: to start, to begin an episode, and per action."""
 
     start: float = 180.0
     reset: float = 120.0
@@ -33,7 +33,7 @@ class TimeLimits:
 
 @dataclass
 class _Slot:
-    """One place for an episode: its process, and what was done since its reset, to do it again after a crash."""
+    """One episode slot: its process, and the actions since the reset, for replay after a crash."""
 
     child: ChildProcess | None = None
     seed: int | None = None
@@ -42,7 +42,7 @@ class _Slot:
     done: bool = False
 
     def dismiss(self) -> None:
-        """End the process, if there is one."""
+        """Ends the process, if any."""
         if self.child is not None:
             with contextlib.suppress(OSError):
                 self.child.kill()
@@ -51,7 +51,7 @@ class _Slot:
 
 @dataclass(frozen=True)
 class _Request:
-    """What is sent, how long it may take, and what looks at the reply (raises ValueError for nonsense)."""
+    """A request, its timeout, and the decoder of its reply (raises ValueError if malformed)."""
 
     message: dict[str, Any]
     seconds: float
@@ -59,12 +59,12 @@ class _Request:
 
 
 class EnvironmentPool(ProcessPool):
-    """`slots` places for episodes of `source`; slots are numbered from 0 and their processes start when first used.
+    """`slots` parallel episodes of `source`; slots are numbered from 0 and their processes start at first use.
 
-    Calls take one request a slot and answer them together. A process that dies, hangs over its time limit or
-    answers nonsense is replaced, the episode is begun again from its seed and the same actions are done; where that
-    fails too, or the game is not the same, the answer is a `Crash`. Raises RunError where a game's process cannot
-    be started at all, UserError for what the game refuses (an unknown parameter, a file).
+    Calls take one request per slot and answer them together. A process that dies, exceeds its timeout or sends a
+    malformed reply is replaced and the episode replayed from its seed; if that also fails, or the game differs, the
+    answer is a `Crash`. Raises RunError if a game's process cannot be started at all, UserError for what the game
+    rejects (an unknown parameter, a file).
     `seconds` is the time waited for games so far, `restarts` counts replaced processes. All processes end with
     `close`, with this process, and when this process is killed.
     """
@@ -81,7 +81,7 @@ class EnvironmentPool(ProcessPool):
         return len(self._slots)
 
     def reset(self, seeds: Sequence[tuple[int, int]]) -> list[Observation | Crash]:
-        """Begin an episode in each (slot, seed)."""
+        """Starts an episode in each (slot, seed)."""
         jobs: list[_Job] = []
         for number, seed in seeds:
             slot = self._slots[number]
@@ -95,7 +95,7 @@ class EnvironmentPool(ProcessPool):
         return answers
 
     def step(self, actions: Sequence[tuple[int, str]]) -> list[StepResult | Crash]:
-        """Do an action in each (slot, action)."""
+        """Performs an action in each (slot, action)."""
         jobs = [
             _Job(self, self._playing(number), _Request({"step": action}, self.limits.step, decode_result), replays=True)
             for number, action in actions
@@ -108,7 +108,7 @@ class EnvironmentPool(ProcessPool):
         return answers
 
     def gold(self, slots: Sequence[int]) -> list[tuple[str, ...] | Crash | None]:
-        """The gold path of each slot's episode, None where the game tells none."""
+        """The gold path of each slot's episode, None if the game has none."""
         question = _Request({"gold": None}, self.limits.reset, decode_gold)
         return self._exchange([_Job(self, self._begun(number), question, replays=True) for number in slots])
 
@@ -142,7 +142,7 @@ class EnvironmentPool(ProcessPool):
 
 
 class _Job(Conversation):
-    """One slot's part in a call: requests still to be sent, the last of which is the question."""
+    """One slot's part of a call: pending requests (replay first), the last of which is the actual request."""
 
     def __init__(self, pool: EnvironmentPool, slot: _Slot, question: _Request, replays: bool) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class _Job(Conversation):
         return bool(self._waiting)
 
     def begin(self) -> None:
-        """Ask the slot's process, or a new one that is first brought to where the episode was."""
+        """Sends to the slot's process, or to a new one after replaying the episode."""
         self._tries += 1
         pool, slot, self._waiting = self._pool, self.slot, [self._question]
         if slot.child is None or not slot.child.alive:
@@ -223,7 +223,7 @@ def _make(pool: EnvironmentPool) -> _Request:
 
 
 def _replay(slot: _Slot, limits: TimeLimits) -> list[_Request]:
-    """From the seed to where the episode was; a game that then shows something else is refused."""
+    """Requests that replay the episode from its seed; a game that then differs is rejected."""
 
     def same(decode: Callable[[Any], Any], text: str) -> Callable[[Any], Any]:
         def read(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Checks which packages a game needs, without importing them, and names the command that installs them."""
+"""Checks a game's requirements without importing them, and names the install command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST_SHOWN = 12
 
 
 def need_java(name: str) -> None:
-    """Raise UserError where there is no `java` to start."""
+    """Raises UserError if `java` is not installed."""
     if shutil.which("java") is None:
         raise UserError(
             f"{name} needs Java and there is no java on PATH: apt-get install default-jre-headless (Debian, Ubuntu), "
@@ -21,7 +21,7 @@ def need_java(name: str) -> None:
 
 
 def need_choice(where: str, word: str, allowed: Iterable[str]) -> None:
-    """Raise UserError, with the near miss, where `word` is not one of `allowed`."""
+    """Raises UserError, with the near miss, if `word` is not in `allowed`."""
     words = list(allowed)
     if word in words:
         return
@@ -34,6 +34,6 @@ def need_choice(where: str, word: str, allowed: Iterable[str]) -> None:
 
 
 def clean(action: str) -> str:
-    """An action as the bridge to Java can take it: lone surrogates and control characters would end it."""
+    """An action without lone surrogates and control characters, which would break the bridge to Java."""
     text = action.encode("utf-8", "replace").decode("utf-8")
     return "".join(sign if sign.isprintable() else " " for sign in text)

@@ -50,16 +50,16 @@ TASKS: Mapping[str, tuple[int, int, int]] = {
 FOLDS = ("train", "dev", "test")
 _SEEDS_PER_TASK = 10_000
 _NO_LIMIT = 1_000_000_000
-# The lab's list of actions is not all that it understands (`open door to kitchen` beside `open kitchen door`).
+# The lab understands more than its list of actions (`open door to kitchen` for `open kitchen door`).
 _NOT_UNDERSTOOD = "No known action matches that input"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScienceWorld(ChatGame):
-    """The first `count` variations of each of `games` (names of tasks) in a fold, one task after the other in turn.
+    """The first `count` variations of each of `games` (task names) in a fold, interleaving the tasks.
 
-    A task with fewer variations gives what it has. simplifications: the package's own names, joined by commas.
-    Raises UserError for a task or fold that does not exist.
+    A task with fewer variations gives all it has. simplifications: the package's own names, comma-separated.
+    Raises UserError for an unknown task or fold.
     """
 
     name: str = "scienceworld"
@@ -81,7 +81,7 @@ class ScienceWorld(ChatGame):
             raise UserError(f"count={self.count}: must be at least 1")
 
     def episodes(self) -> Sequence[Episode]:
-        """The variations of the fold. Raises UserError where the package or Java is missing."""
+        """The variations of the fold. Raises UserError if the package or Java is missing."""
         need_package("scienceworld", "scienceworld")
         need_java("scienceworld")
         kinds = list(TASKS)
@@ -93,7 +93,7 @@ class ScienceWorld(ChatGame):
         ]
 
     def make(self) -> ScienceWorldEnvironment:
-        """A Java machine with the lab in it."""
+        """A JVM running the lab."""
         return ScienceWorldEnvironment(self)
 
 
@@ -105,7 +105,7 @@ def variations(task: str, fold: str) -> range:
 
 
 class ScienceWorldEnvironment:
-    """The lab behind opdkit's interface. A seed is 10,000 times the task's place in `TASKS`, plus the variation."""
+    """The lab behind opdkit's interface. A seed is 10,000 times the task's index in `TASKS`, plus the variation."""
 
     def __init__(self, source: ScienceWorld) -> None:
         package: Any = importlib.import_module("scienceworld")
@@ -123,7 +123,7 @@ class ScienceWorldEnvironment:
         return self._observe(f"{infos['taskDesc'].strip()}\n\n{text}", infos)
 
     def step(self, action: str) -> StepResult:
-        """Do one action. The lab scores 0 to 100, and below 0 where a wrong step ends the task, which counts as 0."""
+        """Performs one action. The lab scores 0 to 100; negative scores (a fatal action) count as 0."""
         meant = same_action(action, self._admissible)
         self._done.append(clean(action) if meant is None else meant)
         text, reward, done, infos = self._lab.step(self._done[-1])
@@ -134,7 +134,7 @@ class ScienceWorldEnvironment:
         return StepResult(observation, float(reward) / 100.0, bool(done) or success, score, success, valid)
 
     def gold(self) -> tuple[str, ...] | None:
-        """The lab's own gold path. Working it out may take ten seconds, begins anew, and so is done when asked for."""
+        """The lab's own gold path, generated on demand: it may take ten seconds and restarts the task."""
         self._load(self._seed, gold=True)
         path = tuple(self._lab.get_gold_action_sequence())
         self._load(self._seed)
@@ -144,7 +144,7 @@ class ScienceWorldEnvironment:
         return path
 
     def close(self) -> None:
-        """End the Java machine."""
+        """Stops the JVM."""
         self._lab.close()
 
     def _load(self, seed: int, gold: bool = False) -> None:

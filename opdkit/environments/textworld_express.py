@@ -36,10 +36,10 @@ _NO_LIMIT = 1_000_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class TextWorldExpress(ChatGame):
-    """`count` episodes of each of `games`, from number `start` of the fold, one game after the other in turn.
+    """`count` episodes of each of `games`, from number `start` of the fold, interleaving the games.
 
-    parameters: game -> its own settings, whole numbers, true or false (`coin: {numLocations: 3}`); the rest is the
-    game's default. fold: train, dev or test. Raises UserError for a game, fold or parameter that does not exist.
+    parameters: game -> its own settings, whole numbers, true or false (`coin: {numLocations: 3}`); unset
+    ones keep the game's defaults. fold: train, dev or test. Raises UserError for an unknown game, fold or parameter.
     """
 
     name: str = "textworld_express"
@@ -67,7 +67,7 @@ class TextWorldExpress(ChatGame):
             self.properties(game)
 
     def properties(self, game: str) -> str:
-        """The game's settings as it takes them, `a=1,b=0`."""
+        """The game's settings in its own format, `a=1,b=0`."""
         given: Mapping[str, Any] = self.parameters.get(game) or {}
         for name, value in given.items():
             need_choice(f"parameters.{game}", name, GAMES[game])
@@ -76,7 +76,7 @@ class TextWorldExpress(ChatGame):
         return ",".join(f"{name}={int(value)}" for name, value in given.items())
 
     def episodes(self) -> Sequence[Episode]:
-        """The episodes of the fold. Raises UserError where the package or Java is missing."""
+        """The episodes of the fold. Raises UserError if the package or Java is missing."""
         need_package("textworld_express", "textworld-express")
         need_java("textworld-express")
         first, kinds = FOLDS[self.fold] + self.start, list(GAMES)
@@ -87,12 +87,12 @@ class TextWorldExpress(ChatGame):
         ]
 
     def make(self) -> TextWorldExpressEnvironment:
-        """A Java machine with the games in it."""
+        """A JVM running the games."""
         return TextWorldExpressEnvironment(self)
 
 
 class TextWorldExpressEnvironment:
-    """The games behind opdkit's interface. A seed is 1,000,000 times the game's place in `GAMES`, plus its own."""
+    """The games behind opdkit's interface. A seed is 1,000,000 times the game's index in `GAMES`, plus its own seed."""
 
     def __init__(self, source: TextWorldExpress) -> None:
         package: Any = importlib.import_module("textworld_express")
@@ -110,7 +110,7 @@ class TextWorldExpressEnvironment:
         return self._observe(f"{infos['taskDescription']}\n\n{text}", infos)
 
     def step(self, action: str) -> StepResult:
-        """Do one action. The games' scores below 0 (a lost game) count as 0."""
+        """Performs one action. Negative scores (a lost game) count as 0."""
         meant = same_action(action, self._admissible)
         self._done.append(clean(action) if meant is None else meant)
         text, reward, done, infos = self._games.step(self._done[-1])
@@ -120,7 +120,7 @@ class TextWorldExpressEnvironment:
         return StepResult(observation, float(reward), bool(done) or success, score, success, meant is not None)
 
     def gold(self) -> tuple[str, ...] | None:
-        """The game's own gold path. It takes several times as long as a game without, and so is made when asked for."""
+        """The game's own gold path, generated on demand: it makes a game several times slower."""
         self._begin(gold=True)
         path = tuple(self._games.getGoldActionSequence())
         for action in self._done:
@@ -128,7 +128,7 @@ class TextWorldExpressEnvironment:
         return path
 
     def close(self) -> None:
-        """End the Java machine."""
+        """Stops the JVM."""
         self._games.close()
 
     def _begin(self, gold: bool = False) -> tuple[str, Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""Tools in a chat of plain text: how they are told to a model, and how its calls are read."""
+"""Tool use in plain-text chats: describing tools to a model and parsing its calls."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _MOST_CALLS = 16
 
 @dataclass(frozen=True)
 class ToolCall:
-    """A call that a model wrote.
+    """A tool call by a model.
 
     Attributes:
-        name: of the tool.
-        arguments: by name.
+        name: name of the tool.
+        arguments: arguments by name.
     """
 
     name: str
@@ -25,19 +25,18 @@ class ToolCall:
 
 
 def tools_told(tools: Sequence[Mapping[str, Any]]) -> str:
-    """The tools, one a line with `name`, `description` and `parameters`, and how one is called."""
+    """The tool descriptions, one per line with `name`, `description` and `parameters`, and the call format."""
     lines = ["Tools:", *map(json.dumps, tools)]
     return "\n".join(lines) + '\n\nTo call one: <tool_call>{"name": ..., "arguments": {...}}</tool_call>'
 
 
 def strict_json(text: str) -> Any:
-    """What a JSON text holds. Raises ValueError for what is none, also NaN and numbers without end, which Python would
-    read."""
+    """The value of a JSON text. Raises ValueError for invalid JSON, including NaN and infinity, which Python reads."""
     return json.loads(text, parse_constant=finite, parse_float=finite)
 
 
 def finite(text: str) -> float:
-    """The number that a text spells. Raises ValueError where it is not finite."""
+    """Parses a number. Raises ValueError if it is not finite."""
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text} is no number of JSON")
@@ -45,7 +44,7 @@ def finite(text: str) -> float:
 
 
 def read_calls(text: str) -> list[ToolCall]:
-    """The calls in what a model wrote, at most 16; what is no JSON of a call is none."""
+    """The tool calls in a model's output, at most 16; anything but valid call JSON is ignored."""
     found: list[ToolCall] = []
     for part in text.split("<tool_call>")[1 : 1 + _MOST_CALLS]:
         try:
@@ -59,5 +58,5 @@ def read_calls(text: str) -> list[ToolCall]:
 
 
 def result_told(text: str) -> str:
-    """What a tool answered."""
+    """A tool's result as text."""
     return f"<tool_response>\n{text}\n</tool_response>"

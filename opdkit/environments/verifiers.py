@@ -1,4 +1,4 @@
-"""Plays the environments of Prime Intellect's `verifiers`: data set, turns and rubric of theirs, our model."""
+"""Environments of Prime Intellect's `verifiers`, with their dataset, turns and rubric."""
 
 from __future__ import annotations
 
@@ -21,17 +21,16 @@ SPLITS = ("train", "eval")
 
 @dataclass(frozen=True, kw_only=True)
 class Verifiers(ChatGame):
-    """`count` rows of an environment's data set from `start` on, each an episode.
+    """`count` rows of an environment's dataset from `start`, one episode each.
 
-    The environment is loaded by its own package, in a process of its own without keys or tokens. What the model
-    writes is handed to it whole. Its system and example turns stand above the question in the first user's turn.
+    The environment is loaded by its own package, in its own process without keys or tokens. Model output is passed to
+    it unchanged. Its system and example turns precede the question in the first user turn.
 
     Attributes:
-        id: of the environment: the module whose `load_environment` makes it, as `verifiers` names it, or
-            module:Class.
-        arguments: of `load_environment`, or of the class.
-        split: train, or eval for the environment's data set of evaluation.
-        success_from: the reward from which an episode counts as a success. The score is the reward, cut to [0, 1].
+        id: the environment: a module with `load_environment`, as named by `verifiers`, or module:Class.
+        arguments: arguments of `load_environment` or of the class.
+        split: train, or eval for the environment's evaluation dataset.
+        success_from: minimum reward of a successful episode. The score is the reward, cut to [0, 1].
     """
 
     id: str
@@ -54,7 +53,7 @@ class Verifiers(ChatGame):
             raise UserError(f"start={self.start}, count={self.count}; allowed: start from 0, count from 1")
 
     def episodes(self) -> Sequence[Episode]:
-        """One for each row. Raises UserError where the package is missing."""
+        """One episode per row. Raises UserError if the package is missing."""
         need_package("verifiers", "verifiers")
         rows = range(self.start, self.start + self.count)
         return [Episode(f"{self.name}/{self.split}/{row}", row, self.name) for row in rows]
@@ -66,5 +65,5 @@ class Verifiers(ChatGame):
         return VerifiersGame(self.id, self.arguments, self.split, self.success_from)
 
     def read_action(self, response_text: str) -> str:
-        """All that the model wrote: the environment has a parser of its own."""
+        """The full model output: the environment has its own parser."""
         return response_text[-LONGEST_RESPONSE:]

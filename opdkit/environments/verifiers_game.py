@@ -1,7 +1,7 @@
-"""One environment of `verifiers` in a worker process: its rollout waits while our model writes.
+"""An environment of `verifiers` in a worker process: its rollout waits while our model generates.
 
-An environment of verifiers drives the rollout itself and asks a client for each answer. The client here hands the
-chat out as an observation and waits for the action.
+A verifiers environment drives the rollout itself and requests each answer from a client. This client returns the chat
+as an observation and waits for the action.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from opdkit.environments.base import Observation, StepResult
 from opdkit.environments.tool_calls import read_calls, result_told, tools_told
 from opdkit.errors import UserError
 
-# Its modules of before 0.3 are found by a finder of its own, which type checkers don't know.
+# Its pre-0.3 modules are found by a custom import finder, which type checkers don't know.
 vf: Any = importlib.import_module("verifiers")
 types: Any = importlib.import_module("verifiers.types")
 Client: Any = importlib.import_module("verifiers.clients").Client
@@ -43,7 +43,7 @@ class VerifiersGame:
         self._rollout: asyncio.Task[Any] | None = None
 
     def reset(self, seed: int) -> Observation:
-        """Begin the episode of a row of the data set."""
+        """Starts the episode of a dataset row."""
         if not 0 <= seed < len(self._rows):
             raise UserError(
                 f"id={self._identifier}: row {seed} is asked for (start + count), and it has {len(self._rows)}"
@@ -59,7 +59,7 @@ class VerifiersGame:
         return Observation(self._client.unread())
 
     def step(self, action: str) -> StepResult:
-        """Hand an answer to the environment, and wait for what it says to it, or for the reward."""
+        """Passes an answer to the environment and waits for its reply, or for the reward."""
         assert self._rollout is not None
         self._client.answer(action)
         self._until_asked()
@@ -74,15 +74,15 @@ class VerifiersGame:
         return StepResult(Observation(""), score, True, score, reward >= self._success_from, True)
 
     def gold(self) -> tuple[str, ...] | None:
-        """None: the answer of a row is the rubric's and no action."""
+        """None: the answer of a row is for the rubric, not an action."""
         return None
 
     def close(self) -> None:
-        """End the episode."""
+        """Ends the episode."""
         self._cancel()
 
     def _until_asked(self) -> None:
-        """Run the rollout until it asks for an answer, or ends."""
+        """Runs the rollout until it requests an answer or ends."""
         assert self._rollout is not None
         asked = self._loop.create_task(self._client.asked.wait())
         self._loop.run_until_complete(asyncio.wait((asked, self._rollout), return_when=asyncio.FIRST_COMPLETED))
@@ -95,7 +95,7 @@ class VerifiersGame:
 
 
 def _load(identifier: str, arguments: Mapping[str, Any]) -> Any:
-    """`module:Class` is called; anything else is what verifiers calls an environment."""
+    """Calls `module:Class`; any other name is loaded as a verifiers environment."""
     module, _, name = identifier.partition(":")
     if not name:
         return vf.load_environment(identifier, **arguments)
@@ -103,9 +103,9 @@ def _load(identifier: str, arguments: Mapping[str, Any]) -> Any:
 
 
 class _WaitingClient(Client):
-    """A model for `verifiers` whose answers come from outside.
+    """A `verifiers` client whose answers are supplied from outside.
 
-    asked: set while an answer is waited for.
+    asked: set while waiting for an answer.
     """
 
     def __init__(self, client_or_config: None) -> None:
@@ -117,13 +117,13 @@ class _WaitingClient(Client):
         self._read = 0
 
     def unread(self) -> str:
-        """What the chat says that was not read before. The model's own turns are known to whoever wrote them."""
+        """The new turns of the chat since the last call, except the model's own."""
         new, first = self._messages[self._read :], self._read == 0
-        self._read = len(self._messages) + 1  # the answer to come
+        self._read = len(self._messages) + 1  # the pending answer
         return _told(new, self._tools) if first else "\n\n".join(map(_turn, new))
 
     def answer(self, text: str) -> None:
-        """What the model wrote."""
+        """Supplies the model's output."""
         assert self._answered is not None
         self.asked.clear()
         self._answered.set_result(text)
@@ -150,7 +150,7 @@ class _WaitingClient(Client):
 
 
 def _told(messages: Sequence[Any], tools: Sequence[Any]) -> str:
-    """The turns that open a chat, as one: a question alone as it is, what stands before it with who says it."""
+    """The opening turns of a chat as one text: a single question unchanged, earlier turns with their roles."""
     *before, question = messages
     parts = [_content(one) if one.role == "system" else f"{one.role.capitalize()}: {_content(one)}" for one in before]
     if tools:
@@ -165,7 +165,7 @@ def _turn(message: Any) -> str:
 
 
 def _content(message: Any) -> str:
-    """The text of a message; pictures are refused."""
+    """The text of a message; images are rejected."""
     content = message.content
     if content is None or isinstance(content, str):
         return content or ""
@@ -176,7 +176,7 @@ def _content(message: Any) -> str:
 
 
 def _native(text: str) -> list[Any]:
-    """The calls in what the model wrote, as verifiers has them."""
+    """The tool calls in the model's output, in verifiers' format."""
     return [
         types.ToolCall(id=f"call-{number}", name=call.name, arguments=json.dumps(call.arguments))
         for number, call in enumerate(read_calls(text))

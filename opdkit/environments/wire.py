@@ -27,8 +27,8 @@ def decode_observation(value: Any) -> Observation:
 
 
 def decode_result(value: Any) -> StepResult:
-    """The result that `encode_result` wrote. Raises ValueError for anything else, also for a score outside [0, 1]
-    and for a success that does not end the episode."""
+    """The result that `encode_result` wrote. Raises ValueError for anything else, including a score outside
+    [0, 1] and a success that does not end the episode."""
     fields = _mapping(value, "a result")
     result = StepResult(
         observation=decode_observation(fields.get("observation")),
@@ -46,7 +46,7 @@ def decode_result(value: Any) -> StepResult:
 
 
 def decode_gold(value: Any) -> tuple[str, ...] | None:
-    """A gold path, None where the game tells none. Raises ValueError for anything else."""
+    """A gold path, None if the game has none. Raises ValueError for anything else."""
     return None if value is None else _texts(value, "gold")
 
 

@@ -1,13 +1,13 @@
-"""The process in which a game runs: `python -m opdkit.environments.worker`.
+"""The worker process of a game: `python -m opdkit.environments.worker`.
 
-It reads one JSON request a line on standard input and writes one JSON reply a line:
+It reads JSON requests from standard input and writes JSON replies, one per line:
 
     {"make": "module:Class", "fields": {...}, "path": [...]} -> {"ok": null}
     {"reset": seed} -> {"ok": observation}    {"step": action} -> {"ok": result}    {"gold": null} -> {"ok": [...]}
 
-A reply is {"refused": line} for bad input and {"failed": line} for everything else that goes wrong. A watcher
-process ends this one with all that it started (a game may start a Java machine) as soon as the parent is gone, even
-while the game hangs, and removes its temporary files.
+A reply is {"refused": line} for bad input and {"failed": line} for any other error. A watcher process ends this one
+and its children (a game may start a JVM) as soon as the parent is gone, even if the game hangs, and removes its
+temporary files.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from opdkit.errors import UserError
 from opdkit.processes.child import claim_pipes, next_line, write_all
 
 _WATCH_MILLISECONDS = 1000
-# Sets of objects are walked in the order of their hashes: only with a constant one is a game the same every time.
+# Set iteration order depends on hashes: games are only reproducible with a fixed hash seed.
 _JAVA_OPTIONS = "-XX:+UnlockExperimentalVMOptions -XX:hashCode=2 -XX:+UseSerialGC -XX:-UsePerfData -Djava.io.tmpdir="
 
 
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 class _Player:
-    """The environment, and the requests it is asked."""
+    """The environment and its request handlers."""
 
     def __init__(self) -> None:
         self._environment: Environment | None = None
@@ -78,7 +78,7 @@ class _Player:
 
 
 def _make(target: str, fields: dict[str, Any], path: list[str]) -> Environment:
-    """The environment of the source that the parent holds, built from its class and fields."""
+    """Builds the environment of the parent's source from its class and fields."""
     sys.path.extend(entry for entry in path if entry not in sys.path)
     module, _, name = target.partition(":")
     found: Any = importlib.import_module(module)
@@ -88,7 +88,7 @@ def _make(target: str, fields: dict[str, Any], path: list[str]) -> Environment:
 
 
 def _start_watcher(source: int, sink: int, parent: int, folder: str) -> None:
-    """Fork the watcher. Its poll is told of the pipe's far end alone, so it takes no request away."""
+    """Forks the watcher. It only polls for the pipe closing, so it consumes no requests."""
     worker = os.getpid()
     if os.fork():
         return

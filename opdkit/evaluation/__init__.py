@@ -1,4 +1,4 @@
-"""Benchmarks: what is asked, how answers are counted, and how sure the count is."""
+"""Benchmarks: problems, scoring and confidence intervals."""
 
 from opdkit.evaluation.asking import Asking, BenchmarkGenerator, evaluate_on
 from opdkit.evaluation.benchmark import Benchmark, same_answers

@@ -1,4 +1,4 @@
-"""Asks a model the problems of a benchmark: problems and seeds in, answers or trajectories out."""
+"""Generates a model's answers or trajectories on a benchmark."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from opdkit.models import LanguageModel
 
 @dataclass(frozen=True)
 class Asking:
-    """Who is asked, and where the answers go.
+    """The engine of an evaluation and where results go.
 
     Attributes:
-        engine: writes the answers.
+        engine: generates the answers.
         renderer: the model whose chat template and tokenizer are used.
-        max_prompt_tokens: a longer prompt gets an empty, truncated answer, which counts as wrong.
-        seed: of the evaluation.
-        folder: holds the responses and the summary.
-        progress: is told in words how far the evaluation is.
+        max_prompt_tokens: longer prompts get an empty, truncated answer, which counts as wrong.
+        seed: seed of the evaluation.
+        folder: folder for responses and summary.
+        progress: callback with a progress message.
     """
 
     engine: Engine
@@ -43,14 +43,14 @@ class Asking:
 
 @dataclass(frozen=True)
 class BenchmarkGenerator:
-    """Writes answers under a benchmark's own sampler, temperature and length limit."""
+    """Generates answers with a benchmark's own sampler, temperature and length limit."""
 
     asking: Asking
     sampling: Sampling
     max_new_tokens: int
 
     def __call__(self, problems: Sequence[Problem], seeds: Sequence[int]) -> list[Answer]:
-        """One answer a problem, in order."""
+        """One answer per problem, in order."""
         renderer = self.asking.renderer
         rendered = [tuple(renderer.render(problem.messages)) for problem in problems]
         fits = [i for i, ids in enumerate(rendered) if len(ids) <= self.asking.max_prompt_tokens]
@@ -75,7 +75,7 @@ def evaluate_on(
 ) -> dict[str, Any]:
     """The summary of a model on `benchmark`, written to the folder.
 
-    baselines: of an episode benchmark, the policies that play the same games; their summaries stand beside it.
+    baselines: for episode benchmarks, policies that play the same games; their summaries are included.
     """
     stop = () if isinstance(benchmark, EpisodeBenchmark) else tuple(benchmark.stop)
     sampling = Sampling(benchmark.temperature, benchmark.sampler, log_prob=False, entropy=False, stop=stop)

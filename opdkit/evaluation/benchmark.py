@@ -1,4 +1,4 @@
-"""Defines a benchmark: its problems, and the protocol by which a model answers them."""
+"""Benchmarks: problems and the protocol for answering them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from opdkit.tasks import FromFile, ProblemSource
 class Benchmark:
     """Problems of `source`, each answered `n_samples` times.
 
-    name: what its files and tables are called after, the source's name where none is given.
-    sampler, temperature and max_new_tokens (tokens of a response) are the protocol; limit keeps the first problems
-    only; pass_at names values of k for pass@k beside the powers of two; path replaces the source's own path;
-    stop: strings at the first of which a response ends, without it;
-    chunk is how many responses are asked for, and saved, at a time: it changes no result.
-    Raises UserError for values out of range, among them a k above n_samples.
+    name: its name in files and tables, by default the source's name.
+    sampler, temperature and max_new_tokens (tokens per response) are the protocol; limit keeps only the first
+    problems; pass_at: extra values of k for pass@k besides the powers of two; path replaces the source's own path;
+    stop: a response ends before the first of these strings;
+    chunk: responses generated between writes to disk, does not change results.
+    Raises UserError for values out of range, including a k above n_samples.
     """
 
     source: ProblemSource
@@ -64,11 +64,11 @@ class Benchmark:
 
     @cached_property
     def chosen_source(self) -> ProblemSource:
-        """The source, reading from `path` where that is given."""
+        """The source, reading from `path` if given."""
         return self.source if self.path is None else dataclasses.replace(self.source, path=self.path)  # pyright: ignore
 
     def problems(self) -> Sequence[Problem]:
-        """The problems asked, in order. Raises UserError for a source that cannot be read."""
+        """The problems, in order. Raises UserError if the source cannot be read."""
         try:
             problems = self.chosen_source.load()
         except UserError as error:  # `path` alone may stand for the source's own
@@ -77,7 +77,7 @@ class Benchmark:
         return problems if self.limit is None else problems[: self.limit]
 
     def protocol(self) -> dict[str, object]:
-        """How answers are drawn, as plain values."""
+        """The sampling protocol as plain values."""
         return {
             "temperature": self.temperature,
             "sampler": describe(self.sampler),
@@ -88,7 +88,7 @@ class Benchmark:
 
 
 def same_answers(sampler: object, n_samples: int) -> str | None:
-    """A warning where several answers to a problem are all the same; None where they are drawn."""
+    """A warning if several answers per problem are decoded greedily and thus identical, else None."""
     if n_samples == 1 or not isinstance(sampler, Greedy):
         return None
     return (
@@ -98,7 +98,7 @@ def same_answers(sampler: object, n_samples: int) -> str | None:
 
 
 def describe(value: Any) -> object:
-    """A dataclass as its class name and fields, so that two of the same settings look the same in a file."""
+    """A dataclass as its class name and fields, so that equal settings are equal in a file."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields: Mapping[str, Any] = dataclasses.asdict(value)
         return {"name": type(value).__name__, **fields}

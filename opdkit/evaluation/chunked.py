@@ -1,4 +1,4 @@
-"""Runs an evaluation chunk by chunk; each chunk is saved before the next begins."""
+"""Runs an evaluation in chunks; each is saved before the next starts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Item = TypeVar("Item", bound=Identified)
 
 @dataclass(frozen=True)
 class Request(Generic[Item]):
-    """One answer or one episode that is asked for: its problem, the number of its sample, its seed."""
+    """One requested answer or episode: its problem, sample number and seed."""
 
     item: Item
     sample: int
@@ -34,15 +34,15 @@ class Request(Generic[Item]):
 
 @dataclass(frozen=True)
 class Asked(Generic[Item]):
-    """All that an evaluation asks for.
+    """All requests of an evaluation.
 
     Attributes:
-        stem: of the names of its files.
-        kind: what an item is called in a row: problem or episode.
-        noun: what the rows are called in messages.
-        settings: rows that were written under others are refused.
-        requests: in order, the samples of one item after another.
-        chunk: how many are asked for, and kept, at a time. It changes no row.
+        stem: stem of its file names.
+        kind: the field name of an item in rows: problem or episode.
+        noun: word for the rows in messages.
+        settings: rows written under other settings are rejected.
+        requests: in order, grouped by item.
+        chunk: requests generated between writes to disk. Does not change rows.
     """
 
     stem: str
@@ -54,12 +54,12 @@ class Asked(Generic[Item]):
 
 
 def sample_seed(seed: int, identifier: str, sample: int) -> int:
-    """The seed of one response: of the run's seed, the problem and the sample's number, and of nothing else."""
+    """The seed of one response, a function of only the run's seed, the problem and the sample number."""
     return derive_seed(seed, "benchmark", identifier, sample)
 
 
 def requests_of(items: Sequence[Item], n_samples: int, seed: int) -> list[Request[Item]]:
-    """`n_samples` requests for each item."""
+    """`n_samples` requests per item."""
     return [
         Request(item, sample, sample_seed(seed, item.identifier, sample))
         for item in items
@@ -73,11 +73,11 @@ def collect_rows(
     folder: Path,
     progress: Callable[[str], None] | None,
 ) -> list[Row]:
-    """One row a request, in `folder`/<stem>.responses.jsonl. Called again, it goes on after the last whole row.
+    """One row per request, in `folder`/<stem>.responses.jsonl. Called again, it resumes after the last complete row.
 
-    The processes of a run share the requests out: each answers a chunk at a time, and the main one keeps the rows.
+    The processes of a run divide the requests: each answers a chunk at a time, and the main one writes the rows.
 
-    Raises UserError where the folder holds rows of other settings, RunError where it can't be written.
+    Raises UserError if the folder holds rows of other settings, RunError if it can't be written.
     """
     world = World.current()
     file = ResponseFile(folder, asked.stem)
@@ -94,7 +94,7 @@ def collect_rows(
 
 
 def _kept(file: ResponseFile, asked: Asked[Item], folder: Path) -> list[Row]:
-    """The rows that are already there."""
+    """The existing rows."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = file.open(asked.settings)
     _check_rows(rows, asked, file.path)

@@ -1,4 +1,4 @@
-"""Opens the engine that answers one evaluation, with the lengths that its benchmarks need."""
+"""Opens the engine of an evaluation, with the lengths that its benchmarks need."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from opdkit.models import LanguageModel
 
 @dataclass(frozen=True)
 class EngineLimits:
-    """What an evaluation says of its engine.
+    """Limits that an evaluation sets for its engine.
 
     Attributes:
-        max_prompt_tokens: longer prompts are not asked.
+        max_prompt_tokens: longer prompts are dropped.
         batch_size: responses generated at a time in this process.
-        cache_gib: fewer at a time where their keys and values would take more.
+        cache_gib: KV-cache limit, GiB; smaller batches where needed.
     """
 
     max_prompt_tokens: int
@@ -27,15 +27,15 @@ class EngineLimits:
 
 
 def writes_here(spec: EngineSpec) -> bool:
-    """Whether the engine computes in this process, so that the model has to be on the accelerator."""
+    """Whether the engine runs in this process, so that the model must be on the accelerator."""
     return spec.in_process() == spec
 
 
 def open_engine(
     spec: EngineSpec, limits: EngineLimits, benchmarks: Sequence[Benchmark | EpisodeBenchmark], model: LanguageModel
 ) -> Engine:
-    """One engine for all benchmarks, with the model's weights. Called by all processes of the run, for one may be left
-    without a request later on. Raises UserError as `EngineSpec.open` does."""
+    """One engine for all benchmarks, with the model's weights. Called by all processes of the run, since one may get no
+    request later. Raises UserError like `EngineSpec.open`."""
     if isinstance(spec, EpisodeRollout):
         spec = spec.engine or HFRollout(spec.max_new_tokens, spec.max_prompt_tokens)
     longest = max(benchmark.max_new_tokens for benchmark in benchmarks)
@@ -54,7 +54,7 @@ def open_engine(
 
 
 def _longest_prompt(benchmark: Benchmark | EpisodeBenchmark, model: LanguageModel, limit: int) -> int:
-    """In tokens, of those that are asked. A server reserves room for it, and has no more positions than its model."""
+    """Longest prompt in use, in tokens. A server reserves memory for it and is limited by the model's positions."""
     if isinstance(benchmark, EpisodeBenchmark):
         return limit
     lengths = [len(model.render(problem.messages)) for problem in benchmark.problems()]

@@ -1,4 +1,4 @@
-"""Plays a benchmark's episodes, saves every transcript, and sums up."""
+"""Plays a benchmark's episodes, saves every transcript, and summarises."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def run_episodes(
 ) -> dict[str, Any]:
     """The benchmark's summary, also written to `folder`/<stem>.json; stem is the benchmark's name and the player's.
 
-    play: episodes and one seed for each -> one transcript for each, in order. Transcripts are appended to
-    `folder`/<stem>.responses.jsonl a chunk at a time: called again with the same settings and folder, this goes on
-    after the last whole row. progress is told in words how far it is.
-    Raises UserError where the folder holds transcripts of other settings, RunError where it cannot be written or
-    every episode crashed.
+    play: episodes and one seed each -> one transcript each, in order. Transcripts are appended to
+    `folder`/<stem>.responses.jsonl in chunks: called again with the same settings and folder, this resumes after the
+    last complete row. progress: callback with a progress message.
+    Raises UserError if the folder holds transcripts of other settings, RunError if it cannot be written or every
+    episode crashed.
     """
     stem = f"{benchmark.name}.{player}" if player else benchmark.name
     episodes = list(benchmark.problems())
@@ -78,7 +78,7 @@ def _rows(play: Play, requests: Sequence[Request[Episode]]) -> list[Row]:
 
 
 def _row(request: Request[Episode], trajectory: Trajectory) -> Row:
-    """One transcript with its numbers. A crashed episode has no success and no score."""
+    """One transcript with its metrics. A crashed episode has no success and no score."""
     known = trajectory.ending != "crashed"
     return {
         "episode": request.item.identifier,
@@ -99,10 +99,10 @@ def _row(request: Request[Episode], trajectory: Trajectory) -> Row:
 
 
 def summarise_episodes(rows: Sequence[Row], benchmark: EpisodeBenchmark, seed: int) -> dict[str, Any]:
-    """The numbers of a finished evaluation. Crashed episodes are counted and left out of all others.
+    """The summary of a finished evaluation. Crashed episodes are counted and excluded from all other numbers.
 
-    Where all crashed, rates are None. The interval resamples episodes within each game: the games are given, the
-    seeds are a sample.
+    If all crashed, rates are None. The interval resamples episodes within each game: games are fixed, seeds are a
+    sample.
     """
     known = [row for row in rows if row["ending"] != "crashed"]
     games = list(dict.fromkeys(row["game"] for row in rows))
@@ -120,7 +120,7 @@ def summarise_episodes(rows: Sequence[Row], benchmark: EpisodeBenchmark, seed: i
 
 
 def _numbers(rows: Sequence[Row], seed: int, name: str) -> dict[str, Any]:
-    """Rates over rows that did not crash; `pass@1` is the success rate, under the name that training looks for."""
+    """Rates over rows that did not crash; `pass@1` is the success rate, under the name that training uses."""
     keys = ("success", "score")
     if not rows:
         empty = {"n_played": 0, "pass@1": None, "ci95": None, "standard_error": None}
@@ -150,9 +150,9 @@ def _numbers(rows: Sequence[Row], seed: int, name: str) -> dict[str, Any]:
 
 
 def _strata(rows: Sequence[Row], key: str) -> list[NDArray[np.float64]]:
-    """The means of `key` of each game's episodes: the samples of an episode go together, and each game keeps its share.
+    """Per-game lists of episode means of `key`: samples of an episode are averaged, games are strata.
 
-    Games with a single episode are resampled together: one by one, they would seem to be known exactly.
+    Games with a single episode form one stratum: alone, each would have zero variance.
     """
     groups: dict[str, dict[str, list[float]]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""Defines benchmarks of episodes: which games are played, and by what protocol."""
+"""Episode benchmarks: games and the protocol for playing them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Baseline = Literal["random", "gold"]
 
 @dataclass(frozen=True)
 class EpisodeBenchmark:
-    """Episodes of `source`, each played `n_samples` times; results are filed under `name`.
+    """Episodes of `source`, each played `n_samples` times; `name` is used in files and tables.
 
-    sampler, temperature and max_new_tokens (tokens of one answer) are the protocol; limit keeps the first episodes
-    only; path replaces the source's own path; baselines are played beside the model by `opdkit eval`: random takes
-    any admissible action, gold the game's own solution. places is how many games run side by side, chunk how many
-    episodes are played between two writes: neither changes a result. Raises UserError for values out of range.
+    sampler, temperature and max_new_tokens (tokens per turn) are the protocol; limit keeps only the first episodes;
+    path replaces the source's own path; baselines are reference policies that `opdkit eval` also plays: random takes
+    a random admissible action, gold the game's own solution. places: games played in parallel; chunk: episodes played
+    between writes to disk; neither changes results. Raises UserError for values out of range.
     """
 
     name: str
@@ -56,21 +56,21 @@ class EpisodeBenchmark:
 
     @cached_property
     def chosen_source(self) -> EnvironmentSource:
-        """The source, reading from `path` where that is given."""
+        """The source, reading from `path` if given."""
         return self.source if self.path is None else dataclasses.replace(self.source, path=self.path)  # pyright: ignore
 
     def problems(self) -> Sequence[Episode]:
-        """The episodes played, in order. Raises UserError where they cannot be had."""
+        """The episodes, in order. Raises UserError if they are unavailable."""
         episodes = self.chosen_source.episodes()
         return episodes if self.limit is None else episodes[: self.limit]
 
     def open_games(self) -> EnvironmentPool:
-        """Places for the episodes; the caller closes them."""
+        """Game slots for the episodes; the caller closes them."""
         wanted = len(self.problems()) * self.n_samples
         return EnvironmentPool(self.chosen_source, min(self.places, max(1, wanted)))
 
     def protocol(self) -> dict[str, object]:
-        """How the episodes are played, as plain values."""
+        """The protocol as plain values."""
         source: Any = self.chosen_source
         return {
             "temperature": self.temperature,

@@ -1,4 +1,4 @@
-"""Defines the baseline policies of game benchmarks: random actions and gold paths."""
+"""Baseline policies of game benchmarks: random actions and gold paths."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from opdkit.seeding import derive_seed
 
 @dataclass(frozen=True)
 class RandomPolicy:
-    """Any admissible action, each as likely as the others, drawn by the episode's seed."""
+    """A uniformly random admissible action, seeded per episode."""
 
     uses_gold: bool = False
 
     def act(self, states: Sequence[EpisodeState]) -> list[Move | EpisodeEnd]:
-        """See `Policy`. Raises UserError where a game lists no admissible actions."""
+        """See `Policy`. Raises UserError if a game lists no admissible actions."""
         actions = [self._choose(state) for state in states]
         return [Move(action, action) for action in actions]
 
@@ -34,7 +34,7 @@ class RandomPolicy:
 
 @dataclass(frozen=True)
 class GoldPolicy:
-    """The game's own solution, action by action. A game that has none is given up at once."""
+    """Plays the game's own solution. A game without one is given up at once."""
 
     uses_gold: bool = True
 

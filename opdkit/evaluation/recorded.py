@@ -1,4 +1,4 @@
-"""Lays out the recorded answers of the embedded pair, so that a first run need not ask for them again."""
+"""Copies recorded answers of the embedded pair, so that a first run need not generate them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _LONGEST_PROMPT = 128
 
 
 def lay_recorded(asking: Asking, benchmark: object) -> bool:
-    """Writes the recorded responses to the folder, where `evaluate_on` finds them; whether there are any for this.
+    """Writes the recorded responses to the folder for `evaluate_on`; False if there are none for this evaluation.
 
-    They are greedy, so they hold for every seed. The caller answers for the weights being those of the package;
+    They are greedy, so they hold for every seed. The caller must ensure that the weights are the bundled ones;
     precision, prompts, benchmark and protocol are compared.
     """
     renderer = asking.renderer
@@ -45,7 +45,7 @@ def lay_recorded(asking: Asking, benchmark: object) -> bool:
 
 
 def _plain(asking: Asking) -> bool:
-    """Whether the model is in the precision, and is asked by the prompts, of the recording."""
+    """Whether the model's precision and prompts are those of the recording."""
     model = asking.renderer
     exact = model.module.dtype == torch.float32 and model.autocast is None
     return exact and not any(model.template_kwargs.values()) and asking.max_prompt_tokens >= _LONGEST_PROMPT

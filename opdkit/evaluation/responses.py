@@ -1,4 +1,4 @@
-"""Stores responses in a file that is appended in chunks, resumed after a kill, and refused for another run."""
+"""Stores responses in an append-only file that can be resumed and is rejected under other settings."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Row = dict[str, Any]
 
 
 class ResponseFile:
-    """`<stem>.responses.jsonl`, a row a response, with its settings in `<stem>.settings.json` beside it."""
+    """`<stem>.responses.jsonl`, one row per response, with its settings in `<stem>.settings.json`."""
 
     def __init__(self, folder: Path, stem: str) -> None:
         self.path = folder / f"{stem}.responses.jsonl"
         self._settings_path = folder / f"{stem}.settings.json"
 
     def open(self, settings: Mapping[str, object]) -> list[Row]:
-        """The rows that are already there, written under the same settings; a half line at the end is cut off.
+        """The existing rows, written under the same settings; an incomplete last line is dropped.
 
-        Raises UserError where the rows were written under other settings or a line before the last is damaged.
+        Raises UserError if the rows have other settings or a line before the last is damaged.
         """
         if not self.path.exists():
             write_whole(self._settings_path, json.dumps(settings, indent=2) + "\n")
@@ -37,7 +37,7 @@ class ResponseFile:
         return [self._parse(number, line) for number, line in enumerate(whole.splitlines(), start=1)]
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Add rows, and have them on the disk before returning. Raises RunError where the disk refuses."""
+        """Appends rows and syncs them to disk. Raises RunError if writing fails."""
         text = "".join(json.dumps(row) + "\n" for row in rows)
         try:
             with self.path.open("ab") as file:

@@ -1,4 +1,4 @@
-"""Evaluates whatever answers on a benchmark: asks, grades, saves every response, summarises."""
+"""Runs a benchmark with any answer generator: generates, grades, saves every response, summarises."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from opdkit.world.world import World
 
 @dataclass(frozen=True)
 class Answer:
-    """A response: its text, its length in tokens (the stop token included), whether the length limit cut it."""
+    """A response: its text, its length in tokens (stop token included), and whether the length limit truncated it."""
 
     text: str
     tokens: int
@@ -42,10 +42,10 @@ def run_benchmark(
 ) -> dict[str, Any]:
     """The benchmark's summary, also written to `folder`/<name>.json.
 
-    generate: problems and one seed for each -> one answer for each, in order. Responses are appended to
-    `folder`/<name>.responses.jsonl a chunk at a time: called again with the same settings and folder, this goes on
-    after the last whole row. progress is told in words how far it is.
-    Raises UserError where the folder holds responses of other settings, RunError where it cannot be written.
+    generate: problems and one seed each -> one answer each, in order. Responses are appended to
+    `folder`/<name>.responses.jsonl in chunks: called again with the same settings and folder, this resumes after the
+    last complete row. progress: callback with a progress message.
+    Raises UserError if the folder holds responses of other settings, RunError if it cannot be written.
     """
     problems = list(benchmark.problems())
     if not problems:
@@ -61,7 +61,7 @@ def run_benchmark(
 
 
 def settings_of(benchmark: Benchmark, seed: int, problems: Sequence[Problem]) -> dict[str, object]:
-    """What rows must have been written under to count as this evaluation's."""
+    """The settings under which rows belong to this evaluation."""
     digest = hashlib.sha256()
     for problem in problems:
         turns = [(message.role, message.content) for message in problem.messages]
@@ -100,7 +100,7 @@ def _answer(generate: Generate, benchmark: Benchmark, requests: Sequence[Request
 
 
 def summarise(rows: Sequence[Row], benchmark: Benchmark, seed: int) -> dict[str, Any]:
-    """The numbers of a finished evaluation; `rows` hold n_samples responses a problem, problem by problem."""
+    """The summary of a finished evaluation; `rows` hold n_samples responses per problem, grouped by problem."""
     samples = benchmark.n_samples
     correct = np.array([row["correct"] for row in rows], dtype=bool).reshape(-1, samples)
     accuracy = correct.mean(axis=1)

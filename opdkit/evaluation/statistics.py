@@ -13,12 +13,12 @@ _RESAMPLES_AT_A_TIME = 500
 
 
 def pass_at_k(correct: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
-    """The chance that at least one of k samples is right, from n >= k drawn samples, without bias.
+    """Unbiased estimate of the probability that at least one of k samples is correct, from n >= k samples.
 
         pass@k = 1 - C(n - c, k) / C(n, k) = 1 - prod_{i=0}^{k-1} (n - c - i) / (n - i)
 
-    correct bool[problems, n], of which c are true in a row. Returns f64[problems].
-    Raises UserError where n < k. Chen et al. 2021, "Evaluating large language models trained on code", eq. 1.
+    correct bool[problems, n] with c true values per row. Returns f64[problems].
+    Raises UserError if n < k. Chen et al. 2021, "Evaluating large language models trained on code", eq. 1.
     """
     samples = correct.shape[1]
     if not 1 <= k <= samples:
@@ -35,10 +35,10 @@ def powers_of_two(limit: int) -> list[int]:
 
 
 def majority_correct(votes: Sequence[str | None], correct: Sequence[bool]) -> float:
-    """Whether the commonest answer to one problem is right, in [0, 1].
+    """Score in [0, 1] of the most common answer to one problem.
 
-    votes: each sample's answer in normal form, None where it gave none (it does not vote); correct: its verdict.
-    A tie counts as the mean over the tied answers, which is what a coin would give; no vote at all counts 0.
+    votes: each sample's answer in normal form, None for no answer (no vote); correct: its verdict.
+    A tie counts as the mean over the tied answers, the expectation of a random choice; no votes at all count 0.
     """
     counts: dict[str, int] = {}
     right: dict[str, bool] = {}
@@ -56,10 +56,10 @@ def majority_correct(votes: Sequence[str | None], correct: Sequence[bool]) -> fl
 def bootstrap_interval(
     values: NDArray[np.float64], seed: int, level: float = 0.95, resamples: int = 10_000
 ) -> tuple[float, float]:
-    """The percentile interval of the mean of `values`, one value in [0, 1] a problem, by resampling problems.
+    """Percentile bootstrap interval of the mean of `values`, one value in [0, 1] per problem.
 
-    Seeded, so the same values give the same interval. Where all are 0, or all 1, resampling would claim to know the
-    mean exactly: the exact binomial interval is given instead. Where all agree on another value it has no width.
+    Seeded, so the same values give the same interval. If all values are 0, or all 1, the bootstrap interval would
+    collapse: the exact binomial interval is returned instead. If all equal another value, it has zero width.
     Raises ValueError for no values. Efron 1979; Clopper and Pearson 1934.
     """
     return stratified_interval([values], seed, level, resamples)
@@ -68,7 +68,7 @@ def bootstrap_interval(
 def stratified_interval(
     strata: Sequence[NDArray[np.float64]], seed: int, level: float = 0.95, resamples: int = 10_000
 ) -> tuple[float, float]:
-    """The percentile interval of the mean of all values, resampled within each stratum, so that each keeps its share.
+    """Percentile bootstrap interval of the mean of all values, resampled within strata of fixed size.
 
     Seeded; all 0 or all 1 as in `bootstrap_interval`. Raises ValueError for a stratum without values. Efron and
     Tibshirani 1993, section 8.3.
@@ -91,9 +91,9 @@ def stratified_interval(
 
 
 def standard_error(strata: Sequence[NDArray[np.float64]]) -> float | None:
-    """The standard error of the mean of all values, where each stratum keeps its share: sqrt(sum_h n_h s_h^2) / n.
+    """Stratified standard error of the mean of all values: sqrt(sum_h n_h s_h^2) / n.
 
-    None where a stratum has a single value, whose spread is unknown. Cochran 1977, theorem 5.3.
+    None if a stratum has a single value, whose variance is unknown. Cochran 1977, theorem 5.3.
     """
     if not strata or any(len(values) < 2 for values in strata):
         return None
@@ -102,6 +102,6 @@ def standard_error(strata: Sequence[NDArray[np.float64]]) -> float | None:
 
 
 def _exact_at_an_end(value: float, count: int, level: float) -> tuple[float, float]:
-    """Clopper and Pearson's interval of `count` outcomes that were all 0, or all 1, in closed form."""
+    """Closed-form Clopper-Pearson interval of `count` outcomes that are all 0 or all 1."""
     rest = ((1.0 - level) / 2.0) ** (1.0 / count)
     return (0.0, 1.0 - rest) if value == 0.0 else (rest, 1.0)

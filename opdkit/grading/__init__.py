@@ -1,1 +1,1 @@
-"""Whether an answer is right: extraction, comparison, algebra under limits."""
+"""Grading of answers: extraction, comparison, algebra under limits."""

@@ -1,4 +1,4 @@
-"""Reads equations: `x = 5`, chains of equal values `x = 2 + 3 = 5`, and curves `x^2 + y^2 = 1`."""
+"""Parses equations: `x = 5`, chains of equal values `x = 2 + 3 = 5`, and curves `x^2 + y^2 = 1`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ROUNDED = 0.5000001
 
 
 def compare_equations(ours: str, gold: str, judges: Judges) -> Outcome | None:
-    """The outcome where one answer or both are equations; None where none is."""
+    """The outcome if at least one answer is an equation, else None."""
     mine, theirs = members_of(without_names(ours)), members_of(without_names(gold))
     if len(mine) == len(theirs) == 1:
         return judges.part(mine[0], theirs[0]) if (mine[0], theirs[0]) != (ours, gold) else None
@@ -40,7 +40,7 @@ def compare_equations(ours: str, gold: str, judges: Judges) -> Outcome | None:
 
 
 def stated_values(text: str) -> list[str]:
-    """The values that an answer gives, its last side the last; none of a false equation or one to be solved."""
+    """The values stated by an answer, the last side last; empty for a false or unsolved equation."""
     members = members_of(text)
     return [] if _false(members, text) else _values(members, _is_name)
 
@@ -50,7 +50,7 @@ def _names(members: list[str]) -> set[str]:
 
 
 def _values(members: list[str], names: Callable[[str], bool]) -> list[str]:
-    """The sides that say what the answer is; none where the equation leaves something to be solved."""
+    """The sides that state the answer; empty if the equation still has to be solved."""
     if len(members) == 1:
         return members
     *front, last = members
@@ -66,7 +66,7 @@ def _is_name(member: str) -> bool:
 
 
 def _names_a_value(member: str) -> bool:
-    """Whether a side only names what the other side is: it is no equation to be solved for one unknown."""
+    """Whether a side only names the other, rather than forming an equation to solve."""
     if _is_name(member):
         return True
     tree = read_or_none(member)
@@ -81,7 +81,7 @@ def _value(member: str) -> complex | None:
 
 
 def _false(members: list[str], text: str) -> bool:
-    """Whether two sides are different numbers: `3 = 7`. A rounded decimal may stand beside the exact value."""
+    """Whether two sides are different numbers: `3 = 7`. A rounded decimal may equal the exact value."""
     exact = [read_number(member) for member in members]
     loose = "\\approx" in text
     whole = {
@@ -100,7 +100,7 @@ def _false(members: list[str], text: str) -> bool:
 
 
 def _slack(exact: complex, decimals: int, loose: bool) -> float:
-    """What a number with some decimals may miss a value by: nothing where it could have been written out."""
+    """Rounding tolerance of a decimal: zero if the value terminates within its decimals."""
     if loose:
         return _ROUNDED * 10.0**-decimals
     scaled = exact.real * 10.0**decimals

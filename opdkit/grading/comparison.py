@@ -1,7 +1,7 @@
-"""Whether two tidied answers are equal: rules take them apart, and a judge compares what has no parts.
+"""Compares two tidied answers: rules decompose them, and a judge compares the parts.
 
-In the process of the run the judge tells what it can at once and leaves the rest open (`at_once`); in the grading
-worker it is algebra.
+In the run's process the judge decides what needs no algebra and leaves the rest open (`at_once`); in the grading worker
+it uses algebra.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _BUILDER = ("\\mid", "|", "\\mathbb", "\\cup", ":")
 
 
 def compare(answer: str, reference: str, judge: Judge, depth: int = 0) -> Outcome:
-    """The outcome for two tidied answers; YES and NO are final, OPEN says that the judge could not tell a part."""
+    """The outcome for two tidied answers; YES and NO are final, OPEN means the judge could not decide a part."""
     if not answer or not reference:
         return Outcome.NO
     if compact(answer) == compact(reference):
@@ -69,7 +69,7 @@ def compare(answer: str, reference: str, judge: Judge, depth: int = 0) -> Outcom
 
 
 def at_once(ours: str, gold: str) -> Outcome:
-    """What can be told without algebra of two answers that no rule takes apart."""
+    """The outcome, without algebra, for two answers without further structure."""
     if compact(flat(ours)).casefold() == compact(flat(gold)).casefold() and "\\text" in ours + gold:
         return Outcome.YES
     if refusal(ours) is None and clearly_different(ours, gold):
@@ -78,7 +78,7 @@ def at_once(ours: str, gold: str) -> Outcome:
 
 
 def _bare(text: str) -> str:
-    """The text without a plus in front, without brackets that hold all of it and no list, and not set as text."""
+    """The text without a leading plus, enclosing brackets (unless a list), and text markup."""
     text = text.strip()
     if (match := TEXT.fullmatch(text)) and any(character.isdigit() for character in match.group(1)):
         text = match.group(1).strip()
@@ -102,7 +102,7 @@ def _numbers(ours: str, gold: str, _: Judges) -> Outcome | None:
     if mine is None or theirs is None:
         return None
     if (mine.bare or theirs.bare) and mine.unit != theirs.unit:
-        return Outcome.NO  # a letter behind one number alone is a variable
+        return Outcome.NO  # a letter after only one of the numbers is a variable
     return decided(equal_numbers(mine, theirs))
 
 
@@ -114,7 +114,7 @@ def _bases(ours: str, gold: str, _: Judges) -> Outcome | None:
         return decided(mine == theirs)
     based, other = (mine, gold) if mine is not None else (theirs, ours)
     bare = re.sub(r"[ ,]", "", other).lstrip("0") or "0"
-    # A base that the reference names may be left out; one that it does not name is ten.
+    # A base named in the reference may be omitted; an unnamed base is ten.
     return decided(based is not None and bare == based.digits and (mine is None or based.base == 10))
 
 

@@ -1,4 +1,4 @@
-"""Defines outcomes of comparisons, and the equality of two exact numbers."""
+"""Comparison outcomes, and equality of exact numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SIGNIFICANT_DIGITS = 6
 
 
 class Outcome(Enum):
-    """What a comparison tells: equal, different, or that only algebra can tell."""
+    """Result of a comparison: equal, different, or undecided without algebra."""
 
     YES = "yes"
     NO = "no"
@@ -25,11 +25,11 @@ Judge = Callable[[str, str], Outcome]
 
 @dataclass(frozen=True)
 class Judges:
-    """Who compares what a rule takes apart.
+    """Comparison functions used by the structural rules.
 
     Attributes:
         part: Compares two parts by all rules.
-        whole: Compares two texts that no rule takes apart further.
+        whole: Compares two texts without further structure.
     """
 
     part: Judge
@@ -42,22 +42,21 @@ def decided(equal: bool) -> Outcome:
 
 
 def every(outcomes: Iterable[Outcome]) -> Outcome:
-    """NO where one is NO, else OPEN where one is."""
+    """NO if any is NO, else OPEN if any is OPEN, else YES."""
     seen = set(outcomes)
     return Outcome.NO if Outcome.NO in seen else Outcome.OPEN if Outcome.OPEN in seen else Outcome.YES
 
 
 def some(outcomes: Iterable[Outcome]) -> Outcome:
-    """YES where one is YES, else OPEN where one is."""
+    """YES if any is YES, else OPEN if any is OPEN, else NO."""
     seen = set(outcomes)
     return Outcome.YES if Outcome.YES in seen else Outcome.OPEN if Outcome.OPEN in seen else Outcome.NO
 
 
 def equal_numbers(answer: Number, reference: Number) -> bool:
-    """Exact equality; units must not contradict; a per cent sign on one side alone may mean either reading.
+    """Exact equality; units must not contradict; a percent sign on one side only allows both readings.
 
-    A decimal also equals a fraction that no decimal can write where it is that fraction cut or rounded to six
-    significant digits or more.
+    A decimal also equals a non-terminating fraction truncated or rounded to at least six significant digits.
     """
     if answer.unit and reference.unit and answer.unit != reference.unit:
         return False
@@ -82,7 +81,7 @@ def _equal_values(ours: Fraction, gold: Fraction, our_decimals: int, gold_decima
 
 
 def significant_digits(value: Fraction, decimals: int) -> int:
-    """How many digits a decimal with so many digits after its point tells."""
+    """Number of significant digits of a decimal with the given decimals."""
     return len(str(abs(value.numerator * 10**decimals // value.denominator))) if value else 0
 
 

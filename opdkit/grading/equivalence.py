@@ -1,4 +1,4 @@
-"""Algebraic equality of two answers: values at points, then math-verify. Imported by the grading worker alone."""
+"""Algebraic equality of two answers: values at points, then math-verify. Imported only by the grading worker."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NORMAL = NormalizationConfig(
     basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="all", equations=False
 )
 _CONFIG = (LatexExtractionConfig(boxed_match_priority=0, normalization_config=_NORMAL),)
-_SPACED_DIGITS = re.compile(r"\d\s+\d")  # two numbers side by side, which math-verify would add
+_SPACED_DIGITS = re.compile(r"\d\s+\d")  # two adjacent numbers, which math-verify would add
 _PRIMES = (11, 13, 17, 19, 23, 29)
 _CLEARLY_APART, _ALIKE = 1e-5, 1e-12
 _REWRITES = (
@@ -46,20 +46,20 @@ _REWRITES = (
 
 
 def decision(request: Mapping[str, str]) -> Callable[[], bool]:
-    """A call that says whether the request's answer equals its reference."""
+    """A function that decides whether the request's answer equals its reference."""
     return lambda: equivalent(request["answer"], request["reference"])
 
 
 def equivalent(answer: str, reference: str) -> bool:
     """Whether two tidied answers are the same number, expression, set, interval, matrix or relation.
 
-    May take any time and any memory: the caller sets the limits.
+    May take unbounded time and memory: the caller sets limits.
     """
     return compare(answer, reference, judge) is Outcome.YES
 
 
 def judge(ours: str, gold: str) -> Outcome:
-    """The outcome for two answers that no rule takes apart; never OPEN."""
+    """The outcome for two answers without further structure; never OPEN."""
     for told in (at_once(ours, gold), compare_values(ours, gold), _related(ours, gold)):
         if told is not Outcome.OPEN:
             return told
@@ -69,7 +69,7 @@ def judge(ours: str, gold: str) -> Outcome:
 
 
 def _related(ours: str, gold: str) -> Outcome:
-    """Two equations or inequalities whose sides differ by a factor."""
+    """Whether two equations or inequalities are equal up to a factor."""
     mine, theirs = members_of(ours), members_of(gold)
     if len(mine) == len(theirs) == 2:
         return compare_equations_by_values((mine[0], mine[1]), (theirs[0], theirs[1]), signed=False)
@@ -96,12 +96,12 @@ def _algebra(ours: str, gold: str) -> bool:
 
 
 def _bound(parsed: object) -> bool:
-    """Whether an expression holds a sum, a product or an integral."""
+    """Whether an expression contains a sum, a product or an integral."""
     return isinstance(parsed, Expr) and parsed.has(ExprWithLimits)
 
 
 def _kinds_agree(ours: object, gold: object) -> bool:
-    """What math-verify would let pass: a relation and the value on its right side, several values and one of them."""
+    """Rejects what math-verify would accept: a relation against its right-hand side, several values against one."""
     kinds = [isinstance(side, Relational | And | Or) for side in (ours, gold)]
     sets = [isinstance(side, Set | tuple | list) for side in (ours, gold)]
     return (kinds[0] == kinds[1] or any(sets)) and (
@@ -110,7 +110,7 @@ def _kinds_agree(ours: object, gold: object) -> bool:
 
 
 def _solutions(parsed: Any) -> Set | None:
-    """The real numbers that an inequality in one unknown, or several joined by "or", or an interval, allows."""
+    """The solution set of an interval or of inequalities in one unknown, possibly joined by "or"."""
     if isinstance(parsed, Interval | Union):
         return _exact(parsed)
     parts = parsed.args if isinstance(parsed, FiniteSet) else [parsed]
@@ -126,7 +126,7 @@ def _solutions(parsed: Any) -> Set | None:
 
 
 def _equal_exactly(gold: object, ours: object) -> bool:
-    """Equality with decimals taken as the fractions that they are, or to twelve digits where they became roots."""
+    """Equality with decimals as exact fractions, or to twelve digits if they became roots."""
     if not isinstance(gold, Expr) or not isinstance(ours, Expr) or not (gold - ours).has(Float):
         return False
     if gold.is_number and ours.is_number:
@@ -140,9 +140,9 @@ def _exact(parsed: Any) -> Any:
 
 
 def _refuted(gold: object, ours: object) -> bool:
-    """Whether two expressions differ at a point, which is cheaper to see than that they agree everywhere.
+    """Whether two expressions differ at a point, which is cheaper than proving them equal.
 
-    Wrong answers are the common case, and `simplify` spends a hundred times as long on them.
+    Wrong answers are the common case, and `simplify` takes a hundred times as long on them.
     """
     if not isinstance(gold, Expr) or not isinstance(ours, Expr):
         return False
@@ -173,7 +173,7 @@ def _parse(text: str) -> list[Any]:
 
 
 def _with_plain_names(parsed: Any) -> Any:
-    """The imaginary unit, which math-verify reads as one symbol or another, and one name for each bound variable."""
+    """Unifies the imaginary unit, for which math-verify has several symbols, and the names of bound variables."""
     if not isinstance(parsed, Basic):
         return parsed
     parsed = parsed.xreplace({symbol: I for symbol in parsed.free_symbols if getattr(symbol, "name", "") == "i"})

@@ -1,8 +1,8 @@
-"""Plain expressions of answers as trees, read by hand. math-verify's grammar takes 2 to 7 ms for the same, this 30 us.
+"""A hand-written parser of plain expressions: 30 us, where math-verify's grammar takes 2 to 7 ms.
 
-Understood are numbers, letters with subscripts, Greek letters, `\\pi`, `e`, `i`, + - * /, powers, roots, fractions,
-binomials, factorials, absolute values, elementary functions, degrees, brackets and juxtaposition. Whatever else stands
-in an expression, or could be read in two ways, is an UnreadableError: then math-verify reads it.
+Supported are numbers, letters with subscripts, Greek letters, `\\pi`, `e`, `i`, + - * /, powers, roots, fractions,
+binomials, factorials, absolute values, elementary functions, degrees, brackets and juxtaposition. Anything
+else, or an ambiguous expression, raises UnreadableError: then math-verify parses it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def read_expression(text: str) -> Node:
 
 
 def _words(token: str) -> list[str]:
-    """`xy` as two letters, `sin` and `pi` as the names that they are."""
+    """Splits `xy` into two letters and keeps names such as `sin` and `pi`."""
     if token.startswith("\\operatorname"):
         return ["\\" + token[token.index("{") + 1 : -1]]
     if not token.isalpha() or len(token) == 1:
@@ -107,7 +107,7 @@ class _Reader:
                 factors, divided = [Node("divide", (product(factors), self.factor()))], True
             elif (token and token not in _CLOSERS) or (token == "|" and not self.bars):
                 if divided or (token == "\\frac" and self._after_number()):
-                    raise UnreadableError  # 1/2x and 1\frac{1}{2} are read in two ways
+                    raise UnreadableError  # 1/2x and 1\frac{1}{2} are ambiguous
                 factors.append(self.power())
             else:
                 return product(factors)
@@ -247,7 +247,7 @@ class _Reader:
         return Node("power", (node, power)) if power is not None else node
 
     def argument(self) -> Node:
-        """What a function without brackets is taken of: `\\sin 2x` and `\\ln\\frac{1}{2}`."""
+        """The argument of a function without brackets: `\\sin 2x` and `\\ln\\frac{1}{2}`."""
         node = self.power()
         while (token := self.peek()) and (token[0].isalnum() or token in ("\\pi", "\\sqrt") or token[1:] in _GREEK):
             node = Node("multiply", (node, self.power()))

@@ -9,9 +9,9 @@ from opdkit.grading.turns import conclusion
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
-# Repetitions are bounded: runs of blanks of any length lie in many responses that were cut.
+# Repetitions are bounded: truncated responses often contain very long runs of blanks.
 _FINAL_FORM = re.compile(
-    r"(?<!#)####(?!#|[ \t]{0,8}(?:\d{1,4}[.)][ \t]|[*_]{0,3}[A-Za-z]{4}))"  # a heading is no answer
+    r"(?<!#)####(?!#|[ \t]{0,8}(?:\d{1,4}[.)][ \t]|[*_]{0,3}[A-Za-z]{4}))"  # a heading is not an answer
     r"|(?:final[ \t]{1,8}|correct[ \t]{1,8})?answer[ \t]{0,8}(?:[*_]{1,3}[ \t]{0,8})?"
     r"(?:is[ \t]{0,8}:|is\b|equals\b|[:=\uff1a])"
     r"|\u7b54\u6848[ \t]{0,8}(?:\u662f|\u4e3a|\u70ba|[:\uff1a])",  # the same words in Chinese
@@ -30,13 +30,13 @@ _NAME_BEFORE = re.compile(rf"(?<![A-Za-z\\])({_NAME})\s*$")
 
 
 def extract_answer(response: str) -> str | None:
-    """The answer that a response gives, as text, or None where it gives none.
+    """The answer of a response as text, or None.
 
     The part after the last `</think>` is read first; the reasoning itself only where that part has no answer, and
     never reasoning that did not end.
-    Within a part the last `\\boxed{...}` wins, with those that are its neighbours in one list. Without one, the last
-    of the forms `#### x`, `the answer is x`, `Answer: x` does, up to the end of its sentence or line. A box that was
-    never closed is no answer: the response was cut inside it. A number that stands somewhere is no answer.
+    Within a part the last `\\boxed{...}` wins, together with adjacent boxes of the same list. Without one, the last of
+    the forms `#### x`, `the answer is x`, `Answer: x` wins, up to the end of its sentence or line. A box that was never
+    closed is not an answer: the response was truncated inside it. Neither is a number elsewhere in the text.
     """
     start, end = conclusion(response)
     parts = [response[start:end], response[:start]] if start else [response[:end]]
@@ -48,10 +48,10 @@ def extract_answer(response: str) -> str | None:
 
 
 def first_answer_end(response: str) -> int | None:
-    """Where the first final answer of a response ends, in characters; None where it gives none.
+    """End of the first final answer of a response, in characters; None if it has none.
 
-    The answers are those of `extract_answer`, looked for in the conclusion: the first box that is not empty, else
-    (also where a box was never closed) the first final form up to the end of its line.
+    Answers are those of `extract_answer` in the conclusion: the first non-empty box, else (also if a box was never
+    closed) the first final form up to the end of its line.
     """
     begin, limit = conclusion(response)
     for opening in _BOX.finditer(response, begin, limit):
@@ -59,7 +59,7 @@ def first_answer_end(response: str) -> int | None:
         if response[start : start + 1] != "{":
             continue
         end = _closing_brace(response, start, limit)
-        if end is None:  # what comes after it lies inside it
+        if end is None:  # everything after it is inside it
             break
         if response[start + 1 : end].strip():
             return end + 1
@@ -71,7 +71,7 @@ def first_answer_end(response: str) -> int | None:
 
 
 def _last_box(text: str) -> str | None:
-    """What the last box holds. An empty one is passed over: it quotes the instruction, `put it in \\boxed{}`."""
+    """The content of the last box. Empty ones are skipped: they quote the instruction `put it in \\boxed{}`."""
     openings = list(_BOX.finditer(text))
     while openings:
         opening = openings.pop()
@@ -90,7 +90,7 @@ def _last_box(text: str) -> str | None:
 
 
 def _with_neighbours(text: str, before: list[re.Match[str]], last: re.Match[str], content: str) -> str:
-    """The boxes that form one list with the last: only commas, `and`, `or` or a name with `=` lie between them."""
+    """The boxes that form a list with the last one: separated only by commas, `and`, `or` or a name with `=`."""
     boxes = [(last.start(), content)]
     for opening in reversed(before):
         if text[opening.end() : opening.end() + 1] != "{":
@@ -110,7 +110,7 @@ def _with_neighbours(text: str, before: list[re.Match[str]], last: re.Match[str]
 
 
 def _closing_brace(text: str, opening: int, limit: int) -> int | None:
-    """Where the brace that opens at `opening` closes, before `limit`; `\\{` and `\\}` do not count."""
+    """Index of the brace closing the one at `opening`, before `limit`; `\\{` and `\\}` do not count."""
     depth = 0
     for match in _BRACE.finditer(text, opening, limit):
         token = match.group()

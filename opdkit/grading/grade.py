@@ -1,4 +1,4 @@
-"""Grades whole responses. Hostile text costs at most the worker's limits, and most answers need no worker."""
+"""Grades full responses. Hostile text costs at most the worker's limits, and most answers need no worker."""
 
 from __future__ import annotations
 
@@ -29,11 +29,10 @@ _cache: dict[tuple[object, ...], dict[str, Any]] = {}
 def grade_mathematics(pairs: Sequence[tuple[str, str]]) -> list[Grade]:
     """Grades of (response, reference) pairs, where the reference is the bare gold answer.
 
-    The status is "ok" where the grade judges the answer, also a wrong one; "no_answer" where the response
-    gives none; "not_text" (lone surrogates) and "other_turn" (a chat's marker before the end: the response went on
-    into another turn) where it is not read at all; "too_long" (response above 500,000 or answer above 1,000
-    characters) and "too_complex" (nested or large beyond any sane answer) where algebra was not tried; "timeout" and
-    "crashed" where it was given up.
+    The status is "ok" if the answer was judged, right or wrong; "no_answer" if the response has none; "not_text" (lone
+    surrogates) and "other_turn" (a chat marker before the end: the response continued into another turn) if it is not
+    read at all; "too_long" (response above 500,000 or answer above 1,000 characters) and "too_complex" (nested or large
+    beyond any sane answer) if algebra was not attempted; "timeout" and "crashed" if it was given up.
     """
     grades: list[Grade | None] = []
     open_questions: list[tuple[int, str, dict[str, str]]] = []
@@ -41,7 +40,7 @@ def grade_mathematics(pairs: Sequence[tuple[str, str]]) -> list[Grade]:
         extracted, grade = extract_or_refuse(response)
         if grade is None:
             answer, gold = tidy(extracted), tidy(reference)
-            outcome = _told_at_once(answer, gold)
+            outcome = _without_algebra(answer, gold)
             status = refusal(answer) if outcome is Outcome.OPEN else None
             if outcome is not Outcome.OPEN or status is not None:
                 grade = Grade.of(outcome is Outcome.YES, shorten(extracted), status or "ok")
@@ -55,15 +54,15 @@ def grade_mathematics(pairs: Sequence[tuple[str, str]]) -> list[Grade]:
     return [grade for grade in grades if grade is not None]
 
 
-def _told_at_once(answer: str, gold: str) -> Outcome:
-    """The outcome that needs no algebra; an answer that is too long is compared as text alone."""
+def _without_algebra(answer: str, gold: str) -> Outcome:
+    """The outcome without algebra; an answer that is too long is only compared as text."""
     if len(answer) > ANSWER_LIMIT or len(gold) > ANSWER_LIMIT:
         return Outcome.YES if answer == gold else Outcome.OPEN
     return compare(answer, gold, at_once)
 
 
 def extract_or_refuse(response: str, limit: int = 2 * ANSWER_LIMIT) -> tuple[str, Grade | None]:
-    """The answer of a response, or ("", the grade) where it gives none of up to `limit` characters."""
+    """The answer of a response, or ("", grade) if it has none of up to `limit` characters."""
     if len(response) > RESPONSE_LIMIT:
         return "", Grade.of(False, None, "too_long")
     if _LONE_SURROGATE.search(response):
@@ -80,12 +79,12 @@ def extract_or_refuse(response: str, limit: int = 2 * ANSWER_LIMIT) -> tuple[str
 
 
 def shorten(extracted: str) -> str:
-    """The extracted answer as it is kept: a long one is cut, with a mark."""
+    """The extracted answer for storage: long ones are truncated with a mark."""
     return extracted if len(extracted) <= _KEPT_CHARACTERS else extracted[:_KEPT_CHARACTERS] + "…"
 
 
 def ask(requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Replies of this process's worker pool; a question asked before is answered from memory."""
+    """Replies of this process's worker pool, with a cache of earlier requests."""
     keys = [_key(request) for request in requests]
     with _lock:
         unknown = {key: request for key, request in zip(keys, requests, strict=True) if key not in _cache}
@@ -93,7 +92,7 @@ def ask(requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if len(_cache) + len(replies) > _CACHE_LIMIT:
             _cache.clear()
         known = {key: _cache[key] for key in keys if key in _cache} | replies
-        # A crash or a time-out may be the machine's doing: it is remembered within this call alone.
+        # A crash or timeout may be the machine's fault: it is only cached within this call.
         _cache.update({key: reply for key, reply in replies.items() if reply["status"] == "ok"})
     return [known[key] for key in keys]
 
@@ -103,7 +102,7 @@ def _key(request: Mapping[str, Any]) -> tuple[object, ...]:
 
 
 def _pool() -> WorkerPool:
-    """This process's pool; a forked process gets its own, for it cannot share the pipes."""
+    """This process's pool; a forked process gets its own, since pipes can't be shared."""
     if os.getpid() not in _pools:
         _pools[os.getpid()] = WorkerPool()
     return _pools[os.getpid()]

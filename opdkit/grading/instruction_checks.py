@@ -1,6 +1,6 @@
-"""Whether a response follows verifiable instructions, by the checkers of `if-verifiable` (Apache-2.0; IFEval, 2023).
+"""Checks whether a response follows verifiable instructions, with `if-verifiable` (Apache-2.0; IFEval, 2023).
 
-Imported by a grading worker before it forks, so that no answer pays for the loading, and by tasks to check their rows.
+Imported by grading workers before they fork, so that answers do not pay for loading, and by tasks to check their rows.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _SENTENCES = "tokenizers/punkt_tab"
 
 
 def _load() -> tuple[Mapping[str, Any], Any]:
-    """The checkers by instruction, and what asks them. The package's own face is passed over: it loads `datasets`,
-    which takes more memory than a grading process may have."""
+    """The checkers by instruction, and the function that calls them. Bypasses the package's `__init__`, which loads
+    `datasets` and exceeds the memory limit of a grading process."""
     if _PACKAGE not in sys.modules:
         spec = importlib.util.find_spec(_PACKAGE)
         assert spec is not None
@@ -30,12 +30,12 @@ def _load() -> tuple[Mapping[str, Any], Any]:
 
 CHECKERS, _evaluate = _load()
 langdetect: Any = importlib.import_module("langdetect")
-langdetect.DetectorFactory.seed = 0  # it draws while it detects
+langdetect.DetectorFactory.seed = 0  # its detection is random
 langdetect.detect("It reads what it knows of languages when it is first asked.")
 
 
 def lacks_sentences(instruction: str) -> bool:
-    """Whether a checker needs nltk's data on where sentences end, and that is not on this machine."""
+    """Whether a checker needs nltk's sentence tokenizer data and it is not installed."""
     if instruction not in _OF_SENTENCES:
         return False
     try:
@@ -46,8 +46,8 @@ def lacks_sentences(instruction: str) -> bool:
 
 
 def decision(request: Mapping[str, Any]) -> Callable[[], bool]:
-    """What decides a request: `answer` is the response, `arguments` are the instruction's as JSON, and `loose` counts
-    one that is followed without the response's first or last line, or its asterisks."""
+    """The decision function of a request: `answer` is the response, `arguments` the instruction's JSON arguments, and
+    `loose` also accepts the response without its first or last line, or its asterisks."""
     arguments = json.loads(request["arguments"])
 
     def follows() -> bool:

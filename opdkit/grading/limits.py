@@ -1,4 +1,4 @@
-"""Decides which answers are too costly for algebra."""
+"""Decides which answers are too expensive for algebra."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _ROOTS_LIMIT = 30
 _TOO_LARGE = re.compile(
     r"\d{301}"  # a number with hundreds of digits
     r"|(?:\^|\*\*)\s{0,4}[-+({\s]{0,8}\d{5}"  # a huge exponent
-    r"|[\d)}]\s{0,4}(?:\^|\*\*)\s{0,4}[-+]?\d{1,20}\s{0,4}(?:\^|\*\*)"  # a tower of powers, bare
-    r"|[\d)}]\s{0,4}(?:\^|\*\*)\s{0,4}[({][^(){}]{0,99}\d\s{0,4}(?:\^|\*\*)"  # and bracketed
+    r"|[\d)}]\s{0,4}(?:\^|\*\*)\s{0,4}[-+]?\d{1,20}\s{0,4}(?:\^|\*\*)"  # a tower of powers, without brackets
+    r"|[\d)}]\s{0,4}(?:\^|\*\*)\s{0,4}[({][^(){}]{0,99}\d\s{0,4}(?:\^|\*\*)"  # and with brackets
     r"|\d{5}\s{0,4}!|!\s{0,4}!|[)}]\s{0,4}\)\s{0,4}!"  # a huge or repeated factorial
     r"|(?:\d{4}|\^|\*\*)[^()]{0,99}\)\s{0,4}!"
     r"|\)\s{0,4}(?:\^|\*\*)\s{0,4}[{(]?\s{0,4}\d{4}"  # a sum to a huge power
@@ -21,9 +21,9 @@ _TOO_LARGE = re.compile(
 
 
 def refusal(answer: str) -> str | None:
-    """Why algebra is not tried on an answer ("too_long", "too_complex"), or None where it may be.
+    """Why algebra is not attempted on an answer ("too_long", "too_complex"), or None.
 
-    This saves time only: what it lets through still runs in a process with its own limits.
+    This only saves time: whatever passes still runs in a process with its own limits.
     """
     if len(answer) > ANSWER_LIMIT:
         return "too_long"

@@ -1,4 +1,4 @@
-"""Decides whether the entries of two lists are equal in some order."""
+"""Compares two lists regardless of order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST_ITEMS = 40
 
 
 def unordered(ours: Sequence[str], gold: Sequence[str], judge: Judge) -> Outcome:
-    """Whether each of ours can be given one of gold's that is equal to it, none twice."""
+    """Whether our entries can be matched one to one with equal entries of gold."""
     if len(ours) != len(gold):
         return Outcome.NO
     mine, theirs = Counter(map(compact, ours)), Counter(map(compact, gold))
@@ -26,7 +26,7 @@ def unordered(ours: Sequence[str], gold: Sequence[str], judge: Judge) -> Outcome
 
 
 def _matched(table: Sequence[Sequence[Outcome]], allowed: set[Outcome]) -> bool:
-    """Whether the rows can be given different columns, each with an allowed outcome (augmenting paths)."""
+    """Whether a bipartite matching covers all rows, using allowed outcomes (augmenting paths)."""
     owner: dict[int, int] = {}
 
     def place(row: int, seen: set[int]) -> bool:

@@ -1,6 +1,6 @@
-"""Answers brought to a form that can be compared without algebra: exact numbers, text, tidied LaTeX.
+"""Normal forms of answers that can be compared without algebra: exact numbers, text, tidied LaTeX.
 
-Nothing here evaluates an answer. Numbers become `Fraction`s through patterns that bound their length.
+Nothing here evaluates an answer. Numbers are parsed as `Fraction`s by patterns of bounded length.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WRAPPERS = (
 _TEXT = re.compile(
     r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox|operatorname\*?)\s*\{([^{}]*)\}"
 )
-_IN_TEXT = "\x02"  # stands before a text's words; tidied answers hold no control characters
+_IN_TEXT = "\x02"  # prefix of text answers; tidied answers contain no control characters
 _STOP_AT_THE_END = re.compile(r"(?:\\\\|\\text\s{0,9}\{[ .,;]{0,9}\})$")
 _MEANINGLESS_SPACE = re.compile(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])")
 _ASSIGNMENT = re.compile(r"\s*([A-Za-z](?:_\{?\w+\}?)?(?:\([A-Za-z]\))?|\\[A-Za-z]+)\s*=\s*(?![=<>])([^=]+)$")
@@ -55,9 +55,9 @@ class Number:
     Attributes:
         value: The number, scaled by a word such as million.
         decimals: Digits after the decimal point.
-        percent: Whether a per cent sign stands behind it.
-        unit: The canonical unit, "" for words that are in no table, None where there is none.
-        bare: Whether the unit is a letter that is not set as text: it may be a variable.
+        percent: Whether a percent sign follows.
+        unit: The canonical unit, "" for unknown words, None if there is none.
+        bare: Whether the unit is a letter not marked as text, which may be a variable.
     """
 
     value: Fraction
@@ -68,7 +68,7 @@ class Number:
 
 
 def tidy(text: str) -> str:
-    """The text without what carries no meaning: control characters, LaTeX spacing, wrappers, a final stop."""
+    """The text without insignificant parts: control characters, LaTeX spacing, wrappers, a final full stop."""
     text = latex_of_symbols(" ".join(text.split()))
     if not text.isascii():
         text = "".join(
@@ -97,7 +97,7 @@ def _unwrap(text: str) -> str:
 
 
 def read_number(tidied: str) -> Number | None:
-    """The exact number that a tidied answer is, with its unit; None where it is anything else."""
+    """Parses a tidied answer as an exact number with its unit; None if it is anything else."""
     text = power_of_ten(_TEXT.sub(_mark_text, tidied) if "\\" in tidied else tidied)
     match = _NUMBER.match(text)
     if match is None:
@@ -136,7 +136,7 @@ def _value(parts: list[str | None]) -> Fraction | None:
 
 
 def read_text(tidied: str) -> str | None:
-    """The words of an answer made of nothing but words, case folded; None where it holds mathematics.
+    """The case-folded words of an answer that consists only of words; None if it contains mathematics.
 
     Parentheses and quotes around it do not count: `(E)`, `\\text{(E)}` and `e` are the same choice.
     """
@@ -146,7 +146,7 @@ def read_text(tidied: str) -> str | None:
 
 
 def is_marked_text(tidied: str) -> bool:
-    """Whether the whole answer stands in `\\text{...}` or the like."""
+    """Whether the whole answer is inside `\\text{...}` or similar."""
     return bool(re.fullmatch(rf"\(?\s*{_TEXT.pattern}\s*\)?", tidied))
 
 
@@ -163,12 +163,12 @@ def split_assignment(tidied: str) -> tuple[str | None, str]:
 
 
 def compact(tidied: str) -> str:
-    """LaTeX without the spaces that carry no meaning: one stays between letters and digits."""
+    """LaTeX without insignificant spaces: one stays between letters and digits."""
     return _MEANINGLESS_SPACE.sub("", " ".join(tidied.split()))
 
 
 def normal_form(answer: str) -> str:
-    """A string that equal answers share as far as no algebra is needed; used to count votes."""
+    """A string that is the same for answers equal without algebra; used to count votes."""
     _, body = split_assignment(tidy(answer))
     number = read_number(body)
     if number is not None:

@@ -1,4 +1,4 @@
-"""Rewrites equivalent notations to one: sets, brackets, repeating decimals, powers of ten, words."""
+"""Normalises equivalent notations: sets, brackets, repeating decimals, powers of ten, words."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _SCIENTIFIC = re.compile(
 
 
 def mark_repetition(text: str) -> str:
-    """`0.1666...` as `0.1\\overline{6}`: a group of digits that stands three times and goes on."""
+    """`0.1666...` as `0.1\\overline{6}`: a group of digits that occurs three times and continues."""
     return _AND_SO_ON.sub(r"\1\\overline{\2}", text)
 
 
@@ -74,7 +74,7 @@ def unify(text: str) -> str:
 
 
 def without_dollars(text: str) -> str:
-    """The text without the delimiters of its formulas; a dollar sign that stands for money stays."""
+    """The text without formula delimiters; dollar signs that denote money stay."""
     text = text.replace("\\(", "").replace("\\)", "") if "\\(" in text and "\\\\(" not in text else text
     signs = list(_DOLLAR.finditer(text))
     if len(signs) < 2 or len(signs) % 2:

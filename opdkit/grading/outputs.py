@@ -1,4 +1,4 @@
-"""Whether what a program printed, or its function returned, is what a test expects."""
+"""Compares a program's output, or its function's return value, with what a test expects."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _DEEPEST = 200
 
 
 def same_output(printed: str, expected: str, tolerance: float = 0.0) -> bool:
-    """Whether two outputs say the same, as LiveCodeBench decides it.
+    """Whether two outputs are equal by LiveCodeBench's rules.
 
-    White space around the output and around each line does not count. Two lines are the same where their text is, or
-    where both are numbers apart by white space and of the same values: 1.0 is 1. tolerance: how far a number may be
-    off, absolutely or by its size, where the expected one has a fraction or an exponent.
+    White space around the output and around each line is ignored. Two lines are equal if their texts are, or if both
+    are white-space separated numbers of equal values: 1.0 is 1. tolerance: absolute or relative tolerance for
+    numbers whose expected value has a fraction or an exponent.
     """
     ours, theirs = _lines(printed), _lines(expected)
     return len(ours) == len(theirs) and all(
@@ -25,7 +25,7 @@ def same_output(printed: str, expected: str, tolerance: float = 0.0) -> bool:
 
 
 def same_value(found: object, expected: object, tolerance: float = 0.0, loose: bool = False) -> bool:
-    """Whether two of Python's own values are equal. loose: a tuple is as good as a list, as where tests are JSON."""
+    """Whether two built-in values are equal. loose: tuples equal lists, for tests in JSON."""
     return _same(_listed(found) if loose else found, _listed(expected) if loose else expected, tolerance, 0)
 
 

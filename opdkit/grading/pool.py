@@ -1,4 +1,4 @@
-"""Manages grading workers, started with the first request and ended with this process."""
+"""A pool of grading workers, started at the first request and stopped with this process."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _PASSED_ON = ("NLTK_DATA",)
 _START_SECONDS = 120.0
 _GRACE_SECONDS = 10.0
 _REQUESTS_PER_WORKER = 16
-_AHEAD = 8  # requests that a worker holds, so that it never waits for the next
-_SCOUTS = 2  # time-outs of one answer, after which it is not tried on further references
+_AHEAD = 8  # requests queued per worker, so that it never idles
+_SCOUTS = 2  # timeouts of one answer after which its other references are skipped
 
 
 class WorkerPool(ProcessPool):
     """Answers requests (see `grading.worker`) in up to `workers` processes, with no torch and no secrets in them.
 
-    `ask` may be called from any thread, one call at a time. A worker that stops answering is killed and replaced;
-    its request is answered with the status "crashed" or "timeout", never with an exception. The replies are the same
-    in every run: an answer is given up for the work that it makes, in a process of its own.
+    `ask` may be called from any thread, one call at a time. An unresponsive worker is killed and replaced; its request
+    gets the status "crashed" or "timeout", never an exception. Replies are deterministic: an answer is given up by the
+    amount of work it takes, measured in its own process.
     """
 
     def __init__(self, workers: int | None = None) -> None:
@@ -38,7 +38,7 @@ class WorkerPool(ProcessPool):
         self._lock = threading.Lock()
 
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
-        """One reply for each request, in order."""
+        """One reply per request, in order."""
         if not requests:
             return []
         with self._lock:
@@ -63,11 +63,11 @@ class WorkerPool(ProcessPool):
 
 
 class _Work:
-    """The requests of one call: which are still to be handed out, and the replies."""
+    """The state of one call: pending requests and replies."""
 
     def __init__(self, requests: Sequence[Request], size: int) -> None:
         self.requests = requests
-        self.starts_left = size + 1  # of workers that never become ready
+        self.starts_left = size + 1  # for workers that never become ready
         self._replies: list[Reply | None] = [None] * len(requests)
         self._waiting: deque[int] = deque()
         self._scouts: dict[str, list[int]] = defaultdict(list)
@@ -81,15 +81,15 @@ class _Work:
                 self._behind[request["answer"]].append(task)
 
     def take(self) -> int | None:
-        """A task for a worker, None where there is none now."""
+        """The next task for a worker, None if there is none now."""
         return self._waiting.popleft() if self._waiting else None
 
     def give_back(self, tasks: Sequence[int]) -> None:
-        """Tasks that a worker held and did not begin."""
+        """Returns tasks that a worker held and did not start."""
         self._waiting.extendleft(reversed(tasks))
 
     def answer(self, task: int, reply: Reply) -> None:
-        """Keep a reply. The requests behind an answer's first ones follow, or share their fate."""
+        """Stores a reply. Further requests of the same answer are then released, or get the same status."""
         self._replies[task] = reply
         answer = self.requests[task]["answer"]
         behind = self._behind.get(answer)
@@ -106,12 +106,12 @@ class _Work:
             self._waiting.extend(behind)
 
     def finished(self) -> list[Reply]:
-        """The replies, "crashed" where no worker could be started."""
+        """The replies, "crashed" if no worker could be started."""
         return [reply if reply is not None else {"correct": False, "status": "crashed"} for reply in self._replies]
 
 
 class _Lane(Conversation):
-    """One worker and the tasks that it holds, the first of which it is at."""
+    """A worker and its queue of tasks; it is working on the first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class _Lane(Conversation):
         return self.child is not None and (not self._ready or bool(self._tasks))
 
     def take_on(self, work: _Work) -> None:
-        """The work of the call that begins."""
+        """Starts on the work of a call."""
         self._work = work
 
     def begin(self) -> None:
@@ -164,7 +164,7 @@ class _Lane(Conversation):
         self.deadline = time.monotonic() + _START_SECONDS
 
     def _fill(self) -> None:
-        """Hand the worker what it can hold; the time runs for the first task."""
+        """Fills the worker's queue; the timeout applies to the first task."""
         assert self._work is not None
         assert self.child is not None
         self.deadline = time.monotonic() + WALL_SECONDS + _GRACE_SECONDS

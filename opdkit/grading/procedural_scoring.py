@@ -1,4 +1,4 @@
-"""A reasoning-gym data set's own scorer. Some of them evaluate the answer, so the grading worker alone imports this."""
+"""Scoring by reasoning-gym's own scorers. Some evaluate the answer, so only the grading worker imports this."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def _dataset(name: str, parameters: str, seed: int, size: int) -> Any:
 
 
 def decision(request: dict[str, Any]) -> Callable[[], bool]:
-    """A call that says whether the data set's scorer gives full marks to the request's answer.
+    """A function that decides whether the dataset's scorer gives full marks to the request's answer.
 
-    The question is generated here, the answer looked at in the call. Scorers give a little to a wrong answer of
-    the right shape, so anything less than full marks is wrong.
+    The question is generated here, the answer scored in the call. Scorers give partial credit to a wrong answer of the
+    right shape, so anything below full marks is wrong.
     """
     parameters = json.dumps(request["parameters"], sort_keys=True)
     dataset = _dataset(request["dataset"], parameters, request["seed"], request["size"])

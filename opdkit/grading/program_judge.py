@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from opdkit.grading.outputs import same_output, same_value
-from opdkit.sandbox.box import Box, Ended, Running
-from opdkit.sandbox.starting import Job
+from opdkit.sandbox.launch import Job
+from opdkit.sandbox.runner import ProcessResult, Runner, RunningProcess
 from opdkit.sandbox.wire import decode
 
 _SHOWN = 80
-_FINAL = ("syntax_error", "time_limit", "memory_limit")  # the other tests of such a program are not tried
+_FINAL = ("syntax_error", "time_limit", "memory_limit")  # the remaining tests of such a program are skipped
 _TOO_MUCH_CPU = 128 + 24  # SIGXCPU
 _LONGEST_VALUE = 1 << 20  # bytes of a value that an assertion is about
 _FAULTS = ("syntax_error", "runtime_error", "wrong_output")
@@ -24,14 +24,14 @@ _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 @dataclass
 class Verdict:
-    """What became of a program's tests.
+    """The result of a program's tests.
 
     Attributes:
-        passed: how many held.
-        total: how many there are.
-        status: "ok", or why the first that failed did: "wrong_output", "runtime_error", "syntax_error", "time_limit",
+        passed: number of passed tests.
+        total: number of tests.
+        status: "ok", or the reason of the first failure: "wrong_output", "runtime_error", "syntax_error", "time_limit",
             "memory_limit", "output_limit".
-        detail: that in words. Text of the program's may be in it.
+        detail: the reason in words; may contain text from the program.
     """
 
     total: int
@@ -40,7 +40,7 @@ class Verdict:
     detail: str = ""
 
     def fail(self, number: int, status: str, detail: str) -> None:
-        """Test `number` (from 0) failed; the first one that did is told."""
+        """Records that test `number` (from 0) failed; only the first failure is kept."""
         if self.status == "ok":
             told = " ".join(detail.split())[: 4 * _SHOWN].encode("utf-8", "replace").decode()
             self.status, self.detail = status, f"test {number + 1}: {told}"
@@ -49,8 +49,8 @@ class Verdict:
 class Judge:
     """One program and its tests."""
 
-    def __init__(self, box: Box, request: dict[str, Any]) -> None:
-        self._box, self._tests = box, request["tests"]
+    def __init__(self, runner: Runner, request: dict[str, Any]) -> None:
+        self._runner, self._tests = runner, request["tests"]
         self._partial, self._tolerance = request["partial"], request["tolerance"]
         self._program = {
             "program": request["program"],
@@ -61,7 +61,7 @@ class Judge:
         self._verdict = Verdict(sum(len(self._tests[kind]) for kind in ("stdin", "calls", "exams", "checks")))
 
     def run(self) -> Verdict:
-        """Every test in its order, up to the first that fails unless the share counts."""
+        """Runs the tests in order, stopping at the first failure unless partial."""
         for number, (given, expected) in enumerate(self._tests["stdin"]):
             if not self._over():
                 self._script(number, given, expected)
@@ -83,7 +83,7 @@ class Judge:
         return status in _FINAL or (status != "ok" and not self._partial)
 
     def _script(self, number: int, given: str, expected: str) -> None:
-        ended = self._box.run(
+        ended = self._runner.run(
             Job(
                 {**self._program, "mode": "script"},
                 stdin=given.encode("utf-8", "replace"),
@@ -104,7 +104,7 @@ class Judge:
         cases = self._tests["calls"]
         longest = max(len(json.dumps(expected)) for _, expected in cases)
         job = Job({**self._program, "mode": "serve"}, len(cases), output_bytes=2 * longest)
-        with self._box.start(job) as program:
+        with self._runner.start(job) as program:
             for number, (arguments, expected) in enumerate(cases):
                 request = json.dumps({"call": self._tests["function"], "arguments": arguments})
                 line = self._asked(program, request.encode())
@@ -119,7 +119,7 @@ class Judge:
                 if self._over():
                     return
 
-    def _asked(self, process: Running, line: bytes) -> bytes | None:
+    def _asked(self, process: RunningProcess, line: bytes) -> bytes | None:
         process.ask(line)
         return process.next_report(process.deadline())
 
@@ -133,7 +133,7 @@ class Judge:
             self._verdict.fail(number, "wrong_output", f"returned {_shown(told)}, not {_shown(expected)}")
 
     def _same(self, found: object, expected: object) -> bool:
-        """Some sets of the loose kind (APPS) have each value in a list of its own."""
+        """Equality that also accepts a value wrapped in a list, as some loose datasets (APPS) have it."""
         loose, tolerance = self._tests["loose"], self._tolerance
         if same_value(found, expected, tolerance, loose):
             return True
@@ -150,7 +150,7 @@ class Judge:
         own = {"mode": "exam", "names": self._tests["names"], "exams": sources}
         exam = {**own, "prelude": self._tests["prompt"], "setup": self._tests["setup"]}
         examining = Job(exam, len(sources), output_bytes=16 * _LONGEST_VALUE)
-        with self._box.start(serving) as program, self._box.start(examining) as examiner:
+        with self._runner.start(serving) as program, self._runner.start(examining) as examiner:
             for place, source in enumerate(sources):
                 number = first + place - len(left)
                 late = examiner.deadline()
@@ -179,7 +179,7 @@ class Judge:
         """Assertions behind the program, in its process."""
         token = secrets.token_hex(32).encode()
         secret = ("\0".join(sources).encode("utf-8", "replace"), token)
-        ended = self._box.run(Job({**self._program, "mode": "checks"}, len(sources), secret=secret))
+        ended = self._runner.run(Job({**self._program, "mode": "checks"}, len(sources), secret=secret))
         held = [line for line in ended.reports if line.startswith(token)]
         passed = {int(word) for word in held[0].split()[1:]} if held else set[int]()
         self._verdict.passed += len(passed)
@@ -187,7 +187,7 @@ class Judge:
             number = first + min(set(range(len(sources))) - passed)
             self._fail(number, ended, ended.reports[0] if ended.reports else None)
 
-    def _fail(self, number: int, ended: Ended, line: bytes | None) -> None:
+    def _fail(self, number: int, ended: ProcessResult, line: bytes | None) -> None:
         """Test `number` failed, as the process ended or as it reported."""
         kind, detail = _fault(_read(line))
         if ended.reason.endswith("_limit"):

@@ -1,4 +1,4 @@
-"""Has programs judged side by side, by processes that start with the first request and end with this process."""
+"""A pool of judging processes for programs, started at the first request and stopped with this process."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _MOST = 32
 
 
 class ProgramPool(ProcessPool):
-    """One judging process (see `grading.program_worker`) for each core that this process may use.
+    """One judging process (see `grading.program_worker`) per available core.
 
-    `ask` is called by one thread at a time. A judging process that stops answering is ended with the program that it
-    runs and replaced; its request is answered with the status "timeout" or "crashed".
+    `ask` is called by one thread at a time. An unresponsive judging process is killed with its program and
+    replaced; its request gets the status "timeout" or "crashed".
     """
 
     def __init__(self, size: int | None = None) -> None:
@@ -31,7 +31,7 @@ class ProgramPool(ProcessPool):
         self._lanes = [_Lane() for _ in range(self.size)]
 
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
-        """One reply for each request, in order."""
+        """One reply per request, in order."""
         replies: list[Reply | None] = [None] * len(requests)
         waiting = deque(range(len(requests)))
         lanes = self._lanes[: min(self.size, len(requests))]
@@ -49,7 +49,7 @@ class ProgramPool(ProcessPool):
 
 
 class _Lane(Conversation):
-    """One judging process and the request that it is at."""
+    """A judging process and its current request."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class _Lane(Conversation):
         self._replies: list[Reply | None] = []
 
     def take_on(self, requests: Sequence[Request], waiting: deque[int], replies: list[Reply | None]) -> None:
-        """The work of the call that begins, which the lanes share."""
+        """Starts on the work of a call, shared by all lanes."""
         self._requests, self._waiting, self._replies = requests, waiting, replies
         self._starts_left = 3
 

@@ -1,4 +1,4 @@
-"""What a program is tested by: inputs with their outputs, calls with their values, or assertions in Python."""
+"""Tests of a program: inputs with outputs, calls with return values, or Python assertions."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _Call = tuple[str, list[object], object]
 
 @dataclass(frozen=True)
 class ProgramTests:
-    """The tests of one problem. Calls and assertions may stand together: the calls come first.
+    """The tests of one problem. Calls and assertions can be combined: calls run first.
 
     Attributes:
-        stdin: what the program reads, and what it should print.
-        calls: arguments of `function` and the value it should return, as `sandbox.wire.encode` writes them.
+        stdin: (input, expected output) pairs.
+        calls: arguments of `function` and its expected return value, as `sandbox.wire.encode` writes them.
         exams: assertions that are run without the program: what they call is asked of its process.
         checks: assertions that are run behind the program, in its own process, where they need more of it than values.
         names: of the functions that `exams` call.
-        function: what calls and assertions are about, "" where the tests do not say.
-        loose: whether a tuple is as good as a list in `calls`.
-        prelude: run before the program: the names that it may take for granted.
-        setup: run behind it, before the assertions.
-        prompt: the beginning of the program that the problem shows, which an answer may go on from.
+        function: the tested function, "" if the tests do not name one.
+        loose: whether tuples equal lists in `calls`.
+        prelude: code run before the program: common imports that it may rely on.
+        setup: code run after the program, before the assertions.
+        prompt: starter code shown in the problem, which an answer may continue.
     """
 
     stdin: Sequence[tuple[str, str]] = ()
@@ -60,22 +60,22 @@ class ProgramTests:
 
     @property
     def count(self) -> int:
-        """How many tests there are."""
+        """The number of tests."""
         return len(self.stdin) + len(self.calls) + len(self.exams) + len(self.checks)
 
     @property
     def digest(self) -> str:
-        """What names these tests and no others, in sixteen characters."""
+        """A 16-character hash of the tests."""
         return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
 
     @classmethod
     def of_outputs(cls, pairs: Sequence[tuple[str, str]]) -> ProgramTests:
-        """Inputs on standard input, and the outputs they should have."""
+        """Tests from standard inputs and expected outputs."""
         return cls(stdin=pairs, prelude=_PRELUDE)
 
     @classmethod
     def of_calls(cls, function: str, cases: Sequence[tuple[list[Any], Any]]) -> ProgramTests:
-        """Lists of arguments that are JSON, and the values that the function should return."""
+        """Tests from JSON argument lists and expected return values."""
         return cls(
             calls=[(encode(arguments), encode(value)) for arguments, value in cases],
             function=function,
@@ -85,7 +85,7 @@ class ProgramTests:
 
     @classmethod
     def of_assertions(cls, assertions: Sequence[str], setup: str = "") -> ProgramTests:
-        """Assertions that each are one test, as MBPP has them. Raises SyntaxError for what is no Python."""
+        """Tests from single assertions, as in MBPP. Raises SyntaxError for invalid Python."""
         trees = [ast.parse(text) for text in assertions]
         found = [_call(tree.body[0]) if len(tree.body) == 1 else None for tree in trees]
         function = next((call[0] for call in found if call is not None), "")
@@ -104,7 +104,7 @@ class ProgramTests:
 
     @classmethod
     def of_check(cls, test: str, function: str, prompt: str = "") -> ProgramTests:
-        """A function `check(candidate)` of assertions, as HumanEval has it. Raises SyntaxError."""
+        """Tests from a function `check(candidate)` of assertions, as in HumanEval. Raises SyntaxError."""
         tree = ast.parse(test)
         body = next(
             (node.body for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "check"), None
@@ -128,7 +128,7 @@ class ProgramTests:
 
 
 def _call(statement: ast.stmt, name: str | None = None) -> _Call | None:
-    """The function, arguments and value of `assert f(1, [2]) == 3`, which can be asked from outside; else None."""
+    """Function, arguments and value of `assert f(1, [2]) == 3`, which can be tested from outside; else None."""
     if not isinstance(statement, ast.Assert) or not isinstance(statement.test, ast.Compare):
         return None
     compared = statement.test
@@ -150,7 +150,7 @@ def _holds_other(value: object) -> bool:
 
 
 def _says_nothing(statement: ast.stmt) -> bool:
-    """A docstring, `pass`, or an assertion of a constant such as `assert True, "..."`."""
+    """Whether a statement is a docstring, `pass`, or a constant assertion such as `assert True, "..."`."""
     if isinstance(statement, ast.Assert):
         return isinstance(statement.test, ast.Constant) and bool(statement.test.value)
     return isinstance(statement, ast.Pass) or (

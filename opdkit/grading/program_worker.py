@@ -1,9 +1,9 @@
-"""The process that judges programs: `python -m opdkit.grading.program_worker`.
+"""The worker process that judges programs: `python -m opdkit.grading.program_worker`.
 
-It reads one JSON request a line on standard input and writes one JSON reply a line. Every request names the box
+It reads one JSON request a line on standard input and writes one JSON reply a line. Every request names the runner
 ("sandbox", "python", "packages", "limits"). With a "program" it is a program to be judged by "tests" (see
 `grading.program_tests.ProgramTests`), "partial" and "tolerance", and the reply is a `Verdict`; without, it asks
-whether the box holds, and the reply is {"refused": why not, or null}.
+whether the runner holds, and the reply is {"refused": why not, or null}.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from typing import Any
 
 from opdkit.grading.program_judge import Judge
 from opdkit.processes.child import claim_pipes, next_line, write_all
-from opdkit.sandbox.box import Box, ParentGoneError
-from opdkit.sandbox.kernel import adopt_orphans
+from opdkit.sandbox.isolation import Interpreter, open_isolation
 from opdkit.sandbox.limits import Limits
-from opdkit.sandbox.probe import holes
-from opdkit.sandbox.walls import Interpreter, open_wall
+from opdkit.sandbox.linux import become_subreaper
+from opdkit.sandbox.probe import isolation_failure
+from opdkit.sandbox.runner import ParentGoneError, Runner
 
 
 def main() -> None:
-    """Serve requests until standard input ends."""
+    """Serves requests until the end of standard input."""
     parent = os.getppid()
     source, sink = claim_pipes()
-    adopt_orphans()
+    become_subreaper()
     write_all(sink, b'{"ready": true}\n')
     buffer = bytearray()
     with contextlib.suppress(ParentGoneError):
@@ -38,12 +38,12 @@ def main() -> None:
 def _answer(request: dict[str, Any], source: int) -> dict[str, Any]:
     try:
         interpreter = Interpreter.find(request["python"], request["packages"])
-        box = Box(open_wall(request["sandbox"]), interpreter, Limits(**request["limits"]), source)
+        runner = Runner(open_isolation(request["sandbox"]), interpreter, Limits(**request["limits"]), source)
     except ValueError as error:
         return {"refused": str(error)}
     if "program" not in request:
-        return {"refused": holes(box)}
-    return dataclasses.asdict(Judge(box, request).run())
+        return {"refused": isolation_failure(runner)}
+    return dataclasses.asdict(Judge(runner, request).run())
 
 
 if __name__ == "__main__":

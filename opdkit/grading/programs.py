@@ -1,4 +1,4 @@
-"""Grades programs: finds the one that a response gives, and has it judged by its tests."""
+"""Grades programs: extracts the program from a response and runs its tests."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from opdkit.grading.grade import RESPONSE_LIMIT, shorten
 from opdkit.grading.program_pool import ProgramPool
 from opdkit.grading.program_tests import ProgramTests
 from opdkit.grading.turns import conclusion, own_turn
+from opdkit.sandbox.isolation import Sandbox
 from opdkit.sandbox.limits import Limits
-from opdkit.sandbox.walls import Sandbox
 
 PROGRAM_LIMIT = 100_000
 _FENCE = re.compile(r"([ \t]{0,16})(`{3,}|~{3,})[ \t]*([\w+.#-]{0,40})")
 _PYTHON = ("", "python", "python3", "py")
 _HINTS = {
-    "bwrap": "apt-get install -y bubblewrap; sandbox=process runs programs under limits alone, which keep no hostile "
-    "program from files",
+    "bwrap": "apt-get install -y bubblewrap; sandbox=process runs programs with limits and a system call filter, "
+    "without protection of files",
     "process": "sandbox=bwrap needs bubblewrap",
 }
 _lock = threading.Lock()
@@ -32,15 +32,15 @@ _pools: dict[int, ProgramPool] = {}
 
 @dataclass(frozen=True)
 class ProgramGrader:
-    """How programs are run, and what they are worth.
+    """Settings for running and scoring programs.
 
     Attributes:
-        sandbox: bwrap, or process: limits alone.
-        limits: of each process.
-        python: the interpreter of the programs; None for this run's.
-        packages: whether they may import the interpreter's installed packages.
-        partial: whether the reward is the share of tests passed, instead of whether all are.
-        tolerance: how far a number may be off that has a fraction; 0: not at all.
+        sandbox: bwrap, or process: resource limits only.
+        limits: limits of each process.
+        python: Python interpreter that runs the programs; None for the one running opdkit.
+        packages: whether programs may import the interpreter's installed packages.
+        partial: whether the reward is the fraction of tests passed instead of all or nothing.
+        tolerance: absolute or relative tolerance for non-integer numbers.
     """
 
     sandbox: Sandbox = "bwrap"
@@ -57,9 +57,9 @@ class ProgramGrader:
             raise UserError(f"tolerance={self.tolerance}; allowed: 0 to below 1")
 
     def check(self) -> None:
-        """Raises UserError where programs can't be run so on this machine."""
+        """Raises UserError if programs can't be run with these settings on this machine."""
         if not hasattr(os, "memfd_create"):
-            raise UserError("programs are run on Linux alone")
+            raise UserError("programs run only on Linux")
         refused = _ask([self._box])[0].get("refused", "the judging process does not start")
         if refused is not None:
             hint = "" if "python=" in refused else f" ({_HINTS[self.sandbox]})"
@@ -121,7 +121,7 @@ class ProgramGrader:
         return {**self._box, **judging, "program": program, "tests": told}
 
     def _grade(self, reply: dict[str, Any]) -> Grade:
-        if "total" not in reply:  # the judging process was lost
+        if "total" not in reply:  # the judging process died
             return _failed(reply.get("status", "crashed"))
         passed, total, status = reply["passed"], reply["total"], reply["status"]
         share = passed / total
@@ -133,10 +133,10 @@ class ProgramGrader:
 
 
 def find_program(response: str, function: str = "") -> tuple[str, str]:
-    """The program of a response, and "ok"; or "", and why there is none.
+    """The program of a response and "ok", or "" and the status.
 
-    It is the last finished fenced block that is marked as Python or as nothing, after the reasoning; where the tests
-    call a function, the last one that defines it.
+    It is the last closed fenced block marked as Python or unmarked, after the reasoning; if the tests call a function,
+    the last one that defines it.
     """
     if len(response) > RESPONSE_LIMIT:
         return "", "too_long"
@@ -154,7 +154,7 @@ def find_program(response: str, function: str = "") -> tuple[str, str]:
 
 
 def _blocks(text: str) -> Iterator[tuple[str, str]]:
-    """Language and text of each fenced block that is closed, without the indentation of its fence (in a list)."""
+    """Language and text of each closed fenced block, without the indentation of its fence (in a list)."""
     indent, fence, language, lines = "", "", "", list[str]()
     for line in text.splitlines():
         mark = _FENCE.match(line)
@@ -185,7 +185,7 @@ def _parts(share: float, status: str) -> dict[str, float]:
 
 
 def _ask(requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Replies of this process's pool; a forked process gets its own, for it cannot share the pipes."""
+    """Replies of this process's pool; a forked process gets its own, since pipes can't be shared."""
     with _lock:
         if os.getpid() not in _pools:
             _pools[os.getpid()] = ProgramPool()

@@ -1,7 +1,7 @@
-"""Equality of expressions by their values at points, to 250 digits. Imported by the grading worker alone.
+"""Equality of expressions by their values at points, to 250 digits. Imported only by the grading worker.
 
-Two expressions that agree to two hundred digits at points that nobody could choose beforehand (they are drawn from a
-hash of both texts) are equal. Values that are close without being that close are left to algebra.
+Two expressions that agree to two hundred digits at points that cannot be anticipated (they are drawn from a hash of
+both texts) are equal. Values that are merely close are left to algebra.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Precise:
 
 
 def compare_values(ours: str, gold: str) -> Outcome:
-    """The outcome for two expressions; OPEN where one can't be read or evaluated, or where the values do not tell."""
+    """The outcome for two expressions; OPEN if one can't be parsed or evaluated, or the values are inconclusive."""
     mine, theirs = read_or_none(ours), read_or_none(gold)
     if mine is None or theirs is None or not logarithms_agree(mine, theirs):
         return Outcome.OPEN
@@ -85,7 +85,7 @@ def compare_values(ours: str, gold: str) -> Outcome:
 
 
 def compare_equations_by_values(ours: tuple[str, str], gold: tuple[str, str], signed: bool) -> Outcome:
-    """Whether left - right of one is a multiple of the other's, a positive one where `signed`: YES or OPEN."""
+    """Whether left - right of one equation is a multiple (positive if `signed`) of the other's: YES or OPEN."""
     trees = [read_or_none(side) for side in (*ours, *gold)]
     if any(tree is None for tree in trees):
         return Outcome.OPEN
@@ -124,7 +124,7 @@ def _at(ours: Node, gold: Node, point: Mapping[str, Any]) -> Outcome:
 
 
 def _at_size(ours: Node, gold: Node, point: Mapping[str, Any], size: Any) -> Outcome:
-    """Two huge values, to the last digit before the point and beyond."""
+    """Compares two huge values at least to the last integer digit."""
     digits = int(mp.log10(size)) + _DIGITS
     if digits > _MOST_DIGITS:
         return Outcome.OPEN
@@ -134,7 +134,7 @@ def _at_size(ours: Node, gold: Node, point: Mapping[str, Any], size: Any) -> Out
 
 
 def _rounded(decimal: str, exact: Node) -> bool | None:
-    """Whether a decimal of seven significant digits or more is an irrational number cut or rounded; None otherwise."""
+    """Whether a decimal with at least 7 significant digits is an irrational number truncated or rounded, else None."""
     number = read_number(decimal)
     if number is None or not number.decimals or number.percent or exact.kind == "number":
         return None

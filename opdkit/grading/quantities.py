@@ -1,4 +1,4 @@
-"""Reads numbers in a base, times of day, and answers of several quantities."""
+"""Parses numbers in a base, times of day, and answers of several quantities."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _CONDITION = re.compile(r"\b(?:if|otherwise|unless|when|whenever|else|except|pro
 
 @dataclass(frozen=True)
 class BaseNumber:
-    """Digits as written and the base that they are in."""
+    """Digits as written, and their base."""
 
     digits: str
     base: int
@@ -44,7 +44,7 @@ class BaseNumber:
 
 @dataclass(frozen=True)
 class Quantities:
-    """Several numbers, each with the words behind it ("" for none), and what stands between them."""
+    """Several numbers, each with the words after it ("" for none), and the separators."""
 
     values: tuple[Fraction, ...]
     units: tuple[str, ...]
@@ -52,7 +52,7 @@ class Quantities:
 
 
 def flat(tidied: str) -> str:
-    """The answer with what is set as text written plainly."""
+    """The answer with text markup removed."""
     return " ".join(TEXT.sub(r" \1 ", tidied).split()) if "\\" in tidied else tidied
 
 
@@ -78,7 +78,7 @@ def read_time(tidied: str) -> tuple[int, int, str] | None:
 
 
 def equal_times(ours: tuple[int, int, str], gold: tuple[int, int, str]) -> bool:
-    """The same time of day; half a day that one side alone names is taken from it."""
+    """Whether two times of day are equal; am or pm given on one side only applies to both."""
     if ours[2] == gold[2] or not (ours[2] and gold[2]):
         if ours[:2] == gold[:2]:
             return True
@@ -92,7 +92,7 @@ def _in_day(time: tuple[int, int, str]) -> tuple[int, int]:
 
 
 def has_condition(tidied: str) -> bool:
-    """Whether an answer holds for some cases only, or says so."""
+    """Whether an answer states a condition."""
     return bool(_CONDITION.search(tidied))
 
 
@@ -132,7 +132,7 @@ def _unit(words: str) -> str:
 
 
 def equal_quantities(ours: Quantities, gold: Quantities) -> bool:
-    """The same numbers of the same things; a unit that one side leaves out is taken from the other."""
+    """Whether numbers and units agree; a unit missing on one side is taken from the other."""
     if len(ours.values) != len(gold.values):
         return False
     if not ours.in_order and not gold.in_order:

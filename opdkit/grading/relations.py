@@ -22,7 +22,7 @@ def compare_relations(ours: str, gold: str, judges: Judges) -> Outcome | None:
     if chains[0] is not None and chains[1] is not None:
         if chains[0].signs == chains[1].signs:
             told = every(_parts(chains[0].members, chains[1].members, judges))
-            if chains[0].signs == ("!=",):  # may be turned round
+            if chains[0].signs == ("!=",):  # may be reversed
                 told = some([told, every(_parts(chains[0].members[::-1], chains[1].members, judges))])
             solved = _solved(chains[0].members) and _solved(chains[1].members)
             if told is Outcome.YES or (told is Outcome.NO and solved):
@@ -45,13 +45,13 @@ def _parts(ours: Sequence[str], gold: Sequence[str], judges: Judges) -> list[Out
 
 
 def _solved(members: Sequence[str]) -> bool:
-    """Whether a chain says of one letter alone what it lies between."""
+    """Whether a chain bounds a single letter."""
     letters = [member for member in members if member.isalpha() and len(member) == 1]
     return len(letters) == 1 and all(member in letters or read_number(member) is not None for member in members)
 
 
 def _regions(text: str) -> list[str] | None:
-    """The parts of a union of intervals, or of inequalities joined by `or`; None of anything else."""
+    """The parts of a union of intervals, or of inequalities joined by `or`; None for anything else."""
     text = without_membership(text)
     items = items_of(text)
     if items and all(read_chain(item) is not None for item in items):

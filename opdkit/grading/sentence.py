@@ -1,4 +1,4 @@
-"""Reads `the answer is ...` sentences: all formulas in them, and what stands between and behind."""
+"""Parses `the answer is ...` sentences: all formulas and the text between and after them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _EMPHASIS = "*_ \t\r"
 
 
 def sentence_answer(line: str) -> str:
-    """The answer in what follows `the answer is`, up to the end of the sentence, its formulas without delimiters.
+    """The answer after `the answer is`, up to the end of the sentence, with formulas undelimited.
 
-    Words behind a single formula are left out where they say nothing of its value.
+    Words after a single formula are dropped if they do not affect its value.
     """
     line = " ".join(line.split())
     parts, formulas, place = [], 0, 0
@@ -58,5 +58,5 @@ def _says_nothing(prose: str) -> bool:
 
 
 def _is_money(inside: str, behind: str) -> bool:
-    """`$5 and not $6` holds two prices, not the formula `5 and not `."""
+    """Whether dollar signs denote prices: `$5 and not $6` has two, not the formula `5 and not `."""
     return behind[:1].isdigit() and (bool(_MONEY.match(inside)) or inside[-1:] in " ,")

@@ -47,14 +47,14 @@ class Shape:
 
 @dataclass(frozen=True)
 class Chain:
-    """`a < b <= c` with its signs turned so that each is <, <= or !=."""
+    """`a < b <= c` with its signs normalised to <, <= or !=."""
 
     members: tuple[str, ...]
     signs: tuple[str, ...]
 
 
 def split_top(text: str, pattern: re.Pattern[str]) -> list[str]:
-    """`text` cut at the matches of `pattern` that stand in no bracket."""
+    """`text` split at the matches of `pattern` outside brackets."""
     depth, place, start, parts = 0, 0, 0, list[str]()
     cuts = {match.start(): match.end() for match in pattern.finditer(text)}
     while place < len(text):
@@ -75,7 +75,7 @@ def items_of(text: str) -> list[str]:
 
 
 def read_shape(text: str) -> Shape | None:
-    """The parts of a tidied answer; None where it is one thing."""
+    """The parts of a tidied answer; None if it has no parts."""
     if match := _MATRIX.fullmatch(text):
         rows = [row for row in re.split(r"\\\\(?:\[[^\]]*\])?", match.group(2)) if row.strip()]
         cells = [[cell.strip() for cell in row.split("&")] for row in rows]
@@ -100,7 +100,7 @@ def read_shape(text: str) -> Shape | None:
 
 
 def _closes(text: str, opening: int) -> int:
-    """Where the bracket at `opening` closes; -1 where it does not."""
+    """Index where the bracket at `opening` closes, -1 if it does not."""
     depth = 0
     for place in range(opening, len(text)):
         depth += (text[place] in _OPEN) - (text[place] in _CLOSE)
@@ -120,7 +120,7 @@ def both_signs(text: str) -> list[str]:
 
 
 def read_chain(text: str) -> Chain | None:
-    """The inequality that a text is, turned so that the smaller side comes first."""
+    """Parses an inequality, oriented so that the smaller side comes first."""
     found = list(_RELATION.finditer(text))
     if not found or "\\{" in text:
         return None
@@ -152,7 +152,7 @@ def interval_of(chain: Chain) -> str | None:
 
 
 def members_of(text: str) -> list[str]:
-    """The sides of `a = b = c`; the text alone where it is no equation."""
+    """The sides of `a = b = c`; the text itself if it is not an equation."""
     if "=" not in text and "\\approx" not in text and "\\equiv" not in text:
         return [text]
     return [part.strip() for part in split_top(text, _EQUATION)]
@@ -165,7 +165,7 @@ def without_membership(text: str) -> str:
 
 
 def assignments(text: str) -> dict[str, str] | None:
-    """`x = 1, y = 2` and `(x, y) = (1, 2)` as the value of each name; None where a name stands twice or none does."""
+    """`x = 1, y = 2` and `(x, y) = (1, 2)` as values by name; None if a name repeats or there is none."""
     if match := _NAMES.match(text):
         names, shape = [name.strip() for name in match.group(1).split(",")], read_shape(text[match.end() :])
         if shape is None or shape.kind != "tuple" or len(shape.items) != len(names):
@@ -179,7 +179,7 @@ def assignments(text: str) -> dict[str, str] | None:
 
 
 def in_order(named: Mapping[str, str]) -> list[str]:
-    """The values of names: of coordinates in their own order, of others as written."""
+    """The values of names: coordinates in canonical order, others as written."""
     names = [name for name in _COORDINATES if name in named]
     return [named[name] for name in (names if len(names) == len(named) and names[:2] == ["x", "y"] else named)]
 

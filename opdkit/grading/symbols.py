@@ -1,4 +1,4 @@
-"""Maps mathematical symbols of Unicode to LaTeX or ASCII."""
+"""Maps Unicode mathematical symbols to LaTeX or ASCII."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compares numbers under a tolerance that a data set states, written `12.3 (tolerance 0.1)`."""
+"""Compares numbers with a tolerance stated by the dataset, written `12.3 (tolerance 0.1)`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROUNDING = 1e-9
 
 
 def read_tolerances(text: str) -> tuple[float, ...]:
-    """The numbers of `0.1` or `0.1,0.2`. Raises ValueError where one is none that an answer can be missed by."""
+    """The numbers of `0.1` or `0.1,0.2`. Raises ValueError for an invalid tolerance."""
     tolerances = tuple(map(float, text.split(",")))
     if not all(math.isfinite(tolerance) and tolerance >= 0 for tolerance in tolerances):
         raise ValueError(text)
@@ -25,20 +25,20 @@ def read_tolerances(text: str) -> tuple[float, ...]:
 
 
 def with_tolerances(reference: str, tolerances: Sequence[float]) -> str:
-    """The reference with what it may be missed by: one number for all of its entries, or one for each."""
+    """The reference with its tolerances: one for all entries, or one per entry."""
     return f"{reference} (tolerance {', '.join(f'{tolerance:g}' for tolerance in tolerances)})"
 
 
 def split_tolerances(reference: str) -> tuple[str, tuple[float, ...]]:
-    """A reference and its tolerances, none where it has none."""
+    """A reference and its tolerances, if any."""
     match = _REFERENCE.fullmatch(reference)
     return (match.group(1), read_tolerances(match.group(2))) if match else (reference, ())
 
 
 def within(extracted: str, reference: str, tolerances: Sequence[float]) -> bool:
-    """Whether the numbers of an answer, in their order, miss those of the reference by no more than is allowed.
+    """Whether the numbers of an answer, in order, are within tolerance of the reference's.
 
-    Where there are several tolerances, but not one for each number, the least holds for all.
+    With several tolerances, but not one per number, the smallest applies to all.
     """
     ours, gold = ([stated_values(item) for item in items_of(tidy(side))] for side in (extracted, reference))
     if len(ours) != len(gold) or not all(ours) or not all(gold):

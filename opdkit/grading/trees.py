@@ -1,4 +1,4 @@
-"""Defines expression trees."""
+"""Expression trees."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fractions import Fraction
 
 
 class UnreadableError(Exception):
-    """The expression is not in the grammar, or may mean two things."""
+    """The expression is outside the grammar or ambiguous."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Node:
         kind: "number", "symbol", "constant", "add", "multiply", "divide", "power", "root" or a function's name.
         value: The number.
         name: The symbol or the constant.
-        parts: What the operation is done to.
+        parts: The operands.
     """
 
     kind: str
@@ -32,7 +32,7 @@ MINUS_ONE = Node("number", value=Fraction(-1))
 
 
 def product(factors: list[Node]) -> Node:
-    """The factors' product."""
+    """The product of factors."""
     return factors[0] if len(factors) == 1 else Node("multiply", tuple(factors))
 
 
@@ -48,7 +48,7 @@ def symbols_of(node: Node) -> frozenset[str]:
 
 
 def has_function(node: Node, names: frozenset[str]) -> bool:
-    """Whether one of `names` is applied in a tree."""
+    """Whether a tree applies a function of `names`."""
     waiting = [node]
     while waiting:
         current = waiting.pop()

@@ -1,6 +1,6 @@
-"""The part of a response that may hold its answer: its own turn in the chat, without reasoning that never ended.
+"""Finds the part of a response that may contain its answer: its own chat turn, without unfinished reasoning.
 
-Every function is linear in the length of the text: patterns over it repeat nothing without a bound.
+Every function is linear in the length of the text: patterns have only bounded repetitions.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _CLOSES_REASONING = re.compile("|".join(tag.format("/") for tag in _TAGS) + r"|<
 
 
 def own_turn(response: str) -> str | None:
-    """The response without the markers that end it; None where it goes on behind one, into another turn.
+    """The response without end markers; None if it continues after one into another turn.
 
-    Of several messages that are one turn (gpt-oss's channels) the final one is returned.
+    If a turn has several messages (gpt-oss's channels), the final one is returned.
     """
     head, final, tail = response.rpartition(_FINAL_CHANNEL)
     if final:
@@ -39,7 +39,7 @@ def own_turn(response: str) -> str | None:
             return None
         response = tail
     markers = [match.span() for match in _TURN.finditer(response)]
-    if "<s>" not in response:  # else it is struck-out text
+    if "<s>" not in response:  # otherwise it is struck-out text
         markers += [(match.start(), match.end()) for match in re.finditer(_END_OF_TEXT, response)]
         markers.sort()
     end = len(response)
@@ -51,7 +51,7 @@ def own_turn(response: str) -> str | None:
 
 
 def conclusion(response: str) -> tuple[int, int]:
-    """Where a response's conclusion begins and ends: behind the last reasoning, before one that is not finished."""
+    """Start and end of a response's conclusion: after the last reasoning, before an unfinished one."""
     start = 0
     for match in _CLOSES_REASONING.finditer(response):
         start = match.end()

@@ -1,4 +1,4 @@
-"""Knows units that may stand behind a number; they are compared by name, never converted."""
+"""Units that may follow a number; they are compared by name, never converted."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ SCALES = {
     **dict.fromkeys(("thousandth", "thousandths"), Fraction(1, 1000)),
     **dict.fromkeys(("millionth", "millionths"), Fraction(1, 10**6)),
 }
-# Words that change what stands before them: no text that holds one is a unit.
+# Words that modify what precedes them: no text containing one is a unit.
 _OTHER_WORDS = """
 and or not no nor is are to than the pi sqrt sin cos tan log ln exp mod modulo choose over times plus minus
     squared cubed factorial if otherwise when unless else where for except but half halves thirds fifths sixths
@@ -96,9 +96,9 @@ MEANINGFUL_WORDS = frozenset(SCALES) | frozenset(_OTHER_WORDS.split())
 
 
 def canonical_unit(text: str) -> str | None:
-    """One name for the unit that `text` is, "" for a phrase of up to three words that is in no table.
+    """The canonical name of a unit, "" for an unknown phrase of up to three words.
 
-    None where it is no unit: a variable, an operator, a longer text. `cm^2`, `square cm` and `sq cm` agree, and so
+    None if it is not a unit: a variable, an operator, a longer text. `cm^2`, `square cm` and `sq cm` agree, and so
     do `m/s^2`, `m s^{-2}` and `metres per second^2`.
     """
     text = " ".join(text.strip().rstrip(".").split())
@@ -116,14 +116,14 @@ def canonical_unit(text: str) -> str | None:
 
 
 def split_scale(words: str) -> tuple[Fraction, str]:
-    """`million dollars` as (1000000, "dollars"): the number word in front and what is left."""
+    """Splits a leading number word: `million dollars` as (1000000, "dollars")."""
     first, _, rest = words.partition(" ")
     scale = SCALES.get(first.lower())
     return (scale, rest.removeprefix("of ")) if scale is not None else (Fraction(1), words)
 
 
 def is_bare(tail: str) -> bool:
-    """Whether a unit not set as text is a letter or a product of letters, which may be variables."""
+    """Whether a unit not marked as text is a letter or product of letters, which may be variables."""
     return bool(_LETTERS.fullmatch(tail))
 
 
@@ -141,7 +141,7 @@ def _simple(text: str) -> str | None:
 
 
 def _compound(text: str) -> str | None:
-    """A product or quotient of known units, in an order of its own."""
+    """A product or quotient of known units, in canonical order."""
     powers: dict[str, int] = {}
     sign = 1
     for part in _SEPARATOR.split(text):
@@ -160,7 +160,7 @@ def _compound(text: str) -> str | None:
 
 
 def split_unit(text: str) -> tuple[str, str | None]:
-    """A formula and the unit behind it, set as text or a known word; None where there is none."""
+    """A formula and the unit after it, marked as text or a known word; None if there is none."""
     match = _UNIT_BEHIND.fullmatch(text)
     if match is None:
         return text, None

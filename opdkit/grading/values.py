@@ -1,4 +1,4 @@
-"""Values of expressions at points, in double precision: a cheap way to see that two answers differ.
+"""Values of expressions at points, in double precision: a cheap test that two answers differ.
 
 The work is bounded: numbers stay below the largest double, powers below the 64th, and each node is visited once.
 """
@@ -24,7 +24,7 @@ Value = TypeVar("Value")
 
 
 class Arithmetic(Protocol[Value]):
-    """Complex numbers of some precision; values know + * / and powers."""
+    """Complex arithmetic of some precision; values support + * / and powers."""
 
     def number(self, value: Fraction) -> Value:
         """An exact number."""
@@ -35,7 +35,7 @@ class Arithmetic(Protocol[Value]):
         ...
 
     def symbol(self, name: str) -> Value:
-        """The point's value of an unknown."""
+        """The value of an unknown at the point."""
         ...
 
     def function(self, name: str, first: Value, last: Value) -> Value:
@@ -44,7 +44,7 @@ class Arithmetic(Protocol[Value]):
 
 
 class Doubles:
-    """Complex numbers in double precision, at a point that each letter's name fixes."""
+    """Complex doubles at a point determined by the names of the unknowns."""
 
     _constants: ClassVar = {"pi": complex(math.pi), "e": complex(math.e), "i": 1j}
     _functions: ClassVar[dict[str, Callable[[complex], complex]]] = {
@@ -86,7 +86,7 @@ DOUBLES = Doubles()
 
 
 def double(value: Fraction) -> float:
-    """The nearest double, infinite where the number is beyond the largest."""
+    """The nearest double, infinite if out of range."""
     try:
         return float(value)
     except OverflowError:
@@ -95,7 +95,7 @@ def double(value: Fraction) -> float:
 
 @lru_cache(maxsize=4096)
 def read_or_none(text: str) -> Node | None:
-    """The tree of a tidied expression, None where it can't be read by hand."""
+    """The tree of a tidied expression, None if our parser can't read it."""
     try:
         return read_expression(text)
     except (UnreadableError, RecursionError, ValueError, ArithmeticError):
@@ -103,12 +103,12 @@ def read_or_none(text: str) -> Node | None:
 
 
 def logarithms_agree(ours: Node, gold: Node) -> bool:
-    """Whether a logarithm without a base, which may be to base ten, stands in both or in none."""
+    """Whether logarithms without a base (possibly base ten) occur in both or in neither."""
     return has_function(ours, _BASELESS) == has_function(gold, _BASELESS)
 
 
 def clearly_different(answer: str, reference: str) -> bool:
-    """Whether two tidied expressions in the same letters have different values at one point. False says nothing."""
+    """Whether two tidied expressions in the same letters differ at one point. False is inconclusive."""
     ours, gold = read_or_none(answer), read_or_none(reference)
     if ours is None or gold is None or symbols_of(ours) != symbols_of(gold) or not logarithms_agree(ours, gold):
         return False
@@ -121,7 +121,7 @@ def clearly_different(answer: str, reference: str) -> bool:
 
 
 def number_value(text: str) -> complex | None:
-    """The value of an expression without letters, None of anything else."""
+    """The value of an expression without letters, None for anything else."""
     node = read_or_none(text)
     if node is None or symbols_of(node) or has_function(node, _BASELESS):
         return None
@@ -133,7 +133,7 @@ def number_value(text: str) -> complex | None:
 
 
 def evaluate(node: Node, arithmetic: Arithmetic[Value]) -> Value:
-    """The value of a tree. Raises one of UNEVALUABLE where it has none."""
+    """The value of a tree. Raises one of UNEVALUABLE if it has none."""
     if node.kind == "number":
         return arithmetic.number(node.value)
     if node.kind == "constant":

@@ -19,7 +19,7 @@ _MATH_WORDS = frozenset(["sqrt", "sinh", "cosh", "tanh", "infty", "infinity"])
 
 
 def choice_letter(text: str) -> str | None:
-    """The letter of a choice, alone or with the choice's own text behind it, in lower case; None of anything else."""
+    """The lower-case letter of a choice, alone or followed by the choice's text; None for anything else."""
     plain = _MARKED.sub(r"\1", text).strip()
     if (match := _LETTER.fullmatch(plain)) or (match := _LETTER.fullmatch(plain.upper())):
         return match.group(1).casefold()
@@ -28,13 +28,13 @@ def choice_letter(text: str) -> str | None:
 
 
 def behind_letter(text: str) -> str | None:
-    """The text of a choice behind its letter, `12` of `(C) 12`; None where there is no letter or no text."""
+    """The text of a choice after its letter, `12` of `(C) 12`; None without a letter or text."""
     match = _LETTER_WITH_TEXT.match(_MARKED.sub(r"\1", text).strip())
     return match.group(2).strip() if match else None
 
 
 def equal_words(answer: str, reference: str, reference_is_number: bool) -> Outcome | None:
-    """The outcome of two answers in words; None where one of them may be mathematics."""
+    """The outcome for two answers in words; None if either may be mathematics."""
     words, gold_words = read_text(answer), read_text(reference)
     if gold_words is not None and words == gold_words:
         return Outcome.YES
@@ -49,12 +49,12 @@ def equal_words(answer: str, reference: str, reference_is_number: bool) -> Outco
 
 
 def _word_list(text: str) -> list[str]:
-    """`\\text{red}, \\text{blue} and green` as its words in order, nothing where an entry is no word."""
+    """`\\text{red}, \\text{blue} and green` as its words in order, empty if an entry is not a word."""
     words = [read_text(entry.strip()) for entry in _LIST_SIGN.split(text)]
     return [] if None in words else sorted(filter(None, words))
 
 
 def _is_prose(answer: str) -> bool:
-    """Words without a digit or a formula, which no number can equal."""
+    """Whether a text has no digit or formula, so that it can't equal a number."""
     words = set(_WORD.findall(answer.lower()))
     return bool(_PROSE.fullmatch(answer)) and bool(words - _MATH_WORDS)

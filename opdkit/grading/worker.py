@@ -1,10 +1,10 @@
-"""The process in which answers meet algebra: `python -m opdkit.grading.worker`.
+"""The worker process that runs algebra on answers: `python -m opdkit.grading.worker`.
 
-It reads one JSON request a line on standard input and writes one JSON reply a line. It loads math-verify once,
-then forks a child that does the work under limits on CPU time, memory and files. A child that passes its limit
-dies, by the kernel's hand even inside C code, and the request is tried once more in a new child, alone: that one
-starts from the same state in every run and is stopped by a count of its work, so a verdict is no race with a clock.
-The worker ends when its input does or its parent is gone.
+It reads JSON requests from standard input and writes JSON replies, one per line. It loads math-verify once, then forks
+a child that does the work under limits on CPU time, memory and files. A child that exceeds a limit is killed by the
+kernel, even inside C code, and the request is retried once, alone in a new child: that child starts from the same
+state in every run and is limited by a count of its work, so verdicts do not depend on timing. The worker exits at the
+end of its input or when its parent is gone.
 
 A request is one of
 
@@ -31,12 +31,10 @@ from typing import Any
 
 from opdkit.processes.child import claim_pipes, next_line, write_all
 
-CPU_SECONDS = 0.5  # of a first try, in a child that has answered others
-WORK_UNITS = (
-    400  # of the second: collections of the youngest garbage, each after some 700 new objects; one to four seconds
-)
-RETRY_CPU_SECONDS = 4.0  # of the second, for work inside C that makes no objects
-WALL_SECONDS = 120.0  # of both, on a machine that is busy with other things
+CPU_SECONDS = 0.5  # first attempt, in a child that has answered other requests
+WORK_UNITS = 400  # second attempt: generation-0 garbage collections, one per about 700 new objects; 1 to 4 seconds
+RETRY_CPU_SECONDS = 4.0  # second attempt, for work inside C that creates no objects
+WALL_SECONDS = 120.0  # both attempts, on a busy machine
 MEMORY_BYTES = 1 << 30
 _WARM_UP = (
     ("\\frac{x+1}{2}", "0.5x+\\frac{1}{2}"),
@@ -49,7 +47,7 @@ _WARM_UP = (
     ("\\left(2,\\frac{\\pi}{3}\\right)", "\\sin\\frac{\\pi}{3}"),
     ("2^{10}\\cdot 3!", "\\binom{5}{2}"),
     ("3 \\pm \\sqrt{2}", "\\log_{2} 5"),
-    # What sympy imports when it first meets them, numpy among it, which a confined process could not load.
+    # Inputs for which sympy lazily imports modules (such as numpy) that a confined process could not load.
     ("\\sum_{k=0}^{\\infty} \\frac{1}{2^k}", "\\sum_{n=1}^{\\infty} \\frac{1}{n^2}"),
     ("\\int_0^1 x^2 dx", "\\prod_{k=1}^{3} k"),
     ("\\lim_{x\\to 0} \\frac{\\sin x}{x}", "2"),
@@ -64,7 +62,7 @@ _MODULES = {
     "procedural": "opdkit.grading.procedural_scoring",
     "instruction": "opdkit.grading.instruction_checks",
 }
-"""Kind of a request -> the module whose `decision` is asked, loaded with the first such request."""
+"""Kind of request -> the module with its `decision`, loaded at the first such request."""
 
 
 @dataclass
@@ -75,7 +73,7 @@ class _Child:
 
 
 def main() -> None:
-    """Serve requests until standard input ends."""
+    """Serves requests until the end of standard input."""
     source, sink = claim_pipes()
     _load()
     parent = os.getppid()
@@ -96,7 +94,7 @@ def main() -> None:
 
 
 def _load() -> None:
-    """Import all that answers may need, and let it work once, so that no child pays for it out of its allowance."""
+    """Imports and exercises everything that answers may need, so that it does not count against a child's limits."""
     importlib.import_module("numpy")
     for answer, reference in _WARM_UP:
         with contextlib.suppress(Exception):
@@ -106,7 +104,7 @@ def _load() -> None:
 
 
 def _ask_alone(line: bytes, close: tuple[int, ...]) -> dict[str, Any]:
-    """The reply of a child that answers this request and no other."""
+    """The reply of a child that answers only this request."""
     child = _fork(close, retry=True)
     reply = _ask(child, line)
     _bury(child)
@@ -114,7 +112,7 @@ def _ask_alone(line: bytes, close: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _loads_module(line: bytes) -> bool:
-    """Whether the kind's module had to be loaded: once, here, so that no child pays for it."""
+    """Loads the kind's module here if needed, so that it does not count against a child's limits; whether it did."""
     name = _MODULES.get(json.loads(line)["kind"])
     if name is None or name in sys.modules:
         return False
@@ -123,7 +121,7 @@ def _loads_module(line: bytes) -> bool:
 
 
 def _ask(child: _Child, line: bytes) -> dict[str, Any]:
-    """The child's reply, or why there is none."""
+    """The child's reply, or the reason there is none."""
     try:
         write_all(child.requests, line)
     except BrokenPipeError:
@@ -166,7 +164,7 @@ def _fork(close: tuple[int, ...], retry: bool) -> _Child:
 
 
 def _work(source: int, sink: int, retry: bool) -> None:
-    """The child's life: one request after another, each with its own allowance of CPU time, or one alone."""
+    """The child's main loop: several requests with a CPU limit each, or a single one."""
     _confine()
     seconds = RETRY_CPU_SECONDS if retry else CPU_SECONDS
     with open(source, "rb", closefd=False) as lines:
@@ -184,7 +182,7 @@ def _work(source: int, sink: int, retry: bool) -> None:
 
 
 def _count_work() -> None:
-    """End this process, as its timer would, when it has done its share of work from here on."""
+    """Ends this process, as its timer would, after a fixed amount of further work."""
     left = WORK_UNITS
 
     def count(phase: str, _: dict[str, int]) -> None:
@@ -198,12 +196,12 @@ def _count_work() -> None:
 
 
 def _decision(request: dict[str, Any]) -> Callable[[], bool]:
-    """What is to be decided, with everything trusted done before the clock starts."""
+    """The decision function of a request; trusted setup is done before the clock starts."""
     return importlib.import_module(_MODULES[request["kind"]]).decision(request)
 
 
 def _confine() -> None:
-    """Limits for the rest of this process: memory, no core, no file writes, no commands, no network."""
+    """Restricts the rest of this process: memory limit, no core dumps, file writes, commands or network."""
     import resource
 
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
@@ -215,7 +213,7 @@ def _confine() -> None:
 
 
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
-    """An audit hook, the second wall: should an answer reach code after all, the code reaches nothing."""
+    """An audit hook, the second line of defence: even if an answer executes code, the code can do nothing."""
     if event == "open":
         mode, flags = arguments[1], arguments[2]
         writes = isinstance(mode, str) and set(mode) & set("wax+")

@@ -1,4 +1,4 @@
-"""Defines the logger protocols, and joins several loggers as one."""
+"""Logger protocols, and several loggers joined as one."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ class MetricLogger(Protocol):
     """An open logger."""
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Metrics of one step. What is logged for a step again is added to it."""
+        """Logs metrics of one step. Further metrics of a step are added to it."""
         ...
 
     def samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """A few rollouts of one step, as plain values."""
+        """Logs a few rollouts of one step, as plain values."""
         ...
 
     def tables(self, step: int, tables: Sequence[Table]) -> None:
-        """What the diagnostics of one step found."""
+        """Logs the diagnostic tables of one step."""
         ...
 
     def close(self, *, failed: bool = False) -> None:
-        """Everything is written. `failed`: the run ended with an error. Safe to call twice."""
+        """Flushes and closes. `failed`: the run ended with an error. Safe to call twice."""
         ...
 
 
 class LoggerSpec(Protocol):
-    """A logger's settings, as a config group builds them. Nothing is opened before `open`."""
+    """The settings of a logger. Nothing is opened before `open`."""
 
     def open(self, folder: Path, resolved: Mapping[str, Any], done: int) -> MetricLogger:
-        """folder: the run's; resolved: its configuration as plain values; done: steps that a resumed run has
-        behind it, 0 for a new run. What was logged after them is dropped."""
+        """folder: the run folder; resolved: its configuration as plain values; done: completed steps of a resumed
+        run, 0 for a new run. Anything logged after them is dropped."""
         ...
 
 
@@ -64,7 +64,7 @@ class _Several:
 
 
 def no_loggers() -> MetricLogger:
-    """Keeps nothing: what all processes of a run have but the main one."""
+    """A logger that discards everything, used by all processes except the main one."""
     return _Several([])
 
 
@@ -72,7 +72,7 @@ def no_loggers() -> MetricLogger:
 def open_loggers(
     specs: Mapping[str, LoggerSpec], folder: Path, resolved: Mapping[str, Any], done: int = 0
 ) -> Iterator[MetricLogger]:
-    """All loggers of a run as one, closed whatever happens. The jsonl files are always among them, and come first."""
+    """All loggers of a run as one, always closed. The jsonl logger is always included and comes first."""
     opened: list[MetricLogger] = []
     failed = True
     try:

@@ -1,4 +1,4 @@
-"""Logs to metrics.jsonl, samples.jsonl and diagnostics.jsonl, one JSON object a line."""
+"""Logs to metrics.jsonl, samples.jsonl and diagnostics.jsonl, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Jsonl:
-    """Writes `metrics.jsonl` (one object a step), `samples.jsonl` (one a rollout) and `diagnostics.jsonl` (one a table)
-    into the run folder."""
+    """`metrics.jsonl` (one object per step), `samples.jsonl` (per rollout) and `diagnostics.jsonl` (per table) in
+    the run folder."""
 
     def open(self, folder: Path, resolved: Mapping[str, Any], done: int) -> JsonlLogger:
-        """A new run (`done` 0) starts the files; a resumed one goes on behind step `done`."""
+        """A new run (`done` 0) creates the files; a resumed one continues after step `done`."""
         logger = JsonlLogger(folder)
         logger.truncate_after(done if done else -1)
         return logger
 
 
 class JsonlLogger:
-    """Appends, flushes and fsyncs: a killed run loses at most the line that it was writing.
+    """Appends, flushes and fsyncs: a killed run loses at most the line being written.
 
-    Not-a-number and infinity become null, so that every line is JSON. Raises RunError where the disk is full.
+    NaN and infinity become null, so that every line is valid JSON. Raises RunError if writing fails.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,7 +43,7 @@ class JsonlLogger:
         self._last: int | None = None
 
     def truncate_after(self, step: int) -> None:
-        """Drops what was written after `step`, and any line that is not whole."""
+        """Drops lines after `step` and incomplete lines."""
         for file in (self.metrics_file, self.samples_file, self.diagnostics_file):
             kept = [row for row in _rows(file) if row["step"] <= step]
             write_whole(file, "".join(map(_line, kept)))
@@ -51,7 +51,7 @@ class JsonlLogger:
                 self._last = max((row["step"] for row in kept), default=None)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """A step later than all others is appended; what comes for an earlier one joins that step's object."""
+        """Appends a new step; metrics of an earlier step are merged into its object."""
         values = {name: _finite(value) for name, value in metrics.items()}
         if self._last is None or step > self._last:
             _append(self.metrics_file, [{"step": step, **values}])
@@ -68,18 +68,18 @@ class JsonlLogger:
         write_whole(self.metrics_file, "".join(map(_line, rows)))
 
     def samples(self, step: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """One line a row, `step` first."""
+        """One line per row, `step` first."""
         _append(self.samples_file, [{"step": step, **{k: _finite(v) for k, v in row.items()}} for row in rows])
 
     def tables(self, step: int, tables: Sequence[Table]) -> None:
-        """One line a table: `step`, `diagnostic`, `columns`, `rows`."""
+        """One line per table: `step`, `diagnostic`, `columns`, `rows`."""
         _append(
             self.diagnostics_file,
             [{"step": step, "diagnostic": t.name, "columns": t.columns, "rows": _finite(t.rows)} for t in tables],
         )
 
     def close(self, *, failed: bool = False) -> None:
-        """Nothing is held open between lines."""
+        """Does nothing: no file is kept open between lines."""
 
 
 def _finite(value: Any) -> Any:
@@ -89,12 +89,12 @@ def _finite(value: Any) -> Any:
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    # ASCII alone: some signs of a response (U+2028) end a line for some readers.
+    # ASCII only: some characters of a response (U+2028) are line ends for some readers.
     return json.dumps(row, allow_nan=False) + "\n"
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file that are objects with a step; a last line without its end does not count."""
+    """The complete lines of a file that are objects with a step."""
     lines = file.read_bytes().split(b"\n")[:-1] if file.exists() else []
     return [row for row in parse_rows(lines)[0] if isinstance(row.get("step"), int)]
 

@@ -20,10 +20,10 @@ _FORBIDDEN = re.compile(r"[^\w./ -]")
 
 @dataclass(frozen=True)
 class MLflow:
-    """Logs metrics, tables and the configuration to one MLflow run. Raises UserError where not installed.
+    """Logs metrics, tables and the configuration to one MLflow run. Raises UserError if not installed.
 
     Attributes:
-        experiment: Name of the experiment that the run belongs to.
+        experiment: Name of the MLflow experiment.
         tracking_uri: Address of the store; None: MLFLOW_TRACKING_URI, or `<run folder>/mlflow`.
     """
 
@@ -36,16 +36,16 @@ class MLflow:
             raise UserError(f"logger.mlflow.experiment={self.experiment!r}: must be a name")
 
     def open(self, folder: Path, resolved: Mapping[str, Any], done: int) -> ServiceLogger:
-        """A resumed run goes on in the MLflow run that it began."""
+        """A resumed run continues its MLflow run."""
         service = guarded("MLflow", "could not start", lambda: _MLflowRun(self, folder, resolved))
         return ServiceLogger("MLflow", service)
 
 
 class _MLflowRun:
-    """An open MLflow run; its id is kept in `<run folder>/mlflow/run-id.txt`."""
+    """An open MLflow run; its id is stored in `<run folder>/mlflow/run-id.txt`."""
 
     def __init__(self, settings: MLflow, folder: Path, resolved: Mapping[str, Any]) -> None:
-        # The file store is all that a single run needs; MLflow asks for consent since it recommends a database.
+        # The file store suffices for a single run; MLflow requires opting in since it recommends a database.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
@@ -66,7 +66,7 @@ class _MLflowRun:
         self._client.log_dict(self._run, dict(resolved), "config.yaml")
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """MLflow forbids some characters of a name: `pass@1` becomes `pass_1`."""
+        """MLflow forbids some characters in names: `pass@1` becomes `pass_1`."""
         from mlflow.entities import Metric
 
         now = int(1000 * time.time())

@@ -1,4 +1,4 @@
-"""Defines loggers of tracking services, whose failures never stop a run."""
+"""Loggers of tracking services, whose failures never stop a run."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Service(Protocol):
         ...
 
     def table(self, step: int, name: str, table: Table) -> None:
-        """A table of one step; `name` holds the folder that it belongs to."""
+        """A table of one step; `name` includes its folder."""
         ...
 
     def close(self, *, failed: bool) -> None:
-        """Writes what is left and ends the run."""
+        """Flushes and ends the run."""
         ...
 
 
 class ServiceLogger:
-    """A `MetricLogger` over a service. The first failure is printed once, and nothing more is sent."""
+    """A `MetricLogger` over a service. After the first failure, which is printed, nothing more is sent."""
 
     def __init__(self, name: str, service: Service | None) -> None:
         self._name = name
@@ -64,7 +64,7 @@ class ServiceLogger:
 
 
 def guarded(name: str, failure: str, action: Callable[[], T]) -> T | None:
-    """The action's result; where it raises, None and one line on stderr."""
+    """The action's result, or None and one line on stderr if it raises."""
     try:
         return action()
     except Exception as error:
@@ -74,7 +74,7 @@ def guarded(name: str, failure: str, action: Callable[[], T]) -> T | None:
 
 
 def run_identity(folder: Path) -> str:
-    """The id under which a service knows a run: made once and kept in `folder`, so that a resumed run keeps it."""
+    """A run's id at a service: created once and stored in `folder`, so that a resumed run keeps it."""
     file = folder / "run-id.txt"
     if file.exists():
         return file.read_text(encoding="ascii").strip()

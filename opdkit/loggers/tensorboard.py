@@ -17,16 +17,16 @@ from opdkit.tables import markdown_table
 
 @dataclass(frozen=True)
 class TensorBoard:
-    """Writes scalars, tables and the configuration to `<run folder>/tensorboard`. Raises UserError where not installed.
+    """Writes scalars, tables and the configuration to `<run folder>/tensorboard`. Raises UserError if not installed.
 
-    Look at them with `tensorboard --logdir <run folder>`.
+    View them with `tensorboard --logdir <run folder>`.
     """
 
     def __post_init__(self) -> None:
         need_package("tensorboard", "tensorboard")
 
     def open(self, folder: Path, resolved: Mapping[str, Any], done: int) -> ServiceLogger:
-        """A resumed run hides what was logged after step `done`."""
+        """A resumed run hides events after step `done`."""
         service = guarded("TensorBoard", "could not start", lambda: _Events(folder / "tensorboard", resolved, done))
         return ServiceLogger("TensorBoard", service)
 

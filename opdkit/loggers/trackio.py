@@ -20,11 +20,11 @@ from opdkit.loggers.service import ServiceLogger, guarded, run_identity
 class Trackio:
     """Logs metrics, tables and the configuration to Trackio's database, for `trackio show`.
 
-    The database lies in TRACKIO_DIR. Raises UserError where Trackio is not installed.
+    The database is in TRACKIO_DIR. Raises UserError if Trackio is not installed.
 
     Attributes:
-        project: Name of the project that the run belongs to.
-        space_id: A Hugging Face Space to log to instead of this machine.
+        project: Name of the project.
+        space_id: Hugging Face Space to log to; None: local.
     """
 
     project: str = "opdkit"
@@ -36,13 +36,13 @@ class Trackio:
             raise UserError(f"logger.trackio.project={self.project!r}: must be a name")
 
     def open(self, folder: Path, resolved: Mapping[str, Any], done: int) -> ServiceLogger:
-        """A resumed run goes on under the name that it began with."""
+        """A resumed run keeps its Trackio name."""
         service = guarded("Trackio", "could not start", lambda: _TrackioRun(self, folder, resolved))
         return ServiceLogger("Trackio", service)
 
 
 class _TrackioRun:
-    """An open Trackio run, named after the run folder and an id that the folder keeps. What it prints is dropped."""
+    """An open Trackio run, named after the run folder and a stored id. Its console output is discarded."""
 
     def __init__(self, settings: Trackio, folder: Path, resolved: Mapping[str, Any]) -> None:
         self._trackio: Any = importlib.import_module("trackio")

@@ -29,9 +29,9 @@ class WandB:
 
     Attributes:
         project: Name of the project.
-        mode: auto is WANDB_MODE where set, else online where there is a key (WANDB_API_KEY, ~/.netrc), else offline.
-        entity: A team; None: the key's owner.
-        group: Groups runs on the page.
+        mode: auto: WANDB_MODE if set, else online if there is a key (WANDB_API_KEY, ~/.netrc), else offline.
+        entity: Team or user; None: the key's owner.
+        group: Group of runs in the W&B interface.
         tags: Tags of the run.
     """
 
@@ -48,7 +48,7 @@ class WandB:
             raise UserError(f"logger.wandb.project={self.project!r}: must be a name without / \\ # ? % :")
 
     def open(self, folder: Path, resolved: Mapping[str, Any], done: int) -> ServiceLogger:
-        """A resumed run goes on under the identity that it began with."""
+        """A resumed run keeps its W&B run id."""
         mode = resolve_mode(self.mode, os.environ)
         if mode == "disabled":
             return ServiceLogger("W&B", None)
@@ -78,7 +78,7 @@ class WandB:
 
 
 def quiet_settings(init_seconds: float, finish_seconds: float) -> Any:
-    """W&B that says nothing, takes no code, and gives up after a while."""
+    """W&B settings: silent, no code upload, with timeouts."""
     import wandb
 
     return wandb.Settings(
@@ -110,7 +110,7 @@ def _has_key(environment: Mapping[str, str]) -> bool:
 
 
 class WandBRun:
-    """An open W&B run. Offline, its end prints how to upload it."""
+    """An open W&B run. Offline, closing prints the upload command."""
 
     def __init__(self, run: Any, *, offline: bool) -> None:
         self._run = run

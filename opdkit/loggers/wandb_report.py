@@ -1,4 +1,4 @@
-"""Uploads a written report to W&B as a run: page, tables, pictures, and all files as an artifact."""
+"""Uploads a report to W&B as a run: page, tables, figures, and all files as an artifact."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SECONDS = 60
 
 
 def publish(folder: Path, title: str, note: Callable[[str], None]) -> None:
-    """Logs the report in `folder` as a run of job_type `report`; offline, `note` is told how to upload it.
+    """Logs the report in `folder` as a run of job_type `report`; offline, `note` receives the upload command.
 
-    Online where W&B's key is to be found, else offline; the project is WANDB_PROJECT, else opdkit. What W&B keeps is
-    in `<folder>/wandb`. Raises RunError where W&B fails: the report's files are there all the same.
+    Online if a W&B key is found, else offline; the project is WANDB_PROJECT, else opdkit. W&B files are in
+    `<folder>/wandb`. Raises RunError if W&B fails; the report's files are unaffected.
     """
     mode = resolve_mode("auto", os.environ)
     if mode == "disabled":
@@ -61,7 +61,7 @@ def _log(folder: Path, title: str, mode: str) -> Path:
 
 
 def _values(folder: Path) -> Mapping[str, Any]:
-    """report, the tables and a picture for each PNG."""
+    """The report, the tables, and one image per PNG."""
     import wandb
 
     media: dict[str, Any] = {"report": wandb.Html(str(folder / "report.html"), inject=False)}

@@ -1,1 +1,1 @@
-"""Python modules that run as child processes under limits of time and memory."""
+"""Python modules run as child processes with time and memory limits."""

@@ -1,7 +1,7 @@
-"""Python modules that run as children and speak JSON lines: the parent's side, and the child's.
+"""Python modules as child processes with JSON-lines pipes: the parent's and the child's side.
 
-No pickle crosses. A child leads a session of its own, so that it dies with all that it started, and is given a few
-environment variables only. This module starts with every child: standard library alone.
+No pickle is exchanged. A child has its own session, so that it is killed with all its descendants, and gets only a few
+environment variables. Every child imports this module: standard library only.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PARENT_CHECK_SECONDS = 2.0
 
 
 class ChildProcess:
-    """`python -m module`, alive from the start; requests go in and replies come out, a JSON object a line."""
+    """`python -m module`, started on construction; requests and replies are JSON objects, one per line."""
 
     def __init__(self, module: str, passed_on: Sequence[str] = ()) -> None:
         root = str(Path(__file__).resolve().parents[2])
@@ -38,7 +38,7 @@ class ChildProcess:
             stderr=subprocess.DEVNULL,
             env=environment,
             cwd=root,
-            start_new_session=True,  # the terminal's Ctrl-C is for the run, which finishes its step first
+            start_new_session=True,  # Ctrl-C in the terminal is for the run, which finishes its step first
         )
         self._buffer = bytearray()
         assert self._process.stdin is not None
@@ -47,27 +47,27 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The child's process id, and its group's."""
+        """The child's process id and process group id."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it is still running."""
         return self._process.poll() is None
 
     def fileno(self) -> int:
-        """Where replies arrive, for a selector."""
+        """Descriptor of the replies, for a selector."""
         return self._replies.fileno()
 
     def send(self, request: Mapping[str, Any]) -> None:
-        """Hand over one request. Raises OSError where the child is gone."""
+        """Sends one request. Raises OSError if the child is gone."""
         self._requests.write(json.dumps(request).encode() + b"\n")
         self._requests.flush()
 
     def receive(self) -> list[Reply] | None:
-        """The replies that have arrived, after the selector said that something has; None at the end.
+        """The available replies, after the selector reported data; None at the end.
 
-        Raises ValueError for what is no JSON object, or has no end.
+        Raises ValueError for invalid JSON objects and overlong lines.
         """
         data = os.read(self._replies.fileno(), 1 << 16)
         if not data:
@@ -85,7 +85,7 @@ class ChildProcess:
         return replies
 
     def kill(self) -> None:
-        """End it with all that it started, and wait for it."""
+        """Kills it with all its descendants and waits for it."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -95,7 +95,7 @@ class ChildProcess:
 
 
 def claim_pipes() -> tuple[int, int]:
-    """The child's requests and replies as descriptors of their own: what a library prints must not mix with them."""
+    """Duplicates the request and reply descriptors, so that library output can't mix with replies."""
     source, sink = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
@@ -104,7 +104,7 @@ def claim_pipes() -> tuple[int, int]:
 
 
 def next_line(source: int, buffer: bytearray, parent: int) -> bytes | None:
-    """The next whole line of `source`; None at its end or when this process is orphaned."""
+    """The next complete line of `source`; None at its end or when this process is orphaned."""
     while (end := buffer.find(b"\n")) < 0:
         readable, _, _ = select.select([source], [], [], _PARENT_CHECK_SECONDS)
         if not readable:
@@ -121,7 +121,7 @@ def next_line(source: int, buffer: bytearray, parent: int) -> bytes | None:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of `data`."""
+    """Writes all of `data`."""
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]

@@ -1,4 +1,4 @@
-"""Holds conversations with child processes, side by side, each with its own time limits."""
+"""Runs request-reply conversations with child processes in parallel, each with its own timeouts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Pool = TypeVar("Pool", bound="ProcessPool")
 
 
 class Conversation(ABC):
-    """What one child is asked in turn. The child may be replaced by another on the way.
+    """A sequence of requests to one child, which may be replaced on failure.
 
     Attributes:
-        child: The child that is asked, None before it starts and after it ends.
-        deadline: When its next reply is late, on the monotonic clock.
+        child: The child process, None before it starts and after it ends.
+        deadline: Deadline of its next reply, on the monotonic clock.
     """
 
     def __init__(self) -> None:
@@ -31,28 +31,28 @@ class Conversation(ABC):
 
     @abstractmethod
     def begin(self) -> None:
-        """Ask the first question, of a child that is there or of a new one."""
+        """Sends the first request, to an existing or a new child."""
 
     @property
     @abstractmethod
     def waits(self) -> bool:
-        """Whether a reply is still to come."""
+        """Whether a reply is pending."""
 
     @abstractmethod
     def receive(self, reply: Reply) -> None:
-        """Take a reply, and ask further. Raises ValueError where the reply makes no sense."""
+        """Handles a reply and sends further requests. Raises ValueError for a malformed reply."""
 
     @abstractmethod
     def fail(self, reason: str, detail: str) -> None:
-        """Take note that the child is of no more use: "crashed", "timeout" or "nonsense". It may go on with another."""
+        """Records that the child failed: "crashed", "timeout" or "nonsense". May continue with a new one."""
 
     @abstractmethod
     def abandon(self) -> None:
-        """End the child, since the caller was interrupted: its late reply must not answer another question."""
+        """Kills the child of an interrupted caller: a late reply must not be taken for that of another request."""
 
 
 def converse(conversations: Sequence[Conversation]) -> None:
-    """Begin conversations and serve them until none of them waits any more."""
+    """Starts conversations and serves them until none is pending."""
     loop = _Loop(conversations)
     try:
         loop.run()
@@ -88,7 +88,7 @@ class _Loop:
         self._selector.close()
 
     def _register(self, conversation: Conversation) -> None:
-        """Listen to the child that the conversation has now, if it waits for it."""
+        """Registers the conversation's current child if a reply is pending."""
         child = conversation.child if conversation.waits else None
         known = self._registered.get(id(conversation))
         if child is known:
@@ -106,7 +106,7 @@ class _Loop:
             replies = conversation.child.receive()
             for reply in replies or []:
                 conversation.receive(reply)
-        except UserError:  # a ValueError, and the user's to mend
+        except UserError:  # a ValueError that the user can fix
             raise
         except ValueError as error:
             self._fail(conversation, "nonsense", str(error))
@@ -122,7 +122,7 @@ class _Loop:
 
 
 class ProcessPool(ABC):
-    """Children that end with `close`, with this process, and when this process is killed (they watch for it)."""
+    """Children that end with `close`, with this process, or when it is killed (they watch for it)."""
 
     def __init__(self) -> None:
         self._owner = os.getpid()
@@ -137,17 +137,17 @@ class ProcessPool(ABC):
 
     @abstractmethod
     def children(self) -> Iterable[ChildProcess]:
-        """The children that were started and not ended."""
+        """The running children."""
 
     @abstractmethod
     def end_children(self) -> None:
-        """End all children. Later calls may start new ones."""
+        """Ends all children. Later calls may start new ones."""
 
     def process_ids(self) -> list[int]:
-        """The children's process ids, for tests and for those who look after processes."""
+        """The children's process ids, for tests and monitoring."""
         return [child.pid for child in self.children()]
 
     def close(self) -> None:
-        """End all children; a forked process leaves them to its parent."""
+        """Ends all children; a forked process leaves them to its parent."""
         if os.getpid() == self._owner:
             self.end_children()

@@ -11,7 +11,7 @@ from opdkit import __version__
 
 @dataclass(frozen=True)
 class CardTask:
-    """A task as the card names it. name: empty where the run has one task only."""
+    """A task as shown on the card. name: empty for a single-task run."""
 
     name: str
     source: str
@@ -21,13 +21,13 @@ class CardTask:
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a model card says of a run.
+    """Facts about a run for its model card.
 
     Attributes:
-        student: what it was started from.
-        tasks: with their teachers and benchmarks.
-        settings: further rows of the table, label -> value.
-        steps: of the whole run.
+        student: the initial model.
+        tasks: the tasks with their teachers and benchmarks.
+        settings: additional rows of the table, label -> value.
+        steps: total steps of the run.
         resolved: the configuration as plain values.
     """
 
@@ -39,11 +39,11 @@ class CardFacts:
 
 
 def model_card(facts: CardFacts, step: int, results: Mapping[str, Any]) -> str:
-    """Markdown: what the student was, which teacher and objective trained it, how far, and what it scores.
+    """The model card as markdown: base model, teacher, objective, progress and results.
 
     Args:
-        facts: of the run.
-        step: steps that are done.
+        facts: facts about the run.
+        step: completed steps.
         results: label -> summary of a benchmark with `pass@1` and `ci95`, or of several under `tasks`.
     """
     resolved = facts.resolved
@@ -90,7 +90,7 @@ def _of(name: str) -> str:
 
 
 def _plain(group: Any) -> str:
-    """A config group in a line: the target's last name, then its values."""
+    """A config group on one line: the class name, then its values."""
     if not isinstance(group, Mapping):
         return str(group)
     name = str(group.get("_target_", "")).rsplit(".", 1)[-1]

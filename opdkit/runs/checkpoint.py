@@ -1,6 +1,6 @@
-"""Writes checkpoints beside, checks and renames them, keeps the last few, and skips damaged ones.
+"""Writes checkpoints atomically, keeps the latest few, and skips damaged ones.
 
-What is divided among processes lies in `parts/`, written by each of them; the rest is written by the main one.
+Sharded tensors are in `parts/`, written by every process; the rest is written by the main one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PARTS = "parts"
 
 @dataclass(frozen=True)
 class Found:
-    """A checkpoint that is whole. damaged: newer ones that are not, with the reason."""
+    """An intact checkpoint. damaged: newer damaged ones, with reasons."""
 
     folder: Path
     state: Mapping[str, Any]
@@ -39,14 +39,14 @@ class Found:
 
 @dataclass(frozen=True)
 class Content:
-    """What a checkpoint holds.
+    """The contents of a checkpoint.
 
     Attributes:
         save_student: writes a Hugging Face folder; called in the main process.
-        optimizer: whose state is kept.
+        optimizer: the optimizer whose state is saved.
         state: plain values.
-        teachers: the state of each, tensors and numbers by name.
-        student: the student's parameters by name where they are divided among processes, and not in its folder.
+        teachers: the state of each teacher, tensors and numbers by name.
+        student: the student's parameters by name if sharded, and thus not in its folder.
     """
 
     save_student: Callable[[Path], object]
@@ -57,10 +57,10 @@ class Content:
 
 
 def write(folder: Path, step: int, content: Content, keep: int, world: World | None = None) -> Path:
-    """Write `folder/step-NNNNNN` and drop all but the newest `keep`. Called by all processes of `world`.
+    """Writes `folder/step-NNNNNN` and deletes all but the latest `keep`. Called by all processes of `world`.
 
-    The files are synced to disk under another name and renamed at the end, so a checkpoint that has its name is whole.
-    Raises RunError where the disk refuses; the checkpoints before it stay as they are.
+    Files are synced to disk under a temporary name and renamed at the end, so a checkpoint with its final name is
+    complete. Raises RunError if writing fails; earlier checkpoints are unchanged.
     """
     world = world or World()
     target = folder / f"step-{step:06d}"
@@ -86,7 +86,7 @@ def write(folder: Path, step: int, content: Content, keep: int, world: World | N
         world.from_main(finish)
     except PeerLostError:
         raise
-    except Exception as error:  # safetensors and transformers wrap the disk's errors in types of their own
+    except Exception as error:  # safetensors and transformers wrap disk errors in their own types
         shutil.rmtree(beside, ignore_errors=True)
         raise RunError(f"checkpoint {target} could not be written, the ones before it are whole: {error}") from error
     for old in _listed(folder)[keep:] if world.main else ():
@@ -100,7 +100,7 @@ def _begin(beside: Path) -> None:
 
 
 def _write_parts(beside: Path, parts: Mapping[str, torch.Tensor], world: World) -> dict[str, dict[str, Any]]:
-    """What the manifest says of the files of all processes, each of which reads some of them once more."""
+    """Manifest entries of the files of all processes, each of which hashes some of them."""
     if not parts:
         return {}
     write_parts(beside / _PARTS, parts)
@@ -110,7 +110,7 @@ def _write_parts(beside: Path, parts: Mapping[str, torch.Tensor], world: World) 
 
 
 def _close(beside: Path, target: Path, digests: Mapping[str, dict[str, Any]]) -> None:
-    """Write the manifest, and give the folder its name once everything is on the disk."""
+    """Writes the manifest and renames the folder once everything is on disk."""
     names = sorted(path.name for path in beside.iterdir() if path.is_file())
     manifest = {name: _described(beside / name) for name in names} | dict(digests)
     (beside / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -128,7 +128,7 @@ def _described(file: Path) -> dict[str, Any]:
 
 
 def newest(folder: Path) -> Found | None:
-    """The newest whole checkpoint in `folder`, None where there is none."""
+    """The latest intact checkpoint in `folder`, or None."""
     damaged: list[str] = []
     for candidate in _listed(folder):
         reason = _fault(candidate)
@@ -140,12 +140,12 @@ def newest(folder: Path) -> Found | None:
 
 
 def faults(folder: Path) -> list[str]:
-    """What is wrong with each checkpoint in `folder` that can't be trusted, newest first."""
+    """The faults of damaged checkpoints in `folder`, latest first."""
     return [f"{one.name}: {reason}" for one in _listed(folder) if (reason := _fault(one)) is not None]
 
 
 def restore_optimizer(found: Found, optimizer: torch.optim.Optimizer) -> None:
-    """Put the optimiser's tensors and numbers back, onto the device of its parameters."""
+    """Restores the optimiser's state onto the device of its parameters."""
     tensors = load_file(found.folder / _OPTIMIZER)
     plain = found.state["optimizer"]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -162,13 +162,13 @@ def restore_optimizer(found: Found, optimizer: torch.optim.Optimizer) -> None:
 
 
 def restore_student(found: Found, parameters: Mapping[str, torch.Tensor]) -> None:
-    """Put the student's parameters back where they are divided among processes."""
+    """Restores the student's parameters if they are sharded."""
     if any(name.startswith("student.") for name in _divided(found)):
         read_parts(found.folder / _PARTS, {f"student.{name}": value for name, value in parameters.items()})
 
 
 def restore_divided(found: Found, states: Sequence[Mapping[str, Any]]) -> None:
-    """Fill what is divided among processes in the states of the teachers as they are now."""
+    """Loads sharded tensors into the teachers' current states."""
     names = set(_divided(found))
     parts = {
         name: value
@@ -181,13 +181,13 @@ def restore_divided(found: Found, states: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _divided(found: Found) -> list[str]:
-    """The names of what lies in `parts/`; none of a checkpoint from before there were such."""
+    """Names of the tensors in `parts/`; empty for checkpoints from before it existed."""
     return found.state.get("parts", [])
 
 
 def teacher_states(found: Found) -> list[dict[str, Any]]:
-    """The state of each teacher, in the order in which they were written; none of a checkpoint without them. What is
-    divided among processes is not in it."""
+    """The state of each teacher, in saved order; empty for a checkpoint without them. Excludes sharded
+    tensors."""
     states: list[dict[str, Any]] = [dict(numbers) for numbers in found.state.get("teachers", [])]
     if (found.folder / _TEACHERS).is_file():
         for name, tensor in load_file(found.folder / _TEACHERS).items():
@@ -197,7 +197,7 @@ def teacher_states(found: Found) -> list[dict[str, Any]]:
 
 
 def _pack_states(states: Sequence[Mapping[str, Any]]) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
-    """Flat tensors, and what JSON holds."""
+    """Splits states into flat tensors and JSON values."""
     tensors = {
         f"{index}.{field}": _kept(value)
         for index, state in enumerate(states)
@@ -209,7 +209,7 @@ def _pack_states(states: Sequence[Mapping[str, Any]]) -> tuple[dict[str, torch.T
 
 
 def _pack(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The optimiser's state as flat tensors and JSON: no pickle is written, so none is ever read."""
+    """The optimiser's state as flat tensors and JSON: no pickle is ever written or read."""
     whole = optimizer.state_dict()
     tensors = {
         f"{index}.{field}": _kept(torch.as_tensor(value))
@@ -220,18 +220,18 @@ def _pack(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], di
 
 
 def _kept(value: torch.Tensor) -> torch.Tensor:
-    """As a file takes it; a part as it is."""
+    """A tensor prepared for saving; shards unchanged."""
     return value.detach() if is_divided(value) else value.detach().cpu().contiguous().clone()
 
 
 def _listed(folder: Path) -> list[Path]:
-    """Checkpoint folders, newest first."""
+    """Checkpoint folders, latest first."""
     found = [path for path in folder.glob("step-*") if path.is_dir() and path.name[5:].isdigit()]
     return sorted(found, key=lambda path: int(path.name[5:]), reverse=True)
 
 
 def _fault(folder: Path) -> str | None:
-    """Why a checkpoint can't be trusted, None where it is whole."""
+    """Why a checkpoint is damaged, None if it is intact."""
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         for name, wanted in manifest.items():

@@ -1,4 +1,4 @@
-"""Defines the layout of a run folder, and its lock."""
+"""The layout of a run folder, and its lock."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from opdkit.errors import UserError
 from opdkit.files import write_whole
 from opdkit.runs.moved import as_written_today
 
-# Keys that may differ between a run and its resumption: they do not change what is computed.
+# Keys that may differ on resumption: they do not change the computation.
 _FREE_KEYS = (
     "resume", "run_dir", "logger", "diagnostics", "diagnostics_every", "probe", "probe_every", "paths",
     "keep_checkpoints", "checkpoint_every", "early_stop", "keep_best", "push_to_hub", "shard_replicas",
     "shard_offload",
 )  # fmt: skip
-# Keys of a text model of opdkit.text: where it is asked and how patiently, and what it may cost.
+# Keys of an opdkit.text model that may differ: its address, retries and budget.
 _FREE_OF_TEXT = frozenset(
     ("base_url", "key_variable", "concurrency", "attempts", "backoff", "timeout", "budget_calls", "budget_tokens")
 )
@@ -64,30 +64,30 @@ class RunFolder:
         return self.path / "summary.json"
 
     def require_new(self) -> None:
-        """Raise UserError where a run already lies here."""
+        """Raises UserError if the folder already has a run."""
         if self.config.exists():
             raise UserError(
                 f"run_dir={str(self.path)!r} already holds a run: choose another folder, or add resume=true to go on"
             )
 
     def steps_done(self) -> int | None:
-        """The steps of a run that is finished; None of one that is not."""
+        """The number of steps of a finished run, else None."""
         try:
             return int(json.loads(self.summary.read_text(encoding="utf-8"))["steps"])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def stopped_early(self) -> Mapping[str, Any] | None:
-        """What a finished run was stopped early by; None of one that made all its steps, or is not finished."""
+        """What stopped a finished run early; None if it made all its steps or is unfinished."""
         try:
             return json.loads(self.summary.read_text(encoding="utf-8")).get("stopped_early")
         except (OSError, ValueError, AttributeError):
             return None
 
     def require_same_config(self, resolved: Mapping[str, Any]) -> None:
-        """Raise UserError that shows the first differences from the config the run was started with.
+        """Raises UserError with the first differences from the config that the run was started with.
 
-        A run that is finished may be asked for more steps.
+        A finished run may be extended by more steps.
         """
         try:
             before = yaml.safe_load(self.config.read_text(encoding="utf-8"))
@@ -104,16 +104,16 @@ class RunFolder:
             raise UserError(f"resume=true with another config than the run's: {'; '.join(changed[:4])}{more}")
 
     def start(self, resolved: Mapping[str, Any], environment: Mapping[str, object]) -> None:
-        """Write config.yaml and env.json."""
+        """Writes config.yaml and env.json."""
         for folder in (self.evals, self.checkpoints):
             folder.mkdir(parents=True, exist_ok=True)
         write_whole(self.environment, json.dumps(environment, indent=1) + "\n")
         write_whole(self.config, yaml.safe_dump(json.loads(json.dumps(resolved)), sort_keys=False))
 
     def extend(self, resolved: Mapping[str, Any]) -> None:
-        """Take a finished run up again for more steps: what was measured at its end is kept as that of a step.
+        """Extends a finished run by more steps: its final evaluation is kept under its step.
 
-        An interruption anywhere in here leaves a run that is still finished, or one that goes on.
+        An interruption at any point leaves a run that is either still finished or can be resumed.
         """
         kept = self.evals / f"step-{self.steps_done():06d}"
         kept.mkdir(exist_ok=True)
@@ -124,7 +124,7 @@ class RunFolder:
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        """Hold the folder: a second process that asks for it gets a UserError. A killed owner holds nothing."""
+        """Locks the folder: a second process gets a UserError. The lock of a killed owner is released."""
         missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ class RunFolder:
                 self._remove(missing)
 
     def _remove(self, created: list[Path]) -> None:
-        """A run that was refused leaves no folder behind."""
+        """Removes the folder of a rejected run."""
         (self.path / ".lock").unlink(missing_ok=True)
         for path in created:
             if any(path.iterdir()):
@@ -152,7 +152,7 @@ class RunFolder:
 
 
 def _is_free(key: str, config: Mapping[str, Any]) -> bool:
-    """Whether a key may differ between a run and its resumption."""
+    """Whether a key may differ on resumption."""
     first, *path = key.split(".")
     if first in _FREE_KEYS or path[-1:] == ["servers"]:
         return True

@@ -1,4 +1,4 @@
-"""Translates configurations of earlier versions, so that their runs can go on."""
+"""Migrates configurations of earlier versions, so that their runs can be resumed."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ _SINCE: dict[str, tuple[object, ...]] = {
 
 
 def as_written_today(before: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
-    """`before` under today's names. Keys that came later take `ours` where that changes nothing that is computed.
+    """`before` with current key names. Later keys take the values of `ours` if that does not change the computation.
 
     Args:
         before: the configuration in the run folder.
-        ours: the configuration that is asked for now.
+        ours: the requested configuration.
     """
     config: dict[str, Any] = _renamed(dict(before))
     for key, neutral in _SINCE.items():
@@ -55,7 +55,7 @@ def as_written_today(before: Mapping[str, Any], ours: Mapping[str, Any]) -> dict
             old[name] = new.get(name)
     for group in ("model", "teacher"):
         old, new = _at(config, [group]), _at(ours, [group])
-        # `auto` takes sdpa wherever an architecture has it; where it has not, sdpa could not be loaded.
+        # `auto` selects sdpa if the architecture supports it; otherwise sdpa could not have been loaded.
         if old and new and (old.get("attention"), new.get("attention")) == ("sdpa", "auto"):
             old["attention"] = "auto"
     _method(config, ours)

@@ -1,6 +1,6 @@
-"""Tensors that are divided among processes, in a folder: each process writes its parts, and reads what it now has.
+"""Saves and loads sharded tensors: each process writes and reads its own shards.
 
-Files are safetensors that torch.distributed.checkpoint writes and reads, so another number of processes can read them.
+Files are safetensors written by torch.distributed.checkpoint, so a different number of processes can load them.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from opdkit.errors import RunError
 
 
 def is_divided(value: object) -> bool:
-    """Whether this process holds a part of a tensor."""
-    from torch.distributed.tensor import DTensor  # a second or so, which not every run needs
+    """Whether a tensor is sharded."""
+    from torch.distributed.tensor import DTensor  # takes about a second, which not every run needs
 
     return isinstance(value, DTensor)
 
 
 def write_parts(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Called by all processes. Raises RunError where one of them can't write."""
+    """Writes all shards. Called by all processes. Raises RunError if any of them can't write."""
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
     from torch.distributed.checkpoint.state_dict_saver import save
 
@@ -32,7 +32,7 @@ def write_parts(folder: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_parts(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Fill the parts of `tensors` that this process has. Called by all processes."""
+    """Loads this process's shards of `tensors` in place. Called by all processes."""
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
     from torch.distributed.checkpoint.state_dict_loader import load
 
@@ -46,5 +46,5 @@ def _quietly(act: Callable[[], object], done: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             act()
-    except Exception as error:  # a CheckpointException holds an error of any type for each process that failed
+    except Exception as error:  # a CheckpointException contains an error of any type per failed process
         raise RunError(f"the parts of a checkpoint could not be {done}: {str(error).splitlines()[-1]}") from error

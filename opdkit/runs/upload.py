@@ -1,4 +1,4 @@
-"""Uploads the student of a run to a repository of the Hugging Face hub."""
+"""Uploads the student of a run to a Hugging Face Hub repository."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Result = TypeVar("Result")
 
 
 def open_repository(repository: str) -> None:
-    """Makes the repository, a private one, where it does not exist: what would refuse an upload is told before a run.
+    """Creates the (private) repository if needed, so that upload errors surface before a run.
 
-    Raises UserError for a name that is none, a missing token, and a hub that refuses or does not answer.
+    Raises UserError for an invalid name, a missing token, and a Hub that rejects the request or is unreachable.
     """
     from huggingface_hub import constants
     from huggingface_hub.utils import HFValidationError, validate_repo_id
@@ -47,9 +47,9 @@ def open_repository(repository: str) -> None:
 
 
 def push(folder: RunFolder, repository: str) -> str:
-    """Uploads final/ and writes down that it was; where it is, for the reader. A run is uploaded once to a repository.
+    """Uploads final/ and records it; returns its location. A run is uploaded to a repository only once.
 
-    Raises RunError where the hub refuses; the run folder stays as it is.
+    Raises RunError if the Hub rejects it; the run folder is unchanged.
     """
     summary: dict[str, Any] = json.loads(folder.summary.read_text(encoding="utf-8"))
     pushed = summary.get("pushed")
@@ -72,13 +72,13 @@ def _upload(api: HfApi, repository: str, final: Path, summary: dict[str, Any]) -
 
 
 def _contacted(ask: Callable[[HfApi], Result]) -> Result:
-    """What the hub answers. Raises RunError, in one line and without the token, where it does not."""
+    """The Hub's reply. Raises a one-line RunError, without the token, on failure."""
     from huggingface_hub import HfApi
 
     token = os.environ.get(TOKEN_VARIABLE, "")
     try:
         return ask(HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=token))
-    except Exception as error:  # the hub's own, its HTTP client's and the disk's
+    except Exception as error:  # errors of the Hub client, its HTTP client and the disk
         raise RunError(_line(error).replace(token, "***") if token else _line(error)) from error
 
 

@@ -1,1 +1,1 @@
-"""Runs a program that nobody has read: in a process of its own, under limits, behind a wall where there is one."""
+"""Runs untrusted programs in separate processes, under resource limits and, if available, in namespaces."""

@@ -1,6 +1,6 @@
-"""Runs assertions in a process without the program: what they call asks the program's process, and values come back.
+"""Runs assertions in a process without the program: calls are forwarded to the program's process.
 
-Part of the script that starts a program in its sandbox (see `script`). Standard library alone.
+Part of the bootstrap script in the sandbox (see `script`). Standard library only.
 """
 
 import builtins
@@ -11,18 +11,18 @@ from opdkit.sandbox.wire import decode, encode
 
 
 class UnsupportedError(BaseException):
-    """An assertion hands over what can't cross to another process, such as a function of its own."""
+    """An assertion passes an argument that can't be serialised, such as its own function."""
 
 
 class Opaque:
-    """A value of the program's that is none of Python's own. It equals nothing else, and can do nothing."""
+    """Stand-in for a program value of a non-built-in type. It equals nothing else and has no behaviour."""
 
     def __init__(self, name):
         self.name = name
 
 
 def examine(setup, report, answers, run=exec):
-    """Run each assertion, and report whether it held. Nothing of the program is in this process."""
+    """Runs each assertion and reports its result. The program is not loaded in this process."""
     pending = bytearray()
 
     def line():
@@ -73,12 +73,12 @@ def _proxy(name, report, line):
 
 def _cross(value):
     if isinstance(value, Opaque):
-        raise TypeError(f"{value.name} is none of Python's own values")
+        raise TypeError(f"{value.name} is not a built-in value")
     raise UnsupportedError
 
 
 def _take_over(ours, theirs):
-    """What a function did to a list, a dictionary or a set that it was given."""
+    """Applies a function's in-place changes to a list, dictionary or set argument."""
     if type(ours) is not type(theirs):
         return
     if isinstance(ours, list):

@@ -1,4 +1,4 @@
-"""Defines what one run of a program may cost."""
+"""Resource limits of one program run."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Limits:
     """Limits of one run.
 
     Attributes:
-        seconds: CPU time of a test, the interpreter's start included.
-        memory_mb: MiB of address space of a process, and of memory that all of its processes hold together.
-        processes: processes and threads at a time.
-        files_mb: MiB of a file, and of all files behind bubblewrap's wall.
+        seconds: CPU seconds per test, including interpreter start-up.
+        memory_mb: MiB of address space per process, and of resident memory of all its processes together.
+        processes: maximum concurrent processes and threads.
+        files_mb: maximum file size in MiB; with bubblewrap, of all files together.
     """
 
     seconds: int = 6
@@ -32,5 +32,5 @@ class Limits:
 
     @property
     def wall_seconds(self) -> float:
-        """How long a test may take by the clock, on a machine that is busy with other things."""
+        """Wall-clock timeout of a test, generous for busy machines."""
         return 2.0 * self.seconds + 4.0

@@ -1,6 +1,6 @@
-"""Refuses values whose comparisons a program wrote itself.
+"""Rejects values with operators defined by the program.
 
-Part of the script that starts a program in its sandbox (see `script`). Standard library alone.
+Part of the bootstrap script in the sandbox (see `script`). Standard library only.
 """
 
 import sys
@@ -15,12 +15,12 @@ OPERATORS = (
 
 
 def plain_values():
-    """What refuses values whose comparisons the program wrote itself, such as one that is equal to everything."""
+    """A function that rejects values with operators defined by the program, such as one equal to everything."""
     operators = {f"__{name}__" for name in OPERATORS}
     known, modules, containers = frozenset(sys.stdlib_module_names), sys.modules, (list, tuple, set, frozenset)
 
     def trusted(kind):
-        if not type.__dict__["__flags__"].__get__(kind) & (1 << 9):  # no class of Python code, nor one made at run time
+        if not type.__dict__["__flags__"].__get__(kind) & (1 << 9):  # not a heap type (a class created at run time)
             return True
         name = type.__dict__["__module__"].__get__(kind)
         home = modules.get(name) if name.partition(".")[0] in known else None
@@ -33,10 +33,10 @@ def plain_values():
             seen += 1
             kind = type(one)
             if type(kind) is not type and not trusted(type(kind)):
-                raise AssertionError("a value of a class with a metaclass of its own")
+                raise AssertionError("a value whose class has its own metaclass")
             for base in type.__dict__["__mro__"].__get__(kind):
                 if not trusted(base) and operators & set(type.__dict__["__dict__"].__get__(base)):
-                    raise AssertionError("a value of a class that compares as it likes")
+                    raise AssertionError("a value whose class overrides operators")
             if seen < _MOST and isinstance(one, containers):
                 pending.extend(one)
             elif seen < _MOST and isinstance(one, dict):

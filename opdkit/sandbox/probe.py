@@ -1,12 +1,12 @@
-"""Finds out, by trying, whether a box holds what it promises on this machine."""
+"""Probes whether the sandbox actually isolates programs on this machine."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from opdkit.sandbox.box import Box, Job
-from opdkit.sandbox.walls import Bubblewrap, LimitsOnly
+from opdkit.sandbox.isolation import Bubblewrap, LimitsOnly
+from opdkit.sandbox.runner import Job, Runner
 
 _PROGRAM = """
 import json, os, resource, socket, time
@@ -27,11 +27,11 @@ except (ValueError, OSError):
     pass
 try:
     socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("192.0.2.1", 9))
-    found.append("there is a network")
+    found.append("the network is reachable")
 except OSError:
     pass
 if len([name for name in os.listdir("/proc") if name.isdigit()]) > 4:
-    found.append("other processes can be seen")
+    found.append("other processes are visible")
 children, failed = [], False
 for _ in range(PROCESSES + 2):
     try:
@@ -50,32 +50,32 @@ if not failed:
     found.append("processes are not counted")
 print(json.dumps(found))
 """
-_OF_A_WALL = ("a file could", "there is a network", "other processes")
+_NAMESPACE_FAILURES = ("a file could", "the network is reachable", "other processes")
 
 
-def holes(box: Box) -> str | None:
-    """Why programs must not run in this box, in one line; None where it holds."""
-    wall = box.wall
-    program = _PROGRAM.replace("PROCESSES", str(box.limits.processes))
-    if isinstance(wall, LimitsOnly) and wall.user is not None:
-        hidden = _hidden(box.interpreter.executable)
+def isolation_failure(runner: Runner) -> str | None:
+    """Why programs must not be run with this runner, in one line; None if isolation works."""
+    isolation = runner.isolation
+    program = _PROGRAM.replace("PROCESSES", str(runner.limits.processes))
+    if isinstance(isolation, LimitsOnly) and isolation.user is not None:
+        hidden = _hidden(runner.interpreter.executable)
         if hidden:
             return (
-                f"programs of root's runs are given to a user of their own, who may not read {hidden}; "
-                "set python= to an interpreter that everybody may read (/usr/bin/python3)"
+                f"programs of root's runs get their own user, who may not read {hidden}; "
+                "set python= to a world-readable interpreter (/usr/bin/python3)"
             )
-    ended = box.run(Job({"mode": "script", "program": program}))
+    ended = runner.run(Job({"mode": "script", "program": program}))
     try:
         found: list[str] = json.loads(ended.output)
     except ValueError:
         last = ended.errors.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        starter = "bwrap does not start here" if isinstance(wall, Bubblewrap) else "the interpreter does not start"
+        starter = "bwrap does not start" if isinstance(isolation, Bubblewrap) else "the interpreter does not start"
         return f"{starter}: {last or ended.reason}"
-    if isinstance(wall, LimitsOnly):
-        found = [hole for hole in found if not hole.startswith(_OF_A_WALL)]
-    return f"the sandbox does not hold here: {'; '.join(found)}" if found else None
+    if isinstance(isolation, LimitsOnly):
+        found = [failure for failure in found if not failure.startswith(_NAMESPACE_FAILURES)]
+    return f"the sandbox does not isolate on this machine: {'; '.join(found)}" if found else None
 
 
 def _hidden(path: str) -> str | None:
-    """The folder on the way to `path` that not everybody may enter."""
+    """The first parent folder of `path` that is not world-accessible."""
     return next((str(above) for above in reversed(Path(path).parents) if not above.stat().st_mode & 0o001), None)

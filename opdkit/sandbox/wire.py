@@ -1,6 +1,6 @@
-"""Python's own values as JSON, so that they can cross to another process and be compared there.
+"""Serialises built-in Python values as JSON, for comparison in another process.
 
-Part of the script that starts a program in its sandbox (see `script`), and used outside of it. Standard library alone.
+Part of the bootstrap script in the sandbox (see `script`), and also used outside of it. Standard library only.
 """
 
 _DEEPEST = 100
@@ -8,17 +8,17 @@ _LONGEST_NAME = 200
 
 
 def told(value):
-    """What stands for a value that is none of Python's own, and so equals nothing."""
+    """Placeholder for a value of a non-built-in type, which equals nothing."""
     return {"other": f"a {type(value).__name__}"[:_LONGEST_NAME]}
 
 
 def refused(name):
-    """Raises ValueError: where nothing may stand for such a value."""
-    raise ValueError(f"{name} is none of Python's own values")
+    """Raises ValueError, where no placeholder is allowed."""
+    raise ValueError(f"{name} is not a built-in value")
 
 
 def encode(value, other=told, depth=0):
-    """A value as JSON that tells tuples, sets and numbers apart. other: what stands for one of another kind."""
+    """A value as JSON that distinguishes tuples, sets and number types. other: encodes values of other types."""
     if depth > _DEEPEST:
         raise ValueError("nested too deep")
     if value is None or isinstance(value, bool | int | float | str):
@@ -43,7 +43,7 @@ def encode(value, other=told, depth=0):
 
 
 def decode(value, other=refused):
-    """What `encode` made, back. Raises ValueError, TypeError or KeyError for what it did not make."""
+    """The inverse of `encode`. Raises ValueError, TypeError or KeyError for anything else."""
     if isinstance(value, list):
         return [decode(one, other) for one in value]
     if not isinstance(value, dict):

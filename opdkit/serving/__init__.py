@@ -1,1 +1,1 @@
-"""`opdkit serve`: a model's scores over HTTP, for `teacher=remote`."""
+"""`opdkit serve`: serves a model's scores over HTTP for `teacher=remote`."""

@@ -1,9 +1,9 @@
 """The routes of `opdkit serve`.
 
-GET  /health      {"status": "ok", ...}, for whoever watches it; the only route without the token
+GET  /health      {"status": "ok", ...}, for monitoring; the only route without a token
 GET  /about       the model's name, fingerprint, vocabulary and stop ids
-GET  /tokenizer   the texts of its files
-GET  /head        lm_head, for objectives on the whole vocabulary
+GET  /tokenizer   its files as text
+GET  /head        lm_head, for full-vocabulary objectives
 POST /score       scores of the tokens of a few sequences (see `opdkit.teachers.messages`)
 """
 
@@ -34,12 +34,12 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Limits:
-    """What requests are held to.
+    """Limits on requests.
 
     Attributes:
-        token: what they must show, None for nothing.
-        largest: bytes of a request.
-        longest: tokens of a sequence, None where the model names no limit.
+        token: the required token, None for none.
+        largest: maximum bytes of a request.
+        longest: maximum tokens of a sequence, None if the model has no limit.
     """
 
     token: str | None
@@ -48,13 +48,13 @@ class Limits:
 
 
 def about(model: LanguageModel) -> About:
-    """What the server says of its model."""
+    """The server's description of its model."""
     stops = tuple(sorted(model.stop_ids))
     return About(model.name, fingerprint(model), model.vocabulary, model.pad_id, stops)
 
 
 def application(model: LanguageModel, worker: Worker, limits: Limits) -> Starlette:
-    """The server of `model`."""
+    """The ASGI application of `model`."""
     routes = _Routes(worker, limits, about(model), tokenizer_files(model.tokenizer))
     return Starlette(
         routes=[
@@ -76,7 +76,7 @@ class _Routes:
     files: Mapping[str, str]
 
     def guarded(self, handler: Handler) -> Handler:
-        """The handler, for requests that show the token and mean the model that is served."""
+        """The handler wrapped to check the token and the requested model."""
 
         async def checked(request: Request) -> Response:
             if self.limits.token is not None and not _shows(request, self.limits.token):
@@ -142,7 +142,7 @@ def _shows(request: Request, token: str) -> bool:
 
 
 async def _bounded(request: Request, largest: int) -> bytes | None:
-    """The body, None where it is longer."""
+    """The request body, None if it is too large."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

@@ -1,4 +1,4 @@
-"""Loads a model and serves it until a signal ends it."""
+"""Loads a model and serves it until a signal."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from opdkit.serving.worker import Worker
 
 
 def serve(service: Service, tell: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM; requests that were taken are answered first. Raises UserError for a model that
-    can't be loaded and an address that is taken."""
+    """Serves until SIGINT or SIGTERM, finishing accepted requests. Raises UserError for a model that can't be loaded
+    and an address in use."""
     with listening(service.host, service.port) as listener:
         model = load(service.teacher, device.kind(), key="teacher", offload=service.teacher.cpu_offload)
         model.module.requires_grad_(False)
@@ -31,7 +31,7 @@ def serve(service: Service, tell: Callable[[str], None]) -> None:
 
 
 def server_of(model: LanguageModel, service: Service) -> uvicorn.Server:
-    """The server of a loaded model; `run(sockets=[...])` runs it."""
+    """The server of a loaded model, started with `run(sockets=[...])`."""
     limits = Limits(service.token(), service.largest_mib << 20, model.positions)
     app = application(model, Worker(model, service.queue, service.join_tokens), limits)
     settings = uvicorn.Config(app, log_level="warning", ws="none", lifespan="on", timeout_graceful_shutdown=30)
@@ -39,7 +39,7 @@ def server_of(model: LanguageModel, service: Service) -> uvicorn.Server:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that is bound. Raises UserError where it can't be."""
+    """A bound socket. Raises UserError if binding fails."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -14,19 +14,18 @@ from opdkit.teachers import LocalTeacher
 
 @dataclass(frozen=True)
 class Service:
-    """A model that is served.
+    """Settings of a scoring server.
 
     Attributes:
-        teacher: the model.
-        host: the address that is listened at. Another one than loopback needs a token.
-        port: 0 for a free one.
-        token_variable: the environment variable that holds the token. Where it is set, requests must show it.
-        queue: requests that may wait. Further ones are told to come again.
-        join_tokens: requests that wait together are scored in one forward pass of so many tokens, padding included.
-            0: each by itself, as the teacher in a run's own process would, to the last bit.
-        packing: whether the rows of a forward pass stand one behind another, so that there is no padding; see
-            `MicroBatch`.
-        largest_mib: a larger request is refused.
+        teacher: the served model.
+        host: listening address. Any other than loopback needs a token.
+        port: listening port, 0 for any free one.
+        token_variable: environment variable with the token. If set, requests must carry it.
+        queue: maximum waiting requests. Further ones are told to come again.
+        join_tokens: batches waiting requests up to this many tokens per forward pass, padding included.
+            0: one at a time, bit-identical to an in-process teacher.
+        packing: whether rows of a forward pass are packed without padding; see `MicroBatch`.
+        largest_mib: maximum request size, MiB.
         resolved: the configuration as plain values.
     """
 
@@ -58,7 +57,7 @@ class Service:
             )
 
     def token(self) -> str | None:
-        """What requests must show, None for nothing."""
+        """The token that requests must carry, None for none."""
         return os.environ.get(self.token_variable, "").strip() or None
 
     def _loopback(self) -> bool:

@@ -1,4 +1,4 @@
-"""The one thread that scores: requests wait in a bounded queue, and those that may share a forward pass do."""
+"""The scoring thread: a bounded request queue with optional batching of requests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from opdkit.teachers.messages import ScoringRequest, pack_head, pack_scores
 
 
 class QueueFullError(Exception):
-    """No room for another request."""
+    """The request queue is full."""
 
 
 class ScoringError(Exception):
@@ -32,13 +32,13 @@ class _Job:
 
 @dataclass
 class Worker:
-    """Scores with `model`.
+    """Scores requests with `model`.
 
     Attributes:
         model: the served model.
-        queue: requests that may wait.
+        queue: maximum waiting requests.
         join_tokens: see `Service`.
-        scored: requests that were answered.
+        scored: answered requests.
     """
 
     model: LanguageModel
@@ -58,7 +58,7 @@ class Worker:
         return self._jobs.qsize()
 
     async def score(self, request: ScoringRequest) -> bytes:
-        """The bytes of the answer. Raises QueueFullError."""
+        """The answer as bytes. Raises QueueFullError."""
         job = _Job(request, asyncio.get_running_loop().create_future())
         try:
             self._jobs.put_nowait(job)
@@ -72,19 +72,19 @@ class Worker:
         return await loop.run_in_executor(self._thread, lambda: pack_head(self.model.head()))
 
     async def run(self) -> None:
-        """Answer until cancelled."""
+        """Serves requests until cancelled."""
         loop = asyncio.get_running_loop()
         held: _Job | None = None
         while True:
             jobs = [held if held is not None else await self._jobs.get()]
             jobs, held = self._joined(jobs)
-            jobs = [job for job in jobs if not job.answer.cancelled()]  # whoever asked has gone
+            jobs = [job for job in jobs if not job.answer.cancelled()]  # the client has disconnected
             if not jobs:
                 continue
             requests = [job.request for job in jobs]
             try:
                 answers = await loop.run_in_executor(self._thread, score_together, self.model, requests)
-            except Exception as error:  # out of memory, say: those who asked are told, and the next are served
+            except Exception as error:  # e.g. out of memory: report it to the clients and serve the next requests
                 for job in jobs:
                     if not job.answer.done():
                         job.answer.set_exception(ScoringError(f"{type(error).__name__}: {error}"))
@@ -95,7 +95,7 @@ class Worker:
                     job.answer.set_result(answer)
 
     def _joined(self, jobs: list[_Job]) -> tuple[list[_Job], _Job | None]:
-        """The jobs with those waiting that fit beside them, and the first that does not."""
+        """The jobs plus waiting ones that fit into the same pass, and the first that does not."""
         while self.join_tokens and not self._jobs.empty():
             job = self._jobs.get_nowait()
             if self._tokens([*jobs, job]) > self.join_tokens:
@@ -104,7 +104,7 @@ class Worker:
         return jobs, None
 
     def _tokens(self, jobs: Sequence[_Job]) -> int:
-        """That a forward pass over the jobs reads, padding included where there is any."""
+        """Tokens of a forward pass over the jobs, padding included."""
         shapes = [job.request.ids.shape for job in jobs]
         if self.model.packed:
             return sum(int(_read(job.request.row, job.request.column, len(job.request.ids)).sum()) for job in jobs)
@@ -126,7 +126,7 @@ def score_together(model: LanguageModel, requests: Sequence[ScoringRequest]) -> 
 
 
 def _packed_states(model: LanguageModel, ids: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """`predicting_states` of rows that stand one behind another. What follows a row's last asked place is left out."""
+    """`predicting_states` of packed rows. Tokens after a row's last requested position are omitted."""
     starts = torch.zeros_like(ids[:, :1])
     alone = Layout(ids, torch.arange(len(ids), device=ids.device), starts)
     lengths = _read(row, column, len(ids)).tolist()
@@ -136,7 +136,7 @@ def _packed_states(model: LanguageModel, ids: Tensor, row: Tensor, column: Tenso
 
 
 def _read(row: Tensor, column: Tensor, count: int) -> Tensor:
-    """i64[count], the tokens of each of `count` rows up to the last place that is asked about, at least one."""
+    """i64[count], tokens of each row up to its last requested position, at least one."""
     return torch.ones(count, dtype=torch.int64, device=row.device).scatter_reduce(0, row, column + 1, "amax")
 
 

@@ -1,4 +1,4 @@
-"""Where problems come from and how answers are graded.
+"""Tasks: sources of problems, and how their answers are graded.
 
 The names below load on first use: the grading worker is a module of this package and must start without torch.
 """

@@ -1,4 +1,4 @@
-"""Gold answers: the bare one in a text that may work it out, and responses graded by it."""
+"""Extracts gold answers from reference texts and grades responses by them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ BOXED = "boxed"
 
 
 def bare_answer(place: Place, text: str, pattern: str | None) -> str:
-    """The gold answer of `text`: the first group of `pattern` at its last match, what the last box holds (`boxed`), or
-    all of it (None). Raises UserError where the pattern is nowhere."""
+    """The gold answer of `text`: the first group of `pattern` at its last match, the content of the last box (`boxed`),
+    or the whole text (None). Raises UserError if the pattern does not match."""
     if pattern is None:
         return text.strip()
     if pattern == BOXED:
@@ -29,7 +29,7 @@ def bare_answer(place: Place, text: str, pattern: str | None) -> str:
 
 
 def grade_answers(pairs: Sequence[tuple[str, str]]) -> list[Grade]:
-    """Grades of (response, reference) pairs; see `grade_mathematics`. References may bear tolerances."""
+    """Grades of (response, reference) pairs; see `grade_mathematics`. References may have tolerances."""
     split = [split_tolerances(reference) for _, reference in pairs]
     answers = [(response, bare) for (response, _), (bare, _) in zip(pairs, split, strict=True)]
     grades = grade_mathematics(answers)
@@ -41,7 +41,7 @@ def grade_answers(pairs: Sequence[tuple[str, str]]) -> list[Grade]:
 
 
 def check_pattern(key: str, pattern: str | None, groups: int | None = None) -> None:
-    """Raises UserError for what is no regular expression, or has another number of groups."""
+    """Raises UserError for an invalid regular expression or one without exactly one group."""
     try:
         compiled = re.compile(pattern or "")
     except re.error as error:

@@ -1,4 +1,4 @@
-"""Defines the protocol of problem sources."""
+"""The protocol of problem sources."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from opdkit.data.problem import Problem
 
 @runtime_checkable
 class ProblemSource(Protocol):
-    """Problems, and the grades of answers to them. Sources are frozen: the same fields give the same problems."""
+    """Problems and the grading of their answers. Sources are frozen: equal fields give equal problems."""
 
     @property
     def name(self) -> str:
-        """What the source is called in file names and tables."""
+        """The source's name in files and tables."""
         ...
 
     def load(self) -> Sequence[Problem]:
@@ -23,7 +23,7 @@ class ProblemSource(Protocol):
         ...
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Grade]:
-        """One verdict for each (response, reference), in order. No response raises."""
+        """One grade per (response, reference), in order. Never raises for a response."""
         ...
 
 
@@ -37,8 +37,8 @@ class FromFile(Protocol):
 
 @runtime_checkable
 class Telling(Protocol):
-    """A source that has guessed something, and says so before a run."""
+    """A source that detects settings and reports them before a run."""
 
     def told(self) -> Sequence[str]:
-        """What it took, a line each. Raises UserError for bad input."""
+        """What it detected, one line each. Raises UserError for bad input."""
         ...

@@ -1,4 +1,4 @@
-"""Problems that are answered by a program, which is run on their tests."""
+"""Code generation problems, whose programs are run on tests."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from opdkit.data.template import fill, template_fields
 from opdkit.errors import UserError, error_prefix
 from opdkit.grading.program_tests import ProgramTests
 from opdkit.grading.programs import ProgramGrader
+from opdkit.sandbox.isolation import Sandbox
 from opdkit.sandbox.limits import Limits
-from opdkit.sandbox.walls import Sandbox
 from opdkit.tasks.code_rows import FORMS, TESTS, has_pickled_tests, parsed, read_tests
 from opdkit.tasks.columns import as_text, look_up
 from opdkit.tasks.files import Place, Row
@@ -34,28 +34,28 @@ _STDIN = "The program reads its input from standard input and prints its answer 
 
 @dataclass(frozen=True)
 class Code:
-    """Rows with a question and tests, of a file or a set on the hub.
+    """Rows with a question and tests, from a file or Hub dataset.
 
-    A response is right where its program passes all tests of its row; see `grading.programs` and docs/grading.md.
+    A response is correct if its program passes all tests of its row; see `grading.programs` and docs/grading.md.
 
-    Attributes:
-        path: a json, jsonl, csv or parquet file, or a hub id.
-        name: what files and tables call it.
-        subset: of a set on the hub.
-        split: of a set on the hub.
-        columns: question, tests, solution or id -> a column, null for none, or `auto`, as what is not named: guessed.
-        template: the user's turn, {question} and {form} filled in: what the program reads, or how it begins.
-        system: the system's turn, null for none.
-        limit: the first rows only.
-        sandbox: bwrap, or process: limits alone.
-        python: the interpreter of the programs; null for this run's.
-        packages: whether programs may import that interpreter's installed packages.
-        partial: whether the reward is the share of tests passed.
-        tolerance: how far a number with a fraction may be off.
-        seconds: CPU time of a test.
-        memory_mb: MiB that a program may hold.
-        processes: processes and threads of a program.
-        files_mb: MiB that it may write.
+        Attributes:
+            path: a json, jsonl, csv or parquet file, or a Hub dataset id.
+            name: its name in files and tables.
+            subset: configuration of a Hub dataset.
+            split: split of a Hub dataset.
+            columns: question, tests, solution or id -> a column, null for none, or `auto` (the default): detected.
+            template: the user turn, with {question} and {form}: what the program reads, or its starter code.
+            system: system prompt, null for none.
+            limit: use only the first N rows.
+            sandbox: bwrap, or process: resource limits only.
+            python: Python interpreter that runs the programs; null for the one running opdkit.
+            packages: whether programs may import that interpreter's installed packages.
+            partial: whether the reward is the fraction of tests passed.
+            tolerance: absolute or relative tolerance for non-integer numbers.
+            seconds: CPU seconds per test.
+            memory_mb: memory limit, MiB.
+            processes: maximum processes and threads per program.
+            files_mb: maximum MiB of files written.
     """
 
     path: str
@@ -87,12 +87,12 @@ class Code:
         assert self._grader  # its own checks
 
     def load(self) -> Sequence[Problem]:
-        """All problems, in the order of the rows. Raises UserError where programs can't be run as they should."""
+        """All problems, in row order. Raises UserError if programs can't be run as configured."""
         self._grader.check()
         return [problem for problem, _ in self._read[1]]
 
     def told(self) -> Sequence[str]:
-        """What was taken for what."""
+        """The detected columns."""
         return self._read[0]
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Grade]:
@@ -111,7 +111,7 @@ class Code:
 
     @cached_property
     def _read(self) -> tuple[list[str], list[tuple[Problem, ProgramTests]]]:
-        """What is told, and the problems with their tests."""
+        """The report line, and the problems with their tests."""
         with error_prefix("path="):
             if not self.path:
                 raise UserError("no file or hub id is given")
@@ -166,7 +166,7 @@ class Code:
 
 
 def _asked(question: str, row: Row, tests: ProgramTests) -> tuple[str, str]:
-    """The question, and what the program is to look like."""
+    """The question with the required form of the program."""
     starter = row.get("starter_code")
     if tests.stdin:
         return question, _STDIN

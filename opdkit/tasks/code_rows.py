@@ -1,4 +1,4 @@
-"""Reads the tests of a program out of a row, in the forms that public sets have them."""
+"""Reads the tests of a program from a row, in the formats of public datasets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PRIVATE = "private_test_cases"
 
 
 def read_tests(place: Place, row: Row, column: str) -> ProgramTests:
-    """The tests that stand in `column` of a row. Raises UserError where they are in no known form."""
+    """The tests in `column` of a row. Raises UserError for an unknown format."""
     value = parsed(look_up(row, column)[1])
     function = _function(row)
     try:
@@ -40,13 +40,13 @@ def read_tests(place: Place, row: Row, column: str) -> ProgramTests:
 
 
 def has_pickled_tests(row: Row) -> bool:
-    """Whether LiveCodeBench's private tests are there in their own form, which is never read: it is a pickle."""
+    """Whether the row has LiveCodeBench's private tests in their original format, a pickle that is never read."""
     value = row.get(_PRIVATE)
     return isinstance(value, str) and bool(value.strip()) and not isinstance(parsed(value), list)
 
 
 def parsed(value: object) -> Any:
-    """A value, read as JSON where it is text that is JSON of an object or a list."""
+    """A value, parsed if it is the JSON text of an object or list."""
     if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
         return value
     try:
@@ -101,14 +101,14 @@ def _each(values: Sequence[Any], read: Callable[[Any], Any]) -> list[Any]:
 
 
 def _arguments(value: Any) -> list[Any]:
-    """A call's arguments: a list of them, or a JSON value a line."""
+    """A call's arguments: a list, or one JSON value per line."""
     if isinstance(value, str):
         return [json.loads(line) for line in value.strip().split("\n")] if value.strip() else []
     return value if isinstance(value, list) else [value]
 
 
 def _value(value: Any) -> Any:
-    """What a function returns, as JSON or as it is."""
+    """A function's return value, as JSON or unchanged."""
     if not isinstance(value, str):
         return value
     try:
@@ -118,7 +118,7 @@ def _value(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    """What is read or printed: a text, or a list of its lines."""
+    """Input or output: a text, or a list of lines."""
     return "\n".join(map(str, cast("list[object]", value))) if isinstance(value, list) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""Reads values of a row by column name, or by a path into nested columns."""
+"""Reads values of a row by column name or nested path."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import cast
 
 
 def look_up(row: Mapping[str, object], column: str) -> tuple[bool, object]:
-    """Whether a row has a column, and its value. A path such as `reward_model.ground_truth` or `prompt.0.content`
-    leads into nested columns; a column that bears the whole name comes first."""
+    """Whether a row has a column, and its value. A path such as `reward_model.ground_truth` or `prompt.0.content` leads
+    to nested columns; a column with the full name takes precedence."""
     if column in row:
         return True, row[column]
     value: object = row
@@ -23,7 +23,7 @@ def look_up(row: Mapping[str, object], column: str) -> tuple[bool, object]:
 
 
 def as_text(value: object) -> str:
-    """A value as text: a chat is its last user's turn, another list its entries joined by commas."""
+    """A value as text: of a chat the last user turn, of another list its entries joined by commas."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Any data set as a task: its columns are guessed, and told."""
+"""Any dataset as a task: columns are detected and reported."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ _KEYS = ("question", "answer", "solution", "id", "system")
 
 @dataclass(frozen=True)
 class Dataset:
-    """Problems of a file or of a set on the hub, whatever its columns are called.
+    """Problems from a file or Hub dataset with arbitrary column names.
 
-    A question is a text or a chat (`messages`, `conversations`, `prompt`), of which system and few-shot turns are kept
-    and a last assistant's turn is the answer. Answers are graded as mathematics; a row without one has no reward.
+    A question is a text or a chat (`messages`, `conversations`, `prompt`); system and few-shot turns are kept, a final
+    assistant turn is the answer. Answers are graded as mathematics; a row without an answer has no reward.
 
     Attributes:
-        name: what files and tables call it.
-        path: a json, jsonl, csv or parquet file, or a hub id; or several of them.
-        weights: of several paths: an epoch holds their problems in this proportion. Empty: each problem once.
-        subset: of a set on the hub.
-        split: of a set on the hub.
+        name: its name in files and tables.
+        path: a json, jsonl, csv or parquet file, or a Hub dataset id; or a list of them.
+        weights: mixing proportions of several paths per epoch. Empty: each problem once.
+        subset: configuration of a Hub dataset.
+        split: split of a Hub dataset.
         columns: question, answer, solution, id or system -> a column, a path into nested ones
-            (`reward_model.ground_truth`), null for none, or `auto`, as what is not named: guessed.
-        template: the last user's turn, {question} and columns of the set filled in.
-        system: the system's turn. null: the set's own.
+            (`reward_model.ground_truth`), null for none, or `auto` (the default): detected.
+        template: the final user turn, with fields {question} and columns of the dataset.
+        system: system prompt. null: the dataset's own.
         answer_pattern: a regular expression whose first group, at its last match, is the gold answer; `boxed`; null
-            for the whole text; `auto`: `#### x` and `boxed` are seen.
-        limit: the first rows of each path only.
-        require_answers: refuse a set without answers.
+            for the whole text; `auto`: detects `#### x` and `boxed`.
+        limit: use only the first rows of each path.
+        require_answers: raise an error for rows without answers.
     """
 
     path: str | Sequence[str]
@@ -74,16 +74,16 @@ class Dataset:
             raise UserError(f"weights={list(self.weights)}; allowed: numbers above 0")
 
     def load(self) -> Sequence[Problem]:
-        """All problems, in the order of the rows."""
+        """All problems, in row order."""
         lists = [problems for _, problems in self._parts]
         return mix(lists, self.weights) if self.weights else [one for problems in lists for one in problems]
 
     def told(self) -> Sequence[str]:
-        """For each path its number of problems, and what its columns were taken for."""
+        """Per path, the number of problems and the detected columns."""
         return [told for told, _ in self._parts]
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Grade]:
-        """Grades of (response, reference) pairs as mathematics; unknown where there is no reference."""
+        """Grades of (response, reference) pairs as mathematics; unknown without a reference."""
         graded = iter(grade_answers([pair for pair in pairs if pair[1]]))
         unknown = Grade(0.0, status="no_reference", counts=False)
         return [next(graded) if reference else unknown for _, reference in pairs]
@@ -94,7 +94,7 @@ class Dataset:
 
     @cached_property
     def _parts(self) -> list[tuple[str, list[Problem]]]:
-        """What is told of each path, and its problems."""
+        """The report line and the problems of each path."""
         with error_prefix("path="):
             if not any(self._paths):
                 raise UserError("no file or hub id is given")
@@ -107,14 +107,14 @@ class Dataset:
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads one path of a data set. prefix: of its problems' identifiers."""
+    """Reads one path of a dataset. prefix: prefix of its problem identifiers."""
 
     dataset: Dataset
     path: str
     prefix: str
 
     def read(self) -> tuple[str, list[Problem]]:
-        """What is told of it, and its problems."""
+        """Its report line and its problems."""
         chosen = self.dataset
         rows = list(islice(rows_of(self.path, chosen.subset, chosen.split), chosen.limit))
         if not rows:
@@ -137,7 +137,7 @@ class _Reader:
         return self._told(columns, asked, len(known), pattern), problems
 
     def _turns(self, place: Place, row: Row, columns: Columns) -> tuple[tuple[Message, ...], str | None]:
-        """The chat that asks, with template and system turn, and the answer that the set has behind it."""
+        """The prompt chat, with template and system prompt, and the answer that follows it in the dataset."""
         value = look_up(row, columns.question)[1]
         turns = read_turns(place, value)
         if turns is None:

@@ -1,4 +1,4 @@
-"""Reads rows of local data files, each with the place it came from."""
+"""Reads rows of local data files with their source positions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a row stands, for messages: a file or a data set, and a line or row number that counts from 1."""
+    """Source position of a row, for messages: a file or dataset, and a line or row number from 1."""
 
     origin: str
     unit: str
@@ -27,7 +27,7 @@ class Place:
 
 
 def read_file(path: Path) -> Iterator[tuple[Place, Row]]:
-    """The rows of a json, jsonl, csv or parquet file. Raises UserError naming the file, and the line where it can."""
+    """The rows of a json, jsonl, csv or parquet file. Raises UserError with the file and, if possible, the line."""
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise UserError(f"{path}: files of kind {path.suffix or '(none)'} are not read; allowed: {', '.join(_READERS)}")

@@ -1,4 +1,4 @@
-"""Which columns of an unknown data set hold the question, the answer and the rest."""
+"""Detects the columns of an unknown dataset: question, answer and the rest."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _LOOKED_AT = 1000
 
 @dataclass(frozen=True)
 class Columns:
-    """Where a data set says what: names of columns, or paths into nested ones. None: nowhere.
+    """Columns of a dataset by role: names, or paths to nested fields. None: absent.
 
     Attributes:
         question: the question, or a chat as a list of turns.
         answer: the gold answer.
         solution: a worked solution.
-        id: what names a row.
-        system: the system's turn.
+        id: the row's identifier.
+        system: the system prompt.
     """
 
     question: str
@@ -47,9 +47,9 @@ class Columns:
 
 
 def guess_columns(rows: Sequence[Mapping[str, object]], given: Mapping[str, str | None], origin: str) -> Columns:
-    """The columns of `rows`, of which `given` are told by the user.
+    """Detects the columns of `rows`, of which `given` are set by the user.
 
-    Raises UserError where no column looks like a question, and for a given column that no row has.
+    Raises UserError if no column looks like a question, and for a given column that no row has.
     """
     first = rows[:_LOOKED_AT]
     for name, column in given.items():
@@ -81,17 +81,17 @@ def guess_pattern(answers: Sequence[str]) -> str | None:
 
 
 def find_column(rows: Sequence[Mapping[str, object]], names: Sequence[str], without: Sequence[str] = ()) -> str | None:
-    """The first of `names` that a row has something in."""
+    """The first of `names` that is non-empty in some row."""
     return next((name for name in names if name not in without and any_has(rows, name)), None)
 
 
 def any_has(rows: Sequence[Mapping[str, object]], column: str) -> bool:
-    """Whether a row has something in that column."""
+    """Whether the column is non-empty in some row."""
     return any(look_up(row, column)[1] not in (None, "", []) for row in rows)
 
 
 def unique_column(rows: Sequence[Mapping[str, object]], names: Sequence[str] = _IDENTIFIERS) -> str | None:
-    """The first of the usual names whose values name every row and differ."""
+    """The first of the usual names whose values are present and unique."""
     for name in names:
         values = [look_up(row, name)[1] for row in rows]
         if all(value not in (None, "") for value in values) and len(set(map(as_text, values))) == len(rows):

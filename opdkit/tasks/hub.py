@@ -1,4 +1,4 @@
-"""Reads rows of a local file, or of a data set on the Hugging Face hub through `datasets`."""
+"""Reads rows of a local file, or of a dataset on the Hugging Face Hub through `datasets`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from opdkit.tasks.files import SUFFIXES, Place, Row, read_file
 
 
 def rows_of(path: str, subset: str | None, split: str) -> Iterator[tuple[Place, Row]]:
-    """The rows of a local file, or of a set on the hub where `path` does not look like one. Raises UserError."""
+    """The rows of a local file, or of a Hub dataset if `path` does not look like a file. Raises UserError."""
     return read_file(Path(path).expanduser()) if looks_local(path) else read_hub(path, subset, split)
 
 
 def looks_local(path: str) -> bool:
-    """Whether `path` names a file, and no set on the hub."""
+    """Whether `path` names a file rather than a Hub dataset."""
     file = Path(path).expanduser()
     return file.suffix.lower() in SUFFIXES or path.startswith((".", "/", "~")) or file.exists()
 
 
 def read_hub(name: str, subset: str | None, split: str) -> Iterator[tuple[Place, Row]]:
-    """The rows of a split, from the local cache where it is there.
+    """The rows of a split, from the local cache if present.
 
-    Raises UserError for a name, subset or split that does not exist and for a hub that cannot be reached. No code
-    from the hub is ever run.
+    Raises UserError for an unknown name, subset or split and if the Hub is unreachable. No code from the Hub is ever
+    run.
     """
     import datasets
 
@@ -36,7 +36,7 @@ def read_hub(name: str, subset: str | None, split: str) -> Iterator[tuple[Place,
             data = datasets.load_dataset(name, subset, split=split)
     except ValueError as error:
         raise UserError(f"{origin}: cannot be loaded: {_first_line(error)}{_near(split, str(error))}") from None
-    except Exception as error:  # the hub's client raises its own, requests' and httpx's errors
+    except Exception as error:  # the Hub client raises its own, requests' and httpx's errors
         raise UserError(
             f"{origin}: cannot be loaded from the hub ({type(error).__name__}: {_first_line(error)}); "
             f"name a local file with path=... instead"
@@ -47,7 +47,7 @@ def read_hub(name: str, subset: str | None, split: str) -> Iterator[tuple[Place,
 
 def _first_line(error: BaseException) -> str:
     text = str(error).strip()
-    line = " ".join(text.splitlines()[:2]) if text else type(error).__name__  # the second names the subsets
+    line = " ".join(text.splitlines()[:2]) if text else type(error).__name__  # the second line names the subsets
     return line if len(line) <= 200 else line[:197] + "..."
 
 

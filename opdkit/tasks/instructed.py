@@ -1,4 +1,4 @@
-"""Prompts with instructions that a program can check, as IFEval has them."""
+"""Prompts with verifiable instructions, as in IFEval."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ Strictness = Literal["strict", "loose"]
 
 @dataclass(frozen=True)
 class Instructed:
-    """Rows with `prompt`, `instruction_id_list` and `kwargs`, one for each instruction; `key` names a row.
+    """Rows with `prompt`, `instruction_id_list` and `kwargs` (one per instruction), named by `key`.
 
-    A response is right where it follows every instruction; its reward is the share that it follows. Reasoning before
-    `</think>` is not looked at.
+    A response is correct if it follows every instruction; its reward is the fraction followed. Reasoning before
+    `</think>` is ignored.
 
     Attributes:
-        name: what files and tables call it.
-        path: a json, jsonl or parquet file, or a hub id.
-        subset: of a set on the hub.
-        split: of a set on the hub.
-        strictness: strict, or loose: an instruction is also followed where the response without its first line, its
-            last or its asterisks follows it.
-        system: the system's turn, None for none.
-        limit: the first rows only.
+        name: its name in files and tables.
+        path: a json, jsonl or parquet file, or a Hub dataset id.
+        subset: configuration of a Hub dataset.
+        split: split of a Hub dataset.
+        strictness: strict, or loose: also accepts the response without its first line, its last line or its
+            asterisks.
+        system: system prompt, None for none.
+        limit: use only the first N rows.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Instructed:
             raise UserError(f"limit={self.limit}: must be at least 1")
 
     def load(self) -> Sequence[Problem]:
-        """All problems, in the order of the rows. Raises UserError where the checkers or what they need is missing."""
+        """All problems, in row order. Raises UserError if the checkers or their data are missing."""
         need_package("if_verifiable", "ifeval")
         with error_prefix("path="):
             rows = islice(rows_of(self.path, self.subset, self.split), self.limit)
@@ -62,8 +62,8 @@ class Instructed:
         return problems
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Grade]:
-        """Grades of (response, instructions) pairs. The status is "too_long" and "not_text" where a response is not
-        read, "timeout" and "crashed" where a check was given up."""
+        """Grades of (response, instructions) pairs. The status is "too_long" or "not_text" if a response is not read,
+        "timeout" or "crashed" if a check was given up."""
         requests: list[dict[str, Any]] = []
         counts: list[int] = []
         for response, reference in pairs:
@@ -96,7 +96,7 @@ class Instructed:
 
 
 def _instructions(place: Place, row: Row) -> list[tuple[str, Mapping[str, object]]]:
-    """The instructions of a row with their arguments, those that are null left out."""
+    """The instructions of a row with their non-null arguments."""
     from opdkit.grading.instruction_checks import CHECKERS, lacks_sentences
 
     names, arguments = row.get("instruction_id_list"), row.get("kwargs")
@@ -118,7 +118,7 @@ def _instructions(place: Place, row: Row) -> list[tuple[str, Mapping[str, object
 
 
 def _unread(response: str) -> str | None:
-    """The status of a response that is not looked at."""
+    """The status of a response that is not checked."""
     if len(response) > RESPONSE_LIMIT:
         return "too_long"
     return "not_text" if any("\ud800" <= sign <= "\udfff" for sign in response) else None

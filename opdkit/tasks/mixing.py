@@ -1,4 +1,4 @@
-"""Several lists of problems as one, in which each has its weight."""
+"""Mixes several lists of problems by weight."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _MOST = 10_000_000
 
 
 def mix(lists: Sequence[Sequence[Problem]], weights: Sequence[float]) -> list[Problem]:
-    """Every problem at least once, and so many copies that an epoch holds the lists in proportion to `weights`.
+    """Every problem at least once, with copies such that an epoch has the lists in proportion to `weights`.
 
-    A copy's identifier ends with `~2`, `~3`, ... so that each has its own seeds. Raises UserError where that takes
-    more than ten million problems.
+    Identifiers of copies end with `~2`, `~3`, ... so that each has its own seeds. Raises UserError for more than ten
+    million problems.
     """
     scale = max(len(problems) / weight for problems, weight in zip(lists, weights, strict=True))
     counts = [round(weight * scale) for weight in weights]

@@ -15,10 +15,10 @@ Holding = Literal["keep", "swap"]
 
 @dataclass(frozen=True)
 class TaskPart:
-    """One of the tasks of a run.
+    """One task of a multi-task run.
 
-    source: problems, or an environment; share: how many steps in turn it has, or its part of every step, in
-    proportion to the others' shares. teacher, rollout (its lengths) and benchmark: its own; None takes the run's.
+    source: problems, or an environment; share: its relative share of the steps (alternating) or of every step (mixed).
+    teacher, rollout (its lengths) and benchmark: its own; None inherits the run's.
     """
 
     source: Any
@@ -34,11 +34,11 @@ class TaskPart:
 
 @dataclass(frozen=True)
 class MultiTask:
-    """Tasks by name; a name stands before a task's metrics.
+    """Tasks by name; the name prefixes a task's metrics.
 
-    schedule: alternating gives each step to one task, in turn, as often as its share says (the paper's); mixed gives
-    every step's prompts to all, by their shares. teachers: keep holds all in memory; swap holds one at a time and
-    reads the next one from disk.
+    schedule: alternating assigns each step to one task in proportion to the shares (as in the paper); mixed divides
+    every step's prompts by share. teachers: keep holds all in memory; swap holds one at a time and loads the next from
+    disk.
     """
 
     parts: Mapping[str, TaskPart]
@@ -59,7 +59,7 @@ class MultiTask:
     def turn(self, step: int) -> str:
         """The task that has step `step` (from 0) of an alternating run.
 
-        Each task has its share of every `sum of shares` steps, spread evenly: the task that is furthest behind is next.
+        Each task gets its share of every `sum of shares` steps, spread evenly: the task furthest behind is next.
         """
         shares = {name: part.share for name, part in self.parts.items()}
         total = sum(shares.values())
@@ -72,7 +72,7 @@ class MultiTask:
         return chosen
 
     def split(self, count: int) -> dict[str, int]:
-        """`count` prompts by shares, the largest remainders rounded up."""
+        """Divides `count` prompts by shares (largest remainder method)."""
         total = sum(part.share for part in self.parts.values())
         found = {name: count * part.share // total for name, part in self.parts.items()}
         by_rest = sorted(self.parts, key=lambda name: -(count * self.parts[name].share % total))

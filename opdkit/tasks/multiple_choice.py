@@ -1,4 +1,4 @@
-"""Questions with lettered options, one of which is right, as GPQA has them."""
+"""Multiple-choice questions, as in GPQA."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from opdkit.tasks.hub import rows_of
 
 @dataclass(frozen=True)
 class MultipleChoice:
-    """Rows whose right and wrong options stand in columns of their own. A gold answer is a letter.
+    """Rows with correct and wrong options in separate columns. The gold answer is a letter.
 
-    The options of a row are shuffled by `seed` and the row's number, so that the right letter tells nothing.
+    Options are shuffled by `seed` and the row number, so that the letter of the answer is random.
 
     Attributes:
-        name: what files and tables call it.
-        path: a json, jsonl, csv or parquet file, or a hub id.
-        subset: of a set on the hub.
-        split: of a set on the hub.
-        question: the column of the question.
-        right: the column of the right option.
-        wrong: the columns of the others, at least one.
-        template: the user's turn, {question} and {options} filled in.
-        seed: of the order of the options.
-        limit: the first rows only.
+        name: its name in files and tables.
+        path: a json, jsonl, csv or parquet file, or a Hub dataset id.
+        subset: configuration of a Hub dataset.
+        split: split of a Hub dataset.
+        question: question column.
+        right: column of the correct option.
+        wrong: columns of the other options, at least one.
+        template: the user turn, with fields {question} and {options}.
+        seed: seed of the order of the options.
+        limit: use only the first N rows.
     """
 
     name: str
@@ -58,7 +58,7 @@ class MultipleChoice:
             raise UserError(f"limit={self.limit}: must be at least 1")
 
     def load(self) -> Sequence[Problem]:
-        """All problems, in the order of the rows."""
+        """All problems, in row order."""
         with error_prefix("path="):
             rows = islice(rows_of(self.path, self.subset, self.split), self.limit)
             problems = [self._problem(number, place, row) for number, (place, row) in enumerate(rows, start=1)]
@@ -67,7 +67,7 @@ class MultipleChoice:
         return problems
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> list[Grade]:
-        """Grades of (response, letter) pairs, read as answers of mathematics are: `\\boxed{C}`, `Answer: (C)`."""
+        """Grades of (response, letter) pairs, extracted like mathematical answers: `\\boxed{C}`, `Answer: (C)`."""
         return grade_answers(pairs)
 
     def _problem(self, number: int, place: Place, row: Row) -> Problem:

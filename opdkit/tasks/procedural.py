@@ -1,4 +1,4 @@
-"""Makes problems with reasoning-gym, by the name of any of its data sets."""
+"""Generated problems from any reasoning-gym dataset."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from opdkit.tasks.worked import worked_solution
 
 _DRAWS = 500
 _LARGEST = 10_000_000
-_LONGEST_ANSWER = 50_000  # characters; some puzzles ask for a whole board
+_LONGEST_ANSWER = 50_000  # characters; some puzzles need a whole board
 
 
 @dataclass(frozen=True)
 class ReasoningGym:
-    """A reasoning-gym data set: `size` problems, generated when they are looked at.
+    """A reasoning-gym dataset: `size` problems, generated on access.
 
-    `seed` names the data, not the run. A question belongs to `split` "test" or "train" by its own text, whatever
-    the seed: one in ten is a test question (see `is_held_out`), told by the field `split_by` of the question's
-    fields. So no training question is ever a test question.
+    `seed` is the seed of the data, not of the run. A question's `split`, "test" or "train", depends only on its text,
+    not the seed: one in ten is a test question (see `is_held_out`), by the hash of its field `split_by`. So no training
+    question is ever a test question.
     `template` may use {question} and the fields of the entry's metadata. `scorer` "answers" compares the response's
-    answer with the gold one as mathematics; "dataset" asks the data set, which a puzzle with several solutions
-    needs. An entry whose answer is the empty text is drawn again: no response could give it.
-    Raises UserError for a name, a parameter or a size that reasoning-gym does not take.
+    answer with the gold one as mathematics; "dataset" uses the dataset's own scorer, required for puzzles with several
+    solutions. Entries with an empty answer are redrawn: no response could give it.
+    Raises UserError for a name, parameter or size that reasoning-gym rejects.
     """
 
     dataset: str
@@ -57,11 +57,11 @@ class ReasoningGym:
 
     @property
     def name(self) -> str:
-        """The data set's name."""
+        """The dataset's name."""
         return self.dataset
 
     def load(self) -> Sequence[Problem]:
-        """The problems. One is generated now, to check the template; the others when they are looked at."""
+        """The problems. One is generated now, to check the template; the others on access."""
         problems = _Problems(self)
         fields, answer = problems.draw(0, 0)
         if answer is None and self.scorer == "answers":
@@ -102,27 +102,27 @@ class ReasoningGym:
         }
 
     def entry_seed(self, draw: int) -> int:
-        """The seed of one whole draw of `size` entries. reasoning-gym makes entry i from `seed + i`, so seeds
-        that differ by little would share their data: hashing keeps them apart."""
+        """The seed of one draw of `size` entries. reasoning-gym generates entry i from `seed + i`, so nearby seeds
+        would share data: hashing separates them."""
         return derive_seed("reasoning-gym", self.split, self.seed, draw) % (1 << 31)
 
 
 def is_held_out(text: str) -> bool:
-    """Whether a question is for testing alone: one text in ten is, by its CRC-32."""
+    """Whether a question is reserved for testing: one text in ten is, by its CRC-32."""
     return zlib.crc32(text.encode("utf-8", "surrogatepass")) % 10 == 0
 
 
 class _Problems(Sequence[Problem]):
-    """Entries of a reasoning-gym data set as problems; one of the other split is drawn again, from the next draw."""
+    """Entries of a reasoning-gym dataset as problems; one of the other split is redrawn from the next draw."""
 
     def __init__(self, source: ReasoningGym) -> None:
         self._source = source
         self._draws: list[Any] = []
 
     def draw(self, draw: int, index: int) -> tuple[dict[str, Any], str | None]:
-        """What a template may use of entry `index` in that draw, and the entry's gold answer.
+        """The template fields of entry `index` in that draw, and its gold answer.
 
-        None where the data set has a scorer alone, as for puzzles that it does not solve itself.
+        The answer is None if the dataset has only a scorer, as for puzzles that it does not solve.
         """
         source = self._source
         while draw >= len(self._draws):
@@ -187,5 +187,5 @@ def _create(name: str, parameters: Mapping[str, Any], seed: int, size: int) -> A
             raise UserError(f"parameters.{parameter}: {name} has no such parameter{hint}; allowed: {', '.join(known)}")
     try:
         return create_dataset(name, seed=seed, size=size, **parameters)
-    except Exception as error:  # each data set checks its parameters in its own way
+    except Exception as error:  # each dataset checks its parameters in its own way
         raise UserError(f"parameters={dict(parameters)} are not taken by {name}: {error}") from None

@@ -1,4 +1,4 @@
-"""Makes problems with one gold answer each from rows of the hub or of a file."""
+"""Problems with one gold answer each, from a file or Hub dataset."""
 
 from __future__ import annotations
 
@@ -27,23 +27,22 @@ _OWN = ("question", "answer", *_OPTIONAL)
 
 @dataclass(frozen=True)
 class Records:
-    """Rows of a data set as problems; answers are graded as mathematics.
+    """Rows of a dataset as problems; answers are graded as mathematics.
 
-    path: a hub name (`openai/gsm8k`) or a local json, jsonl, csv or parquet file; subset and split: of the hub's set.
-    columns: field -> column, or columns of which a row must have one; `question` and `answer` are needed, `id`
-    names the problem (its number in the file where there is none), any other may be used in the template, and stands
-    in the problem's context for teachers. A path leads into nested columns: `reward_model.ground_truth`,
-    `prompt.0.content`. A column that holds a list, as of several answers, is joined by commas; of a chat the last
-    user's turn is taken. Optional: `unit`, the unit of the
-    answer, and `tolerance`, what a number may miss it by (several, joined by commas: one for each of its numbers).
-    drop: a regular expression removed from the question, for instructions that a set carries in its prompts.
-    answer_pattern: a regular expression whose first group, at its last match, is the gold answer; `boxed` takes what
-    the last box holds, or all where there is none.
-    template: the user's turn; {question} and the other fields are filled in. system: the system's turn.
-    limit: the first rows only.
-    shots: how many worked examples stand ahead of each question, as earlier turns; shots_from: the file, or the split
-    of the same set, of which they are the first rows. Their answers are the column `solution`, or the answer in a box.
-    Raises UserError, naming the file and line, for anything a file can get wrong.
+    path: a Hub dataset id (`openai/gsm8k`) or a local json, jsonl, csv or parquet file; subset and split: Hub only.
+    columns: field -> column, or alternative columns; `question` and `answer` are required, `id` names the problem
+    (default: the row number), any other can be used in the template and is in the problem's context for teachers. A
+    path selects nested columns: `reward_model.ground_truth`, `prompt.0.content`. A list column, such as several
+    answers, is joined by commas; of a chat, the last user turn is taken. Optional: `unit`, the unit of the answer, and
+    `tolerance`, its numeric tolerance (several, joined by commas: one per number).
+    drop: a regular expression removed from the question, for instructions contained in a dataset's prompts.
+    answer_pattern: a regular expression whose first group, at its last match, is the gold answer; `boxed` takes
+    the content of the last box, or the whole text without one.
+    template: the user turn, with {question} and the other fields. system: the system prompt.
+    limit: use only the first N rows.
+    shots: number of few-shot examples before each question, as earlier turns; shots_from: the file, or the split of the
+    same dataset, whose first rows are the examples, answered by the column `solution` or the boxed answer.
+    Raises UserError with file and line for any error in a file.
     """
 
     name: str
@@ -73,7 +72,7 @@ class Records:
             check_pattern("answer_pattern", self.answer_pattern, groups=1)
 
     def load(self) -> Sequence[Problem]:
-        """All problems, in the order of the rows."""
+        """All problems, in row order."""
         with error_prefix("path="):
             problems = self._problems()
         return with_shots(problems, self._examples()) if self.shots else problems
@@ -126,7 +125,7 @@ class Records:
         )
 
     def _context(self, row: Row) -> dict[str, str]:
-        """What a row says beside its question and answer, by the names of `columns`."""
+        """The other fields of a row, by the names of `columns`."""
         told: dict[str, str] = {}
         for name, wanted in self.columns.items():
             choices = [wanted] if isinstance(wanted, str) else list(wanted or [])
@@ -153,7 +152,7 @@ class Records:
         )
 
     def _reference(self, place: Place, row: Row, answer: str) -> str:
-        """The gold answer with its unit and its tolerance, where columns tell them."""
+        """The gold answer, with unit and tolerance if columns give them."""
         unit, tolerance = [
             self._value(place, row, name).strip().strip("$").strip() if self.columns.get(name) else ""
             for name in ("unit", "tolerance")

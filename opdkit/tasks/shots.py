@@ -1,4 +1,4 @@
-"""Puts worked examples ahead of questions (few-shot prompts)."""
+"""Few-shot prompts: worked examples before questions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from opdkit.errors import UserError
 
 
 def with_shots(problems: Sequence[Problem], examples: Sequence[Problem]) -> list[Problem]:
-    """The problems with the examples as earlier turns of the chat, behind the system's turn.
+    """The problems with the examples as earlier turns of the chat, after the system prompt.
 
-    An example is answered by its worked solution, where its row has one, or by its answer in a box. Raises UserError
-    for an example that is asked, too.
+    An example is answered by its worked solution, or by its boxed answer if it has none. Raises UserError if an example
+    is also a problem.
     """
     turns = [turn for example in examples for turn in (example.messages[-1], Message("assistant", _answer(example)))]
     shown = {example.messages[-1].content for example in examples}

@@ -1,4 +1,4 @@
-"""Renders problems by prompt templates and checks the templates' fields."""
+"""Renders problems with prompt templates and checks template fields."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["check_template", "render", "template_fields"]
 
 
 def check_template(template: str, available: Iterable[str]) -> None:
-    """Refuse a template without any field, or with one that the problems do not have.
+    """Rejects a template without fields or with unknown ones.
 
-    Raises UserError naming the field and the nearest one that exists.
+    Raises UserError with the field and its closest match.
     """
     names = sorted(set(available))
     wanted = template_fields(template)
@@ -34,6 +34,6 @@ def check_template(template: str, available: Iterable[str]) -> None:
 
 
 def render(template: str, fields: Mapping[str, object], system: str | None = None) -> tuple[Message, ...]:
-    """The chat turns of one problem: an optional system turn, then the filled template as the user's."""
+    """The chat turns of one problem: an optional system prompt, then the filled template as user turn."""
     user = Message(role="user", content=fill(template, fields))
     return (Message(role="system", content=system), user) if system else (user,)

@@ -1,4 +1,4 @@
-"""Chats of data sets: lists of turns in the spellings that are in use."""
+"""Reads chats of datasets: lists of turns in the common formats."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ _ROLES = {
 
 
 def read_turns(place: Place, value: object) -> tuple[Message, ...] | None:
-    """A chat as messages, None where `value` is no list of turns but a text.
+    """A chat as messages, None if `value` is plain text.
 
-    Turns are objects of `role` and `content`, or of `from` and `value`. A content may be a list of parts, of which the
-    texts count. A text that holds such a list as JSON is read, as CSV files have it. Raises UserError for a turn of
-    another role or kind.
+    Turns are objects with `role` and `content`, or `from` and `value`. Content may be a list of parts, whose texts are
+    used. JSON text of such a list is parsed, for CSV files. Raises UserError for a turn of another role or type.
     """
     if isinstance(value, str) and value.lstrip().startswith("[{"):
         try:
@@ -34,14 +33,14 @@ def read_turns(place: Place, value: object) -> tuple[Message, ...] | None:
 
 
 def split_answer(turns: tuple[Message, ...]) -> tuple[tuple[Message, ...], str | None]:
-    """A chat up to its last question, and the answer behind that where there is one."""
+    """A chat up to its last question, and the answer after it, if any."""
     if turns and turns[-1].role == "assistant":
         return turns[:-1], turns[-1].content
     return turns, None
 
 
 def with_system(turns: tuple[Message, ...], system: str | None) -> tuple[Message, ...]:
-    """The chat with this system turn in the place of its own. None or empty leaves it as it is."""
+    """The chat with this system prompt in place of its own. None or empty leaves it unchanged."""
     if not system:
         return turns
     return (Message("system", system), *(turn for turn in turns if turn.role != "system"))

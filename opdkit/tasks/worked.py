@@ -1,4 +1,4 @@
-"""Worked solutions of the data sets whose problems are worked out the same way each time."""
+"""Worked solutions of datasets with a fixed solution procedure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _SUM = re.compile(r"\d+(?: [-+] \d+)+")
 
 
 def worked_solution(dataset: str, fields: Mapping[str, object]) -> str | None:
-    """A solution in steps of a problem with these fields, None where the data set has none."""
+    """A step-by-step solution of a problem with these fields, None if the dataset has none."""
     write = _WRITERS.get(dataset)
     return None if write is None else write(fields)
 
 
 def left_to_right(expression: str) -> str | None:
-    """A sum or difference of whole numbers, one numbered step a line, the value in a box. None for anything else."""
+    """Solves sums and differences of integers: one numbered step per line, boxed value. None for anything else."""
     if _SUM.fullmatch(expression) is None:
         return None
     first, *rest = expression.split()

@@ -1,4 +1,4 @@
-"""Models that answer chats in words: a server, an engine with its renderer, or a script."""
+"""Text models that answer chats: a server, a local model, or a script."""
 
 from opdkit.text.agreement import AgreementScript
 from opdkit.text.base import Chat, TextModel, TextSpec

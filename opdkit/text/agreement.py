@@ -1,7 +1,7 @@
-"""A script in the place of a judge that reads: its criteria are what the teacher's answers to a problem agree on.
+"""A rule-based judge that reads answers: its criteria are what the teacher's answers to a problem agree on.
 
-It knows no sums. A wrong answer of the teacher goes into its rubric unless others contradict it, so that what it is
-shown matters as it does to a language model. It speaks the messages and the JSON of one.
+It does no arithmetic. A wrong teacher answer enters its rubric unless others contradict it, so that its inputs matter
+as they do for a language model, whose messages and JSON it uses.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NO_JUDGE = "I am a script that writes rubrics and verdicts, and this asks for s
 
 @dataclass(frozen=True)
 class AgreementScript:
-    """Writes rubrics from what answers in equations and a box agree on, and the verdicts on them."""
+    """Writes rubrics from what boxed, worked answers agree on, and judges them."""
 
     def open(self, record: Path | None) -> TextModel:
         """See `TextSpec`."""
@@ -37,13 +37,13 @@ class AgreementScript:
 
 @dataclass(frozen=True)
 class Written:
-    """What an answer holds.
+    """The parts of an answer.
 
     Attributes:
         starts: the left operand of each equation.
         results: the right side of each equation.
-        box: what its last box holds, "" without one.
-        boxes: how many it has.
+        box: the content of its last box, "" without one.
+        boxes: number of boxes.
     """
 
     starts: tuple[str, ...]
@@ -53,7 +53,7 @@ class Written:
 
     @classmethod
     def of(cls, text: str) -> Written:
-        """Reads an answer."""
+        """Parses an answer."""
         equations, boxes = EQUATION.findall(text), BOX.findall(text)
         left, right = tuple(one[0] for one in equations), tuple(one[3] for one in equations)
         return cls(left, right, boxes[-1].strip() if boxes else "", len(boxes))
@@ -71,7 +71,7 @@ FORMS: Mapping[str, Callable[[Written], bool]] = {
 
 
 def answer(chat: Chat) -> str:
-    """What the script says to a chat, by the title of the schema that it must answer in."""
+    """The script's answer to a chat, by the title of its required schema."""
     parts = unfenced(chat.messages[-1].content)
     title = chat.schema.get("title") if chat.schema is not None else None
 
@@ -89,10 +89,10 @@ def answer(chat: Chat) -> str:
 
 
 def rubric(teachers: Sequence[Written], students: Sequence[Written]) -> list[tuple[str, int]]:
-    """Criteria and weights. Of those that every student answer meets only as many as LEAST needs.
+    """Criteria and weights. Criteria met by every student answer are kept only to reach LEAST.
 
-    The final value is the one that more teacher answers box than any other, left out on a tie. An intermediate result
-    is one that more than half of them reach.
+    The final value is the one that most teacher answers box, omitted on a tie. An intermediate result is one that more
+    than half of them reach.
     """
     boxed = Counter(one.box for one in teachers if re.fullmatch(r"-?\d{1,12}", one.box)).most_common(2)
     decided = len(boxed) == 1 or (len(boxed) == 2 and boxed[0][1] > boxed[1][1])
@@ -107,7 +107,7 @@ def rubric(teachers: Sequence[Written], students: Sequence[Written]) -> list[tup
 
 
 def meets(criterion: str, one: Written) -> bool:
-    """Whether an answer meets a criterion of `rubric`; a criterion of others is not met."""
+    """Whether an answer meets a criterion of `rubric`; unknown criteria are not met."""
     if criterion in FORMS:
         return FORMS[criterion](one)
     named = _NAMED.fullmatch(criterion)

@@ -1,4 +1,4 @@
-"""Defines the protocol of a text model and of a request for an answer."""
+"""Protocols of text models and their requests."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from opdkit.data.problem import Message
 
 @dataclass(frozen=True)
 class Chat:
-    """One chat that awaits its next answer.
+    """One chat with a pending answer.
 
     Attributes:
-        messages: the turns so far, the last one a user's.
-        seed: of the sampling, where the model honours one.
+        messages: the turns so far, ending with a user turn.
+        seed: sampling seed, if the model supports one.
         schema: a JSON schema that the answer must satisfy, with a `title`; None for free text.
-        temperature: of the sampling; 0 is greedy.
+        temperature: sampling temperature; 0 is greedy.
     """
 
     messages: tuple[Message, ...]
@@ -28,18 +28,18 @@ class Chat:
 
 
 class TextModel(Protocol):
-    """Answers chats in words. Answers are untrusted text."""
+    """A model that answers chats with text. Answers are untrusted."""
 
     @property
     def name(self) -> str:
-        """What the model is called in records and metrics."""
+        """The model's name in records and metrics."""
         ...
 
     def complete(self, chats: Sequence[Chat]) -> list[str | None]:
-        """One answer a chat, in order, None where the model failed to give one.
+        """One answer per chat, in order, None if the model failed.
 
         Raises:
-            RunError: the model can't be reached any more, or its budget is spent.
+            RunError: the model has become unreachable, or its budget is spent.
         """
         ...
 
@@ -48,15 +48,15 @@ class TextModel(Protocol):
         ...
 
     def close(self) -> None:
-        """Release connections and processes."""
+        """Releases connections and processes."""
         ...
 
 
 class TextSpec(Protocol):
-    """A text model as it is configured: nothing is opened yet."""
+    """The configuration of a text model."""
 
     def open(self, record: Path | None) -> TextModel:
-        """Open it. Exchanges are appended to the file `record`; an exchange found there is not asked again.
+        """Opens the model. Exchanges are appended to the file `record`; those found there are not requested again.
 
         Raises:
             UserError: a key, a package or the weights are missing.

@@ -8,13 +8,13 @@ from opdkit.errors import RunError
 
 
 class Budget:
-    """Counts requests and tokens; refuses the request that would begin above a limit.
+    """Counts requests and tokens; rejects a request once a limit is reached.
 
-    A request's tokens are known when it is answered, so as many requests as run at once may end above the limit.
+    A request's tokens are only known with its answer, so concurrent requests may exceed the limit.
 
     Args:
-        calls: the most requests, None for no limit.
-        tokens: the most tokens, read and written together, None for no limit.
+        calls: maximum requests, None for no limit.
+        tokens: maximum prompt plus completion tokens, None for no limit.
         spent: requests and tokens so far.
     """
 
@@ -24,7 +24,7 @@ class Budget:
         self._lock = threading.Lock()
 
     def take(self) -> None:
-        """Count one request that is about to be sent. Raises RunError where the budget is spent."""
+        """Counts a request before it is sent. Raises RunError if the budget is spent."""
         with self._lock:
             if self._calls is not None and self._spent_calls >= self._calls:
                 raise RunError(f"text.budget_calls={self._calls} is spent: raise it and resume, what was asked is kept")
@@ -36,6 +36,6 @@ class Budget:
             self._spent_calls += 1
 
     def add_tokens(self, count: int) -> None:
-        """Count what an answered request read and wrote."""
+        """Counts the tokens of an answered request."""
         with self._lock:
             self._spent_tokens += count

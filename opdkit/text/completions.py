@@ -1,6 +1,6 @@
-"""Requests to a chat completions endpoint, several at a time, tried again where that may help.
+"""Concurrent requests to a chat completions endpoint, with retries.
 
-The body of an answer is read here under a limit in size and time, and not by the client: a server may answer anything.
+Response bodies are read here under size and time limits, not by the client: a server may send anything.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _AGAIN = (408, 409, 425, 429)
 class Completions:
     """An `Endpoint` as a backend.
 
-    An answer that does not come after all attempts is a failed reply. The run ends where nothing answers at the
-    address, the key or the model is refused, the budget is spent, or many answers in a row fail.
+    An answer that fails after all attempts is a failed reply. The run ends if the address is unreachable, the key or
+    model is rejected, the budget is spent, or many answers in a row fail.
 
     Args:
         spec: the endpoint.
-        key: sent with each request, None for none. It is in no error and no reply.
+        key: sent with each request, None for none. It never appears in errors or replies.
         budget: counts requests and tokens.
     """
 
@@ -63,7 +63,7 @@ class Completions:
 
     @property
     def fingerprint(self) -> Mapping[str, object]:
-        """See `Backend`. The address is not part of it: the same model may be served elsewhere after a restart."""
+        """See `Backend`. Excludes the address: the same model may be served elsewhere after a restart."""
         spec = self._spec
         extra = {"omit": sorted(spec.omit), "extra_body": dict(spec.extra_body)}
         return {"kind": "openai", "model": spec.model, "max_new_tokens": spec.max_new_tokens, **extra}
@@ -78,7 +78,7 @@ class Completions:
                     if reply is not None:
                         yield futures[future], reply
             except BaseException:
-                self.close()  # requests on their way and waits between attempts end now
+                self.close()  # cancels requests in flight and waits between attempts
                 raise
         if self._end is not None:
             raise self._end
@@ -89,7 +89,7 @@ class Completions:
         self._client.close()
 
     def _reply(self, chat: Chat) -> Reply | None:
-        """One chat's reply; None where the run is about to end without it."""
+        """One chat's reply; None if the run is about to end without it."""
         started, sent = time.monotonic(), 0
         retrying = Retrying(
             stop=stop_after_attempt(self._spec.attempts) | stop_when_event_set(self._stop),
@@ -138,7 +138,7 @@ class Completions:
             self._finish(RunError(f"text.base_url={url}: {_FAILURES_IN_A_ROW} answers in a row failed ({failure})"))
 
     def _note(self, *, answered: bool) -> int:
-        """How many answers in a row failed."""
+        """Counts consecutive failed answers."""
         with self._lock:
             self._answered = self._answered or answered
             self._failures = 0 if answered else self._failures + 1
@@ -150,7 +150,7 @@ class Completions:
         self._stop.set()
 
     def _ask(self, body: dict[str, Any]) -> tuple[str | None, int, int]:
-        """One request: the answer's text and the tokens read and written."""
+        """One request: the answer's text, prompt tokens and completion tokens."""
         try:
             text, read, written = _read_answer(self._send(body))
             return (self._without_key(text) if text else None), read, written
@@ -175,12 +175,12 @@ class Completions:
                         raise PassingError(f"no whole answer within {self._spec.timeout:g} s")
             except (LastingError, PassingError):
                 raise
-            except Exception as error:  # the client's transport has errors of its own, whichever it is
+            except Exception as error:  # each transport of the client has its own error types
                 raise PassingError(f"the answer broke off ({type(error).__name__})") from None
         return bytes(answer)
 
     def _refused(self, error: openai.APIStatusError) -> Exception:
-        """What an HTTP status means."""
+        """The error for an HTTP status."""
         status, spec = error.status_code, self._spec
         if status in (401, 403):
             where = f"the key in {spec.key_variable}" if spec.key_variable else "requests without a key"
@@ -205,7 +205,7 @@ class Completions:
 
 
 def _read_answer(answer: bytes) -> tuple[str | None, int, int]:
-    """Text, tokens read, tokens written. Raises PassingError for what is no chat completion."""
+    """Text, prompt tokens, completion tokens. Raises PassingError for an invalid chat completion."""
     try:
         read: Any = json.loads(answer)
         content = read["choices"][0]["message"]["content"]

@@ -1,4 +1,4 @@
-"""Defines the settings of an OpenAI-compatible endpoint and builds its requests."""
+"""Settings and requests of an OpenAI-compatible endpoint."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Endpoint:
 
     Attributes:
         model: the model's name at the endpoint.
-        base_url: of the endpoint, up to and with `/v1`.
-        key_variable: the environment variable that holds the key; None for a server that asks for none.
-        max_new_tokens: the longest answer, reasoning included.
-        concurrency: requests at a time.
-        attempts: requests for one answer, the first included, before it counts as failed.
+        base_url: base URL of the endpoint, including `/v1`.
+        key_variable: environment variable with the API key; None if the server requires none.
+        max_new_tokens: maximum tokens of an answer, reasoning included.
+        concurrency: concurrent requests.
+        attempts: attempts per answer, including the first.
         backoff: seconds; the wait before retry n is drawn from 0 to `backoff * 2**n`, at most a minute.
-        timeout: seconds for one request.
-        budget_calls: the most requests of this record, retries included; None for no limit.
-        budget_tokens: the most tokens of this record, read and written; None for no limit.
-        omit: request fields that the endpoint refuses: response_format, seed, temperature, max_completion_tokens.
-        extra_body: more request fields, sent as they are.
+        timeout: seconds per request.
+        budget_calls: maximum requests of this record, retries included; None for no limit.
+        budget_tokens: maximum prompt and completion tokens of this record; None for no limit.
+        omit: request fields that the endpoint rejects: response_format, seed, temperature, max_completion_tokens.
+        extra_body: extra request fields, passed unchanged.
     """
 
     model: str

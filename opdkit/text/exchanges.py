@@ -1,4 +1,4 @@
-"""Records every exchange as one JSON object a line, which is the cache of a resumed run."""
+"""Records exchanges as JSON lines, which also serve as the cache of a resumed run."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from opdkit.text.base import Chat
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back for one chat.
+    """The reply to one chat.
 
     Attributes:
-        text: the answer, None where there is none.
-        error: why there is none.
-        lasting: False where asking again may help (a time-out, a busy server), so that the reply is not reused.
-        prompt_tokens: that the model read, as it counts them.
-        completion_tokens: that it wrote.
-        seconds: from the first request to the reply, waiting included.
-        attempts: requests that were sent.
+        text: the answer, None if it failed.
+        error: the reason of a failure.
+        lasting: False if a retry may help (a timeout, a busy server), so that the reply is not reused.
+        prompt_tokens: prompt tokens, as counted by the model.
+        completion_tokens: completion tokens.
+        seconds: time from the first request to the reply, waiting included.
+        attempts: number of requests sent.
     """
 
     text: str | None
@@ -39,10 +39,10 @@ class Reply:
 
 
 def exchange_key(fingerprint: Mapping[str, object], chat: Chat) -> str:
-    """A hash of the model and of everything that was asked of it.
+    """A hash of the model and the full request.
 
     Args:
-        fingerprint: what decides the model's answers beside the chat, as plain values.
+        fingerprint: everything besides the chat that determines the model's answers, as plain values.
         chat: the chat.
     """
     asked = {
@@ -58,15 +58,15 @@ def exchange_key(fingerprint: Mapping[str, object], chat: Chat) -> str:
 class ExchangeLog:
     """Appends exchanges to a file and finds them again by key.
 
-    Each line is on the disk before its answer is used. A killed run loses at most the line that it was writing, which
-    the next opening cuts off. In memory there is one place in the file an exchange, not its text.
+    Each line is synced to disk before its answer is used. A killed run loses at most the line being written, which the
+    next opening truncates. Memory holds one file offset per exchange, not its text.
 
     Args:
-        file: where the lines go; None keeps nothing.
+        file: output file; None keeps nothing.
 
     Attributes:
-        requests: sent so far, by this run and by those whose file it continues.
-        tokens: read and written so far, likewise.
+        requests: requests sent so far, by this run and earlier ones with the same file.
+        tokens: prompt and completion tokens so far, likewise.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -83,7 +83,7 @@ class ExchangeLog:
                 raise RunError(f"{file} could not be opened: {error.strerror}") from error
 
     def find(self, key: str) -> Reply | None:
-        """The lasting reply to an exchange, None where there is none yet."""
+        """The lasting reply to an exchange, None if there is none yet."""
         place = self._places.get(key)
         if place is None or self._file is None:
             return None
@@ -93,7 +93,7 @@ class ExchangeLog:
         return None if row is None else Reply(row["answer"], row["error"])
 
     def append(self, key: str, model: str, chat: Chat, reply: Reply) -> None:
-        """Write an exchange down. Raises RunError where the disk refuses."""
+        """Appends an exchange. Raises RunError if writing fails."""
         row = {
             "key": key,
             "model": model,
@@ -125,7 +125,7 @@ class ExchangeLog:
                 self._places[key] = place
 
     def _read(self, file: Path) -> None:
-        """Index the whole lines; cut off a line without its end."""
+        """Indexes complete lines; truncates an incomplete last line."""
         if not file.exists():
             return
         end = 0
@@ -167,7 +167,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
 
 
 def _row(line: bytes) -> dict[str, Any] | None:
-    """A line's object, None where it is not one of ours."""
+    """A line's object, None if it is not an exchange."""
     try:
         row: Any = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Implements a text model in this process: any causal language model that opdkit loads."""
+"""A text model in this process: any causal language model that opdkit loads."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from opdkit.text.recorded import RecordedModel
 class LocalModel(ModelSpec):
     """A causal language model with its chat template. The other fields are those of `ModelSpec`.
 
-    A chat's schema is not forced upon the tokens: an answer that breaks it fails where it is read.
+    A chat's schema does not constrain decoding: an invalid answer fails when it is parsed.
 
     Attributes:
-        max_new_tokens: the longest answer.
-        max_prompt_tokens: a longer prompt gets no answer.
-        batch_size: answers that are written at once.
-        device: where the weights are held; None for the accelerator, where there is one.
+        max_new_tokens: maximum tokens of an answer.
+        max_prompt_tokens: longer prompts get no answer.
+        batch_size: answers generated at a time.
+        device: device of the weights; None for the accelerator if available.
     """
 
     max_new_tokens: int = 2048
@@ -64,12 +64,12 @@ class LocalWriter:
 
     @property
     def name(self) -> str:
-        """The path that the user gave."""
+        """The path given by the user."""
         return self._spec.path
 
     @property
     def fingerprint(self) -> Mapping[str, object]:
-        """See `Backend`. The batch size changes no answer."""
+        """See `Backend`. Excludes the batch size, which does not change answers."""
         spec = self._spec
         limits = {"max_new_tokens": spec.max_new_tokens, "max_prompt_tokens": spec.max_prompt_tokens}
         return {"kind": "local", "path": spec.path, "revision": spec.revision, "dtype": spec.dtype, **limits}
@@ -102,7 +102,7 @@ class LocalWriter:
 def write(
     model: LanguageModel, spec: LocalModel, prompts: Sequence[Sequence[int]], seeds: Sequence[int], temperature: float
 ) -> list[tuple[str, int]]:
-    """One answer and its length in tokens for each prompt; temperature 0 is greedy."""
+    """One answer and its length in tokens per prompt; temperature 0 is greedy."""
     asks = [Ask(tuple(ids), seed, spec.max_new_tokens) for ids, seed in zip(prompts, seeds, strict=True)]
     how = Ancestral() if temperature > 0 else Greedy()
     sampling = Sampling(temperature or 1.0, how, log_prob=False, entropy=False)

@@ -1,4 +1,4 @@
-"""Implements a text model behind an OpenAI-compatible endpoint: a provider's, vLLM, SGLang, llama.cpp."""
+"""A text model behind an OpenAI-compatible endpoint: a provider, vLLM, SGLang, llama.cpp."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Untrusted text in a prompt: bounded, stripped of what a template would read, between marks that it can't contain.
+"""Quotes untrusted text in prompts: bounded, without special tokens, between marks that it can't contain.
 
-A response may hold anything: another prompt's end, a chat template's own tokens, a request to be graded well. Inside a
-fence it is plain text, and the instructions around the fence say that it is never an instruction.
+A response may contain anything: the end of a prompt, chat-template tokens, a request for a good grade. Inside a fence
+it is plain text, and the surrounding instructions say that it is never an instruction.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _OPENING = re.compile(r"^\[\[([a-z]+(?: \d+)?) ([0-9a-f]{16})\]\]$", re.MULTILIN
 
 
 def strip_reasoning(text: str) -> str:
-    """What stands behind the last `</think>`, without white space around it."""
+    """The stripped text after the last `</think>`."""
     return text.rpartition("</think>")[2].strip()
 
 
 def bounded(text: str, limit: int) -> str:
-    """At most about `limit` characters: of a longer text, its beginning and its end, and how much was left out."""
+    """Truncates the middle of a text to about `limit` characters, noting how much was omitted."""
     if len(text) <= limit:
         return text
     tail = limit // 2
@@ -35,7 +35,7 @@ def bounded(text: str, limit: int) -> str:
 
 
 def harmless(text: str) -> str:
-    """The text without control characters and lone surrogates, the brackets of special tokens made plain."""
+    """The text without control characters and lone surrogates, with the brackets of special tokens defused."""
     shown = _CONTROL.sub("\ufffd", text.replace("\r\n", "\n"))
     return _SPECIAL.sub(lambda found: "(" + found.group().strip("<>[]") + ")", shown)
 
@@ -44,8 +44,8 @@ def fenced(parts: Mapping[str, str], limit: int) -> str:
     """Named texts between marks that none of them contains.
 
     Args:
-        parts: "problem" or "response 2" -> text. Names are ours, texts are anyone's.
-        limit: of each text, in characters.
+        parts: "problem" or "response 2" -> text. Names are trusted, texts are not.
+        limit: maximum characters of each text.
 
     Returns:
         For each part `[[name mark]]`, the text and `[[end mark]]`, each on lines of their own. The same parts always
@@ -61,7 +61,7 @@ def fenced(parts: Mapping[str, str], limit: int) -> str:
 
 
 def unfenced(prompt: str) -> dict[str, str]:
-    """The named texts of a prompt that `fenced` wrote; for scripts that read what a model would."""
+    """Parses the named texts of a prompt written by `fenced`, for scripts that stand in for a model."""
     found: dict[str, str] = {}
     place = 0
     while (opening := _OPENING.search(prompt, place)) is not None:

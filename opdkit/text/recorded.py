@@ -1,4 +1,4 @@
-"""Wraps a text model so that every exchange is on disk and nothing is asked twice."""
+"""A text model with a persistent cache of exchanges."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from opdkit.text.exchanges import ExchangeLog, Reply, exchange_key
 
 
 class Backend(Protocol):
-    """What answers, without a memory."""
+    """A text model without a cache."""
 
     @property
     def name(self) -> str:
-        """What the model is called."""
+        """The model's name."""
         ...
 
     @property
     def fingerprint(self) -> Mapping[str, object]:
-        """What decides its answers beside the chat, as plain values."""
+        """Everything besides the chat that determines its answers, as plain values."""
         ...
 
     def replies(self, chats: Sequence[Chat]) -> Iterator[tuple[int, Reply]]:
-        """Pairs of a chat's index and its reply, as they come.
+        """Yields (chat index, reply) as replies arrive.
 
         Raises:
-            RunError: no more can come; the replies that did come were given before.
+            RunError: no more replies can arrive; earlier ones were yielded before.
         """
         ...
 
     def close(self) -> None:
-        """Release what it holds."""
+        """Releases resources."""
         ...
 
 
 class RecordedModel:
     """A `TextModel` over a backend and a log.
 
-    A chat that the log knows, or that stands twice in one call, is not asked. Replies are written down as they come:
-    what was answered before a run ends is not lost with it.
+    Chats found in the log, and duplicates within a call, are not requested. Replies are logged as they arrive, so that
+    none are lost if the run ends.
     """
 
     def __init__(self, backend: Backend, log: ExchangeLog) -> None:
@@ -75,8 +75,8 @@ class RecordedModel:
         return [answers[key] for key in keys]
 
     def usage(self) -> Mapping[str, float]:
-        """calls: chats that were put to the model; cached: answered without it; failed: calls without an answer;
-        requests: sent, retries included; prompt_tokens, completion_tokens; seconds: summed over the calls."""
+        """calls: chats sent to the model; cached: answered from the cache; failed: calls without an answer;
+        requests: sent, retries included; prompt_tokens, completion_tokens; seconds: summed over calls."""
         return dict(self._usage)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A script in the place of a language model."""
+"""Rule-based stand-ins for a language model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Script:
     """A function of a chat as a `Backend`. Temperature and seed change nothing.
 
     Attributes:
-        name: what it is called.
+        name: its name.
         answer: the reply to a chat.
     """
 

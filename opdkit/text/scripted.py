@@ -1,7 +1,7 @@
-"""A script in the place of a language model: it knows sums, and speaks the messages and the JSON of a real one.
+"""A rule-based stand-in for a language model: solves sums, with the messages and JSON of a real one.
 
-With it the rubric and judge rewards run on the embedded sums in no time and without a network. It reads the prompt
-alone, never the gold answer, so that a reward that leaves something out of its prompt fails with it too.
+It runs the rubric and judge rewards on the embedded sums instantly and offline. It reads only the prompt, never the
+gold answer, so that a reward with an incomplete prompt also fails with it.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class SumsScript:
 
 @dataclass(frozen=True)
 class Sum:
-    """A problem and one response to it, as the criteria see them.
+    """A problem and one response, as used by the criteria.
 
     Attributes:
-        value: of the problem's expression.
-        equations: that the response writes: left, sign, right, result.
-        boxes: what its boxes hold.
+        value: value of the problem's expression.
+        equations: the response's equations: left, sign, right, result.
+        boxes: contents of its boxes.
     """
 
     value: int
@@ -49,11 +49,11 @@ class Sum:
 
     @property
     def right(self) -> bool:
-        """Whether the last box holds the value."""
+        """Whether the last box contains the value."""
         return bool(self.boxes) and self.boxes[-1].strip() == str(self.value)
 
     def true_equations(self) -> int:
-        """How many equations hold."""
+        """Number of true equations."""
         return sum((a + b if sign == "+" else a - b) == c for a, sign, b, c in self.equations)
 
 
@@ -74,7 +74,7 @@ CRITERIA: Mapping[str, tuple[int, Callable[[Sum], bool]]] = {
 
 
 def answer(chat: Chat) -> str:
-    """What the script says to a chat, by the title of the schema that it must answer in."""
+    """The script's answer to a chat, by the title of its required schema."""
     prompt = chat.messages[-1].content
     parts = unfenced(prompt)
     value = evaluate(parts.get("problem", prompt))
@@ -98,7 +98,7 @@ def answer(chat: Chat) -> str:
 
 
 def evaluate(text: str) -> int | None:
-    """The value of the first sum in a text, None where there is none."""
+    """The value of the first sum in a text, None without one."""
     found = _EXPRESSION.search(text)
     if found is None:
         return None
@@ -107,20 +107,20 @@ def evaluate(text: str) -> int | None:
 
 
 def read(value: int, response: str) -> Sum:
-    """What a response to a problem of that value holds."""
+    """Parses a response to a problem of that value."""
     equations = [(int(a), sign, int(b), int(c)) for a, sign, b, c in EQUATION.findall(response)]
     return Sum(value, tuple(equations), tuple(BOX.findall(response)))
 
 
 def score(one: Sum) -> int:
-    """0 to 10: 10 for the right answer, else up to 5 by the share of equations that hold."""
+    """0 to 10: 10 for the right answer, else up to 5 by the fraction of true equations."""
     if one.right:
         return 10
     return round(5 * one.true_equations() / len(one.equations)) if one.equations else 0
 
 
 def worked_solution(text: str) -> str:
-    """The sum worked out from left to right, the value in a box."""
+    """The sum worked from left to right, with a boxed value."""
     found = _EXPRESSION.search(text)
     if found is None:
         return _NO_SUM

@@ -1,4 +1,4 @@
-"""Two tokenizers on one text: the bytes of their tokens, and what a distribution over one says of the other."""
+"""Two tokenizers on one text: the bytes of tokens, and distributions mapped from one vocabulary to the other."""
 
 from opdkit.tokenization.alignment import Alignment, Group, Symbols, align
 from opdkit.tokenization.byte_filter import Branch, ByteFilter, Filtered, Spelled

@@ -1,4 +1,4 @@
-"""Finds the boundaries that two tokenizations of one text have in common."""
+"""Aligns two tokenizations of one text at their common boundaries."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ Symbols = Sequence[int | str]
 
 
 class Group(NamedTuple):
-    """Consecutive tokens of both sides that hold the same symbols and have no boundary in common inside."""
+    """Consecutive tokens of both sides with the same symbols and no common boundary inside."""
 
     student: range
     teacher: range
 
     @property
     def strict(self) -> bool:
-        """Whether one token stands against one."""
+        """Whether the group is one token against one."""
         return len(self.student) == 1 == len(self.teacher)
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """The finest groups of two splits, in order.
+    """The finest groups of two tokenizations, in order.
 
     Attributes:
-        groups: they cover both sides from the start, without a gap.
-        complete: whether they reach the end. They do not where the texts differ: then they end before the first
-            difference, since a teacher that has read another text says nothing of the student's.
+        groups: cover both sides from the start without gaps.
+        complete: whether they reach the end. If the texts differ, they end before the first difference, since scores
+            of a different text say nothing about the student's.
     """
 
     groups: tuple[Group, ...]
@@ -38,14 +38,14 @@ class Alignment:
 
     @property
     def strict(self) -> list[tuple[int, int]]:
-        """(student's token, teacher's token) of each group of one against one."""
+        """(student token, teacher token) of each one-to-one group."""
         return [(group.student.start, group.teacher.start) for group in self.groups if group.strict]
 
 
 def align(student: Sequence[Symbols], teacher: Sequence[Symbols]) -> Alignment:
-    """The groups of two splits of one text, one sequence of symbols a token.
+    """The groups of two tokenizations of one text, given as one symbol sequence per token.
 
-    A token without symbols (an unused id) belongs to the group of the token behind it.
+    A token without symbols (an unused id) belongs to the group of the next token.
     """
     limit = _agreement(list(chain.from_iterable(student)), list(chain.from_iterable(teacher)))
     groups: list[Group] = []
@@ -62,7 +62,7 @@ def align(student: Sequence[Symbols], teacher: Sequence[Symbols]) -> Alignment:
 
 
 def _agreement(ours: list[int | str], theirs: list[int | str]) -> int:
-    """How many symbols two streams have in common from the start."""
+    """Length of the common prefix of two symbol streams."""
     if ours == theirs:
         return len(ours)
     return next(
@@ -71,7 +71,7 @@ def _agreement(ours: list[int | str], theirs: list[int | str]) -> int:
 
 
 class _Cursor:
-    """How far one side has been read: `done` tokens, `end` symbols."""
+    """The position on one side: `done` tokens, `end` symbols."""
 
     def __init__(self, tokens: Sequence[Symbols]) -> None:
         self._tokens = tokens
@@ -79,7 +79,7 @@ class _Cursor:
         self.end = 0
 
     def advance(self) -> bool:
-        """Take one token; False where none is left."""
+        """Advances by one token; False at the end."""
         if self.done == len(self._tokens):
             return False
         self.end += len(self._tokens[self.done])

@@ -1,9 +1,9 @@
-"""The teacher's distribution over the student's vocabulary given the bytes that are written, and no more.
+"""The teacher's distribution over the student's vocabulary given only the bytes written so far.
 
-A split of the whole response knows what comes next: whether `1` ended as a number or went on to `15` decides where the
-teacher's tokens begin, and byte-prefix masses at such a place say what the student did. Here every token of the teacher
-that the bytes so far leave possible is kept, with its weight, and a distribution is the mixture of what they continue
-with: the forward pass of a hidden Markov model whose hidden state is the teacher's token under way.
+A tokenization of the whole response leaks the future: whether `1` ended as a number or continued to `15` decides where
+the teacher's tokens start, so byte-prefix masses there reveal what the student did. Here every teacher token compatible
+with the bytes so far is kept with its weight, and a distribution is the mixture of their continuations: the forward
+pass of a hidden Markov model whose hidden state is the current teacher token.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ Branch = tuple[int, int]
 
 @dataclass(frozen=True)
 class Spelled:
-    """A response on both sides.
+    """A response in both tokenizations.
 
     Attributes:
         student_ids: n of them.
-        symbols: what each of them puts into the stream.
-        placements: where each begins, None where the two texts differ.
+        symbols: the symbols of each in the common stream.
+        placements: where each starts, None where the two texts differ.
         teacher_ids: m of them.
     """
 
@@ -45,12 +45,12 @@ class Spelled:
 
 @dataclass
 class Filtered:
-    """What a pass over a response found.
+    """The result of a pass over a response.
 
     Attributes:
-        log_mass: f[n, V_student + 1], the residual last; -inf all along a row about which nothing is known.
-        wanted: tokens that may have ended where the response's own split goes on, with the share of the weight that
-            they had at their greatest. What the teacher says behind them was not given, so it is residual.
+        log_mass: f[n, V_student + 1], the residual last; all -inf in a row about which nothing is known.
+        wanted: tokens that may have ended where the response's own tokenization continues, with their maximum share of
+            the weight. The teacher's distribution after them was not given, so it is residual.
     """
 
     log_mass: Tensor
@@ -62,13 +62,13 @@ _NOTHING = Way()
 
 @dataclass(frozen=True)
 class _Boundary:
-    """A boundary of the teacher's behind which its token under way begins.
+    """A teacher boundary after which its current token starts.
 
     Attributes:
         log_prob: f64[V_teacher] there.
-        weight: log-probability of getting there, and of nothing that was written behind it.
-        way: what is written behind it.
-        token: its place in the response's own split, None off it.
+        weight: log-probability of reaching it, excluding what was written after it.
+        way: what is written after it.
+        token: its index in the response's own tokenization, None off it.
     """
 
     log_prob: Array
@@ -78,10 +78,10 @@ class _Boundary:
 
 
 class ByteFilter:
-    """Masses before each of the student's tokens.
+    """Computes masses before each student token.
 
     prefixes: of the two vocabularies; log_prob f[m, V_teacher] before each of the teacher's tokens; branches: log-probs
-    f[V_teacher] behind tokens off the response's own split.
+    f[V_teacher] after tokens off the response's own tokenization.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class ByteFilter:
         self._wanted: dict[Branch, float] = {}
 
     def run(self) -> Filtered:
-        """Go through the response once."""
+        """Runs one pass over the response."""
         said = self._spelled
         rows = self._fresh.new_full((len(said.student_ids), self._prefixes.residual + 1), -torch.inf)
         for row, (index, symbols, where) in enumerate(
@@ -122,7 +122,7 @@ class ByteFilter:
     def _masses(self, sampled: int, where: Placement) -> Tensor:
         first = self._open[0]
         if len(self._open) == 1 and first.way == _NOTHING and first.token is not None and self._unknown == -math.inf:
-            # All that is known is a boundary: the teacher's own distribution there, bit for bit.
+            # Only a boundary is possible: the teacher's own distribution there, bit for bit.
             self._open = [replace(first, weight=0.0)]
             log_mass = self._fresh[first.token].clone()
         else:
@@ -137,7 +137,7 @@ class ByteFilter:
         return log_mass
 
     def _mixture(self) -> Tensor:
-        """Masses where several tokens may be under way; their weights are made to sum to one."""
+        """Masses when several current tokens are possible; their weights are normalised."""
         parts = [(self._prefixes.under_way(open_.way), open_) for open_ in self._open]
         weights = [open_.log_prob[way.ids] + open_.weight for way, open_ in parts]
         highest = max([self._unknown, *(float(weight.max()) for weight in weights if len(weight))])
@@ -151,7 +151,7 @@ class ByteFilter:
             return torch.from_numpy(np.log(masses / total)).to(self._fresh)
 
     def _path(self, where: Placement) -> _Boundary | None:
-        """The boundary behind which the response's own token is under way, None where the student's rule it out."""
+        """The boundary after which the response's own token is current, None if the student's tokens rule it out."""
         own = self._spelled.teacher_ids[where.token]
         for open_ in self._open:
             if open_.token == where.token and own in self._prefixes.under_way(open_.way).ids:
@@ -159,7 +159,7 @@ class ByteFilter:
         return None
 
     def _chain(self, path: _Boundary, where: Placement) -> float:
-        """log weight of the path that a crossing token takes, its last token whole or begun."""
+        """log weight of a crossing token's path, with a complete or incomplete last token."""
         assert where.crossing is not None
         last, begun = where.crossing.last, where.crossing.begun
         log_prob = self._log_prob[last]
@@ -169,13 +169,13 @@ class ByteFilter:
         return self._reached(path, where) + float(ending)
 
     def _reached(self, path: _Boundary, where: Placement) -> float:
-        """log weight of the boundary at which the last token of a crossing one begins."""
+        """log weight of the boundary at which the last token of a crossing one starts."""
         assert where.crossing is not None
         steps = range(where.token, where.crossing.last)
         return path.weight + sum(float(self._log_prob[j, self._spelled.teacher_ids[j]]) for j in steps)
 
     def _advance(self, index: int, symbols: Symbols, where: Placement) -> None:
-        """Keep what the student's token leaves possible."""
+        """Keeps the states compatible with the student token."""
         crossing, path = where.crossing, self._path(where)
         found: list[_Boundary] = []
         ended: list[tuple[_Boundary, int]] = []
@@ -195,7 +195,7 @@ class ByteFilter:
         self._close(ended)
 
     def _close(self, ended: list[tuple[_Boundary, int]]) -> None:
-        """Open the boundaries behind tokens that ended."""
+        """Adds the boundaries after completed tokens."""
         ids, unknown = self._spelled.teacher_ids, dict[Branch, float]()
         self._unknown = -math.inf
         for open_, own in ended:
@@ -222,6 +222,6 @@ def _array(log_prob: Tensor) -> Array:
 
 
 def logsumexp(values: Array) -> float:
-    """log sum exp, -inf of nothing."""
+    """log sum exp; -inf of an empty tensor."""
     highest = float(values.max()) if len(values) else -math.inf
     return highest if highest == -math.inf else highest + math.log(float(np.exp(values - highest).sum()))

@@ -22,7 +22,7 @@ _KEPT = 4096
 
 @dataclass(frozen=True)
 class Begun:
-    """The teacher's tokens that continue some bytes, and who takes the mass of each.
+    """The teacher's tokens that continue some bytes, and the owner of each one's mass.
 
     Attributes:
         teacher_ids: i64[m].
@@ -35,12 +35,12 @@ class Begun:
 
 @dataclass(frozen=True)
 class Way:
-    """What is written behind a boundary of the teacher's.
+    """Bytes written since a teacher token boundary.
 
     Attributes:
         written: the bytes.
-        token: the student's token with which they end, None where no one says in which tokens they are.
-        before: what was written before that token.
+        token: the student token with which they end, None if their tokens are unknown.
+        before: the bytes before that token.
     """
 
     written: bytes = b""
@@ -48,18 +48,18 @@ class Way:
     before: Way | None = None
 
     def then(self, index: int, symbols: Sequence[int | str]) -> Way | None:
-        """With one more of the student's tokens; None where that is no text."""
+        """Extended by a student token; None if it has no text."""
         text = bytes(symbol for symbol in symbols if isinstance(symbol, int))
         return Way(self.written + text, index, self) if text else None
 
 
 @dataclass(frozen=True)
 class UnderWay:
-    """The teacher's tokens that go on behind a way: those that gave their mass to each of the student's tokens on it.
+    """The teacher tokens that continue a way: those that gave their mass to each of its student tokens.
 
     Attributes:
         ids: i64[c].
-        owners: i64[c], who takes the mass of each next, V_student for the residual.
+        owners: i64[c], the next owner of each one's mass, V_student for the residual.
     """
 
     ids: npt.NDArray[np.int64]
@@ -67,10 +67,10 @@ class UnderWay:
 
 
 class BytePrefixMap:
-    """Gives the mass of each of the teacher's tokens to the longest of the student's whose bytes it begins with.
+    """Assigns the mass of each teacher token to the longest student token that is a prefix of its bytes.
 
-    A token of which the student has not even the first byte, and a special one without a common role, gives its mass
-    to a residual category, so that masses sum to one. sizes: V_student and V_teacher, the rows of the two heads.
+    Tokens without any such prefix, and special ones without a common role, go to a residual category, so that masses
+    sum to one. sizes: V_student and V_teacher, the rows of the two heads.
     """
 
     def __init__(self, student: TokenBytes, teacher: TokenBytes, sizes: tuple[int, int]) -> None:
@@ -90,7 +90,7 @@ class BytePrefixMap:
         self._continuing = lru_cache(maxsize=_KEPT)(self._inside)
 
     def owner(self, string: bytes) -> int:
-        """The student's longest token with which `string` begins, or the residual."""
+        """The longest student token that is a prefix of `string`, or the residual."""
         for length in range(min(len(string), self._longest), 0, -1):
             found = self._ours.get(string[:length])
             if found is not None:
@@ -98,15 +98,15 @@ class BytePrefixMap:
         return self.residual
 
     def begun(self, written: bytes) -> Begun:
-        """The teacher's tokens that begin with `written` and go on; all of them for b""."""
+        """The teacher tokens that properly extend `written`; all of them for b""."""
         return self._continuing(written) if written else self._whole
 
     def under_way(self, way: Way) -> UnderWay:
-        """The teacher's tokens that are possible behind `way`; all of them where nothing is written."""
+        """The teacher tokens possible after `way`; all of them if nothing is written."""
         return self._ways(way)
 
     def ending(self, way: Way, index: int, symbols: Sequence[int | str]) -> list[int]:
-        """The teacher's tokens that are possible behind `way` and end with the student's token `index`."""
+        """The teacher tokens possible after `way` that end with the student token `index`."""
         behind = way.then(index, symbols)
         if behind is None:
             return [] if way.written else [own for own, role in self._roles.items() if role in symbols]
@@ -114,18 +114,18 @@ class BytePrefixMap:
         return [own for own in self.spelling(behind.written) if index in possible.owners[possible.ids == own]]
 
     def beginning(self, string: bytes) -> list[int]:
-        """The teacher's ids that begin with `string`, itself included."""
+        """The teacher ids that start with `string`, including `string` itself."""
         return self._ids[bisect_left(self._strings, string) : self._behind(string)]
 
     def spelling(self, string: bytes) -> list[int]:
-        """The teacher's ids that write exactly `string`."""
+        """The teacher ids whose bytes are exactly `string`."""
         return self._ids[bisect_left(self._strings, string) : bisect_right(self._strings, string)]
 
     def marginal(self, log_prob: Tensor, written: Sequence[bytes]) -> Tensor:
         """log mass f[N, V_student + 1] of the student's tokens and, last, of the residual; -inf where there is none.
 
-        log_prob f[N, V_teacher] of the teacher at the N boundaries; written: of each, the bytes behind it that are
-        written already. There the tokens that do not continue these bytes are out, and the others renormalised.
+        log_prob f[N, V_teacher] of the teacher at the N boundaries; written: for each, the bytes already written after
+        it. Tokens that do not continue these bytes are excluded, and the others renormalised.
         """
         found = log_prob.new_full((len(written), self.residual + 1), -torch.inf)
         for bytes_written, rows in _rows_of(written, log_prob.device):
@@ -138,7 +138,7 @@ class BytePrefixMap:
         return found
 
     def begins_with(self, log_prob: Tensor, string: bytes) -> Tensor:
-        """log mass f[...] of the teacher's tokens that begin with `string`, itself included. log_prob f[..., V]."""
+        """log mass f[...] of the teacher tokens that start with `string`, itself included. log_prob f[..., V]."""
         ids = self.beginning(string)
         return log_prob[..., torch.tensor(ids, device=log_prob.device, dtype=torch.long)].logsumexp(-1)
 
@@ -167,13 +167,13 @@ class BytePrefixMap:
         return UnderWay(ids, owners)
 
     def _behind(self, prefix: bytes) -> int:
-        """Index of the first string, in order, behind all that begin with `prefix`."""
+        """Index of the first sorted string after all that start with `prefix`."""
         kept = prefix.rstrip(b"\xff")
         return bisect_left(self._strings, kept[:-1] + bytes([kept[-1] + 1])) if kept else len(self._strings)
 
 
 def scatter_logsumexp(values: Tensor, index: Tensor, size: int) -> Tensor:
-    """out f[N, size], out_j = log sum over index_i = j of exp values_i; a single value comes out as it is.
+    """out f[N, size], out_j = log sum over index_i = j of exp values_i; a single value is returned unchanged.
 
     values f[N, m]; index i64[m].
     """
@@ -185,7 +185,7 @@ def scatter_logsumexp(values: Tensor, index: Tensor, size: int) -> Tensor:
 
 
 def _rows_of(written: Sequence[bytes], device: torch.device) -> list[tuple[bytes, Tensor]]:
-    """Each distinct string and the rows that have it."""
+    """Distinct strings and their rows."""
     places: dict[bytes, list[int]] = {}
     for row, string in enumerate(written):
         places.setdefault(string, []).append(row)

@@ -12,18 +12,18 @@ from opdkit.errors import UserError
 STOP = "stop"
 """The role of the ids that end a response."""
 
-_SPACE = "\u2581"  # SentencePiece's visible space
+_SPACE = "\u2581"  # SentencePiece's space symbol
 _PROBE = "A b  c\n\n\td 12.3"
 
 
 class Encoder(Protocol):
-    """As much of a tokenizer as a text is split with."""
+    """The part of a tokenizer that encodes text."""
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]: ...
 
 
 class VocabularyLike(Encoder, Protocol):
-    """As much of a fast tokenizer of transformers as its bytes are read from."""
+    """The part of a transformers fast tokenizer from which token bytes are read."""
 
     @property
     def all_special_ids(self) -> Sequence[int]: ...
@@ -36,13 +36,13 @@ class VocabularyLike(Encoder, Protocol):
 
 @dataclass(frozen=True)
 class TokenBytes:
-    """The bytes that each id of a tokenizer writes.
+    """The bytes of each id of a tokenizer.
 
     Attributes:
-        strings: one an id, None where the id is special or unused. One token may hold a part of a character, so a
-            string need not be valid UTF-8.
-        special: text of each special id. Such a token is no text, though a tokenizer prints it as this.
-        roles: what a special id stands for, where the other tokenizer has one of the same role: `stop`.
+        strings: one per id, None if the id is special or unused. A token may be part of a character, so a string need
+            not be valid UTF-8.
+        special: display text of each special id. Such a token is not text, though a tokenizer prints it as such.
+        roles: the role of a special id that the other tokenizer also has: `stop`.
     """
 
     strings: tuple[bytes | None, ...]
@@ -51,41 +51,41 @@ class TokenBytes:
 
     @classmethod
     def from_decoder(cls, size: int, decode: Callable[[int], bytes], special: Mapping[int, str]) -> TokenBytes:
-        """From a tokenizer that tells the bytes of one id, as tiktoken's and Mistral's do."""
+        """From a tokenizer that decodes single ids to bytes, such as tiktoken's and Mistral's."""
         return cls(tuple(None if i in special else decode(i) for i in range(size)), dict(special))
 
     def with_stops(self, ids: Sequence[int]) -> TokenBytes:
-        """The same, where `ids` end a response. The first of them stands for the role."""
+        """A copy in which `ids` end a response. The first represents the role."""
         return self.with_roles(dict.fromkeys(ids, STOP))
 
     def with_roles(self, roles: Mapping[int, str]) -> TokenBytes:
-        """The same, where these ids have these roles. Of several with one role the first stands for it."""
+        """A copy in which these ids have these roles. The first of several with one role represents it."""
         return replace(self, roles={**self.roles, **roles})
 
     def of(self, index: int) -> bytes:
-        """The bytes of one id; a special one's are those of its text, an unused one has none."""
+        """The bytes of one id: of its text if special, empty if unused."""
         if index in self.special:
             return self.special[index].encode()
         return (self.strings[index] if index < len(self.strings) else None) or b""
 
     def symbols(self, ids: Sequence[int]) -> list[Sequence[int | str]]:
-        """What each token puts into the stream that two tokenizers have in common: its bytes, or its role."""
+        """Each token's symbols in the stream common to two tokenizers: its bytes, or its role."""
         return [(self.roles[index],) if index in self.roles else self.of(index) for index in ids]
 
     @cached_property
     def ids(self) -> Mapping[bytes, int]:
-        """The id of each byte string. Where two ids write the same bytes the later one is meant: byte-fallback pieces
-        come before the others in a vocabulary, and added tokens, which are matched first, behind them."""
+        """The id of each byte string. Of two ids with the same bytes the later one is used: byte-fallback pieces
+        precede the others in a vocabulary, and added tokens, which are matched first, follow them."""
         return {string: index for index, string in enumerate(self.strings) if string and index not in self.roles}
 
     @cached_property
     def id_of_role(self) -> Mapping[str, int]:
-        """The id that stands for each role."""
+        """The id of each role."""
         return {role: index for index, role in reversed(list(self.roles.items()))}
 
     @cached_property
     def ambiguous(self) -> frozenset[bytes]:
-        """Byte strings that several ids write."""
+        """Byte strings of several ids."""
         count: dict[bytes, int] = {}
         for index, string in enumerate(self.strings):
             if string and index not in self.roles:
@@ -96,7 +96,7 @@ class TokenBytes:
 def token_bytes(tokenizer: VocabularyLike, name: str) -> TokenBytes:
     """The bytes of a fast tokenizer's tokens: byte-level BPE, or SentencePiece with its visible space and `<0x0A>`.
 
-    name: of the model, for the error. Raises UserError where the ids of a plain text do not write that text.
+    name: model name, for errors. Raises UserError if the ids of a plain text do not reproduce it.
     """
     vocabulary, added = tokenizer.get_vocab(), tokenizer.added_tokens_decoder
     text = {index: token for token, index in vocabulary.items()}
@@ -139,7 +139,7 @@ def _byte_level(token: str) -> bytes:
 
 
 def _alphabet() -> dict[str, int]:
-    """GPT-2's letter of each byte: itself where it can be seen in Latin-1, else the next one from 256 on."""
+    """GPT-2's character of each byte: itself if printable in Latin-1, else the next one from 256."""
     seen = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     hidden = [byte for byte in range(256) if byte not in seen]
     return {chr(byte): byte for byte in seen} | {chr(256 + place): byte for place, byte in enumerate(hidden)}

@@ -1,4 +1,4 @@
-"""Computes losses and log-ratios between models of different tokenizers, on groups of an alignment."""
+"""Losses and log-ratios between models with different tokenizers, on groups of an alignment."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from opdkit.tokenization.alignment import Alignment
 def span_sums(log_prob: Tensor, spans: Sequence[range]) -> Tensor:
     """L_g = sum over tokens t in span g of log p_t, f[G].
 
-    log_prob f[n], of the sampled tokens of one side; spans: G of them, without a gap from the first token on.
+    log_prob f[n] of the sampled tokens of one side; spans: G of them, contiguous from the first token.
     """
     owner = torch.tensor([g for g, span in enumerate(spans) for _ in span], dtype=torch.long, device=log_prob.device)
     return log_prob.new_zeros(len(spans)).scatter_add(0, owner, log_prob[: len(owner)])
 
 
 def span_log_ratio(student: Tensor, teacher: Tensor, alignment: Alignment) -> Tensor:
-    """r_g = log q(span g) - log p(span g), f[G]: what the teacher's tokens of a span sum to, less the student's.
+    """r_g = log q(span g) - log p(span g), f[G]: the teacher's sum over a span minus the student's.
 
     student f[n] log p and teacher f[m] log q, of each side's own tokens.
     """
@@ -32,8 +32,8 @@ def span_log_ratio(student: Tensor, teacher: Tensor, alignment: Alignment) -> Te
 def share_span_log_ratio(student: Tensor, teacher: Tensor, alignment: Alignment) -> Tensor:
     """log q_t = log p_t + r_g / |g|, f[n']: the teacher's log-probs on the student's tokens, n' those in groups.
 
-    Each token of a span has an equal share of the span's log-ratio, so that sums over spans are the teacher's own; on
-    a span of one token against one it is log q_t itself.
+    Each token of a span gets an equal share of the span's log-ratio, so that sums over spans are the teacher's; on a
+    one-to-one span it is log q_t itself.
     """
     ratio = span_log_ratio(student, teacher, alignment)
     sizes = torch.tensor([len(group.student) for group in alignment.groups], device=student.device)
@@ -44,10 +44,10 @@ def share_span_log_ratio(student: Tensor, teacher: Tensor, alignment: Alignment)
 
 
 def uld(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """sum_i |p_(i) - q_(i)|, f[...]: L1 between the two distributions, each sorted from its greatest probability down.
+    """sum_i |p_(i) - q_(i)|, f[...]: L1 between the two distributions, each sorted in descending order.
 
-    log_p f[..., V_student] and log_q f[..., V_teacher]; the shorter one is filled with zeros. Boizard et al. 2024
-    (arXiv 2402.12030). It sees the shapes of the two distributions, and not which tokens they are about.
+    log_p f[..., V_student] and log_q f[..., V_teacher]; the shorter one is zero-padded. Boizard et al. 2024 (arXiv
+    2402.12030). It compares the shapes of the distributions, not the identity of tokens.
     """
     p, q = (x.exp().sort(dim=-1, descending=True).values for x in (log_p, log_q))
     width = max(p.shape[-1], q.shape[-1])
@@ -58,8 +58,8 @@ def uld(log_p: Tensor, log_q: Tensor) -> Tensor:
 def merge_spans(log_prob: Tensor, tokens: Tensor, spans: Sequence[range]) -> Tensor:
     """log P_g(v) = log p_first(v) + sum over later tokens t of the span of log p_t(y_t), f[G, V].
 
-    log_prob f[n, V] before each token; tokens i64[n]. A span of one token has that token's distribution; a longer one
-    the joint mass of each first token with what follows, which sums to less than one.
+    log_prob f[n, V] before each token; tokens i64[n]. A one-token span has that token's distribution; a longer one the
+    joint mass of each first token with the rest, which sums to less than one.
     """
     first = torch.tensor([span.start for span in spans], device=log_prob.device)
     sampled = log_prob.gather(-1, tokens[:, None])[:, 0]
@@ -74,7 +74,7 @@ def gold(
     beta: float = 0.5,
     weights: tuple[float, float] | None = None,
 ) -> Tensor:
-    """w JSD_beta(p, q) over the ids that both have + w' ULD over the others, f[...].
+    """w JSD_beta(p, q) over the shared ids + w' ULD over the others, f[...].
 
     log_p f[..., V_student], log_q f[..., V_teacher], of aligned tokens or of merged spans; pairs i64[S, 2], the
     student's id and the teacher's, None for one vocabulary. weights: w and w', None for S / V_teacher and the rest of
@@ -92,5 +92,5 @@ def gold(
 
 
 def _others(size: int, ids: Tensor) -> Tensor:
-    """bool[size], True where an id is not among `ids`."""
+    """bool[size], True for ids not in `ids`."""
     return torch.ones(size, dtype=torch.bool, device=ids.device).index_fill(0, ids, False)

@@ -20,8 +20,8 @@ def student_log_mass(
 ) -> Tensor:
     """log mass f[n, V_student + 1] before each of the student's n tokens, the residual last; exp of a row sums to 1.
 
-    log_prob f[m, V_teacher] before each of the teacher's m tokens; placements: n of them. A sampled token that crosses
-    a boundary of the teacher's takes the mass of its path (`path_log_prob`) from the category that had it.
+    log_prob f[m, V_teacher] before each of the teacher's m tokens; placements: n of them. A sampled token crossing a
+    teacher boundary takes the mass of its path (`path_log_prob`) from the category that had it.
     """
     rows = torch.tensor([place.token for place in placements], device=log_prob.device)
     log_mass = prefixes.marginal(log_prob[rows], [place.written for place in placements])
@@ -42,8 +42,8 @@ def student_log_mass(
 def path_log_prob(prefixes: BytePrefixMap, log_prob: Tensor, teacher_ids: Sequence[int], place: Placement) -> Tensor:
     """log f[] of the teacher's probability of the path that a crossing token takes through the teacher's tokens.
 
-    The first of them is conditioned on the bytes that are written already; of a last one that is only begun, all
-    tokens with that beginning count. Other paths may write the same bytes, so this is a lower bound of their mass.
+    The first is conditioned on the bytes already written; for an incomplete last one, all tokens with that prefix
+    count. Other paths may produce the same bytes, so this is a lower bound on their mass.
     """
     assert place.crossing is not None
     first, last = place.token, place.crossing.last

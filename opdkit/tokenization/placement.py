@@ -11,11 +11,11 @@ from opdkit.tokenization.alignment import Symbols
 
 @dataclass(frozen=True)
 class Crossing:
-    """The end of a student's token that goes beyond the teacher's token in which it begins.
+    """Where a student token ends that extends beyond the teacher token in which it starts.
 
     Attributes:
-        last: index of the teacher's token in which it ends.
-        begun: the bytes of that token it holds; empty where it ends with it.
+        last: index of the teacher token in which it ends.
+        begun: the bytes of that token that it covers; empty if both end together.
     """
 
     last: int
@@ -24,13 +24,13 @@ class Crossing:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a student's token begins.
+    """Where a student token starts.
 
     Attributes:
-        token: index of the teacher's token in which it begins, and whose predictor speaks for it.
-        written: the bytes of that token which are written already; empty at a common boundary.
-        rest: the bytes of that token which are not.
-        crossing: how it ends, where it goes beyond that token; else None.
+        token: index of the teacher token in which it starts, whose prediction applies to it.
+        written: the bytes of that token already written; empty at a common boundary.
+        rest: the remaining bytes of that token.
+        crossing: its end if it extends beyond that token, else None.
     """
 
     token: int
@@ -40,8 +40,8 @@ class Placement:
 
 
 def place(student: Sequence[Symbols], teacher: Sequence[Symbols]) -> list[Placement | None]:
-    """One for each of the student's tokens; None from the first symbol on at which the two texts differ,
-    and for a token without symbols."""
+    """One per student token; None from the first symbol at which the two texts differ, and for a token without
+    symbols."""
     ours, theirs = list(chain.from_iterable(student)), list(chain.from_iterable(teacher))
     ends = list(accumulate(map(len, teacher)))
     placements: list[Placement | None] = []
@@ -75,5 +75,5 @@ def _placement(teacher: Sequence[Symbols], ends: list[int], token: int, span: tu
 
 
 def _bytes(symbols: Symbols) -> bytes:
-    """The bytes among them: a role has none."""
+    """The bytes among the symbols: roles have none."""
     return bytes(symbol for symbol in symbols if isinstance(symbol, int))

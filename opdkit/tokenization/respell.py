@@ -1,4 +1,4 @@
-"""Re-tokenizes a response as the other tokenizer would write it."""
+"""Re-tokenizes a response with the other tokenizer."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from opdkit.tokenization.bytes import Encoder, TokenBytes
 
 
 def respell(ids: Sequence[int], student: TokenBytes, teacher: TokenBytes, tokenizer: Encoder) -> list[int] | None:
-    """The teacher's ids of what the student wrote, or None where its tokenizer can't write that.
+    """The teacher's ids for a student response, or None if its tokenizer can't represent it.
 
-    An id with a role becomes the teacher's id of that role; a special id without one is spelled as its text is.
+    An id with a role becomes the teacher's id of that role; a special id without one is tokenized as text.
     """
     of_role = teacher.id_of_role
     written: list[int] = []
@@ -27,9 +27,9 @@ def respell(ids: Sequence[int], student: TokenBytes, teacher: TokenBytes, tokeni
 
 
 def encode_bytes(data: bytes, tokenizer: Encoder, table: TokenBytes) -> list[int] | None:
-    """Ids that write exactly `data`, which need not be valid UTF-8. None where the tokenizer has none, or changes it.
+    """Ids whose bytes are exactly `data`, possibly invalid UTF-8. None if there are none or the tokenizer changes it.
 
-    Valid parts are encoded as text; each byte of an invalid part is a token of its own.
+    Valid parts are encoded as text; each byte of an invalid part is a separate token.
     """
     ids: list[int] = []
     for part, text in _parts(data):
@@ -42,7 +42,7 @@ def encode_bytes(data: bytes, tokenizer: Encoder, table: TokenBytes) -> list[int
 
 
 def _parts(data: bytes) -> Iterator[tuple[bytes, str | None]]:
-    """Maximal parts with the text of the valid ones."""
+    """Maximal valid and invalid parts, with the text of the valid ones."""
     while data:
         try:
             yield data, data.decode()
@@ -55,7 +55,7 @@ def _parts(data: bytes) -> Iterator[tuple[bytes, str | None]]:
 
 
 def _continuation(text: str, tokenizer: Encoder, table: TokenBytes) -> list[int]:
-    """The ids of `text` where it does not begin a document: without the space that SentencePiece puts before one."""
+    """The ids of `text` within a document: without the space that SentencePiece prepends at the start."""
     ids = tokenizer.encode(text, add_special_tokens=False)
     length = len(text.encode())
     if sum(len(table.of(index)) for index in ids) == length:

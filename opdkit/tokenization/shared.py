@@ -12,13 +12,13 @@ from opdkit.tokenization.bytes import TokenBytes
 
 @dataclass(frozen=True)
 class SharedVocabulary:
-    """Ids of both vocabularies that mean the same, in the order of the student's.
+    """Ids of tokens shared by both vocabularies, in student order.
 
     Attributes:
         student_ids: i64[S].
         teacher_ids: i64[S], the same tokens.
-        to_teacher: i64[V_student], the teacher's id of each of the student's, -1 where there is none.
-        to_student: i64[V_teacher], the other way.
+        to_teacher: i64[V_student], the teacher id of each student id, -1 if none.
+        to_student: i64[V_teacher], the reverse.
     """
 
     student_ids: Tensor
@@ -31,19 +31,18 @@ class SharedVocabulary:
 
     @property
     def pairs(self) -> Tensor:
-        """i64[S, 2]: the student's id and the teacher's."""
+        """i64[S, 2]: (student id, teacher id)."""
         return torch.stack([self.student_ids, self.teacher_ids], dim=1)
 
     def mass(self, log_prob: Tensor) -> Tensor:
-        """Probability f[...] of the shared ids together. log_prob f[..., V_teacher], of the teacher."""
+        """Total probability f[...] of the shared ids. log_prob f[..., V_teacher] of the teacher."""
         return log_prob[..., self.teacher_ids.to(log_prob.device)].logsumexp(-1).exp()
 
 
 def shared_vocabulary(student: TokenBytes, teacher: TokenBytes, sizes: tuple[int, int]) -> SharedVocabulary:
-    """Tokens of the same bytes, neither special nor ambiguous in either vocabulary, and one pair for each common role.
+    """Tokens with equal bytes, neither special nor ambiguous in either vocabulary, plus one pair per common role.
 
-    sizes: V_student and V_teacher, ids beyond which a head has no row. Of several
-    ids with one role the first stands for it.
+    sizes: V_student and V_teacher, the rows of the two heads. The first of several ids with one role is used.
     """
     theirs = {string: index for string, index in teacher.ids.items() if string not in teacher.ambiguous}
     pairs = [

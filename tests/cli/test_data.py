@@ -43,7 +43,7 @@ def test_three_prompts_are_shown_with_their_tokens(opdkit: Opdkit) -> None:
         (["task.path=gone.jsonl"], "task.path=gone.jsonl: no such file"),
         (["task.path=sums.jsonl", "task.columns.answer=gold"], "columns.answer=gold: no row has it"),
         ([], "task.path: no value; give task.path=..."),
-        (["task=textworld_express"], "shows tasks with problems"),
+        (["task=textworld_express"], "shows single tasks with problems"),
     ],
 )
 def test_what_is_wrong_is_one_line(opdkit: Opdkit, typed: list[str], line: str) -> None:

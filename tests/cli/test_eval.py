@@ -38,7 +38,7 @@ def test_several_answers_of_a_greedy_sampler_are_warned_of(opdkit: Opdkit) -> No
     [
         (["benchmark=[chain_sum,chain_sum]"], "names of benchmarks, each once"),
         (["benchmark=[]"], "names of benchmarks, each once"),
-        (["benchmark=gsm8k,math500", "benchmark.path=a.jsonl"], "can't read one file"),
+        (["benchmark=gsm8k,math500", "benchmark.path=a.jsonl"], "can't share one file"),
         (["benchmark=chain_sum,nothing"], "no such option"),
         (["benchmark=chain_sum,math500", "--cfg", "job"], "one benchmark at a time"),
         (["sampler=top"], "no such option; allowed: ancestral, greedy, min_p, top_k, top_p"),

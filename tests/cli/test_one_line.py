@@ -33,15 +33,15 @@ def option(folder: Path, name: str, text: str) -> None:
     ("typed", "line"),
     [
         (["masking=broken"], "broken.yaml, line 2: is not YAML"),
-        (["masking=evil"], "masking._target_: os.system is of Python's own library; allowed: a class of"),
+        (["masking=evil"], "masking._target_: os.system is in Python's standard library; allowed: a class of"),
         (
             ["masking=none", "task=game", "rollout=episodes"],
-            "task.environment._target_: os.system is of Python's own lib",
+            "task.environment._target_: os.system is in Python's standard lib",
         ),
         (["masking=fussy"], "masking.size is too small"),
         (["masking=none", "optim.betas=[2,3]"], "optim.betas=[2, 3]; both must be at least 0 and below 1"),
         (["masking=none", "hydra.run.dir=x"], "hydra.run.dir=x: has no effect here; use run_dir="),
-        (["masking=none", "hydra.job.name=x"], "hydra.job.name=x: has no effect here; allowed of Hydra's own: hydra/l"),
+        (["masking=none", "hydra.job.name=x"], "hydra.job.name=x: has no effect here; allowed Hydra keys: hydra/l"),
         (["masking=none", "model.path=./mine"], "model.path='./mine' holds no model: no config.json and no adapter"),
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",

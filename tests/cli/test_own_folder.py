@@ -52,7 +52,7 @@ def test_a_copy_composes_to_the_same(option: str, opdkit: Opdkit, tmp_path: Path
 @pytest.mark.parametrize(
     ("typed", "line"),
     [
-        (["topk"], "topk: names no option; write GROUP/OPTION"),
+        (["topk"], "topk: not an option; write GROUP/OPTION"),
         (["objective/topkk"], "objective/topkk: no such option"),
         (["objectives/topk"], "objectives: no such group"),
         (["objective/topk", "--as", "sampled"], "--as sampled: must be a name"),

@@ -101,7 +101,7 @@ def test_does_not_fit(values: dict[str, Any], said: str) -> None:
 
 
 def test_a_needed_key_that_is_not_there() -> None:
-    with pytest.raises(UserError, match=r"group\.needed: Target needs it"):
+    with pytest.raises(UserError, match=r"group\.needed: Target requires it"):
         bind("group", {"_target_": f"{HERE}Target"})
 
 

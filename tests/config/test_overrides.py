@@ -28,7 +28,7 @@ def test_a_later_value_of_a_search_wins() -> None:
 
 
 def test_an_interval_is_not_a_grid() -> None:
-    with pytest.raises(UserError, match="a grid has no intervals"):
+    with pytest.raises(UserError, match="a grid takes no intervals"):
         jobs(["a=interval(0,1)"])
 
 

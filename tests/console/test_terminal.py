@@ -85,7 +85,7 @@ def test_the_closing_table_says_before_after_teacher_and_what_is_next() -> None:
     assert "student after   90.0 %" in text
     assert "teacher         100.0 %" in text
     assert "2 min 10 s" in text
-    assert "metrics and diagnostics took 4.1 % of the steps' time" in text
+    assert "metrics and diagnostics took 4.1 % of step time" in text
     assert "runs/a b/metrics.jsonl" in text
     assert """opdkit eval 'model.path='"'"'runs/a b/final'"'"'' benchmark=gsm8k""" in text
 

@@ -43,7 +43,7 @@ def test_responses_that_the_teacher_can_not_write_and_a_missing_stop_are_told() 
     without_stop = replace(both, teacher=replace(both.teacher, stop_ids=frozenset()))
     responses = [student.encode(text, add_special_tokens=False) for text in ("to\u2581", "to", "<|im_end|>")]
     notes = told(alignment(without_stop, responses))
-    assert ("warning", "one of the two has no stop token: the end of a response is not taught") in notes
+    assert ("warning", "one of the two has no stop token: the end of a response is not trained") in notes
     assert ("warning", "2 of 3 responses can't be written by the teacher's tokenizer unchanged") in notes
     assert "the teacher lacks" in notes[1][1]
     whole = told(alignment(both, responses))

@@ -15,7 +15,7 @@ def test_the_papers_split() -> None:
     ]
     section = special_tokens(both, ())
     (warning,) = [note for note in section.notes if note.level == "warning"]
-    assert "'<think>', '</think>' with other tokens" in warning.text
+    assert "split '<think>', '</think>' differently" in warning.text
     assert warning.advice.endswith("""masking=special_spans 'masking.strings=["<think>", "</think>"]'""")
 
 

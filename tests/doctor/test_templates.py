@@ -18,7 +18,7 @@ def test_first_difference(one: str, other: str, place: int) -> None:
 
 def test_alike() -> None:
     section = templates(pair(bpe(WHOLE_WORD), bpe(WHOLE_WORD)), PROMPT)
-    assert told(section) == [("ok", "both render the prompt alike")]
+    assert told(section) == [("ok", "both render the prompt identically")]
     assert section.sides == (("both", "<|im_start|>user\nWhat is 1 + 1?<|im_end|><|im_start|>"),)
 
 
@@ -41,15 +41,15 @@ def test_a_turn_that_ends_with_no_stop_token() -> None:
     ended = TEMPLATE.replace("<|im_end|>", "<|endoftext|>")
     found = told(templates(pair(bpe(WHOLE_WORD, template=ended), bpe(WHOLE_WORD, template=ended)), PROMPT))
     assert found == [
-        ("ok", "both render the prompt alike"),
-        ("warning", "the student's template ends an answer with '<|endoftext|>', which is no stop token"),
-        ("ok", "the teacher's template ends an answer with '<|endoftext|>', which is no stop token"),
+        ("ok", "both render the prompt identically"),
+        ("warning", "the student's template ends an answer with '<|endoftext|>', which is not a stop token"),
+        ("ok", "the teacher's template ends an answer with '<|endoftext|>', which is not a stop token"),
     ]
 
 
 def test_without_a_template_and_with_one_that_refuses() -> None:
     found = told(templates(pair(bpe(WHOLE_WORD), bpe(WHOLE_WORD, template=None)), PROMPT))
-    assert ("warning", "the teacher has no chat template: its prompt is the plain text") in found
+    assert ("warning", "the teacher has no chat template: prompts are plain text") in found
     refusing = "{{ raise_exception('no system message') }}"
     section = templates(pair(bpe(WHOLE_WORD, template=refusing), bpe(WHOLE_WORD)), PROMPT)
     assert told(section)[0][0] == "stop"

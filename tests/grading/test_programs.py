@@ -16,7 +16,7 @@ from opdkit.grading.programs import ProgramGrader, find_program
 from opdkit.sandbox.limits import Limits
 from tests.program_cases import fenced
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs are run on Linux alone")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs run only on Linux")
 GRADER = ProgramGrader(limits=Limits(seconds=2))
 
 
@@ -325,6 +325,6 @@ def test_what_cannot_be_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         ProgramGrader(sandbox="none")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="tolerance=-1"):
         ProgramGrader(tolerance=-1)
-    with pytest.raises(UserError, match="sandbox=bwrap: python=/bin/true: is no Python interpreter"):
+    with pytest.raises(UserError, match="sandbox=bwrap: python=/bin/true: not a Python interpreter"):
         ProgramGrader(python="/bin/true").check()
     assert json.dumps(CHECK.digest) == f'"{CHECK.digest}"'

@@ -94,7 +94,7 @@ def test_by_an_evaluation_whose_answers_are_taken_for_the_last(
     ("typed", "said"),
     [
         (["early_stop.metric=eval/chain_sum/pas@1", "eval_every=1"], "(did you mean eval/chain_sum/pass@1?)"),
-        (["keep_best.metric=eval/chain_sum/pass@1"], "eval_every=0 evaluates at the end only"),
+        (["keep_best.metric=eval/chain_sum/pass@1"], "eval_every=0 evaluates only at the end"),
         (["early_stop.mode=most"], "early_stop.mode=most: no such mode; allowed: max, min"),
         (["early_stop.patience=0"], "early_stop.patience=0: must be at least 1"),
         (["early_stop.min_delta=-1"], "early_stop.min_delta=-1.0: must be at least 0"),

@@ -35,7 +35,7 @@ def test_every_key_has_a_meaning_and_a_type(reference: ModuleType) -> None:
 
 def test_rows(reference: ModuleType) -> None:
     page = reference.root_page("train")
-    assert "| `batch.micro_batch` | int | `8` | rollouts in memory at a time; changes no result |" in page
+    assert "| `batch.micro_batch` | int | `8` | rollouts per forward pass; does not change results |" in page
     optim = reference.group_page("optim", ["optim"])
     assert "| `clip_norm` | float or null | `1.0` | global norm to clip gradients to, None for no clipping |" in optim
     assert "Builds on `adamw`" in optim

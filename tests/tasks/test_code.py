@@ -20,7 +20,7 @@ from tests.cli.conftest import Opdkit, opdkit  # noqa: F401
 from tests.program_cases import CASES, DOUBLE, HUMANEVAL, LIVE, LIVE_CALL, MBPP, VERL, Case, fenced
 from tests.tiny import save_pair
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs are run on Linux alone")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs run only on Linux")
 
 
 def needs_bubblewrap() -> None:
@@ -109,7 +109,7 @@ def test_without_bubblewrap_it_is_refused_in_a_line(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("PATH", str(tmp_path))
     with ProgramPool(1) as pool:
         monkeypatch.setattr(programs, "_ask", pool.ask)
-        with pytest.raises(UserError, match=r"sandbox=bwrap: no bwrap is installed \(apt-get install -y bubblewrap; "):
+        with pytest.raises(UserError, match=r"sandbox=bwrap: bwrap is not installed \(apt-get install -y bubblewrap; "):
             source(tmp_path, DOUBLE.row).load()
         with pytest.raises(UserError, match=r"^benchmark\.source\.sandbox=bwrap: no bwrap is installed"):
             Benchmark(source(tmp_path, DOUBLE.row), Greedy(), path=str(tmp_path / "rows.jsonl")).problems()

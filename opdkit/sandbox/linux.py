@@ -1,4 +1,4 @@
-"""What is asked of Linux: files in memory, and the processes that came of one."""
+"""Linux system calls and /proc: in-memory files and process trees."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import select
 import signal
 from pathlib import Path
 
-_ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER
+_PR_SET_CHILD_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 
 
-def adopt_orphans() -> None:
-    """Make this process the parent of every orphan below it, so that it can end them."""
-    if ctypes.CDLL(None, use_errno=True).prctl(_ADOPT_ORPHANS, 1, 0, 0, 0):
+def become_subreaper() -> None:
+    """Makes this process the parent of orphaned descendants, so that it can kill them."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl")
 
 
 def sealed_file(data: bytes) -> int:
-    """A file in memory that holds `data` and can never hold anything else, at its start."""
+    """A sealed in-memory file with `data`, positioned at its start."""
     descriptor = os.memfd_create("opdkit", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     view = memoryview(data)
     while view:
@@ -31,15 +31,15 @@ def sealed_file(data: bytes) -> int:
     return descriptor
 
 
-def far_end_closed(descriptor: int) -> bool:
-    """Whether the far end is gone. Asks for nothing else, so that no request is taken away."""
+def peer_closed(descriptor: int) -> bool:
+    """Whether the other end of the pipe is closed. Consumes no data."""
     poll = select.poll()
     poll.register(descriptor, 0)
     return bool(poll.poll(0))
 
 
 def children(process: int) -> list[int]:
-    """The processes that one started and that have not been waited for."""
+    """The child processes of a process, including zombies."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{process}/task").iterdir():
@@ -49,7 +49,7 @@ def children(process: int) -> list[int]:
 
 
 def descendants(process: int) -> list[int]:
-    """The processes below one, the nearest first."""
+    """All descendants of a process, breadth first."""
     found = children(process)
     for child in found:
         found += children(child)
@@ -57,14 +57,14 @@ def descendants(process: int) -> list[int]:
 
 
 def resident_bytes(process: int) -> int:
-    """Bytes of memory that a process holds now."""
+    """Resident memory of a process, bytes."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return 0
 
 
-def own_tasks() -> int:
-    """The processes and threads that this user has: the kernel counts a program's among them."""
+def count_own_tasks() -> int:
+    """Processes and threads of the current user, which the kernel counts towards a program's limit."""
     found = 0
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -73,8 +73,8 @@ def own_tasks() -> int:
     return found
 
 
-def kill_all_of(user: int) -> None:
-    """End every process of a user, by a child that becomes that user: at once, whatever they fork meanwhile."""
+def kill_user(user: int) -> None:
+    """Kills all processes of a user atomically, from a child that switches to that user."""
     child = os.fork()
     if child == 0:
         try:

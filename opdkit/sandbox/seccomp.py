@@ -1,7 +1,7 @@
-"""Which system calls a program may not make, as the kernel's filter (seccomp) takes it.
+"""The seccomp filter of sandboxed programs.
 
-Refused is what holds memory that no limit counts (files in memory, System V's), what makes namespaces, looks into
-other processes, opens sockets, or reaches parts of the kernel that a program of a test has no use for.
+It rejects system calls that allocate memory outside of all limits (memfd, System V IPC), create namespaces, access
+other processes, open sockets, or reach kernel interfaces that test programs do not need.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import errno
 import platform
 import struct
 
-# Name -> number on x86_64 and on aarch64, from the kernel's tables.
+# Name -> number on x86_64 and aarch64, from the kernel's tables.
 _REFUSED = {
     "shmget": (29, 194), "semget": (64, 190), "msgget": (68, 186), "mq_open": (240, 180), "memfd_create": (319, 279),
     "memfd_secret": (447, 447), "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39),
@@ -27,19 +27,19 @@ _REFUSED = {
 _CLONE, _CLONE3 = (56, 220), 435
 _NEW_NAMESPACES = 0x7E02_0000
 _MACHINES = {"x86_64": (0, 0xC000_003E), "aarch64": (1, 0xC000_00B7)}
-_OTHER_TABLE = 0x4000_0000  # x86_64's second set of numbers (x32)
+_OTHER_TABLE = 0x4000_0000  # x86_64's second table of numbers (x32)
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _REFUSE = 0x7FFF_0000, 0x0005_0000
-_NUMBER, _MACHINE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in what the filter is shown
+_NUMBER, _MACHINE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
 
 
-def call_filter() -> bytes | None:
-    """The filter for this machine; None where its numbers are not known."""
+def syscall_filter() -> bytes | None:
+    """The filter for this machine, None if its system call numbers are unknown."""
     if platform.machine() not in _MACHINES:
         return None
     column, machine = _MACHINES[platform.machine()]
     numbers = sorted(pair[column] for pair in _REFUSED.values())
-    # Each step is (code, value, where to go if so, where to go if not); places are named and counted at the end.
+    # Each step is (code, value, jump if true, jump if false); jump targets are resolved at the end.
     steps: list[tuple[int, int, str, str]] = [
         (_LOAD, _MACHINE, "", ""),
         (_EQUAL, machine, "", "refuse"),
@@ -52,7 +52,7 @@ def call_filter() -> bytes | None:
         (_ANY_BIT, _NEW_NAMESPACES, "refuse", "allow"),
     ]
     places = {"allow": len(steps), "refuse": len(steps) + 1, "unknown": len(steps) + 2}
-    # A C library that is told that clone3 is unknown uses clone, whose flags can be looked at.
+    # On ENOSYS for clone3 a C library falls back to clone, whose flags the filter can check.
     ends = [_ALLOW, _REFUSE | errno.EPERM, _REFUSE | errno.ENOSYS]
     lines = [
         struct.pack("=HBBI", code, *(places[to] - at - 1 if to else 0 for to in (yes, no)), value)

@@ -17,24 +17,24 @@ import psutil
 import pytest
 
 from opdkit.errors import UserError
-from opdkit.sandbox.box import Box, Ended
-from opdkit.sandbox.kernel import adopt_orphans
+from opdkit.sandbox.isolation import Interpreter, open_isolation
+from opdkit.sandbox.launch import Job
 from opdkit.sandbox.limits import Limits
-from opdkit.sandbox.probe import holes
-from opdkit.sandbox.starting import Job
-from opdkit.sandbox.walls import Interpreter, open_wall
+from opdkit.sandbox.linux import become_subreaper
+from opdkit.sandbox.probe import isolation_failure
+from opdkit.sandbox.runner import ProcessResult, Runner
 from tests.sandbox import attacks
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs are run on Linux alone")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs run only on Linux")
 LIMITS = Limits(seconds=1, memory_mb=256, processes=8, files_mb=8)
 SYSTEM = "/usr/bin/python3"  # which every user may read
 
 
-def boxes() -> list[object]:
+def runners() -> list[object]:
     found: list[object] = []
     for sandbox, python in (("bwrap", None), ("process", SYSTEM if os.getuid() == 0 else None)):
         try:
-            refused = holes(Box(open_wall(sandbox), Interpreter.find(python, False), LIMITS))
+            refused = isolation_failure(Runner(open_isolation(sandbox), Interpreter.find(python, False), LIMITS))
         except ValueError as error:
             refused = str(error)
         mark = pytest.mark.skip(reason=refused) if refused else ()
@@ -42,21 +42,21 @@ def boxes() -> list[object]:
     return found
 
 
-BOXES = boxes()
+RUNNERS = runners()
 
 
 @pytest.fixture(autouse=True, scope="module")
 def orphans() -> Iterator[None]:
-    adopt_orphans()
+    become_subreaper()
     yield
     ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)  # other tests' orphans are not ours
 
 
-@pytest.fixture(params=BOXES)
-def box(request: pytest.FixtureRequest) -> Iterator[Box]:
+@pytest.fixture(params=RUNNERS)
+def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
     sandbox, python = request.param
     before = set(psutil.Process().children(recursive=True))
-    yield Box(open_wall(sandbox), Interpreter.find(python, False), LIMITS)
+    yield Runner(open_isolation(sandbox), Interpreter.find(python, False), LIMITS)
     until = time.monotonic() + 2
     while left := set(psutil.Process().children(recursive=True)) - before:
         assert time.monotonic() < until, f"something was left running: {left}"
@@ -64,16 +64,16 @@ def box(request: pytest.FixtureRequest) -> Iterator[Box]:
             os.waitpid(-1, os.WNOHANG)
 
 
-def run(box: Box, program: str, stdin: bytes = b"") -> Ended:
-    return box.run(Job({"mode": "script", "program": program}, stdin=stdin))
+def run(runner: Runner, program: str, stdin: bytes = b"") -> ProcessResult:
+    return runner.run(Job({"mode": "script", "program": program}, stdin=stdin))
 
 
-def test_a_program_reads_and_prints(box: Box) -> None:
-    assert run(box, "print(input()[::-1])", b"abc\n").output == b"cba\n"
-    assert run(box, "import sys; print(len(sys.stdin.read()))", b"x" * 300_000).output == b"300000\n"
-    assert run(box, "import sys; sys.exit(3)").status == 3
+def test_a_program_reads_and_prints(runner: Runner) -> None:
+    assert run(runner, "print(input()[::-1])", b"abc\n").output == b"cba\n"
+    assert run(runner, "import sys; print(len(sys.stdin.read()))", b"x" * 300_000).output == b"300000\n"
+    assert run(runner, "import sys; sys.exit(3)").status == 3
     threads = "import threading\nt = threading.Thread(target=print, args=('in a thread',))\nt.start()"
-    assert run(box, threads).output == b"in a thread\n"
+    assert run(runner, threads).output == b"in a thread\n"
 
 
 ENDLESS = {
@@ -85,12 +85,12 @@ ENDLESS = {
 
 
 @pytest.mark.parametrize("attack", ENDLESS)
-def test_what_has_no_end_is_ended(box: Box, attack: str) -> None:
-    if not box.wall.encloses and attack in ("a loop", "shouting"):
+def test_what_has_no_end_is_ended(runner: Runner, attack: str) -> None:
+    if not runner.isolation.pid_namespace and attack in ("a loop", "shouting"):
         pytest.skip("the stubborn loop says as much, in less time")
     program, (reason, status) = ENDLESS[attack]
     started = time.monotonic()
-    ended = run(box, program)
+    ended = run(runner, program)
     if ended.reason != "time_limit":  # by the clock, on a machine that is busy with other things
         assert ended.reason == reason
         assert status in (None, ended.status)
@@ -98,62 +98,62 @@ def test_what_has_no_end_is_ended(box: Box, attack: str) -> None:
     assert time.monotonic() - started < 2 * LIMITS.wall_seconds
 
 
-def test_what_sleeps_is_ended_by_the_clock(monkeypatch: pytest.MonkeyPatch, box: Box) -> None:
-    assert run(box, "import sys\nsys.stdin.read()\ninput()").status == 1  # there is an end to what can be read
+def test_what_sleeps_is_ended_by_the_clock(monkeypatch: pytest.MonkeyPatch, runner: Runner) -> None:
+    assert run(runner, "import sys\nsys.stdin.read()\ninput()").status == 1  # there is an end to what can be read
     monkeypatch.setattr(Limits, "wall_seconds", 0.5)
-    assert run(box, "import time; time.sleep(60)").reason == "time_limit"
+    assert run(runner, "import time; time.sleep(60)").reason == "time_limit"
 
 
-def test_memory_is_bounded(box: Box) -> None:
-    assert run(box, attacks.TOO_MUCH_AT_ONCE).output == b"MemoryError\n"
-    assert run(box, attacks.TOO_MUCH_TOGETHER).reason == "memory_limit"
+def test_memory_is_bounded(runner: Runner) -> None:
+    assert run(runner, attacks.TOO_MUCH_AT_ONCE).output == b"MemoryError\n"
+    assert run(runner, attacks.TOO_MUCH_TOGETHER).reason == "memory_limit"
 
 
-def test_a_fork_bomb_is_bounded(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert int(run(box, attacks.CHILDREN).output) < 2 * LIMITS.processes
+def test_a_fork_bomb_is_bounded(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert int(run(runner, attacks.CHILDREN).output) < 2 * LIMITS.processes
     monkeypatch.setattr(Limits, "wall_seconds", 1.0)
     for bomb in (attacks.FORK_BOMB, attacks.FLEEING_BOMB):
         started = time.monotonic()
-        run(box, bomb)
+        run(runner, bomb)
         assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("leave", ["os.setsid()", "pass"])
-def test_no_daemon_stays_behind(box: Box, leave: str) -> None:
-    assert run(box, attacks.DAEMON.replace("LEAVE", leave)).output == b"started\n"  # and the fixture looks
+def test_no_daemon_stays_behind(runner: Runner, leave: str) -> None:
+    assert run(runner, attacks.DAEMON.replace("LEAVE", leave)).output == b"started\n"  # and the fixture looks
 
 
-def test_files_are_bounded_and_go(box: Box) -> None:
+def test_files_are_bounded_and_go(runner: Runner) -> None:
     before = set(Path(tempfile.gettempdir()).glob("opdkit-program-*"))
-    assert run(box, "open('a', 'wb').write(bytes(1 << 30))").status != 0
-    assert run(box, "import os\nopen('a', 'w').write('x')\nprint(os.listdir('.'))").output == b"['a']\n"
-    assert run(box, "import os\nprint(os.listdir('.'))").output == b"[]\n"
+    assert run(runner, "open('a', 'wb').write(bytes(1 << 30))").status != 0
+    assert run(runner, "import os\nopen('a', 'w').write('x')\nprint(os.listdir('.'))").output == b"['a']\n"
+    assert run(runner, "import os\nprint(os.listdir('.'))").output == b"[]\n"
     assert set(Path(tempfile.gettempdir()).glob("opdkit-program-*")) <= before
 
 
-def test_no_secret_is_there(monkeypatch: pytest.MonkeyPatch, box: Box) -> None:
+def test_no_secret_is_there(monkeypatch: pytest.MonkeyPatch, runner: Runner) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    seen = run(box, attacks.LOOKING_FOR_SECRETS).output.decode()
+    seen = run(runner, attacks.LOOKING_FOR_SECRETS).output.decode()
     assert "PATH" in seen
     assert "hf_secret" not in seen
-    assert b"written" not in run(box, attacks.WRITING_ELSEWHERE, b"stdin").output
+    assert b"written" not in run(runner, attacks.WRITING_ELSEWHERE, b"stdin").output
 
 
-def test_limits_stay_where_they_are(box: Box) -> None:
-    assert run(box, attacks.RAISING_LIMITS).output == b"tried\n"
+def test_limits_stay_where_they_are(runner: Runner) -> None:
+    assert run(runner, attacks.RAISING_LIMITS).output == b"tried\n"
     if os.getuid() == 0:
-        assert run(box, attacks.BECOMING_ROOT).output == b"tried\n"
+        assert run(runner, attacks.BECOMING_ROOT).output == b"tried\n"
 
 
-def test_calls_that_no_program_needs_are_refused(box: Box) -> None:
-    if box.wall.filter is None:
+def test_calls_that_no_program_needs_are_refused(runner: Runner) -> None:
+    if runner.isolation.filter is None:
         pytest.skip("the numbers of this machine's system calls are not known")
-    assert run(box, attacks.OTHER_CALLS).output == b"tried\n"
+    assert run(runner, attacks.OTHER_CALLS).output == b"tried\n"
 
 
-def test_behind_a_wall_there_is_nothing(tmp_path: Path, box: Box) -> None:
-    if not box.wall.encloses:
-        pytest.skip("limits alone are no wall")
+def test_behind_a_wall_there_is_nothing(tmp_path: Path, runner: Runner) -> None:
+    if not runner.isolation.pid_namespace:
+        pytest.skip("limits alone are no isolation")
     (tmp_path / "notes").write_text("mine")
     own = (
         f"open({str(tmp_path / 'notes')!r}).read()",
@@ -162,7 +162,7 @@ def test_behind_a_wall_there_is_nothing(tmp_path: Path, box: Box) -> None:
         f"import os; os.kill({os.getpid()}, 9)",
     )
     for program in (*own, *attacks.OUT_OF_BOUNDS):
-        assert run(box, program).status != 0, program
+        assert run(runner, program).status != 0, program
     assert not (tmp_path / "new").exists()
 
 
@@ -173,12 +173,13 @@ def runs_on(process: psutil.Process) -> bool:
         return False
 
 
-def test_a_program_ends_with_who_runs_it(box: Box, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    sandbox, python = request.node.callspec.params["box"]
+def test_a_program_ends_with_who_runs_it(runner: Runner, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    sandbox, python = request.node.callspec.params["runner"]
     runs = (
-        "from opdkit.sandbox.box import *; from opdkit.sandbox.starting import *; from opdkit.sandbox.walls import *\n"
-        f"box = Box(open_wall({sandbox!r}), Interpreter.find({python!r}, False), Limits())\n"
-        "box.run(Job({'mode': 'script', 'program': 'import time; time.sleep(60)'}))"
+        "from opdkit.sandbox.runner import *; from opdkit.sandbox.launch import *\n"
+        "from opdkit.sandbox.isolation import *\n"
+        f"runner = Runner(open_isolation({sandbox!r}), Interpreter.find({python!r}, False), Limits())\n"
+        "runner.run(Job({'mode': 'script', 'program': 'import time; time.sleep(60)'}))"
     )
     with subprocess.Popen([sys.executable, "-c", runs], env=os.environ | {"TMPDIR": str(tmp_path)}) as judge:
         processes = list[psutil.Process]()
@@ -197,33 +198,39 @@ def test_a_program_ends_with_who_runs_it(box: Box, tmp_path: Path, request: pyte
 
 def test_what_does_not_hold_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ValueError, match="no bwrap is installed"):
-        open_wall("bwrap")
+    with pytest.raises(ValueError, match="bwrap is not installed"):
+        open_isolation("bwrap")
     fake = tmp_path / "bwrap"
     fake.write_text("#!/bin/sh\necho 'setting up uid map: Permission denied' >&2\nexit 1\n")
     fake.chmod(0o755)
-    found = holes(Box(open_wall("bwrap"), Interpreter.find(sys.executable, False), LIMITS))
-    assert found == "bwrap does not start here: setting up uid map: Permission denied"
+    found = isolation_failure(Runner(open_isolation("bwrap"), Interpreter.find(sys.executable, False), LIMITS))
+    assert found == "bwrap does not start: setting up uid map: Permission denied"
     pretender = '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n'
     fake.write_text(pretender)
     if os.getuid() == 0:  # it starts, and keeps nothing in
-        box = Box(open_wall("bwrap"), Interpreter.find(SYSTEM if Path(SYSTEM).exists() else None, False), LIMITS)
-        assert "there is a network" in str(holes(box)) or "other processes can be seen" in str(holes(box))
+        runner = Runner(
+            open_isolation("bwrap"), Interpreter.find(SYSTEM if Path(SYSTEM).exists() else None, False), LIMITS
+        )
+        assert "the network is reachable" in str(isolation_failure(runner)) or "other processes are visible" in str(
+            isolation_failure(runner)
+        )
 
 
 def test_interpreters() -> None:
-    with pytest.raises(ValueError, match="python=/bin/true: is no Python interpreter"):
+    with pytest.raises(ValueError, match="python=/bin/true: not a Python interpreter"):
         Interpreter.find("/bin/true", False)
-    with pytest.raises(ValueError, match="python=nowhere: is no Python interpreter"):
+    with pytest.raises(ValueError, match="python=nowhere: not a Python interpreter"):
         Interpreter.find("nowhere", False)
     with pytest.raises(UserError, match=r"seconds=0; allowed: 1 to 600"):
         Limits(seconds=0)
 
 
 def test_packages_are_there_when_asked_for() -> None:
-    if shutil.which("bwrap") is None or holes(Box(open_wall("bwrap"), Interpreter.find(None, False), LIMITS)):
+    if shutil.which("bwrap") is None or isolation_failure(
+        Runner(open_isolation("bwrap"), Interpreter.find(None, False), LIMITS)
+    ):
         pytest.skip("needs bubblewrap")
     program = "import numpy\nprint(numpy.arange(3).sum())"
     wide = Limits(seconds=5)
-    assert run(Box(open_wall("bwrap"), Interpreter.find(None, True), wide), program).output == b"3\n"
-    assert run(Box(open_wall("bwrap"), Interpreter.find(None, False), wide), program).status == 1
+    assert run(Runner(open_isolation("bwrap"), Interpreter.find(None, True), wide), program).output == b"3\n"
+    assert run(Runner(open_isolation("bwrap"), Interpreter.find(None, False), wide), program).status == 1

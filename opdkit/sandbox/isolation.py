@@ -1,4 +1,4 @@
-"""What stands between a program and the machine: bubblewrap's namespaces, or limits alone."""
+"""Isolation of untrusted programs: bubblewrap namespaces, or resource limits only."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from opdkit.sandbox.filters import call_filter
+from opdkit.sandbox.seccomp import syscall_filter
 
 Sandbox = Literal["bwrap", "process"]
 
-_QUESTION = (
+_INSPECT = (
     "import json, os, sys, sysconfig; "
     "print(json.dumps([os.path.realpath(sys.executable), sys.base_prefix, list(sys.version_info[:2]), "
     "[sysconfig.get_path(kind) for kind in ('purelib', 'platlib')]]))"
@@ -33,17 +33,17 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
 }
 _FIRST_USER = 0x7000_0000
-"""Users from here on belong to nobody, so that a program shares its processes and files with none."""
+"""User ids from here are unassigned, so that a program shares no processes or files with anyone."""
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python that runs programs.
+    """The Python interpreter that runs programs.
 
     Attributes:
-        executable: its file.
-        prefix: the folder of its standard library.
-        packages: folders of the packages that programs may import; empty for none.
+        executable: path of the executable.
+        prefix: its `sys.base_prefix`.
+        packages: site-packages folders that programs may import; empty for none.
     """
 
     executable: str
@@ -53,62 +53,62 @@ class Interpreter:
     @classmethod
     @functools.lru_cache(maxsize=4)
     def find(cls, path: str | None, packages: bool) -> Interpreter:
-        """The interpreter at `path`, or this one. Raises ValueError with a line for what is none."""
+        """The interpreter at `path`, or the running one. Raises ValueError if it is not usable."""
         asked = shutil.which(Path(path).expanduser()) if path else sys.executable
         try:
-            told = subprocess.run([asked or "", "-I", "-c", _QUESTION], capture_output=True, timeout=60, check=True)
+            told = subprocess.run([asked or "", "-I", "-c", _INSPECT], capture_output=True, timeout=60, check=True)
             executable, prefix, version, folders = json.loads(told.stdout)
         except (OSError, ValueError, subprocess.SubprocessError):
-            raise ValueError(f"python={path}: is no Python interpreter") from None
+            raise ValueError(f"python={path}: not a Python interpreter") from None
         if version < _OLDEST:
             raise ValueError(f"python={path}: is Python {version[0]}.{version[1]}; allowed: 3.10 or newer")
         return cls(executable, prefix, tuple(dict.fromkeys(folders)) if packages else ())
 
     def command(self) -> list[str]:
-        """Its command line up to the script: no site, no user folders, no bytecode."""
+        """Its command line up to the script: no site, user folders or bytecode."""
         return [self.executable, "-s", "-S", "-B", "-c"]
 
 
-class Wall(Protocol):
-    """How a program is started. `writable`: folders that the starting script opens to the program's user."""
+class Isolation(Protocol):
+    """How a program is isolated. `writable`: folders that are made writable for its user."""
 
     @property
     def user(self) -> int | None:
-        """The user that the script becomes; None where it stays who it is."""
+        """The user id that the script switches to, None to keep the current one."""
         ...
 
     @property
     def writable(self) -> Sequence[str]: ...
 
     @property
-    def encloses(self) -> bool:
-        """Whether the kernel ends all of a program's processes with its first one, and counts them alone."""
+    def pid_namespace(self) -> bool:
+        """Whether programs have a PID namespace: their processes end with the first and are counted separately."""
         ...
 
     @property
     def filter(self) -> bytes | None:
-        """The kernel's filter of system calls, None for none."""
+        """The seccomp filter program, None for none."""
         ...
 
     def command(self, interpreter: Interpreter, files_mb: int, filter_file: int | None) -> list[str]:
-        """The command line in front of the interpreter's. filter_file: a descriptor of a file that holds `filter`."""
+        """The command prefix before the interpreter. filter_file: descriptor of a file that contains `filter`."""
         ...
 
     def environment(self, folder: str) -> dict[str, str]:
-        """All of the program's environment. folder: its own, outside of the wall."""
+        """The program's full environment. folder: its working folder outside of the namespaces."""
         ...
 
 
 @dataclass(frozen=True)
 class Bubblewrap:
-    """Namespaces of its own: no network, no other processes, nothing of the file system but Python and the system's
-    libraries to be read, and a folder in memory to be written.
+    """Bubblewrap namespaces: no network, no other processes, read-only access to only Python and the system libraries,
+    and a writable tmpfs.
 
     Attributes:
-        path: bubblewrap's program.
-        can_limit_files: whether it knows `--size`; without it nothing can be written.
-        can_close_users: whether it knows `--disable-userns`.
-        user: see `Wall`. Root needs one, for the kernel does not count root's processes.
+        path: path of the bwrap executable.
+        can_limit_files: whether it supports `--size`; without it nothing is writable.
+        can_close_users: whether it supports `--disable-userns`.
+        user: see `Isolation`. Required for root, since the kernel does not limit root's processes.
     """
 
     path: str
@@ -121,17 +121,17 @@ class Bubblewrap:
         return ["/tmp"] if self.can_limit_files else []
 
     @property
-    def encloses(self) -> bool:
-        """See `Wall`."""
+    def pid_namespace(self) -> bool:
+        """See `Isolation`."""
         return True
 
     @property
     def filter(self) -> bytes | None:
-        """See `Wall`."""
-        return call_filter()
+        """See `Isolation`."""
+        return syscall_filter()
 
     def command(self, interpreter: Interpreter, files_mb: int, filter_file: int | None) -> list[str]:
-        """See `Wall`."""
+        """See `Isolation`."""
         words = [self.path, "--die-with-parent", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
         words += ["--unshare-cgroup-try", "--cap-drop", "ALL"]
         if self.user is None:
@@ -155,43 +155,43 @@ class Bubblewrap:
         return [*words, "--remount-ro", "/", "--chdir", "/tmp", "--"]
 
     def environment(self, folder: str) -> dict[str, str]:
-        """See `Wall`."""
+        """See `Isolation`."""
         return {**_ENVIRONMENT, "HOME": "/tmp"}
 
 
 @dataclass(frozen=True)
 class LimitsOnly:
-    """No wall: limits, an empty environment, an empty folder. A hostile program reads and writes what its user may."""
+    """Only resource limits, an empty environment and an empty folder. A hostile program can access its user's files."""
 
     user: int | None
     writable: Sequence[str] = ()
 
     @property
-    def encloses(self) -> bool:
-        """See `Wall`."""
+    def pid_namespace(self) -> bool:
+        """See `Isolation`."""
         return False
 
     @property
     def filter(self) -> bytes | None:
-        """See `Wall`. The starting script takes it on."""
-        return call_filter()
+        """See `Isolation`. Installed by the bootstrap script."""
+        return syscall_filter()
 
     def command(self, interpreter: Interpreter, files_mb: int, filter_file: int | None) -> list[str]:
-        """See `Wall`."""
+        """See `Isolation`."""
         return []
 
     def environment(self, folder: str) -> dict[str, str]:
-        """See `Wall`."""
+        """See `Isolation`."""
         return {**_ENVIRONMENT, "HOME": folder, "TMPDIR": folder}
 
 
-def open_wall(sandbox: Sandbox) -> Wall:
-    """The wall of that name for this process's user. Raises ValueError where its program is missing."""
+def open_isolation(sandbox: Sandbox) -> Isolation:
+    """The isolation of that name for the current user. Raises ValueError if bwrap is missing."""
     user = None if os.getuid() else _FIRST_USER + os.getpid()
     if sandbox == "process":
         return LimitsOnly(user)
     path = shutil.which("bwrap")
     if path is None:
-        raise ValueError("no bwrap is installed")
+        raise ValueError("bwrap is not installed")
     known = subprocess.run([path, "--help"], capture_output=True, timeout=60, check=False).stdout.decode()
     return Bubblewrap(path, "--size" in known, "--disable-userns" in known, user)

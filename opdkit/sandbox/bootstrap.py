@@ -1,15 +1,15 @@
-"""Starts a program inside its sandbox. The last part of the script that does (see `script`).
+"""Bootstraps a program inside its sandbox: the last part of the bootstrap script (see `script`).
 
-Its arguments are descriptors: the setup, the pipe for reports, the one for requests, and what the mode needs. It takes
-on the limits, becomes the unprivileged user that it is told, and goes on in one of these modes:
+Its arguments are descriptors: the setup, the report pipe, the request pipe, and those of the mode. It sets the limits,
+switches to the given unprivileged user, and continues in one of these modes:
 
-    script   the program runs as `__main__`; what it prints is judged outside
-    serve    its functions are called as requests come in, and their values are reported, as JSON lines
-    exam     assertions are run without the program, see `examine`
-    checks   assertions are run behind the program, and those that held are reported behind a token
+    script   runs the program as `__main__`; its output is judged outside
+    serve    calls its functions on request and reports their values, as JSON lines
+    exam     runs assertions without the program, see `examine`
+    checks   runs assertions after the program and reports those that hold, preceded by a token
 
-Assertions stay unread until the program's own lines have run, and the token until the assertions have. What is used
-afterwards is held from before, for the program may have changed any module. Standard library alone.
+Assertions are not read until the program has run, nor the token until the assertions have. Functions used later
+are saved before, since the program may change any module. Standard library only.
 """
 
 import builtins
@@ -27,7 +27,7 @@ _LONGEST_DETAIL = 200
 
 
 def confine(setup):
-    """Take on limits and the unprivileged user, for good."""
+    """Irrevocably sets the limits and switches to the unprivileged user."""
     limits = setup["limits"]
     memory, files = limits["memory_mb"] << 20, limits["files_mb"] << 20
     for name, value in (
@@ -44,14 +44,14 @@ def confine(setup):
         allowed = resource.getrlimit(kind)[1]
         value = value if allowed == resource.RLIM_INFINITY else min(value, allowed)
         resource.setrlimit(kind, (value, value))
-    cpu_for_one_more(limits["seconds"])
+    grant_test_cpu(limits["seconds"])
     if setup["user"] is not None:
         for folder in setup["writable"]:
             os.chmod(folder, 0o1777)  # noqa: PTH101
         os.setgroups([])
         os.setresgid(*[setup["user"]] * 3)
         os.setresuid(*[setup["user"]] * 3)
-    if setup["parent_ends_it"]:
+    if setup["die_with_parent"]:
         without_a_wall(bytes.fromhex(setup["filter"]))
 
 
@@ -69,8 +69,8 @@ def without_a_wall(lines):
         control(22, 2, ctypes.byref(Program(len(lines) // 8, lines)), 0, 0)  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
 
 
-def cpu_for_one_more(seconds):
-    """Give the next test `seconds` of CPU time, whole ones: the kernel counts no finer."""
+def grant_test_cpu(seconds):
+    """Grants the next test `seconds` of CPU time, in whole seconds like the kernel's limit."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     spent = int(used.ru_utime + used.ru_stime)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
@@ -78,16 +78,16 @@ def cpu_for_one_more(seconds):
 
 
 def fault(report, name, error):
-    """Report why the program is of no use."""
+    """Reports why the program failed."""
     write_all(report, json.dumps({"fault": name, "detail": words(error)}).encode() + b"\n")
 
 
 def words(error):
-    """An error's text. A hostile one may do anything when it is asked for it."""
+    """An error's text. Formatting a hostile error may run arbitrary code."""
     try:
         return f"{type(error).__name__}: {error}"[:_LONGEST_DETAIL]
     except BaseException:
-        return "an error without a text"
+        return "an error without text"
 
 
 def write_all(descriptor, data, write=os.write):
@@ -96,7 +96,7 @@ def write_all(descriptor, data, write=os.write):
 
 
 def load(setup, report, run=exec):
-    """The program's namespace after its own lines have run, or None."""
+    """Runs the program; its namespace, or None on failure."""
     name = "__main__" if setup["mode"] == "script" else "solution"
     module = ModuleType(name)
     sys.modules[name] = module
@@ -125,11 +125,11 @@ def load(setup, report, run=exec):
 
 
 def serve(setup, names, report, requests):
-    """Answer each request for a call."""
+    """Serves call requests."""
     solution = None
     with open(requests, "rb") as lines:  # noqa: PTH123
         for line in lines:
-            cpu_for_one_more(setup["limits"]["seconds"])
+            grant_test_cpu(setup["limits"]["seconds"])
             try:
                 request = json.loads(line)
                 found = names.get(request["call"])
@@ -150,14 +150,14 @@ def serve(setup, names, report, requests):
 
 
 def checks(setup, names, report, descriptors, held):
-    """Run each assertion; at the end report the token with the numbers of those that held."""
+    """Runs each assertion; finally reports the token and the numbers of those that held."""
     run, make, write, read, plain, own_builtins = held
     tests, token = descriptors
     own = {name: value for name, value in names.items() if name not in own_builtins or name == setup["function"]}
     space = {**own, "__builtins__": own_builtins, "__plain__": plain}
     passed = b""
     for number, source in enumerate(read(tests).split(b"\0")):
-        cpu_for_one_more(setup["limits"]["seconds"])
+        grant_test_cpu(setup["limits"]["seconds"])
         try:
             run(make(source, "tests.py", "exec"), space)
         except AssertionError as error:
