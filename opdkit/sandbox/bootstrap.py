@@ -52,11 +52,11 @@ def confine(setup):
         os.setresgid(*[setup["user"]] * 3)
         os.setresuid(*[setup["user"]] * 3)
     if setup["die_with_parent"]:
-        without_a_wall(bytes.fromhex(setup["filter"]))
+        protect_without_bwrap(bytes.fromhex(setup["filter"]))
 
 
-def without_a_wall(lines):
-    """End with the parent, and take on the kernel's filter: what bubblewrap does else. A kernel may know no filters."""
+def protect_without_bwrap(lines):
+    """Sets the parent-death signal and the seccomp filter, as bubblewrap does otherwise. A kernel may lack seccomp."""
     import ctypes
 
     class Program(ctypes.Structure):
