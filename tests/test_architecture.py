@@ -31,7 +31,7 @@ UPSTREAM = (
     "data", "errors", "files", "hub", "functional", "heads", "objectives", "samplers", "masking", "models", "teachers",
     "generation", "text", "rewards", "tasks", "grading", "environments", "evaluation", "loggers", "reports", "console",
     "runs", "intervals", "charts", "tokenization", "jsonl", "tables", "untrusted", "extras", "world",
-    "servers", "addresses", "retrying", "processes", "sandbox", "seeding", "memory", "stopwatch",
+    "servers", "addresses", "retrying", "processes", "sandbox", "seeding", "memory", "stopwatch", "temporary",
 )  # fmt: skip
 DOWNSTREAM = ("opdkit.training", "opdkit.config", "opdkit.cli", "opdkit.api")
 UNSAFE_CALLS = ("eval", "exec", "compile", "__import__")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from opdkit.errors import UserError
 from opdkit.models import LanguageModel
+from opdkit.temporary import TemporaryFolder
 
 _SHARED_MEMORY = Path("/dev/shm")
 
@@ -27,7 +26,7 @@ class WeightsFolder:
     """
 
     def __init__(self, place: str | None) -> None:
-        self._own = place is None
+        self._temporary: TemporaryFolder | None = None
         if place is not None:
             self.path = Path(place).absolute()
             try:
@@ -36,7 +35,8 @@ class WeightsFolder:
                 raise UserError(f"rollout.weights_folder={place!r} can't be made: {error.strerror}") from None
         else:
             shared = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else None
-            self.path = Path(tempfile.mkdtemp(prefix="opdkit-weights-", dir=shared))
+            self._temporary = TemporaryFolder("opdkit-weights-", shared)
+            self.path = self._temporary.path
         self._mapped: Mapping[str, Tensor] | None = None
 
     def write(self, model: LanguageModel, *, tokenizer: bool = False) -> None:
@@ -69,8 +69,8 @@ class WeightsFolder:
 
     def remove(self) -> None:
         """Delete the folder if this run created it."""
-        if self._own:
-            shutil.rmtree(self.path, ignore_errors=True)
+        if self._temporary is not None:
+            self._temporary.remove()
 
 
 def _weights(model: LanguageModel) -> dict[str, Tensor]:
