@@ -1,4 +1,4 @@
-"""In-place weight loading for vLLM's CPU build: the copies of one ordinary reload are recorded, and repeated."""
+"""In-place weight loading for vLLM's CPU build: records the copies of one ordinary reload and repeats them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class MappedFile:
 
     Attributes:
         data: u8[bytes], the file.
-        header: its header, which names the tensors and their places.
+        header: its JSON header, with the name, dtype, shape and offsets of each tensor.
     """
 
     data: Tensor
@@ -50,7 +50,7 @@ class MappedFile:
                 yield name, self.data[start + first : start + last].view(_TYPES[one["dtype"]]).view(one["shape"])
 
     def region(self, like: Region) -> Tensor:
-        """The view that had such a place in a file with the same header."""
+        """The view of this file with the geometry of one in a file with the same header."""
         size = self.data.numel() // like.dtype.itemsize * like.dtype.itemsize
         return self.data[:size].view(like.dtype).as_strided(like.size, like.stride, like.offset)
 
@@ -70,7 +70,12 @@ class Region:
 
 
 class Recorded(TorchDispatchMode):
-    """Records copies from a file into parameters. other: storages that were filled from elsewhere."""
+    """Records copies from a file into parameters.
+
+    Attributes:
+        copies: target storage -> target region -> region of the file.
+        other: target storages that were also copied into from elsewhere.
+    """
 
     def __init__(self, file: MappedFile) -> None:
         super().__init__()
@@ -89,7 +94,7 @@ class Recorded(TorchDispatchMode):
 
 
 class Plan:
-    """The copies into each layer, and which layers are packed afterwards. See `planned`."""
+    """The copies that load each layer's weights, with packing where the layer needs it. Built by `planned`."""
 
     def __init__(self, header: bytes, moves: Mapping[tuple[Any, str], Mapping[Region, Region]]) -> None:
         self.header = header
@@ -122,7 +127,7 @@ class Plan:
 
 
 def planned(file: MappedFile, model: nn.Module, recorded: Recorded) -> Plan | None:
-    """The plan of an ordinary reload that was `recorded`. None if copying and packing is not all that it did."""
+    """The plan that repeats a recorded reload. None if that reload did more than copy and pack."""
     from vllm.model_executor.model_loader.reload.layerwise import (  # pyright: ignore[reportMissingImports]
         get_layerwise_info,
     )

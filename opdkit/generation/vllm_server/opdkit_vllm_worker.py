@@ -1,4 +1,4 @@
-"""What a vLLM worker learns to do beside its own: read new weights, the tied lm_head of the CPU build included."""
+"""A worker extension for vLLM that reloads weights, including the tied lm_head of the CPU build."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Reload:
     opdkit_plan: Plan | None = None
 
     def opdkit_reload_weights(self, weights_path: str) -> None:
-        """Read the weights of a folder. On a CPU the second time and later as `Plan` does, where there is one."""
+        """Load the weights of a folder. On a CPU, the first load records a `Plan`, and later loads repeat it."""
         model: Any = self.model_runner.get_model()
         file = MappedFile.of(weights_path) if next(model.parameters()).device.type == "cpu" else None
         if file is None:
@@ -30,8 +30,7 @@ class Reload:
             self.opdkit_plan = planned(file, model, recorded)
 
     def _opdkit_pack_head(self, model: Any) -> None:
-        """The CPU build keeps lm_head packed apart from the embedding that it is tied to, and a reload leaves it as it
-        was: it is packed again."""
+        """Pack lm_head again: the CPU build packs a tied lm_head apart from the embedding, and a reload misses it."""
         head: Any = getattr(model, "lm_head", None)
         method = getattr(head, "quant_method", None)
         if method is not None and next(head.parameters()).device.type == "cpu":
