@@ -141,16 +141,17 @@ class Bubblewrap:
         for place in _SYSTEM:
             linked = Path(place).is_symlink()
             words += ["--symlink", str(Path(place).readlink()), place] if linked else ["--ro-bind-try", place, place]
+        # Before the interpreter's folders, which may themselves be in /tmp.
+        if self.can_limit_files:
+            words += ["--size", str(max(1, files_mb) << 20), "--tmpfs", "/tmp"]
+        else:
+            words += ["--dir", "/tmp"]
         for folder in (interpreter.prefix, str(Path(interpreter.executable).parent), *interpreter.packages):
             if not Path(folder).is_relative_to("/usr"):
                 for above in reversed(Path(folder).parents[:-1]):
                     words += ["--dir", str(above)]
                 words += ["--ro-bind", folder, folder]
         words += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
-        if self.can_limit_files:
-            words += ["--size", str(max(1, files_mb) << 20), "--tmpfs", "/tmp"]
-        else:
-            words += ["--dir", "/tmp"]
         words += ["--seccomp", str(filter_file)] if filter_file is not None else []
         return [*words, "--remount-ro", "/", "--chdir", "/tmp", "--"]
 

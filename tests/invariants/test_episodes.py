@@ -116,7 +116,7 @@ def test_crashed_episodes_are_counted_and_not_trained_on(train: Train, letters: 
     [
         (
             "rollout=hf",
-            "rollout: letters is played in turns, and HFRollout writes one answer; allowed: rollout=episodes",
+            "rollout: letters has episodes, and HFRollout writes single responses; allowed: rollout=episodes",
         ),
         ("rollout.max_prompt_tokens=4000", "together more than the 2048 positions"),
         ("rollout.form=rows", "rollout.form=rows: must be one of turns, episode"),

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -28,6 +29,15 @@ from tests.sandbox import attacks
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="programs run only on Linux")
 LIMITS = Limits(seconds=1, memory_mb=256, processes=8, files_mb=8)
 SYSTEM = "/usr/bin/python3"  # which every user may read
+
+
+@pytest.fixture
+def readable() -> Iterator[Path]:
+    """A folder in /tmp that every user may read, unlike tmp_path."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
 
 
 def runners() -> list[object]:
@@ -123,12 +133,12 @@ def test_no_daemon_stays_behind(runner: Runner, leave: str) -> None:
     assert run(runner, attacks.DAEMON.replace("LEAVE", leave)).output == b"started\n"  # and the fixture looks
 
 
-def test_files_are_bounded_and_go(runner: Runner) -> None:
-    before = set(Path(tempfile.gettempdir()).glob("opdkit-program-*"))
+def test_files_are_bounded_and_go(runner: Runner, readable: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(readable))
     assert run(runner, "open('a', 'wb').write(bytes(1 << 30))").status != 0
     assert run(runner, "import os\nopen('a', 'w').write('x')\nprint(os.listdir('.'))").output == b"['a']\n"
     assert run(runner, "import os\nprint(os.listdir('.'))").output == b"[]\n"
-    assert set(Path(tempfile.gettempdir()).glob("opdkit-program-*")) <= before
+    assert list(readable.iterdir()) == []
 
 
 def test_no_secret_is_there(monkeypatch: pytest.MonkeyPatch, runner: Runner) -> None:
@@ -234,3 +244,15 @@ def test_packages_are_there_when_asked_for() -> None:
     wide = Limits(seconds=5)
     assert run(Runner(open_isolation("bwrap"), Interpreter.find(None, True), wide), program).output == b"3\n"
     assert run(Runner(open_isolation("bwrap"), Interpreter.find(None, False), wide), program).status == 1
+
+
+def test_packages_in_the_temporary_directory_are_there_too(readable: Path) -> None:
+    """Where a test environment often is. The sandbox's own /tmp must not cover it."""
+    if shutil.which("bwrap") is None or isolation_failure(
+        Runner(open_isolation("bwrap"), Interpreter.find(None, False), LIMITS)
+    ):
+        pytest.skip("needs bubblewrap")
+    (readable / "own.py").write_text("value = 3")
+    interpreter = replace(Interpreter.find(None, False), packages=(str(readable),))
+    program = "import own\nopen('/tmp/written', 'w').close()\nprint(own.value)"
+    assert run(Runner(open_isolation("bwrap"), interpreter, LIMITS), program).output == b"3\n"

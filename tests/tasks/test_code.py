@@ -111,7 +111,7 @@ def test_without_bubblewrap_it_is_refused_in_a_line(tmp_path: Path, monkeypatch:
         monkeypatch.setattr(programs, "_ask", pool.ask)
         with pytest.raises(UserError, match=r"sandbox=bwrap: bwrap is not installed \(apt-get install -y bubblewrap; "):
             source(tmp_path, DOUBLE.row).load()
-        with pytest.raises(UserError, match=r"^benchmark\.source\.sandbox=bwrap: no bwrap is installed"):
+        with pytest.raises(UserError, match=r"^benchmark\.source\.sandbox=bwrap: bwrap is not installed"):
             Benchmark(source(tmp_path, DOUBLE.row), Greedy(), path=str(tmp_path / "rows.jsonl")).problems()
 
 
