@@ -1,5 +1,5 @@
-"""Speed and memory beside other projects' code: `python -m benchmarks`.
+"""Speed and memory compared with other projects: `python -m benchmarks`.
 
-Every repeat of every contestant runs in a fresh process of its own, turn and turn about, so that a machine
-that slows down slows all of them. The answers are ratios of minima and of medians.
+Every repeat of every contestant runs in a fresh process, and contestants alternate, so that a slowdown of the machine
+affects all of them. The results are ratios of minima and of medians.
 """

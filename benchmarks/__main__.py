@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: speed and memory beside other projects, measured on this machine."""
+"""`python -m benchmarks`: speed and memory compared with other projects, measured on this machine."""
 
 from __future__ import annotations
 

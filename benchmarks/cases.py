@@ -1,4 +1,4 @@
-"""What `python -m benchmarks` measures: each case, who meets in it on which shape, and what opdkit should reach."""
+"""The cases of `python -m benchmarks`: contestants, shapes, and opdkit's goals."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The contestant, and the response length where it has one that may differ."""
+        """The contestant, and the response length for an update shape."""
         return f"{self.contestant}@{self.shape.response}" if isinstance(self.shape, UpdateShape) else self.contestant
 
 
 @dataclass(frozen=True)
 class Goal:
-    """What `contestant` should reach against the best of `against`: `factor` times faster, or with less memory."""
+    """`contestant` should be `factor` times faster than the best of `against`, or use `factor` times less memory."""
 
     text: str
     measure: Literal["time", "memory"]
@@ -38,9 +38,9 @@ class Goal:
 class Case:
     """One section of the page.
 
-    view: which module turns its answers into numbers and words. entries: measured turn and turn about.
-    baseline: the contestant that ratios are taken against. most_repeats: fresh processes an entry at most.
-    needs_gpu: left out where there is none.
+    view: the module that summarises and renders its results. entries: measured in alternation.
+    baseline: the contestant that ratios are relative to. most_repeats: maximum processes per entry.
+    needs_gpu: skipped without a GPU.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Case:
 
     @property
     def shape(self) -> Shape:
-        """The first entry's."""
+        """The shape of the first entry."""
         return self.entries[0].shape
 
 
@@ -114,13 +114,13 @@ def _growth(lengths: tuple[int, ...], in_full: tuple[int, ...]) -> Case:
     for length in lengths:
         names = ("opdkit_update", "body_update", *(("logits_update",) if length in in_full else ()))
         entries += _on(replace(LONG, response=length), *names)
-    title = "Growth with the length of the response"
+    title = "Growth with response length"
     return Case("growth", title, "growth", tuple(entries), "body_update", most_repeats=1)
 
 
 def _roofline(shape: UpdateShape, size: int) -> Case:
     entries = (*_on(ProductShape(size), "product"), *_on(shape, "opdkit_update", "update_products", "body_update"))
-    title = "Update phase of two models shaped like SmolLM2-135M, against what the machine multiplies"
+    title = "Update phase of two models shaped like SmolLM2-135M, against the machine's multiply rate"
     return Case("roofline", title, "roofline", entries, "product", most_repeats=2)
 
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures, prints each section as it is ready, and writes the page, the plot and the JSON."""
+"""`python -m benchmarks`: measures, prints each section once it is ready, and writes the page, plot and JSON."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class _Parser(argparse.ArgumentParser):
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
     options = _Parser(
-        prog="python -m benchmarks", description="Speed and memory beside other projects.", allow_abbrev=False
+        prog="python -m benchmarks", description="Speed and memory compared with other projects.", allow_abbrev=False
     )
     options.add_argument("--quick", action="store_true", help="one repeat of the main cases, within a minute")
-    options.add_argument("--only", metavar="CASE", action="append", help=f"a case: {', '.join(_names(FULL))}")
-    options.add_argument("--repeats", type=int, help="fresh processes a contestant (3; 1 with --quick)")
-    options.add_argument("--steps", type=int, help="timed steps in each process, at most (3; 1 with --quick)")
+    options.add_argument("--only", metavar="CASE", action="append", help=f"run this case: {', '.join(_names(FULL))}")
+    options.add_argument("--repeats", type=int, help="fresh processes per contestant (3; 1 with --quick)")
+    options.add_argument("--steps", type=int, help="maximum timed steps per process (3; 1 with --quick)")
     options.add_argument("--threads", type=int, default=2, help="CPU threads (2)")
-    options.add_argument("--output", type=Path, metavar="DIR", help="write performance.md, .json and .png there")
+    options.add_argument("--output", type=Path, metavar="DIR", help="write performance.md, .json and .png to DIR")
     return options
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command. Returns 0; raises UserError for a mistake of the user's, before anything runs or is made."""
+    """Run the command. Returns 0; raises UserError for invalid arguments before anything runs or is written."""
     try:
         options = parser().parse_args(list(arguments))
     except SystemExit as stop:
@@ -53,8 +53,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run(cases: tuple[Case, ...], plan: Plan, output: Path | None, command: str) -> Results:
-    """Measure the cases and print each as it is ready. Where `output` is given its files are written anew after each,
-    so that an interruption costs one case."""
+    """Measure the cases and print each once it is ready. The files in `output`, if given, are rewritten after each, so
+    that an interruption loses at most one case."""
     results = Results(command, plan)
     for case in cases:
         found = run_case(case, plan, lambda line: print(line, file=sys.stderr, flush=True))
@@ -66,7 +66,7 @@ def run(cases: tuple[Case, ...], plan: Plan, output: Path | None, command: str) 
 
 
 def choose(quick: bool, only: list[str] | None) -> tuple[Case, ...]:
-    """The cases asked for. Raises UserError for a name that does not exist or that needs a GPU where there is none."""
+    """The selected cases. Raises UserError for an unknown name, or one that needs a GPU if there is none."""
     cases = QUICK if quick else FULL
     names = _names(cases)
     for name in only or ():
@@ -92,7 +92,7 @@ def settle(options: argparse.Namespace) -> Plan:
 
 
 def _require_folder(output: Path | None) -> None:
-    """Minutes of measuring must not end at a folder that cannot be written."""
+    """Fails early if the output folder cannot be written."""
     if output is None:
         return
     nearest = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())

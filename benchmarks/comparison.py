@@ -18,8 +18,8 @@ HEADER = (
 
 def summarise(repeats: list[dict[str, Any]]) -> dict[str, Any]:
     """min_s: the fastest step of all repeats; median_s: the median of each repeat's fastest step;
-    cpu_s: the least processor time of all steps; extra_mib and gradient_mib: of the repeat that weighed them;
-    loss: of the first step, None where there is none."""
+    cpu_s: the least CPU time of all steps; extra_mib and gradient_mib: of the repeat that measured memory;
+    loss: of the first step, None if there is none."""
     fastest = [min(answer["seconds"]) for answer in repeats]
     losses = repeats[0]["losses"]
     return {
@@ -34,7 +34,7 @@ def summarise(repeats: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def summary(case: Case, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers of each contestant and, beside them, the baseline's divided by them (above 1: better than it).
+    """Numbers of each contestant, and the baseline's divided by them (above 1: better than the baseline).
 
     times_faster: of minima; times_faster_median; times_less_cpu; times_less_memory. All under "rows".
     """
@@ -53,7 +53,7 @@ def summary(case: Case, found: Mapping[str, Any]) -> dict[str, Any]:
             row["times_faster"] = base["min_s"] / row["min_s"]
             row["times_faster_median"] = base["median_s"] / row["median_s"]
             row["times_less_cpu"] = base["cpu_s"] / row["cpu_s"]
-            # A contestant that needs less than its dense gradient has no ratio to give.
+            # No ratio if a contestant needs less memory than its dense gradient.
             row["times_less_memory"] = base["extra_mib"] / row["extra_mib"] if row["extra_mib"] > 0 else None
     return {"rows": rows}
 
@@ -74,7 +74,7 @@ def lines(case: Case, summarised: Mapping[str, Any]) -> list[str]:
 
 
 def verdict(goal: Goal, rows: Mapping[str, Any]) -> str:
-    """What was measured of a goal, against the best of its rivals that were measured."""
+    """The measurement for a goal, relative to the best measured rival."""
     ours = rows.get(goal.contestant, {})
     rivals = [rows[name] for name in goal.against if "min_s" in rows.get(name, {})]
     if "min_s" not in ours or not rivals:

@@ -1,4 +1,4 @@
-"""Who can be measured: opdkit's own paths, the usual way, and the peers."""
+"""The contestants: opdkit's own paths, the conventional implementation, and peer projects."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Contestant:
-    """Something measured.
+    """A measured implementation.
 
-    factory: "module:function", imported in the measuring process only; the function takes a shape and a number of
-    steps and returns a Meter. package: what must be installed for it.
+    factory: "module:function", imported in the measuring process only; the function takes a shape and an Effort
+    and returns a Meter. package: what must be installed for it.
     """
 
     name: str

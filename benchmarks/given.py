@@ -1,4 +1,4 @@
-"""What every loss head is given, and how it is run."""
+"""The inputs of every loss head, and how it is run."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class HeadInputs:
     tokens: Tensor
 
     def leaves(self) -> list[Tensor]:
-        """What is trained."""
+        """The trained tensors."""
         return [self.student_hidden, self.student_weight]
 
 
 def inputs(shape: HeadShape) -> HeadInputs:
-    """Random ones, alike for every contestant: unit hidden states, logits with a standard deviation of 2."""
+    """Random inputs, identical for every contestant: unit hidden states, logits with standard deviation 2."""
     source = torch.Generator().manual_seed(17)
     spread = 2.0 / shape.width**0.5
 
@@ -48,7 +48,7 @@ def inputs(shape: HeadShape) -> HeadInputs:
 
 
 def run_head(given: HeadInputs, loss: Callable[[], Tensor], effort: Effort) -> Meter:
-    """Forward and backward of `loss`, again and again."""
+    """Repeated forward and backward passes of `loss`."""
     meter = Meter(given.leaves, effort)
 
     def step() -> float:

@@ -1,4 +1,4 @@
-"""How memory and time of an update grow with the length of the response."""
+"""How memory and time of an update grow with response length."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.comparison import summarise
 from benchmarks.shapes import UpdateShape
 
 MIB = 1024.0 * 1024.0
-# A term in T x V would be at least one float32 a position and id; this much of it is called none.
+# A term in T x V would be at least one float32 per position and id; below this fraction it counts as absent.
 _NONE = 0.1
 
 
@@ -23,15 +23,15 @@ def slope(lengths: Sequence[float], values: Sequence[float]) -> float:
 
 
 def exponent(lengths: Sequence[float], values: Sequence[float]) -> float | None:
-    """b of values ~ lengths^b, by least squares in logarithms; None where a value is not above 0."""
+    """b in values ~ lengths^b, by least squares in logarithms; None if a value is not positive."""
     if min(values) <= 0:
         return None
     return slope([math.log(t) for t in lengths], [math.log(v) for v in values])
 
 
 def summary(case: Case, found: Mapping[str, Any]) -> dict[str, Any]:
-    """rows: contestant -> length -> numbers; fits: contestant -> slope of its memory in bytes a token and
-    exponents of memory and time; head: the part of opdkit's update that the transformers alone don't have."""
+    """rows: contestant -> length -> numbers; fits: contestant -> slope of its memory in bytes per token and
+    exponents of memory and time; head: opdkit's update minus the transformers alone."""
     rows: dict[str, dict[int, Any]] = {}
     vocabulary = 0
     for entry in case.entries:
@@ -96,7 +96,7 @@ def _fit_line(title: str, fit: Mapping[str, Any]) -> str:
         for what, key in (("memory", "memory_exponent"), ("time", "time_exponent"))
         if fit[key] is not None
     ]
-    return f"- {title}: {fit['bytes_a_token'] / 1000:.1f} kB of extra memory a token (line), {', '.join(exponents)}."
+    return f"- {title}: {fit['bytes_a_token'] / 1000:.1f} kB of extra memory per token (line), {', '.join(exponents)}."
 
 
 def _conclusion(summarised: Mapping[str, Any]) -> list[str]:
@@ -105,14 +105,14 @@ def _conclusion(summarised: Mapping[str, Any]) -> list[str]:
     grows, row = summarised["head"]["bytes_a_token"], summarised["one_row_bytes"]
     verdict = "there is none" if grows < _NONE * row else "THERE IS ONE"
     told = [
-        f"- A term in T x V would be at least one float32 for each id, {row / 1000:.1f} kB a token. What opdkit's "
-        f"update needs beyond the transformers grows by {grows / 1000:.1f} kB a token, {grows / row:.1%} of that: "
+        f"- A term in T x V would be at least one float32 for each id, {row / 1000:.1f} kB per token. What opdkit's "
+        f"update needs beyond the transformers grows by {grows / 1000:.1f} kB per token, {grows / row:.1%} of that: "
         f"{verdict}."
     ]
     full = summarised["fits"].get("logits_update")
     if full is not None:
         rows = full["bytes_a_token"] / row
-        told.append(f"- Such a term would show: full logits grow by {rows:.1f} rows of the vocabulary a token.")
+        told.append(f"- Such a term would show: full logits grow by {rows:.1f} rows of the vocabulary per token.")
     return told
 
 

@@ -1,4 +1,4 @@
-"""Our loss heads by objective, from hidden states to gradients, by the path that training takes."""
+"""opdkit's loss heads by objective, from hidden states to gradients, by the same code path as training."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from opdkit.training.requests import student_request, teacher_request
 
 
 def support_given(shape: HeadShape, effort: Effort) -> Meter:
-    """Top K with the teacher's ids and logits at hand, as it stands after scoring."""
+    """Top K with the teacher's ids and logits already computed, as after scoring."""
     return _measure(shape, effort, objectives.topk(shape.k), teacher_at_hand=True)
 
 
 def support_found(shape: HeadShape, effort: Effort) -> Meter:
-    """Top K with the teacher's streamed first, so that the teacher's projection is counted too."""
+    """Top K with the teacher's top ids streamed first, including the teacher's projection."""
     return _measure(shape, effort, objectives.topk(shape.k))
 
 
 def sampled(shape: HeadShape, effort: Effort) -> Meter:
-    """The sampled token, the teacher's log-prob of it included."""
+    """The sampled token, including the teacher's log-prob of it."""
     return _measure(shape, effort, objectives.sampled(shape.k))
 
 
 def bucket(shape: HeadShape, effort: Effort) -> Meter:
-    """Top K and a category for the rest, the teacher's streamed first."""
+    """Top K and a tail bucket, with the teacher's top ids streamed first."""
     return _measure(shape, effort, objectives.bucket(shape.k))
 
 

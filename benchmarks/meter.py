@@ -1,8 +1,8 @@
-"""Times steps, and weighs one of them.
+"""Times steps, and measures the memory of one of them.
 
-The first step warms up: libraries load, and an optimiser makes its state. The second is weighed, where that is asked
-for. The others are timed. Extra memory is the peak during the weighed step less the memory held just before it in a
-state where weights, dense gradients of every trainable one, and optimiser state all exist and have been written to.
+The first step is a warm-up: libraries load and the optimiser creates its state. The memory of the second is measured if
+requested. The others are timed. Extra memory is the peak during the measured step minus the memory held just before it,
+when weights, dense gradients of all trainable weights, and optimiser state exist and have been written to.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from opdkit.memory import MIB, Peak, release_freed_pages, resident_mib
 
 @dataclass(frozen=True)
 class Effort:
-    """timed: how many steps are timed at most; patience_s: no further one begins once they took that long;
-    weighs: a step is weighed before them."""
+    """timed: maximum timed steps; patience_s: no further step starts once they took this long; weighs: the memory of
+    a step is measured before them."""
 
     timed: int
     patience_s: float = math.inf
@@ -30,12 +30,12 @@ class Effort:
 
     @property
     def untimed(self) -> int:
-        """Steps before the timed ones: one that warms up and, perhaps, one that is weighed."""
+        """Steps before the timed ones: a warm-up and, if requested, one whose memory is measured."""
         return 2 if self.weighs else 1
 
     @property
     def most(self) -> int:
-        """Steps at most."""
+        """Maximum number of steps."""
         return self.untimed + self.timed
 
 
@@ -43,9 +43,9 @@ class Effort:
 class Meter:
     """Called around each step. `parameters` gives the trainable leaves once they exist.
 
-    seconds: of each timed step; cpu_seconds: of all threads of the process in it, which another program's work
-    on the machine moves less; extra_mib: see above; gradient_mib: of the dense gradients; losses: one a step;
-    exact: the peak is the system's own, not a sampled one.
+    seconds: of each timed step; cpu_seconds: of all threads of the process, less sensitive to other load on the
+    machine; extra_mib: see above; gradient_mib: of the dense gradients; losses: one per step; exact: the peak is
+    reported by the system, not sampled.
     """
 
     parameters: Callable[[], Iterable[Tensor]]
@@ -63,7 +63,7 @@ class Meter:
     _held: float = 0.0
 
     def begin(self) -> None:
-        """Just before a step."""
+        """Marks the start of a step."""
         if self._weighed:
             self._held = self._weigh_held()
             release_freed_pages()
@@ -73,7 +73,7 @@ class Meter:
         self._began = time.perf_counter()
 
     def end(self, loss: float | None = None) -> None:
-        """Just after a step, its gradients dropped or not."""
+        """Marks the end of a step, whether or not gradients were dropped."""
         device.synchronize()
         took = time.perf_counter() - self._began
         cpu = time.process_time() - self._cpu_began
@@ -89,7 +89,7 @@ class Meter:
 
     @property
     def done(self) -> bool:
-        """Whether the effort is spent."""
+        """Whether all steps are done."""
         timed, took = len(self.seconds), sum(self.seconds)
         return timed >= self.effort.timed or (timed > 0 and took >= self.effort.patience_s)
 
@@ -100,7 +100,7 @@ class Meter:
     def _weigh_held(self) -> float:
         leaves = [leaf for leaf in self.parameters() if leaf.requires_grad]
         for leaf in leaves:
-            # Written to, not merely reserved: a page of zeros that nobody wrote takes no memory.
+            # Write to it: untouched zero pages take no resident memory.
             leaf.grad = torch.full_like(leaf, 0.5)
         release_freed_pages()
         held = resident_mib()
@@ -111,8 +111,8 @@ class Meter:
 
 
 def run_steps(meter: Meter, step: Callable[[], float | None]) -> None:
-    """Steps under the meter until it is done; a step returns its loss, if it has one. Gradients are dropped before
-    each, outside the clock."""
+    """Runs steps under the meter until it is done; a step returns its loss, if any. Gradients are dropped before each
+    step, untimed."""
     while not meter.done:
         for leaf in meter.parameters():
             leaf.grad = None

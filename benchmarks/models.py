@@ -1,4 +1,4 @@
-"""Models with random weights, and a batch for them: alike in every process."""
+"""Models with random weights and a batch, identical in every process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class GivenBatch:
 def student_and_teacher(shape: UpdateShape, use_cache: bool = False) -> tuple[Any, Any]:
     """Two models of one shape and different seeds, heads tied to the embeddings; the student in float32.
 
-    use_cache: what their configurations say of the key-value cache, for trainers that generate by them.
+    use_cache: the value in their configurations, for trainers that generate.
     """
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
@@ -57,7 +57,7 @@ def student_and_teacher(shape: UpdateShape, use_cache: bool = False) -> tuple[An
 
 
 def batch_of(shape: UpdateShape) -> GivenBatch:
-    """Ids drawn evenly from the vocabulary, the two special ones left out."""
+    """Ids drawn uniformly from the vocabulary without the two special ones."""
     source = torch.Generator().manual_seed(29)
     size = (shape.batch, shape.prompt + shape.response)
     ids = torch.randint(2, shape.vocabulary, size, generator=source).to(device.kind())

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.packing`: a forward and a backward pass over uneven rows, padded and packed, in turns."""
+"""`python -m benchmarks.packing`: forward and backward over rows of uneven length, padded and packed, alternating."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RESPONSES: Mapping[str, tuple[int, ...]] = {
 
 
 class _Tokenizer:
-    """As much of a tokenizer as a forward pass asks for."""
+    """The parts of a tokenizer that a forward pass uses."""
 
     pad_token_id = PAD
     eos_token_id = END
@@ -51,7 +51,7 @@ def rollout_of(model: LanguageModel, lengths: Sequence[int]) -> Rollout:
 
 
 def pass_seconds(model: LanguageModel, rollout: Rollout) -> float:
-    """Of scoring the sampled tokens, forward and backward."""
+    """Seconds for scoring the sampled tokens, forward and backward."""
     started = time.perf_counter()
     scores = Scorer(model)(rollout, rollout.sampled_mask, Request(sampled=True), 1.0)
     assert scores.sampled_log_prob is not None
@@ -61,7 +61,7 @@ def pass_seconds(model: LanguageModel, rollout: Rollout) -> float:
 
 
 def compare(lengths: Sequence[int], repeats: int) -> tuple[float, float]:
-    """How many times as fast packed rows are: by minima, and by medians."""
+    """The speed-up of packed rows, by minima and by medians."""
     padded = LanguageModel(student_and_teacher(_SHAPE)[0], _Tokenizer(), "model", _SHAPE.vocabulary)
     packed = prove_packing(padded, "model")
     rollout = rollout_of(padded, lengths)

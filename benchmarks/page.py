@@ -1,4 +1,4 @@
-"""The page and what it says of the machine."""
+"""The page, and its description of the machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKAGES = ("torch", "transformers", "accelerate", "trl", "liger-kernel")
 
 
 def machine(plan: Plan, load_before: float | None, load_after: float | None) -> dict[str, Any]:
-    """What the numbers depend on, without a name or a path: processor kind, threads, versions, load average."""
+    """What the numbers depend on, without names or paths: processor type, threads, versions, load average."""
     import psutil
     import torch
 
@@ -42,14 +42,14 @@ def machine(plan: Plan, load_before: float | None, load_after: float | None) -> 
 
 
 def page(command: str, about: Mapping[str, Any], sections: Sequence[Sequence[str]], plot: str) -> str:
-    """The whole page. `plot` is the file name of the picture beside it."""
+    """The whole page. `plot` is the file name of the plot in the same folder."""
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     device = f", {about['accelerator']}" if about["accelerator"] else ""
     loads = ""
     if about["load_before"] is not None:
         loads = f" Load average before and after: {about['load_before']:.2f}, {about['load_after']:.2f}."
     parts = [
-        "# Speed and memory beside other projects",
+        "# Speed and memory compared with other projects",
         "",
         f"Written by `{command}`; don't edit. {about['cores']} cores, {about['processor']} "
         f"({about['instructions']}){device}, {about['memory_gib']} GiB, {about['system']}, Python {about['python']}, "
@@ -64,15 +64,15 @@ def page(command: str, about: Mapping[str, Any], sections: Sequence[Sequence[str
     return "\n".join(parts) + "\n"
 
 
-METHOD = """Time is one step from its inputs at hand to its end. *min*: the fastest step of all repeats; *median*: of
-the repeats' fastest steps; *CPU*: the least processor time, all threads together. Ratios are the baseline's number
-divided by the contestant's. A machine can be busy with something else: the ratios are what to read, and the seconds
-are for scale.
+METHOD = """Time is that of one step, from ready inputs to its end. *min*: the fastest step of all repeats; *median*: of
+the repeats' fastest steps; *CPU*: the least CPU time, summed over threads. Ratios are the baseline's number
+divided by the contestant's. The machine may have had other load: read the ratios; the seconds
+only indicate the scale.
 
-*Extra MiB*, of the first repeat, is the peak of resident memory during one step, less what is resident just before it
-when the weights, dense gradients of everything trained, and the optimiser's state all exist and have been written to
-(freed pages are handed back first). So it holds activations, logits, gathered rows, and any second copy of a gradient.
+*Extra MiB*, of the first repeat, is the peak of resident memory during one step minus that just before it,
+when the weights, dense gradients of all trained weights, and optimiser state exist and have been written to
+(freed pages are returned first). So it includes activations, logits, gathered rows, and second copies of gradients.
 
-*Loss* is that of the first step. Contestants that compute the same loss agree in it; most peers compute the whole
-vocabulary's where opdkit computes the teacher's top K. That is the point of the comparison: what a step costs when
+*Loss* is that of the first step. Contestants that compute the same loss agree; most peers compute that of the whole
+vocabulary where opdkit computes that of the teacher's top K. That is the point: what a step costs when
 only K rows of lm_head are needed."""

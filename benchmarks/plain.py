@@ -1,4 +1,4 @@
-"""An update without opdkit: the transformers alone, and the usual way to a top-K loss. What ours is held against."""
+"""Updates without opdkit, for reference: the transformers alone, and the conventional top-K loss."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def body_update(shape: UpdateShape, effort: Effort) -> Meter:
-    """Updates with both heads left out: backward starts at the last hidden states."""
+    """Updates without both heads: backward starts at the last hidden states."""
     return _updates(shape, effort, lambda student, _, teacher, __: (student * teacher).mean())
 
 
 def logits_update(shape: UpdateShape, effort: Effort) -> Meter:
-    """Updates on the teacher's top K out of both models' full logits."""
+    """Updates on the teacher's top K of both models' full logits."""
 
     def loss(student: Tensor, weight: Tensor, teacher: Tensor, teacher_weight: Tensor) -> Tensor:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Draws the benchmark figure: times and memory beside peers, their growth with length, and the share of the bound."""
+"""Draws the benchmark figure: times and memory of opdkit and peers, growth with length, and share of the bound."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Panel = Callable[[Any], None]
 
 
 def draw(summaries: Sequence[tuple[Case, Mapping[str, Any]]]) -> bytes:
-    """A PNG with one or two panels for each case that has numbers."""
+    """A PNG with one or two panels per case with numbers."""
     drawings = [panel for case, numbers in summaries for panel in _panels(case, numbers)]
     rows = max(1, -(-len(drawings) // _COLUMNS))
     with styled():

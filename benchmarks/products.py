@@ -1,4 +1,4 @@
-"""How fast this machine multiplies matrices: one large product, and those of an update with nothing between them."""
+"""Matrix-multiply speed of this machine: one large product, and the bare products of an update."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from benchmarks.roofline import linear_layers
 from benchmarks.shapes import ProductShape, UpdateShape
 from opdkit import device
 
-# The fastest of many products is the rate that the machine can reach, so each step is one of several.
+# The fastest of many products is the attainable rate, so each step is repeated.
 _PRODUCTS = 10
-# Ids of the teacher's lm_head that are multiplied at once, as a streamed head does it.
+# Ids of the teacher's lm_head per product, as in a streamed head.
 _TILE = 2048
 
 
 def large_product(shape: ProductShape, effort: Effort) -> Meter:
-    """Products of two square matrices, each timed by itself, ten for each step that was asked for."""
+    """Products of two square matrices, each timed separately, ten per requested step."""
     left, right, out = (torch.randn(shape.size, shape.size, device=device.kind()) for _ in range(3))
     meter = Meter(list, Effort(_PRODUCTS * effort.timed, effort.patience_s))
 
@@ -30,7 +30,7 @@ def large_product(shape: ProductShape, effort: Effort) -> Meter:
 
 def update_products(shape: UpdateShape, effort: Effort) -> Meter:
     """The products of every linear layer (the teacher's forward, the student's forward and backward) and of the
-    teacher's lm_head, into buffers that are at hand."""
+    teacher's lm_head, into preallocated buffers."""
     tokens, scored = shape.batch * (shape.prompt + shape.response), shape.batch * shape.response
     layers = linear_layers(shape) * shape.layers
     weights = [torch.randn(outputs, inputs, device=device.kind()) for outputs, inputs in layers]
@@ -57,5 +57,5 @@ def update_products(shape: UpdateShape, effort: Effort) -> Meter:
 
 
 def _matrix(buffer: Tensor, rows: int, columns: int) -> Tensor:
-    """The first rows x columns numbers of a flat buffer."""
+    """The first rows x columns elements of a flat buffer."""
     return buffer[: rows * columns].view(rows, columns)

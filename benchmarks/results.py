@@ -1,4 +1,4 @@
-"""What was measured so far, and the files that hold it."""
+"""The results so far, and their files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME = "performance"
 
 @dataclass
 class Results:
-    """Of one command: the load average when it began, and each case with its numbers and raw answers."""
+    """Results of one command: the load average at its start, and each case with its summary and raw measurements."""
 
     command: str
     plan: Plan
@@ -31,7 +31,7 @@ class Results:
     summaries: list[tuple[Case, dict[str, Any]]] = field(default_factory=list[tuple[Case, dict[str, Any]]])
 
     def add(self, case: Case, found: Mapping[str, Any]) -> list[str]:
-        """Take the answers of a case. Returns its section in markdown."""
+        """Adds the measurements of a case. Returns its section in markdown."""
         numbers = summary(case, found)
         self.summaries.append((case, numbers))
         entries = {entry.name: {"shape": to_json(entry.shape), **found[entry.name]} for entry in case.entries}
@@ -39,7 +39,7 @@ class Results:
         return section(case, numbers)
 
     def write(self, folder: Path) -> None:
-        """performance.json, performance.md and performance.png."""
+        """Writes performance.json, performance.md and performance.png."""
         folder.mkdir(parents=True, exist_ok=True)
         about = machine(self.plan, self.load_before, load())
         whole = {"command": self.command, "machine": about, "cases": self.cases}
@@ -51,5 +51,5 @@ class Results:
 
 
 def load() -> float | None:
-    """The machine's load average over the last minute, None where it has none."""
+    """The machine's load average over the last minute, None if it has none."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None

@@ -1,7 +1,7 @@
 """`python -m benchmarks.rollouts MODEL ENV/bin/python`: rollouts by vLLM alone, by `rollout=vllm`, and by this process.
 
-ENV has vLLM. The same prompts and settings each time, a seed a row; the first repeat is left out. Also the time that
-new weights take to reach vLLM, beside the time to write them to a file.
+ENV has vLLM. All use the same prompts, settings and one seed per row; the first repeat is discarded. Also measures the
+time to send new weights to vLLM, compared with writing them to a file.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _COST_GOAL, _REFRESH_GOAL = 1.05, 2.0
 
 
 def prompts_for(model: LanguageModel, rows: int) -> list[tuple[int, ...]]:
-    """Ids drawn evenly from the vocabulary."""
+    """Ids drawn uniformly from the vocabulary."""
     source = torch.Generator().manual_seed(0)
     return [tuple(row) for row in torch.randint(0, model.vocabulary, (rows, _PROMPT_TOKENS), generator=source).tolist()]
 
 
 def rate_of(engine: Engine, prompts: Sequence[tuple[int, ...]], tokens: int, repeats: int) -> float:
-    """Tokens a second, the median over repeats."""
+    """Tokens per second, the median over repeats."""
     rates: list[float] = []
     for repeat in range(repeats + 1):
         asks = [Ask(ids, 1000 * repeat + row, tokens) for row, ids in enumerate(prompts)]
@@ -47,7 +47,7 @@ def rate_of(engine: Engine, prompts: Sequence[tuple[int, ...]], tokens: int, rep
 
 
 def alone(model: Path, python: str, prompts: Sequence[tuple[int, ...]], tokens: int, repeats: int) -> float:
-    """Tokens a second of vLLM without opdkit."""
+    """Tokens per second of vLLM without opdkit."""
     job = {"prompts": prompts, "max_tokens": tokens, "repeats": repeats + 1}
     script = Path(__file__).with_name("vllm_alone.py")
     with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +63,7 @@ def alone(model: Path, python: str, prompts: Sequence[tuple[int, ...]], tokens: 
 
 
 def timed(work: Callable[[], None]) -> float:
-    """Seconds that it takes."""
+    """The seconds it takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
@@ -85,7 +85,7 @@ def refreshes(engine: Engine, model: LanguageModel, repeats: int) -> tuple[float
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print four lines of what was measured."""
+    """Prints four lines of results."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.rollouts", description=__doc__)
     options.add_argument("model", type=Path)
     options.add_argument("python")
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str]) -> int:
         handed, written = refreshes(engine, model, chosen.repeats)
     finally:
         engine.close()
-    print(f"{chosen.rows} rows of {chosen.tokens} tokens, tokens a second (medians of {chosen.repeats}):")
+    print(f"{chosen.rows} rows of {chosen.tokens} tokens, tokens per second (medians of {chosen.repeats}):")
     print(f"  rollout=hf {ours:.0f}, vLLM alone {bare:.0f}, rollout=vllm {served:.0f}")
     print(f"  rollout=vllm takes {bare / served:.3f} times as long as vLLM alone (goal {_COST_GOAL})")
     print(f"  new weights {handed:.2f} s, {handed / written:.2f} times their save_pretrained (goal {_REFRESH_GOAL})")

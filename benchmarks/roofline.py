@@ -1,4 +1,4 @@
-"""The least time that an update's multiply-adds can take, and how near the update comes to it."""
+"""The minimum time of an update's multiply-adds, and how close the update gets to it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.comparison import summarise
 from benchmarks.shapes import ProductShape, UpdateShape
 
 GOAL = 0.6
-# Forward alone, and forward with both gradients of every product.
+# Forward only, and forward with both gradients of every product.
 _TEACHER, _STUDENT = 1, 3
 
 
@@ -22,11 +22,11 @@ def linear_layers(shape: UpdateShape) -> list[tuple[int, int]]:
 
 
 def multiply_adds(shape: UpdateShape) -> dict[str, int]:
-    """Multiply-adds that an update phase cannot do without, by part.
+    """Multiply-adds that an update phase requires, by part.
 
-    layers: linear layers of every token; attention: products of each token with itself and those before it;
-    teacher_head: the teacher's logits of every response token over the whole vocabulary, where its top K come from;
-    student_head: K rows of lm_head a response token. Nothing that is computed twice counts twice.
+    layers: linear layers of every token; attention: products of each token with itself and earlier ones;
+    teacher_head: the teacher's logits of every response token over the whole vocabulary, to find its top K;
+    student_head: K rows of lm_head per response token. Recomputation is not counted.
     """
     length = shape.prompt + shape.response
     tokens, scored = shape.batch * length, shape.batch * shape.response
@@ -42,7 +42,7 @@ def multiply_adds(shape: UpdateShape) -> dict[str, int]:
 
 
 def summary(case: Case, found: Mapping[str, Any]) -> dict[str, Any]:
-    """rate: multiply-adds a second of the fastest large product; bound_s: total / rate; fraction: bound_s over the
+    """rate: multiply-adds per second of the fastest large product; bound_s: total / rate; fraction: bound_s over the
     fastest update; fraction_median: the same from medians; rows: each entry's numbers."""
     product, update = case.entries[0], case.entries[1]
     assert isinstance(product.shape, ProductShape)
@@ -76,7 +76,7 @@ def lines(case: Case, summarised: Mapping[str, Any]) -> list[str]:
         f"{case.entries[1].shape.describe()}.",
         "",
         f"- Fastest product of two {product.size} x {product.size} matrices: "
-        f"{summarised['rate'] / 1e9:.1f} G multiply-adds a second.",
+        f"{summarised['rate'] / 1e9:.1f} G multiply-adds per second.",
         f"- Multiply-adds of an update: {total / 1e9:.1f} G ({shares}).",
         "",
         "| | min s | median s | CPU s | share of the bound |",
@@ -84,8 +84,8 @@ def lines(case: Case, summarised: Mapping[str, Any]) -> list[str]:
         f"| bound: these multiply-adds at that rate | {summarised['bound_s']:.3f} | | | 100% |",
     ]
     titles = {
-        "update_products": "the same products alone, operands at hand",
-        "body_update": "the update with both heads left out",
+        "update_products": "the same products alone, operands ready",
+        "body_update": "the update without both heads",
         "opdkit_update": "opdkit's update phase",
     }
     for name, title in titles.items():

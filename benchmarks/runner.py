@@ -1,4 +1,4 @@
-"""Runs contestants turn and turn about, each repeat in a fresh process."""
+"""Runs contestants in alternation, each repeat in a fresh process."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Launch = Callable[[dict[str, Any]], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Plan:
-    """repeats: processes an entry; steps: timed steps in each, fewer where they take longer than patience_s together;
-    threads: of the CPU; limit_s: of a process."""
+    """repeats: processes per entry; steps: timed steps in each, fewer if they exceed patience_s in total; threads: CPU
+    threads; limit_s: time limit of a process."""
 
     repeats: int = 3
     steps: int = 3
@@ -34,7 +34,7 @@ class Plan:
 
 
 def missing(cases: tuple[Case, ...]) -> list[str]:
-    """Packages that contestants of these cases need and that are not installed."""
+    """Packages that these cases need and that are not installed."""
     wanted = {CONTESTANTS[entry.contestant].package for case in cases for entry in case.entries}
     return sorted(package for package in wanted if package and find_spec(package) is None)
 
@@ -42,8 +42,8 @@ def missing(cases: tuple[Case, ...]) -> list[str]:
 def run_case(case: Case, plan: Plan, tell: Callable[[str], None], launch: Launch | None = None) -> dict[str, Any]:
     """Measure one case. Returns entry name -> {"repeats": [answers]} in the case's order.
 
-    Entries take turns inside each repeat, and the order turns round every other repeat. One whose
-    package is missing, or that failed, is left out from then on and keeps its reason under "error".
+    Entries alternate within each repeat, in reverse order every other repeat. One that failed or whose
+    package is missing is skipped from then on, with the reason under "error".
     """
     launch = launch or (lambda job: launch_process(job, plan.limit_s))
     found: dict[str, Any] = {entry.name: {"repeats": []} for entry in case.entries}
@@ -57,7 +57,7 @@ def run_case(case: Case, plan: Plan, tell: Callable[[str], None], launch: Launch
             answers = found[entry.name]
             if "error" in answers:
                 continue
-            # Memory hardly differs from one process to the next: the first weighs, the others only time.
+            # Memory hardly differs between processes: only the first one measures it.
             answer = launch(_job(entry, plan) | {"weighs": repeat == 0})
             if "error" in answer:
                 answers["error"] = answer["error"]

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.running`: whole runs of `opdkit train` beside one another, in turns.
+"""`python -m benchmarks.running`: whole runs of `opdkit train` compared in alternation.
 
-Two processes beside one, rollouts written during updates beside rollouts before them, and games whose chats are read
-once beside games whose chats are read at every turn. The models have random weights.
+Two processes against one, rollouts generated during updates against rollouts before them, and games with a KV cache
+kept across turns against games that re-read the chat at every turn. The models have random weights.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Way:
     """One way to run.
 
     Attributes:
-        words: of the command, beside those that both ways have.
+        words: of the command, in addition to the common ones.
         processes: of the run.
         threads: of each process.
     """
@@ -42,7 +42,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two ways to do the same.
+    """Two ways to do the same thing.
 
     Attributes:
         title: what is compared.
@@ -51,10 +51,10 @@ class Pair:
         width: of both.
         heads: of each layer.
         words: of both commands.
-        first: a way.
-        second: the other one.
-        whole: whether seconds are of whole steps, else of the update phase.
-        tokenizer: the path of the model that has it.
+        first: one way.
+        second: the other way.
+        whole: whether whole steps are timed, else the update phase.
+        tokenizer: the path of the model it is from.
     """
 
     title: str
@@ -107,7 +107,7 @@ def make_model(folder: Path, pair: Pair, seed: int) -> None:
 
 
 def run(pair: Pair, way: Way, models: Path, run_dir: Path) -> list[float]:
-    """Seconds of each step but the first. Raises RuntimeError with the last line of a run that failed."""
+    """Seconds of each step except the first. Raises RuntimeError with the last line of a failed run."""
     launch = ["-m", "opdkit"]
     if way.processes > 1:
         launch = ["-m", "torch.distributed.run", "--nproc_per_node", str(way.processes), *launch]
@@ -127,7 +127,7 @@ def run(pair: Pair, way: Way, models: Path, run_dir: Path) -> list[float]:
 
 
 def seconds(row: Mapping[str, float], whole: bool) -> float:
-    """Of a step: its phases one after another, or the update and what it waited where they lie beside one another."""
+    """Seconds of a step: its phases in sequence, or the update and its waiting time if they overlap."""
     if not whole:
         return row["time/update_s"]
     waited = row.get("time/student_waited_s", row["time/rollout_s"] + row["time/teacher_s"])
@@ -135,7 +135,7 @@ def seconds(row: Mapping[str, float], whole: bool) -> float:
 
 
 def compare(name: str, repeats: int) -> str:
-    """Run both ways in turns; a line of what was measured."""
+    """Runs both ways in alternation; returns a line of results."""
     pair = PAIRS[name]
     found: tuple[list[float], list[float]] = ([], [])
     with tempfile.TemporaryDirectory() as folder:
@@ -155,10 +155,10 @@ def compare(name: str, repeats: int) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print a line a comparison."""
+    """Prints one line per comparison."""
     options = argparse.ArgumentParser(prog="python -m benchmarks.running", description=__doc__)
-    options.add_argument("--only", choices=list(PAIRS), action="append", help="a comparison; all of them without")
-    options.add_argument("--repeats", type=int, default=3, help="runs each way (3)")
+    options.add_argument("--only", choices=list(PAIRS), action="append", help="a comparison (default: all)")
+    options.add_argument("--repeats", type=int, default=3, help="runs per way (3)")
     chosen = options.parse_args(list(arguments))
     for name in chosen.only or PAIRS:
         print(compare(name, chosen.repeats), flush=True)

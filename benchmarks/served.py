@@ -1,7 +1,7 @@
-"""`python -m benchmarks.served`: a teacher behind `opdkit serve` beside the same teacher in process, in turns.
+"""`python -m benchmarks.served`: a teacher served by `opdkit serve` against the same teacher in process, alternating.
 
-The server is a process of its own on this machine. Both score the same rollouts, a micro-batch at a time, K = 32; the
-scores are compared bit for bit.
+The server is a separate process on this machine. Both score the same rollouts, one micro-batch at a time, K = 32; the
+scores are compared bitwise.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _GOAL = 1.15
 
 
 class _Tokenizer:
-    """As much of a tokenizer as a server asks for; nothing is written of it."""
+    """The parts of a tokenizer that a server uses; it is not saved."""
 
     pad_token_id = PAD
     eos_token_id = END
@@ -52,14 +52,14 @@ def teacher_of(shape: UpdateShape) -> LanguageModel:
 
 
 def serve(port: int) -> None:
-    """The server's side, until it is ended."""
+    """Runs the server until it is terminated."""
     service = Service(LocalTeacher("embedded/teacher"), "127.0.0.1", port, "OPDKIT_BENCH_TOKEN", 64, 0, False, 256, {})
     with listening("127.0.0.1", port) as listener:
         server_of(teacher_of(_SHAPE), service).run(sockets=[listener])
 
 
 def compare(repeats: int, threads: int) -> dict[str, float]:
-    """Seconds of both, medians over `repeats` pairs. Raises ValueError where scores differ."""
+    """Seconds of both, medians over `repeats` pairs. Raises ValueError if scores differ."""
     port = _free_port()
     command = [sys.executable, "-m", "benchmarks.served", "--serve", str(port), "--threads", str(threads)]
     server = subprocess.Popen(command, cwd=Path(__file__).resolve().parents[1])
@@ -72,7 +72,7 @@ def compare(repeats: int, threads: int) -> dict[str, float]:
         pairs = [(_timed(local, rollout), _timed(remote, rollout)) for _ in range(repeats + 1)][1:]
         for (_, ours), (_, theirs) in pairs:
             if not all(torch.equal(getattr(ours, n), getattr(theirs, n)) for n in ("support_ids", "support_logits")):
-                raise ValueError("the served scores are not those of the teacher in process")
+                raise ValueError("the served scores differ from those of the teacher in process")
         remote.close()
     finally:
         server.terminate()
@@ -120,7 +120,7 @@ def _free_port() -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print one line of what was measured."""
+    """Prints one line of results."""
     words = dict(zip(arguments[::2], arguments[1::2], strict=True))
     threads = int(words.get("--threads", 2))
     torch.set_num_threads(threads)
@@ -129,7 +129,7 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     found = compare(int(words.get("--repeats", 7)), threads)
     print(f"teacher scores, {_SHAPE.describe()}: in process {found['in_process_s']:.3f} s, served "
-          f"{found['served_s']:.3f} s, {found['ratio']:.3f} times (goal {_GOAL}); equal to the last bit")  # fmt: skip
+          f"{found['served_s']:.3f} s, {found['ratio']:.3f} times (goal {_GOAL}); bitwise equal")  # fmt: skip
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Shapes of what is measured: plain numbers, which a job file can carry to the measuring process."""
+"""Shapes of the measured cases: plain numbers that fit in a job file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class HeadShape:
-    """Loss head alone, forward and backward: N positions, V vocabulary ids, D hidden width, K support ids."""
+    """Loss head only, forward and backward: N positions, V vocabulary ids, D hidden width, K support ids."""
 
     positions: int
     vocabulary: int
@@ -25,8 +25,8 @@ class HeadShape:
 class UpdateShape:
     """Two models of one architecture with tied heads, and one batch of `batch` rollouts.
 
-    key_value_heads: of each layer; intermediate: width inside its MLP; prompt and response: tokens a rollout;
-    precision: bfloat16 holds the teacher in it and computes the student in it, over weights in float32.
+    key_value_heads: of each layer; intermediate: width of its MLP; prompt and response: tokens per rollout;
+    precision: with bfloat16, teacher weights and student computation are in bfloat16, student weights in float32.
     """
 
     vocabulary: int = 151936
@@ -68,11 +68,11 @@ _KINDS: dict[str, type[Shape]] = {kind.__name__: kind for kind in (HeadShape, Up
 
 
 def to_json(shape: Shape) -> dict[str, Any]:
-    """What `from_json` reads back."""
+    """The shape as JSON values for `from_json`."""
     return {"kind": type(shape).__name__, **asdict(shape)}
 
 
 def from_json(values: Mapping[str, Any]) -> Shape:
-    """The shape that `to_json` wrote."""
+    """The shape written by `to_json`."""
     fields = {name: value for name, value in values.items() if name != "kind"}
     return _KINDS[values["kind"]](**fields)

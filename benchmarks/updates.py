@@ -1,4 +1,4 @@
-"""Our update phase and our whole step, as `opdkit train` takes them."""
+"""opdkit's update phase and whole step, as in `opdkit train`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from opdkit.world.world import World
 
 
 class _Tokenizer:
-    """As much of a tokenizer as an update or a rollout asks for."""
+    """The parts of a tokenizer that an update or a rollout uses."""
 
     pad_token_id = PAD
     eos_token_id = END
@@ -41,7 +41,7 @@ class _Tokenizer:
 
 @dataclass(frozen=True)
 class _Session:
-    """Both models and what updates the student."""
+    """Both models and the student's updater."""
 
     student: LanguageModel
     teacher: OpenLocalTeacher
@@ -69,7 +69,7 @@ def topk_update(shape: UpdateShape, effort: Effort) -> Meter:
 
 
 def student_bucket_update(shape: UpdateShape, effort: Effort) -> Meter:
-    """The student's top K, found in a pass of its own, and a category for the rest."""
+    """The student's top K, found in a separate pass, and a tail bucket."""
     return _updates(shape, effort, objectives.student_bucket(shape.k))
 
 
@@ -84,7 +84,7 @@ def full_update(shape: UpdateShape, effort: Effort) -> Meter:
 
 
 def topk_step(shape: UpdateShape, effort: Effort) -> Meter:
-    """Whole steps: the student writes a response to each prompt and is updated on it."""
+    """Whole steps: the student generates a response to each prompt and is updated on it."""
     session = _session(shape, objectives.topk(shape.k))
     prompts = [tuple(row) for row in batch_of(shape).prompt.tolist()]
     settings = HFRollout(max_new_tokens=shape.response, max_prompt_tokens=shape.prompt, batch_size=shape.batch)

@@ -1,4 +1,4 @@
-"""Each kind of case: from answers to numbers, and from numbers to markdown."""
+"""Each kind of case: from measurements to a summary, and from a summary to markdown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def summary(case: Case, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def section(case: Case, summarised: Mapping[str, Any]) -> list[str]:
-    """The case's section of the page, heading included."""
+    """The case's section of the page, including its heading."""
     told = [f"## {case.title}", "", *_VIEWS[case.view].lines(case, summarised)]
     if case.most_repeats is not None:
         told += ["", f"This section takes long and has at most {case.most_repeats} repeat(s)."]

@@ -2,8 +2,8 @@
 
     ENV/bin/python benchmarks/vllm_alone.py MODEL ANSWER < job.json
 
-The job: prompts (lists of ids), max_tokens and repeats. ANSWER is the JSON file to write: seconds and tokens written, a
-pair a repeat. Its output is no place for them: vLLM prints there too.
+The job: prompts (lists of ids), max_tokens and repeats. ANSWER is the JSON file to write: one pair of seconds and
+generated tokens per repeat. They do not go to standard output because vLLM prints there too.
 """
 
 import json

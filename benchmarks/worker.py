@@ -1,4 +1,4 @@
-"""One contestant, one case, in a process of its own: `python -m benchmarks.worker JOB ANSWER`.
+"""One contestant on one case in a separate process: `python -m benchmarks.worker JOB ANSWER`.
 
 JOB is a JSON file with contestant, shape, steps, patience_s, weighs, threads and
 seed; ANSWER is the JSON file to write.
@@ -43,16 +43,16 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """Read the job, write the answer; a failure is written as `error` in one line."""
+    """Reads the job and writes the answer; a failure is written as a one-line `error`."""
     job_path, answer_path = (Path(argument) for argument in arguments)
     job = json.loads(job_path.read_text())
     try:
         answer = measure(job)
-    except Exception as error:  # the bench reports a contestant that fails and goes on with the others
+    except Exception as error:  # a failed contestant is reported, and the benchmark continues with the others
         traceback.print_exc()
         answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
     answer_path.write_text(json.dumps(answer))
-    # A peer's threads or trackers must not hold the process up, nor what they print at exit be mistaken for an error.
+    # A peer's threads must not block the exit, nor their output at exit be mistaken for an error.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)

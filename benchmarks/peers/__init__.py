@@ -1,1 +1,1 @@
-"""Other projects' code, called as its users call it. Imported only where that project is installed."""
+"""Other projects' code, used through its public interface. Imported only if that project is installed."""

@@ -11,7 +11,7 @@ from benchmarks.shapes import HeadShape
 
 
 def chunked(shape: HeadShape, effort: Effort) -> Meter:
-    """TRL 1.16's head: in tiles that are projected again in backward."""
+    """TRL 1.16's head, in tiles that are recomputed in backward."""
     from trl.kernels.chunked_divergence import ChunkedDivergenceFunction  # pyright: ignore[reportMissingImports]
 
     given = inputs(shape)
@@ -26,7 +26,7 @@ def chunked(shape: HeadShape, effort: Effort) -> Meter:
 
 
 def gkd(shape: HeadShape, effort: Effort) -> Meter:
-    """The loss of TRL's GKDTrainer on both models' full logits, which that trainer has."""
+    """The loss of TRL's GKDTrainer on both models' full logits, as in that trainer."""
     from trl.experimental.gkd import GKDTrainer  # pyright: ignore[reportMissingImports]
 
     given = inputs(shape)

@@ -1,8 +1,8 @@
-"""TRL's trainers: their loss, backward, clipping, optimiser and schedule run as they are, on our models and batch.
+"""TRL's trainers: their unmodified loss, backward, clipping, optimiser and schedule, on our models and batch.
 
-The precision is the shape's and there is no gradient checkpointing, as for us (bfloat16 and checkpointing are defaults
-there); reverse KL at temperature 1. For an update phase the batch is given; for a whole step they generate with
-`transformers`.
+As for opdkit, the precision is the shape's and gradient checkpointing is off (TRL defaults to bfloat16 and
+checkpointing); reverse KL at temperature 1. For an update phase the batch is given; for a whole step they generate
+with `transformers`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmarks.shapes import UpdateShape
 
 @dataclass(frozen=True)
 class _Setting:
-    """What a trainer is built from. `folder` is its own and is removed afterwards."""
+    """The inputs of a trainer. `folder` is temporary."""
 
     shape: UpdateShape
     folder: str
@@ -34,7 +34,7 @@ class _Setting:
     meter: Meter
 
     def arguments(self, **more: Any) -> dict[str, Any]:
-        """Those of a trainer's configuration."""
+        """Arguments of a trainer's configuration."""
         return {
             "output_dir": self.folder,
             "per_device_train_batch_size": self.shape.batch,
@@ -54,7 +54,7 @@ class _Setting:
         }
 
     def parts(self, column: str, value: Any) -> dict[str, Any]:
-        """Those of a trainer's constructor; each row of its data set holds `value`."""
+        """Arguments of a trainer's constructor; each row of its dataset has `value`."""
         from datasets import Dataset
 
         rows = self.shape.batch * (self.meter.effort.most + 1)
@@ -68,7 +68,7 @@ class _Setting:
 
 
 class _Clock(TrainerCallback):
-    """Around a step: from its batch being at hand to its gradients being dropped."""
+    """Measures a step from the ready batch until its gradients are dropped."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
@@ -113,7 +113,7 @@ def _distillation(setting: _Setting) -> Any:
 
 
 def gkd_update(shape: UpdateShape, effort: Effort) -> Meter:
-    """Updates of `GKDTrainer` on a given batch, as its off-policy share takes it."""
+    """Updates of `GKDTrainer` on a given batch, through its off-policy path."""
     return _run(shape, effort, lambda setting: _gkd(setting, share=0.0))
 
 
@@ -176,7 +176,7 @@ def _iw_opd(setting: _Setting, top_k: int) -> Any:
             max_length=shape.prompt + shape.response,
         )
     )
-    # It reads the teacher's tokenizer from where the teacher's configuration says that it came from.
+    # It loads the teacher's tokenizer from the path in the teacher's configuration.
     setting.tokenizer.save_pretrained(setting.folder)
     setting.teacher.config._name_or_path = setting.folder
     return IWOPDTrainer(args=settings, data_collator=_collator(shape), **setting.parts("input_ids", [0]))

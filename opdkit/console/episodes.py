@@ -29,7 +29,7 @@ def episode_tables(reporter: Reporter, summary: Mapping[str, Any]) -> None:
             for game in summary["games"]
             for label, results in players.items()
         ]
-        reporter.table("game by game", _COLUMNS[:-1], by_game)
+        reporter.table("per game", _COLUMNS[:-1], by_game)
 
 
 def show_response(reporter: Reporter, path: Path, choice: str) -> None:

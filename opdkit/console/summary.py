@@ -18,7 +18,7 @@ _SEVERAL = re.compile(r"(?:pass|avg|majority)@(?!1$)\d+")  # keys that exist wit
 
 def close_training(reporter: Reporter, summary: Mapping[str, Any], evaluation_arguments: Sequence[str]) -> None:
     """summary: what a run returned: `benchmark`, `steps`, `seconds`, `run_dir`, and the benchmark's results under
-    `before`, `after` and `teacher`; asked: the arguments of `opdkit eval` that ask the same of another model."""
+    `before`, `after` and `teacher`; evaluation_arguments: those of `opdkit eval` for the same evaluation."""
     labels = (("before", "student before"), ("after", "student after"), ("teacher", "teacher"))
     found = [row for name, label in labels if summary.get(name) for row in _by_task(label, summary[name])]
     title = f"{summary.get('benchmark')} after {summary.get('steps')} steps, {_duration(summary.get('seconds'))}"
@@ -41,9 +41,9 @@ def close_training(reporter: Reporter, summary: Mapping[str, Any], evaluation_ar
 def _watched(summary: Mapping[str, Any]) -> Iterator[str]:
     """Reports early stopping and the step of the best student."""
     if early := summary.get("stopped_early"):
-        best = "" if early["value"] is None else f" than {early['value']:.4g} at step {early['step']}"
+        best = "" if early["value"] is None else f" on {early['value']:.4g} at step {early['step']}"
         yield (
-            f"stopped early at step {summary['steps']} of {early['of']}: {early['metric']} was no better{best} in "
+            f"stopped early at step {summary['steps']} of {early['of']}: {early['metric']} did not improve{best} in "
             f"{early['since']} readings"
         )
     if best := summary.get("best"):

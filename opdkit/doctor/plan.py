@@ -61,7 +61,7 @@ def _steps(experiment: Experiment) -> Iterator[tuple[str, str]]:
 def _watched(experiment: Experiment) -> Iterator[tuple[str, str]]:
     stop, keep = experiment.early_stop, experiment.keep_best
     if stop.metric is not None:
-        yield "early stop", f"where {stop.metric} ({stop.mode}) was no better in {stop.patience} readings"
+        yield "early stop", f"if {stop.metric} ({stop.mode}) does not improve in {stop.patience} readings"
     if keep.metric is not None:
         yield "best", f"the student of the step with the best {keep.metric} ({keep.mode}), in best/"
 

@@ -1,1 +1,1 @@
-"""A page that compares runs, made from their folders. Needs no torch."""
+"""HTML report that compares runs, generated from their folders. Does not import torch."""

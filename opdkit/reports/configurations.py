@@ -1,4 +1,4 @@
-"""Groups runs by configuration, and finds the keys that tell configurations apart."""
+"""Groups runs by configuration and finds the keys in which configurations differ."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opdkit.reports.objectives import by_name
 from opdkit.reports.runs import Run
 from opdkit.reports.text import NOTHING
 
-# What may differ between runs of one configuration: which seed, and where and how much is written.
+# Keys that may differ between runs of one configuration: the seed, and where and how much is written.
 IGNORED = (
     "seed", "run_dir", "resume", "paths", "logger", "checkpoint_every", "keep_checkpoints", "keep_best", "push_to_hub",
     "log_samples",
@@ -24,7 +24,7 @@ Objectives = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Configuration:
-    """Runs that differ in their seeds alone. `values`: what tells it from the others, name -> value as text."""
+    """Runs that differ only in their seeds. `values`: the keys that distinguish it, name -> value as text."""
 
     label: str
     values: Mapping[str, str]
@@ -32,7 +32,7 @@ class Configuration:
 
 
 def configurations(runs: Sequence[Run], objectives: Objectives = MappingProxyType({})) -> list[Configuration]:
-    """Runs by configuration, ordered by what tells them apart. objectives: option -> its values, to name them by."""
+    """Runs by configuration, ordered by the differing keys. objectives: option -> its values, used for naming."""
     groups: dict[str, tuple[dict[str, Any], list[Run]]] = {}
     for run in runs:
         flat = flatten(run.config)
@@ -51,7 +51,7 @@ def configurations(runs: Sequence[Run], objectives: Objectives = MappingProxyTyp
 
 
 def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted key -> value, without what may differ between runs of one configuration. 1 and 1.0 are the same."""
+    """Dotted key -> value, without the keys in `IGNORED`. 1 and 1.0 are equal."""
     flat: dict[str, Any] = {}
 
     def walk(node: Any, key: str) -> None:
@@ -68,8 +68,8 @@ def flatten(config: Mapping[str, Any]) -> dict[str, Any]:
 def differing(flats: Sequence[Mapping[str, Any]]) -> list[str]:
     """Keys whose values differ, in order of appearance.
 
-    A key that only some configurations have, and always with one value, is left out where a `_target_` above it
-    differs: the class says it already.
+    A key that only some configurations have, always with the same value, is omitted if a `_target_` above it differs:
+    the class implies it.
     """
     everything = list(dict.fromkeys(key for flat in flats for key in flat))
     values = {key: {json.dumps(flat[key]) for flat in flats if key in flat} for key in everything}
@@ -88,7 +88,7 @@ def differing(flats: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Key -> the shortest end of it that no other key shares; the key of a class is named by its group."""
+    """Key -> its shortest unique suffix; the key of a class is named after its group."""
     paths = {key: key.removesuffix("._target_").split(".") for key in keys}
     names: dict[str, str] = {}
     for key, path in paths.items():
@@ -101,7 +101,7 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def _label(keys: Sequence[str], values: Mapping[str, str]) -> str:
-    """What is there of a configuration's values, in a few words: a class speaks for itself, a number needs its name."""
+    """A short label from a configuration's values: classes by value alone, others as `name=value`."""
     if not keys:
         return ""
     items = list(zip(keys, values.items(), strict=True))
@@ -135,7 +135,7 @@ def _text(key: str, value: Any) -> str:
 
 
 def _order(value: Any) -> tuple[int, float, str]:
-    """Absent first, then numbers by size, then words."""
+    """Absent first, then numbers by value, then strings."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return 1, float(value), ""
     return (0, 0.0, "") if value is None else (2, 0.0, json.dumps(value))

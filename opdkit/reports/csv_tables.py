@@ -13,7 +13,7 @@ Value = str | int | float
 
 
 def results(document: Document) -> str:
-    """One line a configuration and benchmark."""
+    """One line per configuration and benchmark."""
     rows: list[Sequence[Value]] = []
     for benchmark in document.benchmarks:
         rows += [
@@ -33,7 +33,7 @@ def results(document: Document) -> str:
 
 
 def differences(document: Document) -> str:
-    """One line a pair of configurations."""
+    """One line per pair of configurations."""
     rows: list[Sequence[Value]] = [
         (
             benchmark.name, d.first.configuration.label, d.second.configuration.label, d.pairs, d.estimate.mean,
@@ -49,7 +49,7 @@ def differences(document: Document) -> str:
 
 
 def runs(document: Document) -> str:
-    """One line a run."""
+    """One line per run."""
     rows: list[Sequence[Value]] = []
     for one in document.configurations:
         for run in one.runs:

@@ -24,7 +24,7 @@ class _Metric:
     percent: bool = False
 
 
-_LOSS_NOTE = "Losses of different objectives are on scales of their own: compare shapes, not heights."
+_LOSS_NOTE = "Losses of different objectives are on different scales: compare shapes, not values."
 _SHARE = "share of tokens"
 
 SECTIONS: Sequence[tuple[str, str, str, Mapping[str, _Metric]]] = (
@@ -34,36 +34,36 @@ SECTIONS: Sequence[tuple[str, str, str, Mapping[str, _Metric]]] = (
     }),
     ("variance", "Gradient and its variance", "Variance is over the micro-batches of an update.", {
         "train/grad_variance": _Metric("Gradient variance", "squared gradient", log=True),
-        "train/grad_snr": _Metric("Signal to noise of the gradient", "ratio; below 0 noise hides the signal"),
+        "train/grad_snr": _Metric("Signal-to-noise ratio of the gradient", "ratio; below 0, noise dominates"),
         "train/grad_norm": _Metric("Gradient norm", "before clipping", log=True),
     }),
     ("gap", "Gap to the teacher", "Log-ratio is log(π / q) of the sampled tokens, the gap log(q / π): "
      "π the student, q the teacher.", {
         "opd/log_ratio_mean": _Metric("Mean log-ratio", "nats"),
-        "failure/gap_min": _Metric("Lowest gap of a token", "nats"),
-        "failure/gap_truncated": _Metric("Gap of responses cut", "nats, mean"),
-        "failure/gap_stopped": _Metric("Gap of responses that ended", "nats, mean"),
+        "failure/gap_min": _Metric("Lowest token gap", "nats"),
+        "failure/gap_truncated": _Metric("Gap of truncated responses", "nats, mean"),
+        "failure/gap_stopped": _Metric("Gap of completed responses", "nats, mean"),
     }),
     ("imbalance", "Imbalance of supervision", "A token's advantage is its gap.", {
         "opd/positive_fraction": _Metric("Positive advantage", _SHARE, percent=True),
-        "failure/positive_weight": _Metric("Their weight", "share of the sum of |advantage|", percent=True),
+        "failure/positive_weight": _Metric("Weight of positive advantages", "share of Σ |advantage|", percent=True),
         "failure/probability_correlation": _Metric("Correlation of π and q", "Pearson, sampled tokens"),
         "failure/advantage_p1": _Metric("Advantage, 1st percentile", "nats"),
         "failure/advantage_p99": _Metric("Advantage, 99th percentile", "nats"),
     }),
-    ("prefixes", "The teacher on the student's prefixes", "", {
+    ("prefixes", "Teacher on the student's prefixes", "", {
         "failure/repetition_rate": _Metric("Repetition", "share of tokens that repeat an n-gram", percent=True),
         "failure/teacher_probability_repeated": _Metric("Teacher's probability, repeated", "mean of q", percent=True),
         "failure/teacher_probability_new": _Metric("Teacher's probability, new", "mean of q", percent=True),
         "failure/answered_fraction": _Metric("Responses with an answer", "share", percent=True),
         "failure/tokens_after_answer": _Metric("Tokens after the answer", "mean"),
     }),
-    ("mismatch", "Tokens that mismatch", "", {
+    ("mismatch", "Mismatched tokens", "", {
         "failure/top_id_weight": _Metric("Weight of one token id", "largest share of the sum of |gap|", percent=True),
         "failure/stop_gap_mean": _Metric("Gap at stop tokens", "nats, mean"),
         "failure/stop_gap_min": _Metric("Lowest gap at a stop token", "nats"),
     }),
-    ("support", "Overlap and masses", "S is the support that the objective compares, or the teacher's best ids.", {
+    ("support", "Overlap and probability mass", "S is the objective's support, or the teacher's top ids.", {
         "opd/student_mass": _Metric("Student's mass on S", "probability", percent=True),
         "opd/teacher_mass": _Metric("Teacher's mass on S", "probability", percent=True),
         "opd/outside_support": _Metric("Sampled tokens outside S", "share", percent=True),
@@ -74,16 +74,16 @@ SECTIONS: Sequence[tuple[str, str, str, Mapping[str, _Metric]]] = (
         "opd/student_entropy": _Metric("Student's entropy", "nats"),
         "opd/teacher_entropy": _Metric("Teacher's entropy", "nats"),
     }),
-    ("truncation", "Truncation and length", "A response is cut where the length limit ends it.", {
-        "rollout/truncated_fraction": _Metric("Responses cut", "share", percent=True),
+    ("truncation", "Truncation and length", "A response is truncated if it reaches the length limit.", {
+        "rollout/truncated_fraction": _Metric("Truncated responses", "share", percent=True),
         "rollout/length_mean": _Metric("Response length", "tokens"),
     }),
-    ("cost", "Time and memory", "Times compare only between runs on one machine that did nothing else.", {
-        "time/rollout_s": _Metric("Rollouts and grading", "seconds a step"),
-        "time/teacher_s": _Metric("Masks and teacher", "seconds a step"),
-        "time/update_s": _Metric("Updates", "seconds a step"),
-        "time/diagnostics_s": _Metric("Diagnostics", "seconds a step"),
-        "perf/tokens_per_s": _Metric("Throughput", "response tokens a second"),
+    ("cost", "Time and memory", "Times are comparable only between runs on the same, otherwise idle machine.", {
+        "time/rollout_s": _Metric("Rollouts and grading", "seconds per step"),
+        "time/teacher_s": _Metric("Masks and teacher", "seconds per step"),
+        "time/update_s": _Metric("Updates", "seconds per step"),
+        "time/diagnostics_s": _Metric("Diagnostics", "seconds per step"),
+        "perf/tokens_per_s": _Metric("Throughput", "response tokens per second"),
         "perf/peak_rss_mib": _Metric("Peak memory", "MiB"),
     }),
 )  # fmt: skip
@@ -91,7 +91,7 @@ SECTIONS: Sequence[tuple[str, str, str, Mapping[str, _Metric]]] = (
 
 
 def sections(groups: Sequence[Configuration], teachers: Mapping[str, float]) -> list[Section]:
-    """Sections of what the runs have; a metric that none of them knows is in the last, `other`.
+    """Sections for the metrics of the runs; unlisted metrics go into the last one, `other`.
 
     teachers: benchmark -> the teacher's accuracy, a line in the chart of its evaluations.
     """
@@ -110,12 +110,12 @@ def sections(groups: Sequence[Configuration], teachers: Mapping[str, float]) -> 
     rest = [name for name in names if name not in known and not name.startswith("eval/")]
     if rest:
         charts = [chart(groups, name, _Metric(name, "")) for name in rest]
-        page_sections.append(_section("other", "Everything else that was logged", "", charts))
+        page_sections.append(_section("other", "Other logged metrics", "", charts))
     return page_sections
 
 
 def _section(name: str, title: str, note: str, charts: Sequence[Chart]) -> Section:
-    """A section with charts of the metrics that change and the values of those that do not."""
+    """A section with charts of the metrics that change and the values of constant ones."""
     values = [chart.constant() for chart in charts]
     moving = [chart for chart, value in zip(charts, values, strict=True) if value is None]
     constants = [(chart.title, value) for chart, value in zip(charts, values, strict=True) if value is not None]
@@ -128,7 +128,7 @@ _EVALUATIONS = (("learning", False), ("truncation", True))
 def _evaluation(name: str) -> _Metric:
     _, _, rest = name.partition("/")
     benchmark, _, what = rest.rpartition("/")
-    name_of_metric = "Answers cut" if what == "truncated_fraction" else f"Benchmark {what}"
+    name_of_metric = "Truncated answers" if what == "truncated_fraction" else f"Benchmark {what}"
     return _Metric(f"{name_of_metric}, {benchmark}", "held-out problems", percent=True)
 
 
@@ -154,8 +154,8 @@ def chart(
 def line(label: str, index: int, curves: Sequence[Curve]) -> Line:
     """The mean over runs at each step, and the 95 % bootstrap band of that mean over runs.
 
-    More than `POINTS` steps are averaged in equal stretches first. A run that has no value at a step does not count
-    there. With two or three runs the band is their range.
+    More than `POINTS` steps are first averaged in equal bins. A run without a value at a step is ignored there. With
+    two or three runs the band is their range.
     """
     steps, values = _aligned(curves)
     weight = np.isfinite(values)
@@ -176,7 +176,7 @@ def line(label: str, index: int, curves: Sequence[Curve]) -> Line:
 
 
 def _aligned(curves: Sequence[Curve]) -> tuple[Values, Values]:
-    """Steps f64[n] that any run has, and values f64[runs, n], NaN where a run has none."""
+    """Steps f64[n] of any run, and values f64[runs, n], NaN where a run has none."""
     steps = np.unique(np.concatenate([curve.steps for curve in curves]))
     values = np.full((len(curves), len(steps)), np.nan)
     for row, curve in enumerate(curves):

@@ -19,7 +19,7 @@ from opdkit.reports.text import minus
 
 _MOST_ROWS = 20
 _COUNTS = ("tokens", "count", "rows")
-# Widest bucket over narrowest from which buckets are drawn equally wide.
+# Buckets are drawn equally wide from this ratio of widest to narrowest.
 _UNEVEN = 50
 
 
@@ -38,7 +38,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Record:
-    """One line of diagnostics.jsonl that is what it should be: every row as long as `columns`."""
+    """One valid line of diagnostics.jsonl: every row is as long as `columns`."""
 
     step: int
     name: str
@@ -47,7 +47,7 @@ class Record:
 
 
 def record(row: Mapping[str, Any]) -> Record | None:
-    """The line as a record, None where it is none."""
+    """The line as a record, None if it is invalid."""
     step, name, columns, rows = (row.get(key) for key in ("step", "diagnostic", "columns", "rows"))
     if not (isinstance(step, int) and isinstance(name, str) and isinstance(columns, list) and isinstance(rows, list)):
         return None
@@ -57,7 +57,7 @@ def record(row: Mapping[str, Any]) -> Record | None:
 
 
 def last_records(run: Run) -> dict[str, Record]:
-    """Diagnostic -> its record at the last step that has it."""
+    """Diagnostic -> its latest record."""
     records: dict[str, Record] = {}
     for row in run.diagnostics:
         one = record(row)
@@ -67,7 +67,7 @@ def last_records(run: Run) -> dict[str, Record]:
 
 
 def is_function(one: Record) -> bool:
-    """Whether it is a function of its first column: numbers alone, the first ascending, in three rows or more."""
+    """Whether it can be plotted over its first column: only numbers, the first ascending, at least three rows."""
     numbers = [[number(value) for value in row] for row in one.rows]
     plain = all(value is None or math.isfinite(x) for row, xs in zip(one.rows, numbers, strict=True)
                 for value, x in zip(row, xs, strict=True))  # fmt: skip
@@ -76,7 +76,7 @@ def is_function(one: Record) -> bool:
 
 
 def sections(groups: Sequence[Configuration]) -> list[Section]:
-    """A section for each diagnostic that can be drawn: a chart a column, runs at their last step, aggregated."""
+    """A section per plottable diagnostic: one chart per column, runs aggregated at their last step."""
     shapes: dict[str, Record] = {}
     for run in (run for group in groups for run in group.runs):
         for name, one in last_records(run).items():
@@ -90,13 +90,13 @@ def _section(groups: Sequence[Configuration], name: str, shape: Record) -> Secti
     columns.sort(key=lambda column: column in _COUNTS)
     over = "token position" if name.endswith("by_position") else shape.columns[0].replace("_", " ")
     charts = [_chart(groups, name, column, shape, over) for column in columns]
-    note = "From diagnostics.jsonl, at the last step that has it."
+    note = "From the last record in diagnostics.jsonl."
     title = name.replace("_", " ").capitalize()
     return Section(f"diagnostic-{re.sub(r'[^A-Za-z0-9_]+', '_', name)}", title, note, charts)
 
 
 def _upper(one: Record) -> bool:
-    """Whether the second column is where the bucket ends that the first begins."""
+    """Whether the first two columns are the start and end of a bucket."""
     return len(one.columns) > 2 and one.columns[1].endswith(("stop", "end", "high", "to"))
 
 
@@ -114,7 +114,7 @@ def _chart(groups: Sequence[Configuration], name: str, column: str, shape: Recor
 
 
 def _even(firsts: Values) -> list[tuple[float, str]] | None:
-    """Ticks for buckets that are drawn equally wide, since their true widths differ too much to be seen; else None."""
+    """Ticks for buckets drawn equally wide because their true widths differ too much; else None."""
     widths = np.diff(firsts)
     if widths.max() < _UNEVEN * widths.min():
         return None

@@ -1,4 +1,4 @@
-"""Collects everything that a report shows, once, for all its formats."""
+"""Collects the content of a report, shared by all its formats."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Document:
         configurations: The runs grouped by configuration.
         benchmarks: Results and differences, one for each benchmark.
         sections: Charts over steps and over positions.
-        tables: Diagnostics that are no charts.
+        tables: Diagnostics that are not plotted.
         samples: Sample rollouts.
         colours: Index of a configuration -> its series class, s0 to s7, or `rest` beyond eight.
-        remarks: What was skipped, or needs the reader's attention, one line each.
+        remarks: Skipped items and warnings, one line each.
     """
 
     runs: Sequence[Run]
@@ -47,19 +47,19 @@ class Document:
     remarks: Sequence[str]
 
     def colours_of(self, section: Section) -> Mapping[int, str]:
-        """The series class of each line in a section; a swept key's single line is plain."""
+        """The series class of each line in a section; the single line over a swept key has the default one."""
         return {0: "plain"} if section.name.startswith("swept-") else self.colours
 
     @property
     def keys(self) -> list[str]:
-        """Names of the keys that tell the configurations apart."""
+        """Names of the keys in which the configurations differ."""
         return list(self.configurations[0].values)
 
 
 def collect(arguments: Sequence[str], objectives: Objectives = MappingProxyType({})) -> Document:
-    """Reads the runs that `arguments` name. Raises UserError where none is left.
+    """Reads the runs that `arguments` name. Raises UserError if there are none.
 
-    objectives: option -> its values, so that runs that differ in it are named by it.
+    objectives: option -> its values, used to name runs with different objectives.
     """
     every_run, remarks = runs.read_all(arguments)
     if not every_run:
@@ -70,7 +70,7 @@ def collect(arguments: Sequence[str], objectives: Objectives = MappingProxyType(
 def assemble(
     every_run: Sequence[Run], remarks: Sequence[str] = (), objectives: Objectives = MappingProxyType({})
 ) -> Document:
-    """The report of runs that are read already."""
+    """The report of runs already read."""
     groups = configurations(every_run, objectives)
     measured = benchmarks(groups)
     teachers = {
@@ -95,7 +95,7 @@ def assemble(
 
 
 def _colours(groups: Sequence[Configuration], measured: Sequence[Benchmark]) -> dict[int, str]:
-    """A colour each; beyond eight configurations the best eight have one."""
+    """A colour for each of up to eight configurations; with more, for the best eight."""
     if len(groups) <= COLOURS:
         return {index: f"s{index}" for index in range(len(groups))}
     best: dict[int, float] = {}
@@ -108,7 +108,7 @@ def _colours(groups: Sequence[Configuration], measured: Sequence[Benchmark]) -> 
 
 
 def _swept(benchmark: Benchmark) -> Section | None:
-    """Accuracy over the one key that differs, where it is a number with three values or more."""
+    """Accuracy over the only differing key, if it is a number with at least three values."""
     keys = list(benchmark.results[0].configuration.values)
     if len(keys) != 1 or len(benchmark.results) < 3:
         return None
@@ -128,4 +128,4 @@ def _swept(benchmark: Benchmark) -> Section | None:
     )  # fmt: skip
     ticks = [(float(index), f"{value:g}") for index, (value, _) in enumerate(points)]
     chart = Chart(f"pass@1 over {key}", benchmark.name, [line], key, percent=True, x_ticks=ticks)
-    return Section(f"swept-{benchmark.name}", f"Result over {key}", "Mean and 95 % interval of each value.", [chart])
+    return Section(f"swept-{benchmark.name}", f"Result over {key}", "Mean and 95 % interval at each value.", [chart])

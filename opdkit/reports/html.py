@@ -1,4 +1,4 @@
-"""Renders a report as one HTML file that needs no network; everything that is not `Markup` is escaped."""
+"""Renders a report as one self-contained HTML file; everything except `Markup` is escaped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from opdkit.untrusted import visible
 
 MOST_DIFFERENCES = 15
 FOLDED = ("cost", "other")
-"""Sections that are closed at first."""
+"""Sections that are initially collapsed."""
 _FOLDER = Path(__file__).parent / "page"
 
 

@@ -1,4 +1,4 @@
-"""Draws a mean, its interval and its seeds as a strip in a table, on an axis that all rows share."""
+"""Draws a mean, its interval and its seeds as a table cell, on an axis shared by all rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MARGIN = 7
 
 @dataclass(frozen=True)
 class Span:
-    """The range of values that an interval plot has to hold, and what follows a number on its axis."""
+    """The range of values of an interval plot, and the unit on its axis."""
 
     low: float
     high: float
@@ -33,12 +33,12 @@ class Span:
         return cls(min(finite), max(finite), symbol)
 
     def scale(self, axes: Axes) -> None:
-        """Makes the x axis hold the span."""
+        """Sets the limits of the x axis to the span."""
         scale_axis(axes.xaxis, self.low, self.high, percent=True, symbol=self.symbol)
 
 
 def result_span(results: Sequence[Result]) -> Span:
-    """Holds seeds, intervals, and the accuracies before training and of the teacher."""
+    """Covers seeds, intervals, and the accuracies before training and of the teacher."""
     return Span.around([
         value
         for result in results
@@ -49,20 +49,20 @@ def result_span(results: Sequence[Result]) -> Span:
 
 
 def difference_span(differences: Sequence[Difference]) -> Span:
-    """Holds means, intervals and zero."""
+    """Covers means, intervals and zero."""
     estimates = [difference.estimate for difference in differences]
     return Span.around([0.0, *(value for one in estimates for value in (one.mean, one.low, one.high))], symbol="")
 
 
 def draw_result(axes: Axes, result: Result, row: float, colour: str) -> None:
-    """A configuration in one row: its seeds where there are several, interval and mean, before and teacher."""
+    """One configuration: its seeds if there are several, interval and mean, before and teacher."""
     for name, value in (("before", result.before), ("teacher", result.teacher)):
         draw_mark(axes, name, value, row)
     draw_interval(axes, row, result.accuracy, list(result.by_seed.values()) if len(result.by_seed) > 1 else [], colour)
 
 
 def draw_difference(axes: Axes, difference: Difference, row: float) -> None:
-    """A paired difference in one row, and zero."""
+    """One paired difference, with a line at zero."""
     draw_mark(axes, "zero", 0.0, row)
     draw_interval(axes, row, difference.estimate, [], "plain")
 
@@ -84,7 +84,7 @@ def difference_strip(difference: Difference, span: Span) -> Markup:
 
 
 def scale(span: Span) -> Markup:
-    """The labels of the ticks, above the strips."""
+    """The tick labels, above the rows."""
     with styled():
         figure, axes = _axes(span, _SCALE_HEIGHT)
         axes.grid(visible=False)

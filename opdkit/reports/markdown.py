@@ -1,4 +1,4 @@
-"""Formats a report as markdown. Text that a model wrote is left out."""
+"""Formats a report as markdown, without model-written text."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def text(document: Document, pictures: Sequence[tuple[str, str]]) -> str:
     blocks += ["## What differs", _differing(document), "## Runs", *map(escaped, environment_remarks(document.runs))]
     blocks.append(_runs(document))
     if document.remarks:
-        blocks += ["## Passed over, or worth knowing", "\n".join(f"- {escaped(remark)}" for remark in document.remarks)]
+        blocks += ["## Warnings", "\n".join(f"- {escaped(remark)}" for remark in document.remarks)]
     return "\n\n".join(blocks) + "\n"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The first column is text, the rest numbers."""
+    """The first column is text, the others are numbers."""
     return markdown_table(columns, rows, range(1, len(columns)))
 
 
@@ -69,7 +69,7 @@ def _number(value: float, digits: int) -> str:
 
 def _differing(document: Document) -> str:
     if not document.keys:
-        return "All runs have one configuration; they differ in seeds and paths alone."
+        return "All runs have the same configuration and differ only in seeds and paths."
     rows = [
         [escaped(one.label), *(escaped(one.values[key]) for key in document.keys), str(len(one.runs))]
         for one in document.configurations

@@ -1,4 +1,4 @@
-"""Names the objective of a run: which option it is, and where it departs from it."""
+"""Names the objective of a run: the closest option, and its differences from it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MOST_DEPARTURES = 2
-"""An objective with more values of its own than this is none of the options."""
+"""An objective that differs from every option in more values than this has no name."""
 _PREFIX = "objective."
 
 
 def by_name(flats: Sequence[Mapping[str, Any]], known: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Flattened configurations with the option's name as `objective` in place of its values, where they differ in it.
 
-    known: option -> its values, flattened as `objective.*`. Values in which one configuration departs from its option
-    stay in all that have them. Where one is no option, or all are the same, nothing is changed.
+    known: option -> its values, flattened as `objective.*`. Values in which one configuration differs from its option
+    are kept in all that have them. If one matches no option, or all are the same, nothing is changed.
     """
     matches = [nearest({key: value for key, value in flat.items() if key.startswith(_PREFIX)}, known) for flat in flats]
     options = [one for one in matches if one is not None]

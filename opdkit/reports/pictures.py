@@ -1,4 +1,4 @@
-"""Draws a report's PNG pictures: a section's charts side by side, and a benchmark's results."""
+"""Draws a report's PNG figures: a section's charts side by side, and a benchmark's results."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def section_picture(section: Section, colours: Mapping[int, str]) -> bytes:
 
 
 def results_picture(benchmark: Benchmark, colours: Mapping[int, str]) -> bytes:
-    """Results and paired differences of a benchmark, a row each, with intervals."""
+    """Results and paired differences of a benchmark with intervals, one row each."""
     results = sorted(benchmark.results, key=lambda result: result.accuracy.mean)[-_MOST_RESULTS:]
     differences = list(reversed(benchmark.differences[:_MOST_DIFFERENCES]))
     counts = [count for count in (len(results), len(differences)) if count]
@@ -72,6 +72,6 @@ def _rows(axes: Axes, labels: Sequence[str], span: Span, x_label: str) -> None:
 
 
 def _shortened(label: str) -> str:
-    """The beginning and the end of a label that has no room beside the axes."""
+    """The start and end of a label too long for the margin."""
     half = _LONGEST_LABEL // 2
     return label if len(label) <= _LONGEST_LABEL else f"{label[:half]}…{label[-half:]}"

@@ -1,4 +1,4 @@
-"""Writes the sentences of a report, the same in every format."""
+"""Writes the sentences of a report, identical in every format."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LONGEST_TITLE = 64
 
 
 def title(document: Document) -> str:
-    """What was compared, on what."""
+    """The title: the configurations and benchmarks."""
     names = ", ".join(one.name for one in document.benchmarks) or "no finished run"
     count = len(document.configurations)
     if count == 1:
         return f"{document.configurations[0].label} on {names}"
     if count <= 3 and document.benchmarks:
-        text = f"{' against '.join(one.label for one in document.configurations)} on {names}"
+        text = f"{' vs. '.join(one.label for one in document.configurations)} on {names}"
         if len(text) <= LONGEST_TITLE:
             return text
     return f"{count} configurations on {names}"
@@ -49,7 +49,7 @@ def plural(count: int, word: str) -> str:
 
 
 def lead(document: Document) -> list[str]:
-    """One or two sentences a benchmark: the best result, and how far it is from the next."""
+    """One or two sentences per benchmark: the best result, and its margin over the next."""
     return [sentence for one in document.benchmarks for sentence in _lead(one)]
 
 
@@ -82,7 +82,7 @@ def _against(benchmark: Benchmark, best: Result) -> str:
 def _sureness(difference: Difference) -> str:
     if math.isnan(difference.adjusted):
         return ", one seed" if difference.pairs == 1 else ""
-    verdict = "" if difference.adjusted < 0.05 else ": these seeds do not tell them apart"
+    verdict = "" if difference.adjusted < 0.05 else ": not significant with these seeds"
     return f", p = {p_text(difference.adjusted)} after Holm's correction{verdict}".replace("= <", "< ")
 
 
@@ -97,14 +97,14 @@ def between(estimate: Estimate) -> str:
 
 
 def p_text(p: float) -> str:
-    """Three places; `<0.001` below; a dash where there is none."""
+    """Three decimals; `<0.001` below; a dash if there is none."""
     if math.isnan(p):
         return NOTHING
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def commit(run: Run) -> str:
-    """The commit that the run was made from, marked where the checkout had changes of its own."""
+    """The commit of the run, marked if the checkout had uncommitted changes."""
     commit_id = run.environment.get("commit")
     if not isinstance(commit_id, str) or not commit_id:
         return "no commit recorded"
@@ -112,7 +112,7 @@ def commit(run: Run) -> str:
 
 
 def environment_remarks(runs: Sequence[Run]) -> list[str]:
-    """What the runs were made with, where they agree; and what differs between them."""
+    """The environment of the runs: what they share and what differs."""
     remarks: list[str] = []
     commits = Counter(commit(run) for run in runs)
     if len(commits) == 1:
@@ -133,5 +133,5 @@ def environment_remarks(runs: Sequence[Run]) -> list[str]:
         if run.environment
     )
     if len(machines) > 1:
-        remarks.append(f"Made on {len(machines)} kinds of machine or numbers of threads: times do not compare.")
+        remarks.append(f"Run on {len(machines)} kinds of machine or thread counts: times are not comparable.")
     return remarks

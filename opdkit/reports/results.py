@@ -18,9 +18,9 @@ from opdkit.reports.runs import Run, number
 
 @dataclass(frozen=True)
 class Result:
-    """One configuration on one benchmark, finished runs alone. Accuracies are in [0, 1], `seconds` a run's mean.
+    """One configuration on one benchmark, finished runs only. Accuracies are in [0, 1]; `seconds` is the mean per run.
 
-    by_seed: seed -> accuracy, runs of one seed averaged. over_problems: the interval counts problems, too.
+    by_seed: seed -> accuracy, runs of one seed averaged. over_problems: the interval also covers problems.
     """
 
     configuration: Configuration
@@ -38,9 +38,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Difference:
-    """`first` minus `second` on the same seeds. `adjusted`: p under Holm's correction over all that are compared.
+    """`first` minus `second` on the same seeds. `adjusted`: p after Holm's correction over all comparisons.
 
-    over_problems: one seed only, and the interval is over problems.
+    over_problems: there is only one seed, and the interval is over problems.
     """
 
     first: Result
@@ -54,7 +54,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """All that was measured on one benchmark."""
+    """All results on one benchmark."""
 
     name: str
     results: Sequence[Result]
@@ -63,7 +63,7 @@ class Benchmark:
 
 
 def benchmarks(groups: Sequence[Configuration]) -> list[Benchmark]:
-    """One for each benchmark that a finished run ended on, in alphabetical order."""
+    """One for each benchmark with a finished run, in alphabetical order."""
     names = sorted({run.benchmark for group in groups for run in group.runs if run.finished and run.benchmark})
     return [_benchmark(name, groups) for name in names]
 
@@ -101,7 +101,7 @@ def _result(group: Configuration, index: int, runs: Sequence[Run]) -> Result:
 
 
 def finite_mean(values: Sequence[float]) -> float:
-    """The mean of the finite values; NaN where there are none."""
+    """The mean of the finite values; NaN if there are none."""
     finite = [value for value in values if math.isfinite(value)]
     return fmean(finite) if finite else math.nan
 
@@ -127,7 +127,7 @@ def _matrix(runs: Sequence[Run], seeds: Sequence[str]) -> NDArray[np.float64] | 
 
 
 def _differences(results: Sequence[Result]) -> tuple[list[Difference], list[tuple[str, str]]]:
-    """Every pair of configurations that share a seed, the better first; and the pairs that share none."""
+    """All pairs of configurations with a common seed, the better first; and the pairs without one."""
     differences: list[Difference] = []
     uncompared: list[tuple[str, str]] = []
     for one, other in combinations(results, 2):

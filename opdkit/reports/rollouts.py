@@ -1,4 +1,4 @@
-"""Renders sample rollouts with each token coloured by its log-ratio. All of it is untrusted text."""
+"""Renders sample rollouts with each token coloured by its log-ratio. All text is untrusted."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _at(run: Run, step: int) -> list[Sample]:
 
 
 def sample(row: Mapping[str, Any]) -> Sample:
-    """A line of samples.jsonl, whatever of it is there."""
+    """A line of samples.jsonl; missing fields are empty."""
     tokens, ratios, in_loss = row.get("token_texts"), row.get("log_ratio"), row.get("counted")
     scored = isinstance(tokens, list) and bool(tokens) and isinstance(ratios, list)
     reward = number(row.get("reward"))
@@ -97,9 +97,9 @@ def _plain(text: str) -> Markup:
 
 
 def coloured(tokens: Any, ratios: Any, in_loss: Any) -> Markup:
-    """Each token as an element with its level as class and its log-ratio as title; masked ones are marked so.
+    """Each token as an element with its level as class and its log-ratio as title; masked ones are marked.
 
-    tokens: texts; ratios: log pi - log q of each in nats, None where unknown; counted: False where masked.
+    tokens: texts; ratios: log pi - log q of each in nats, None if unknown; in_loss: False where masked.
     """
     parts: list[Markup] = []
     for index, token in enumerate(tokens[:_MOST_TOKENS]):
@@ -115,13 +115,13 @@ def coloured(tokens: Any, ratios: Any, in_loss: Any) -> Markup:
 
 
 def _token(text: str) -> Markup:
-    """A line end is drawn, and obeyed; a token without any sign is drawn as an empty one."""
+    """Line breaks and tabs are shown and kept; an empty token is shown as a symbol."""
     shown_text = html(text or "∅")
     return shown_text.replace("\n", Markup('<b class="end">↵</b>\n')).replace("\t", Markup('<b class="end">⇥</b>\t'))
 
 
 def level(ratio: float) -> str:
-    """p1 to p4 where the student likes the token more than the teacher does, n1 to n4 where less, else nothing."""
+    """p1 to p4 if the student's probability exceeds the teacher's, n1 to n4 for the reverse, else empty."""
     if not math.isfinite(ratio):
         return ""
     steps = sum(abs(ratio) >= threshold for threshold in THRESHOLDS)

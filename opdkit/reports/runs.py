@@ -1,4 +1,4 @@
-"""Reads run folders as plain values; what is missing or broken becomes one line."""
+"""Reads run folders as plain values; missing or corrupt parts are reported in one line."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from opdkit.jsonl import read_ends, read_rows
 
-# Responses of an evaluation are read for its verdicts alone: not where that would be slow.
+# Responses are read only for their verdicts, so larger files are skipped.
 _LARGEST_RESPONSES = 1 << 24
 _DEEPEST = 8
-# A report is read on other machines: of an absolute path in a command its last part is told.
+# Reports are shared: absolute paths in a command are reduced to their last component.
 _ABSOLUTE = re.compile(r"(?<![^\s=,:'\"\[(])(?:~|[A-Za-z]:)?/(?:[^\s/,'\"\])]+/)+(?=[^\s/,'\"\])])")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -35,14 +35,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One finished evaluation: its summary, and the accuracy of each problem where its responses were read."""
+    """One finished evaluation: its summary, and the accuracy per problem if its responses were read."""
 
     summary: Mapping[str, Any]
     problems: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def accuracy(self) -> float:
-        """pass@1 in [0, 1], NaN where the summary has none."""
+        """pass@1 in [0, 1], NaN if the summary has none."""
         return number(self.summary.get("pass@1"))
 
 
@@ -68,12 +68,12 @@ class Run:
 
     @property
     def command(self) -> str:
-        """What was typed, absolute paths cut to their last part; empty where it was not recorded."""
+        """The command as typed, absolute paths reduced to their last component; empty if not recorded."""
         return _ABSOLUTE.sub("…/", str(self.environment.get("command") or ""))
 
     @property
     def step(self) -> int:
-        """The last step that was logged."""
+        """The last logged step."""
         return int(max((curve.steps[-1] for curve in self.curves.values()), default=0))
 
     @property
@@ -82,7 +82,7 @@ class Run:
 
 
 def number(value: object) -> float:
-    """A value of a file as a number; NaN where it is none."""
+    """A value as a number; NaN if it is not one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
     try:
@@ -92,7 +92,7 @@ def number(value: object) -> float:
 
 
 def find(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """(run folders in the order given, each once; a line for everything that holds none).
+    """(run folders in the order given, each once; a line for each argument without one).
 
     An argument is a run folder, a folder above run folders, or a glob of either.
     """
@@ -119,8 +119,8 @@ def _why_none(path: Path) -> str:
     if not path.is_dir():
         return "not a folder"
     if (path / "evals").is_dir():
-        return "an evaluation alone, no training run"
-    return "holds no run (no config.yaml in it or below)"
+        return "an evaluation, not a training run"
+    return "contains no run (no config.yaml in it or below)"
 
 
 def _runs_below(path: Path, depth: int) -> list[Path]:
@@ -135,7 +135,7 @@ def _runs_below(path: Path, depth: int) -> list[Path]:
 
 
 def read_all(arguments: Sequence[str]) -> tuple[list[Run], list[str]]:
-    """(the runs that `arguments` name, a line for everything that was skipped or is incomplete)."""
+    """(the runs that `arguments` name, a line for each skipped or incomplete item)."""
     folders, remarks = find(arguments)
     runs: list[Run] = []
     for result in map(read, folders):
@@ -148,23 +148,23 @@ def read_all(arguments: Sequence[str]) -> tuple[list[Run], list[str]]:
 
 
 def read(folder: Path) -> Run | str:
-    """The run in `folder`, or why there is none."""
+    """The run in `folder`, or the reason why there is none."""
     try:
         config: Any = yaml.load((folder / "config.yaml").read_text(encoding="utf-8"), _LOADER)  # a safe loader
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         return f"{folder}: config.yaml can't be read ({' '.join(str(error).split())[:120]})"
     if not isinstance(config, dict) or "objective" not in config:
-        return f"{folder}: config.yaml is no training run's"
+        return f"{folder}: config.yaml is not from a training run"
     rows, broken = read_rows(folder / "metrics.jsonl")
     curves = _curves(rows)
     summary = _object(folder / "summary.json")
     evaluations = _evaluations(folder, summary)
-    remarks = [f"{folder}: {broken} broken line{'s' * (broken > 1)} in metrics.jsonl passed over"] if broken else []
+    remarks = [f"{folder}: {broken} broken line{'s' * (broken > 1)} in metrics.jsonl skipped"] if broken else []
     if not curves:
         remarks.append(f"{folder}: no metrics yet")
     elif "after" not in evaluations:
         last = max(curve.steps[-1] for curve in curves.values())
-        remarks.append(f"{folder}: not finished, at step {last:.0f} of {config.get('steps')}; not among the results")
+        remarks.append(f"{folder}: not finished, at step {last:.0f} of {config.get('steps')}; not in the results")
     return Run(
         folder=folder,
         name=str(folder),
@@ -181,7 +181,7 @@ def read(folder: Path) -> Run | str:
 
 
 def _object(path: Path) -> dict[str, Any]:
-    """A JSON object of a file; an empty one where there is none."""
+    """The JSON object in a file; empty if there is none."""
     try:
         value: Any = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -190,7 +190,7 @@ def _object(path: Path) -> dict[str, Any]:
 
 
 def _curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
-    """The numbers of metrics.jsonl by name. Of two rows of one step the later counts."""
+    """The numbers in metrics.jsonl by name. If a step has two rows, the later one counts."""
     points: dict[str, tuple[list[int], list[float]]] = {}
     for row in rows:
         step = row.get("step")
@@ -210,7 +210,7 @@ def _curves(rows: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
 
 
 def _curve(steps: Sequence[int], values: Sequence[float]) -> Curve:
-    """In order of steps, the last value of each."""
+    """Sorted by step, with the last value of each."""
     places, numbers = np.array(steps, dtype=np.float64), np.array(values, dtype=np.float64)
     if (np.diff(places) <= 0).any():
         order = np.argsort(places, kind="stable")
@@ -231,7 +231,7 @@ def _evaluations(folder: Path, summary: Mapping[str, Any]) -> dict[str, Evaluati
 
 
 def _problems(path: Path) -> dict[str, float]:
-    """Problem -> the share of its responses that are right; empty where the file is absent, too large or not whole."""
+    """Problem -> the share of its responses that are correct; empty if the file is absent, too large or incomplete."""
     if not path.is_file() or path.stat().st_size > _LARGEST_RESPONSES:
         return {}
     rows, broken = read_rows(path)

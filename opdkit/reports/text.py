@@ -13,11 +13,11 @@ from opdkit.untrusted import visible
 
 MINUS = "\u2212"
 NOTHING = "\u2013"
-"""What stands where there is no number."""
+"""Shown in place of a missing number."""
 
 
 def minus(number: str) -> str:
-    """A formatted number with a minus sign for its hyphen."""
+    """A formatted number with a minus sign instead of the hyphen."""
     return number.replace("-", MINUS)
 
 
@@ -32,11 +32,11 @@ def line(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Visible, on one line, with nothing that markdown or HTML would obey: for a cell of a table."""
+    """Visible, on one line, with markdown and HTML syntax escaped: for a table cell."""
     return re.sub(r"[\\`*_{}\[\]<>#|~&$!]", lambda match: f"&#{ord(match.group())};", line(text))
 
 
 def cell(text: str) -> str:
-    """One line for a cell of a CSV file; a sign that a spreadsheet takes for a formula is quoted."""
+    """One line for a CSV cell; text that a spreadsheet would read as a formula is quoted."""
     shown = line(text)
     return f"'{shown}" if shown[:1] in ("=", "+", "-", "@") else shown

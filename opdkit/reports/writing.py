@@ -1,4 +1,4 @@
-"""Writes a report's files, each whole or not at all."""
+"""Writes a report's files, each atomically."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from opdkit.reports.pictures import results_picture, section_picture
 def write(document: Document, folder: Path) -> Path:
     """report.html, report.md, results.csv, differences.csv, runs.csv and PNGs in `folder`. Returns the page's path.
 
-    Files of an older report there are replaced. Raises UserError where the folder can't be made, RunError where a file
-    can't be written.
+    Replaces the files of an older report. Raises UserError if the folder can't be created, RunError if a file can't be
+    written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out {folder}: can't be made: {error.strerror}") from error
+        raise UserError(f"--out {folder}: can't be created: {error.strerror}") from error
     pictures = _pictures(document)
     for name, (_, content) in pictures.items():
         write_whole(folder / name, content)

@@ -88,7 +88,7 @@ def write(folder: Path, step: int, content: Content, keep: int, world: World | N
         raise
     except Exception as error:  # safetensors and transformers wrap disk errors in their own types
         shutil.rmtree(beside, ignore_errors=True)
-        raise RunError(f"checkpoint {target} could not be written, the ones before it are whole: {error}") from error
+        raise RunError(f"checkpoint {target} could not be written; earlier checkpoints are intact: {error}") from error
     for old in _listed(folder)[keep:] if world.main else ():
         shutil.rmtree(old, ignore_errors=True)
     return target

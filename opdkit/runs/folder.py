@@ -101,7 +101,7 @@ class RunFolder:
         ]  # fmt: skip
         if changed:
             more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
-            raise UserError(f"resume=true with another config than the run's: {'; '.join(changed[:4])}{more}")
+            raise UserError(f"resume=true with a config that differs from the run's: {'; '.join(changed[:4])}{more}")
 
     def start(self, resolved: Mapping[str, Any], environment: Mapping[str, object]) -> None:
         """Writes config.yaml and env.json."""

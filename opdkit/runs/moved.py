@@ -9,7 +9,7 @@ _TARGETS = {
     "opdkit.rollout.": "opdkit.generation.",
     "opdkit.tasks.environments.": "opdkit.environments.",
 }
-"""Beginning of a `_target_` as it was -> as it is."""
+"""Former prefix of a `_target_` -> current prefix."""
 
 _SINCE: dict[str, tuple[object, ...]] = {
     "model.template_kwargs": ({"enable_thinking": None}, {}),
@@ -37,11 +37,11 @@ _SINCE: dict[str, tuple[object, ...]] = {
     "benchmark.source.columns.solution": ("answer", "solution"),
     "objective.reward_form": ("raw",),
 }
-"""Key that came later -> its values that say what was computed before it came."""
+"""Key added later -> its values that are equivalent to the earlier behaviour."""
 
 
 def as_written_today(before: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
-    """`before` with current key names. Later keys take the values of `ours` if that does not change the computation.
+    """`before` with current key names. Keys added later get the values of `ours` if the computation is unchanged.
 
     Args:
         before: the configuration in the run folder.

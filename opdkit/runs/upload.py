@@ -35,7 +35,7 @@ def open_repository(repository: str) -> None:
     if repository.count("/") != 1:
         raise UserError(f"{asked}: must be USER/NAME or ORGANISATION/NAME")
     if not os.environ.get(TOKEN_VARIABLE):
-        raise UserError(f"{asked}: needs a token that may write, in the environment variable {TOKEN_VARIABLE}")
+        raise UserError(f"{asked}: needs a token with write access in the environment variable {TOKEN_VARIABLE}")
     if constants.HF_HUB_OFFLINE:
         raise UserError(
             f"{asked}: HF_HUB_OFFLINE is set, so nothing can be uploaded; unset it, or leave push_to_hub out"
@@ -43,7 +43,7 @@ def open_repository(repository: str) -> None:
     try:
         _contacted(lambda api: api.create_repo(repository, private=True, exist_ok=True))
     except RunError as error:
-        raise UserError(f"{asked}: the hub refuses, or can't be reached: {error}") from error
+        raise UserError(f"{asked}: the Hub rejects the request or can't be reached: {error}") from error
 
 
 def push(folder: RunFolder, repository: str) -> str:
@@ -63,7 +63,7 @@ def push(folder: RunFolder, repository: str) -> str:
             ) from error
         pushed = {"repository": repository, "commit": commit}
         write_whole(folder.summary, json.dumps({**summary, "pushed": pushed}, indent=1) + "\n")
-    return f"{repository} on the hub, commit {pushed['commit']}"
+    return f"{repository} on the Hub, commit {pushed['commit']}"
 
 
 def _upload(api: HfApi, repository: str, final: Path, summary: dict[str, Any]) -> str:

@@ -1,1 +1,1 @@
-"""Studies of the method itself, small enough to be exact or to run in minutes. The core knows nothing of them."""
+"""Studies of the method itself, small enough to be exact or to run in minutes. The core does not depend on them."""

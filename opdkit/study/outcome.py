@@ -1,4 +1,4 @@
-"""Defines what a study leaves: claims with verdicts, tables, figures, and the page that joins them."""
+"""Defines the output of a study: claims with verdicts, tables, figures, and the page that combines them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Cell = str | int | float
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement held against the numbers. `rule` was fixed before the numbers were seen; `measured` is computed.
+    """One statement tested on the numbers. `rule` was fixed before the numbers were seen; `measured` is computed.
 
-    reproduced, partly, not reproduced: of what the paper says; holds, fails: of what a study checks or adds itself.
+    reproduced, partly, not reproduced: for the paper's claims; holds, fails: for a study's own checks and additions.
     """
 
     statement: str
@@ -29,7 +29,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Table:
-    """Columns with their units in the name, rows of as many cells. `shown`: also in the page, not only as a file."""
+    """Columns named with their units, and rows. `shown`: also included in the page, not only written as a file."""
 
     title: str
     columns: Sequence[str]
@@ -54,7 +54,7 @@ def _cell(value: Cell) -> str:
 
 @dataclass(frozen=True)
 class Picture:
-    """A matplotlib figure and what it shows, in words."""
+    """A matplotlib figure and its caption."""
 
     figure: Figure
     caption: str
@@ -62,7 +62,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Outcome:
-    """title, opening and limits: for the page; tables and pictures by the stem of their file."""
+    """title, opening and limits: for the page; tables and pictures by file stem."""
 
     title: str
     opening: str

@@ -1,4 +1,4 @@
-"""Manages a study's folder: finished pieces, and what is written at the end."""
+"""Manages a study's folder: cached intermediate results and the final output."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ Piece = dict[str, Tensor]
 
 
 class Study(Protocol):
-    """A question, with all its settings as fields. Everything random in it comes from `seeds`."""
+    """A study with its settings as fields. All randomness derives from `seeds`."""
 
     @property
     def seeds(self) -> Sequence[int]: ...
 
     def work_out(self, workshop: Workshop) -> Outcome:
-        """Computes everything. Asks the workshop for the pieces that take time."""
+        """Computes everything; expensive pieces are cached by the workshop."""
         ...
 
 
 @dataclass(frozen=True)
 class Workshop:
-    """`pieces/<name>.safetensors` keeps what is done, so that a study that was stopped goes on."""
+    """Caches finished pieces in `pieces/<name>.safetensors`, so that an interrupted study can resume."""
 
     path: Path
     reporter: Reporter
 
     def piece(self, name: str, make: Callable[[], Piece]) -> Piece:
-        """The kept piece of this name, or a new one, which is kept."""
+        """The cached piece of this name; computed and cached if there is none."""
         file = self.path / "pieces" / f"{name}.safetensors"
         if file.exists():
             try:
                 return load_file(file)
             except (SafetensorError, OSError) as error:
-                raise RunError(f"{file} can't be read ({error}); remove it to have it made again") from error
+                raise RunError(f"{file} can't be read ({error}); delete it to recompute it") from error
         made = make()
         file.parent.mkdir(exist_ok=True)
         write_whole(file, save({key: value.contiguous() for key, value in made.items()}))
@@ -57,22 +57,22 @@ class Workshop:
 
 
 def check_folder(path: Path, *, resume: bool, resolved: Mapping[str, Any]) -> None:
-    """Refuses a folder that cannot take this study, before anything is computed. Raises UserError."""
+    """Checks that the folder can hold this study, before anything is computed. Raises UserError."""
     folder = RunFolder(path)
     if folder.summary.exists():
-        raise UserError(f"run_dir={path}: holds a finished study; name another folder")
+        raise UserError(f"run_dir={path}: contains a finished study; choose another folder")
     if not resume and folder.config.exists():
-        raise UserError(f"run_dir={path}: already holds a study that is not finished; add resume=true to go on")
+        raise UserError(f"run_dir={path}: already contains an unfinished study; add resume=true to continue it")
     if not resume:
         return
     if not folder.config.exists():
-        raise UserError(f"resume=true, but run_dir={path} holds no study")
+        raise UserError(f"resume=true, but run_dir={path} contains no study")
     folder.require_same_config(resolved)
 
 
 @dataclass(frozen=True)
 class Order:
-    """What was asked for: the study, its resolved configuration, and the command as typed."""
+    """A requested study, its resolved configuration, and the command as typed."""
 
     study: Study
     resolved: Mapping[str, Any]
@@ -81,7 +81,7 @@ class Order:
 
 
 def run(order: Order, path: Path, reporter: Reporter) -> dict[str, Any]:
-    """Works the study out in `path` and returns its summary. summary.json comes last: with it the study is finished."""
+    """Runs the study in `path` and returns its summary. summary.json is written last and marks it as finished."""
     started = time.perf_counter()
     folder = RunFolder(path)
     with folder.owned():

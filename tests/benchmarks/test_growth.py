@@ -24,7 +24,7 @@ def case():
 
 
 def found(ours, body=600.0):
-    """Bytes a token of each; every one holds 1 MiB besides, and takes T^2 microseconds."""
+    """Bytes per token of each; every one holds 1 MiB in addition, and takes T^2 microseconds."""
     each = {"opdkit_update": body + ours, "body_update": body, "logits_update": body + 3 * 4000}
     answers = {}
     for name, size in each.items():
@@ -52,7 +52,7 @@ def test_what_the_head_adds_is_the_difference_to_the_transformers_alone():
 def test_a_term_in_length_times_vocabulary_is_told_and_its_absence_too(ours, verdict):
     text = "\n".join(lines(case(), summary(case(), found(ours))))
     assert verdict in text
-    assert "full logits grow by 3.1 rows of the vocabulary a token" in text or "3.2 rows" in text
+    assert "full logits grow by 3.1 rows of the vocabulary per token" in text or "3.2 rows" in text
 
 
 def test_points_that_failed_leave_holes_and_no_conclusion():

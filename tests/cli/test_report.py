@@ -82,7 +82,7 @@ def test_nothing_left_is_bad_input(opdkit: Opdkit, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     told = opdkit("report", "empty")
     assert told.status == 2
-    assert told.err == "opdkit: error: no run to report on: empty: holds no run (no config.yaml in it or below)\n"
+    assert told.err == "opdkit: error: no run to report on: empty: contains no run (no config.yaml in it or below)\n"
     assert not (tmp_path / "report").exists()
     assert opdkit("report").status == 2
 

@@ -14,12 +14,12 @@ TYPED: list[tuple[str, list[str]]] = [
     ("study study=tabula", ["study=tabula: no such option", r"did you mean tabular\?"]),
     ("study study.gammas=[0,2]", ["study.gammas=2: each must be between 0 and 1"]),
     ("study study.gammas=[0,x]", [r"study.gammas=.*: must be a list, each a number"]),
-    ("study study.seeds=[]", [r"study.seeds=\[\]: must hold at least one value"]),
+    ("study study.seeds=[]", [r"study.seeds=\[\]: must contain at least one value"]),
     ("study study.horizons=[2,11]", [r"study.horizons=11: 3\^11 responses", "100000", "at most 10"]),
     ("study study.gamma=[0,1]", ["no key named gamma", r"did you mean gammas\?"]),
     ("study seed=1", ["seed=1: no key named seed"]),
     ("study resume=true", ["resume=true: which run"]),
-    ("study resume=true run_dir=empty", ["resume=true", "run_dir=empty holds no study"]),
+    ("study resume=true run_dir=empty", ["resume=true", "run_dir=empty contains no study"]),
     ("study run_dir=notes.txt", ["run_dir=notes.txt", "is a file"]),
     ("study study.seeds=[0],[]", ["several values"]),
     ("train study=tabular", ["no key named study"]),
@@ -47,7 +47,7 @@ def test_a_study(opdkit: Opdkit, tmp_path: Path) -> None:
     assert "run_dir" not in page
     again = opdkit("study", "study=tabular", *SMALL, "run_dir=mine")
     assert again.status == 2
-    check_line(again.err, ["run_dir=mine: holds a finished study"])
+    check_line(again.err, ["run_dir=mine: contains a finished study"])
 
 
 def test_ls_names_the_studies(opdkit: Opdkit) -> None:

@@ -40,7 +40,7 @@ def test_it_stops_keeps_the_best_goes_on_bit_equal_and_says_so(
     capsys.readouterr()
     folder = train("early", *LONG, *STOP, *KEEP)
     said = " ".join(capsys.readouterr().out.split())
-    assert f"stopped early at step {ends} of 9: train/loss was no better than" in said
+    assert f"stopped early at step {ends} of 9: train/loss did not improve on" in said
     assert f"(step {best}: train/loss" in said
     assert [row["train/loss"] for row in metrics(folder) if "train/loss" in row] == losses[:ends]
     summary = json.loads((folder / "summary.json").read_text())

@@ -80,7 +80,7 @@ def test_a_finished_run_goes_on_from_its_end(
     ended = json.loads((folder / "summary.json").read_text())["after"]
     capsys.readouterr()
     assert _run(pair, "grown", *LONG, "steps=5", "resume=true", "k=4") == 2
-    assert "resume=true with another config than the run's: objective.k" in capsys.readouterr().err
+    assert "resume=true with a config that differs from the run's: objective.k" in capsys.readouterr().err
     assert _run(pair, "grown", *LONG, "steps=3", "resume=true") == 2
     assert "steps: 4 -> 3" in capsys.readouterr().err
     assert _run(pair, "grown", *LONG, "resume=true") == 0

@@ -30,8 +30,8 @@ def test_what_holds_no_run_is_told_in_a_line(tmp_path: Path) -> None:
     folders, remarks = find([str(tmp_path / name) for name in ("empty sweep", "evaluation", "file", "absent*")])
     assert folders == []
     assert [remark.split(": ")[1] for remark in remarks] == [
-        "holds no run (no config.yaml in it or below)",
-        "an evaluation alone, no training run",
+        "contains no run (no config.yaml in it or below)",
+        "an evaluation, not a training run",
         "not a folder",
         "no such folder",
     ]
@@ -55,8 +55,8 @@ def test_a_run_that_died_mid_line_keeps_its_whole_lines(tmp_path: Path) -> None:
     assert run.step == 3
     assert not run.finished
     assert [remark.split(": ", 1)[1] for remark in run.remarks] == [
-        "1 broken line in metrics.jsonl passed over",
-        "not finished, at step 3 of 3; not among the results",
+        "1 broken line in metrics.jsonl skipped",
+        "not finished, at step 3 of 3; not in the results",
     ]
 
 

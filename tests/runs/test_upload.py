@@ -137,7 +137,7 @@ def test_what_would_refuse_an_upload_is_told_before_the_run(
     assert "must be USER/NAME" in refused("student")
     assert "HFValidationError" in refused("u/-student..")
     hub.refuses = ("/repos/create",)
-    assert "the hub refuses, or can't be reached" in refused("u/student")
+    assert "the Hub rejects the request or can't be reached" in refused("u/student")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert "HF_HUB_OFFLINE is set" in refused("u/student")
     monkeypatch.delenv("HF_TOKEN")

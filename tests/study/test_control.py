@@ -290,8 +290,8 @@ def test_the_whole_study(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"gammas": [0.0, 1.01]}, "study.gammas=1.01: each must be between 0 and 1"),
-        ({"gammas": [0.0, 0.5]}, "a list that holds 0 and 1"),
-        ({"seeds": []}, "must hold at least one value"),
+        ({"gammas": [0.0, 0.5]}, "a list that includes 0 and 1"),
+        ({"seeds": []}, "must contain at least one value"),
         ({"micro_batches": 3}, "study.micro_batches=3: must be a divisor of study.trajectories=8"),
         ({"micro_batches": 1}, "at least 2"),
         ({"iterations": 3}, "at least 4"),

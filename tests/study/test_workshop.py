@@ -57,9 +57,9 @@ def test_a_study_that_was_stopped_goes_on(tmp_path: Path) -> None:
         work(study, tmp_path)
     assert not (tmp_path / "summary.json").exists()
     study.broken = False
-    with pytest.raises(UserError, match="already holds a study that is not finished; add resume=true"):
+    with pytest.raises(UserError, match="already contains an unfinished study; add resume=true"):
         work(study, tmp_path)
-    with pytest.raises(UserError, match=r"another config than the run's: study\.x: 1 -> 2"):
+    with pytest.raises(UserError, match=r"a config that differs from the run's: study\.x: 1 -> 2"):
         work(study, tmp_path, resume=True, resolved={"study": {"x": 2}})
     work(study, tmp_path, resume=True)
     assert study.made == ["a", "b"]
@@ -68,12 +68,12 @@ def test_a_study_that_was_stopped_goes_on(tmp_path: Path) -> None:
 def test_a_finished_study_is_left_alone(tmp_path: Path) -> None:
     work(Stub(), tmp_path)
     for resume in (False, True):
-        with pytest.raises(UserError, match="holds a finished study"):
+        with pytest.raises(UserError, match="contains a finished study"):
             check_folder(tmp_path, resume=resume, resolved={"study": {"x": 1}})
 
 
 def test_resume_needs_a_study(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="holds no study"):
+    with pytest.raises(UserError, match="contains no study"):
         check_folder(tmp_path / "none", resume=True, resolved={})
 
 

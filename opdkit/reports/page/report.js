@@ -1,5 +1,5 @@
 "use strict";
-// Values under the pointer, configurations hidden and shown. The page is whole without it.
+// Shows values at the pointer; hides and shows configurations. The page is complete without it.
 (() => {
   const tip = document.getElementById("tip");
   const SVG = "http://www.w3.org/2000/svg";

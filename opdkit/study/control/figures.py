@@ -23,7 +23,7 @@ _BINS = 48
 
 
 def draw(results: Results) -> dict[str, Picture]:
-    """By the stem of their file."""
+    """Figures by file stem."""
     with styled():
         return {
             "variance": _variance(results),
@@ -35,7 +35,7 @@ def draw(results: Results) -> dict[str, Picture]:
 
 
 def smoothed(values: Tensor, width: int = _SMOOTHED) -> Tensor:
-    """Running median over the first axis; the ends use what there is of the window."""
+    """Running median over the first axis; the window is truncated at the ends."""
     half = width // 2
     return torch.stack([values[max(0, i - half) : i + half + 1].median(0).values for i in range(len(values))])
 
@@ -43,7 +43,7 @@ def smoothed(values: Tensor, width: int = _SMOOTHED) -> Tensor:
 def _draw_logs(axis: Any, results: Results, iterations: list[int], logs: Tensor) -> None:
     """The mean over seeds of a log10 curve, and the range of the seeds. logs f64[iterations, gammas, seeds].
 
-    A student whose moves are below float32's resolution has no variance; from there it is left out of the mean.
+    A student whose moves fall below float32's resolution has no variance and is excluded from the mean from there on.
     """
     logs = torch.where(logs.isfinite(), logs, math.nan)
     for column, (gamma, style) in enumerate(ordered_styles(results.gammas).items()):
@@ -52,7 +52,7 @@ def _draw_logs(axis: Any, results: Results, iterations: list[int], logs: Tensor)
         every = max(len(iterations) // 8, 1)
         draw_band(axis, iterations, mean, low, high, label=f"γ = {gamma:g}", markevery=every, **style)
     axis.set_xlabel("iteration")
-    if logs.isfinite().any():  # else every student diverged, and there is nothing to scale
+    if logs.isfinite().any():  # otherwise every student diverged
         axis.set_yscale("log")
 
 
@@ -82,7 +82,7 @@ def _same_rollouts(results: Results) -> Picture:
     axes[0].legend(fontsize=7, ncols=2)
     return Picture(
         figure,
-        "The same where only γ differs: every γ's estimator on the rollouts of the γ = 0 student, over that student's.",
+        "The same with only γ differing: each γ's estimator on the γ = 0 student's rollouts, over that of γ = 0.",
     )
 
 
@@ -109,7 +109,7 @@ def _visits(results: Results) -> Picture:
     figure.colorbar(image, ax=axes, label="share of episodes at that step", shrink=0.8)
     return Picture(
         figure,
-        "Where evaluation episodes go, all seeds together; dashed: the goal. Positions beyond ±6 are counted at the "
+        "Positions in evaluation episodes, all seeds pooled; dashed: the goal. Positions beyond ±6 are counted at the "
         "edge; episodes with non-finite positions are excluded.",
     )
 

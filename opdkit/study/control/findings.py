@@ -1,4 +1,4 @@
-"""Turns the students' numbers into tables and verdicts; thresholds were set before the first full run."""
+"""Derives tables and verdicts from the students' numbers; thresholds were set before the first full run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Results:
         return self.numbers["same_policy"][task :: len(TASKS)].log10()
 
     def gap(self, values: Tensor, gamma: float) -> list[float]:
-        """log10 Var g_gamma - log10 Var g_0, the mean over the second half of training, one a seed."""
+        """log10 Var g_gamma - log10 Var g_0, the mean over the second half of training, one per seed."""
         late = values[len(values) // 2 :]
         return (late[:, self.column(gamma)] - late[:, self.column(0.0)]).mean(0).tolist()
 
@@ -63,8 +63,8 @@ class Results:
         return (self._from_goal(self.numbers["ends"]) <= self.success_radius).float().mean(4)
 
     def iterations_to_success(self, gamma: float) -> list[float]:
-        """Iterations until episodes of both tasks succeed at a rate of `REACHES` and go on to, one a seed; infinity
-        where they do not by the end."""
+        """Iterations until the success rate on both tasks stays at or above `REACHES`, one per seed; infinity
+        if it never does."""
         reached = (self.success_while_learning()[:, :, self.column(gamma)] >= REACHES).all(1)  # [evaluations, seeds]
         lasting = reached.flip(0).cummin(0).values.sum(0)
         count = len(reached)
@@ -72,7 +72,7 @@ class Results:
 
 
 def claims(results: Results) -> list[Claim]:
-    """That the teachers can teach, what the paper reports, and what the same rollouts say."""
+    """Claims on the teachers' success, the paper's results, and the comparison on the same rollouts."""
     return [_teachers(results), _variance(results), _reaches(results), _drifts(results), _same_policy(results)]
 
 
@@ -151,7 +151,7 @@ def _same_policy(results: Results) -> Claim:
 
 
 def tables(results: Results) -> dict[str, Table]:
-    """By the stem of their file."""
+    """Tables by file stem."""
     return {
         "success": _success(results),
         "speed": _speed(results),
@@ -224,6 +224,6 @@ def _by_iteration(results: Results) -> Table:
 
 
 def measured_iterations(results: Results, task: int) -> list[int]:
-    """Iterations at which the gammas were compared on the same rollouts."""
+    """Iterations with a comparison of the gammas on the same rollouts."""
     count = len(results.numbers["same_policy"][task :: len(TASKS)])
     return [1 + task + SAME_POLICY_EVERY * i for i in range(count)]

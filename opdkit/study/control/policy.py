@@ -30,12 +30,12 @@ class Policies:
         return [*self.weights, *self.biases]
 
     def taken(self, index: Tensor) -> Policies:
-        """Copies of the policies that `index` i64[N] names, in its order."""
+        """Copies of the policies selected by `index` i64[N], in its order."""
         weights, biases = ([t.detach()[index].clone() for t in group] for group in (self.weights, self.biases))
         return Policies(self.body, tuple(weights), tuple(biases))
 
     def trained(self) -> Policies:
-        """The same tensors, asked for their gradients."""
+        """The same tensors with gradients enabled."""
         for tensor in self.tensors:
             tensor.requires_grad_()
         return self
@@ -49,7 +49,7 @@ class Policies:
         return state
 
     def output(self, hidden: Tensor) -> Tensor:
-        """What the output layer says, f32[R, N, 2]: the mean and, before its bounds, the deviation."""
+        """The output layer's values, f32[R, N, 2]: the mean and the deviation before bounding."""
         return torch.baddbmm(self.biases[-1], hidden, self.weights[-1])
 
     def normal(self, output: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,19 +63,19 @@ class Policies:
         return -0.5 * ((move - mean) / std).square() - std.log() - 0.5 * math.log(2.0 * math.pi)
 
     def pack(self) -> dict[str, Tensor]:
-        """As a piece to keep."""
+        """The tensors by name, for saving."""
         named = {f"weight{i}": t.detach() for i, t in enumerate(self.weights)}
         return named | {f"bias{i}": t.detach() for i, t in enumerate(self.biases)}
 
 
 def unpack(body: Body, piece: Mapping[str, Tensor]) -> Policies:
-    """The opposite of `Policies.pack`."""
+    """The inverse of `Policies.pack`."""
     weights, biases = (tuple(piece[f"{kind}{i}"] for i in range(LAYERS)) for kind in ("weight", "bias"))
     return Policies(body, weights, biases)
 
 
 def initial(body: Body, seeds: Sequence[int], purpose: str) -> Policies:
-    """A new policy for each seed: uniform within 1 / sqrt(inputs), as torch's linear layers begin."""
+    """A new policy for each seed: uniform within 1 / sqrt(inputs), as torch initialises linear layers."""
     sizes = (INPUTS, body.hidden, body.hidden, 2)
     weights: list[list[Tensor]] = [[] for _ in range(LAYERS)]
     biases: list[list[Tensor]] = [[] for _ in range(LAYERS)]
@@ -89,7 +89,7 @@ def initial(body: Body, seeds: Sequence[int], purpose: str) -> Policies:
 
 
 def optimizer(learning: Learning, policies: Policies) -> torch.optim.Optimizer:
-    """Both optimisers work number by number, so stacked policies learn as they would alone."""
+    """Both optimisers are elementwise, so stacked policies learn as they would separately."""
     kind = torch.optim.Adam if learning.optimizer == "adam" else torch.optim.SGD
     return kind(policies.tensors, lr=learning.lr)
 
@@ -124,7 +124,7 @@ def walk(policies: Policies, tasks: Sequence[Task], noise: Tensor) -> Walk:
 
 
 def normal_noise(seeds: Sequence[int], purpose: str, iteration: int, count: int, steps: int) -> Tensor:
-    """f32[seeds, count, steps]. Depends on a seed, the purpose and the iteration, and on no other seed."""
+    """f32[seeds, count, steps]. Each seed's noise depends only on the seed, purpose and iteration."""
     rows = [
         torch.randn(count, steps, generator=torch.Generator().manual_seed(derive_seed(seed, purpose, iteration)))
         for seed in seeds

@@ -11,7 +11,7 @@ Optimizer = Literal["adam", "sgd"]
 
 @dataclass(frozen=True)
 class Task:
-    """Walk from `start` to `goal` on a line; `identifier` is what the policy sees of the task."""
+    """A walk from `start` to `goal` on a line; `identifier` is the policy's task input."""
 
     name: str
     identifier: float
@@ -35,13 +35,13 @@ class Body:
 
     @property
     def parameters(self) -> int:
-        """How many numbers one policy has: inputs are task, position and time, outputs mean and deviation."""
+        """Parameters per policy: inputs are task, position and time, outputs mean and deviation."""
         return 3 * self.hidden + self.hidden**2 + 2 * self.hidden + 2 * self.hidden + 2
 
 
 @dataclass(frozen=True)
 class Episode:
-    """steps: moves of one episode; trajectories: episodes of one update, in `micro_batches` equal parts."""
+    """steps: moves per episode; trajectories: episodes per update, in `micro_batches` equal parts."""
 
     steps: int
     trajectories: int

@@ -16,14 +16,14 @@ SAME_POLICY_EVERY = 10
 """Iterations between measurements of all gammas on the rollouts of the gamma = 0 students."""
 
 EVALUATE_EVERY = 50
-"""Iterations between looks at where the students' episodes end."""
+"""Iterations between evaluations of where the students' episodes end."""
 
 OnStep = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Distillation:
-    """R = gammas x seeds students, all seeds of the first gamma first. The same seed has the same beginning and the
+    """R = gammas x seeds students, all seeds of the first gamma first. A seed has the same initialisation and the
     same noise at every gamma. `teachers` are tasks x seeds, as `train_teachers` gives them."""
 
     teachers: Policies
@@ -36,7 +36,7 @@ class Distillation:
         """The students, and by name: variance f64[iterations, gammas, seeds], each student's own;
         same_policy f64[measured, gammas, seeds], of every gamma on the gamma = 0 student's rollouts;
         ends f32[evaluations, tasks, gammas, seeds, B], where episodes end after every 50 iterations;
-        skipped i64[gammas, seeds], updates left out because a gradient was not finite."""
+        skipped i64[gammas, seeds], updates skipped because a gradient was not finite."""
         runs = len(self.gammas) * len(self.seeds)
         every = torch.arange(len(self.seeds)).repeat(len(self.gammas))
         students = initial(self.teachers.body, self.seeds, "student").taken(every).trained()
@@ -69,7 +69,7 @@ class Distillation:
         }
 
     def _ends(self, students: Policies) -> Tensor:
-        """f32[tasks, gammas, seeds, B], with the same noise at every look."""
+        """f32[tasks, gammas, seeds, B], with the same noise at every evaluation."""
         parts = []
         for task in TASKS:
             noise = normal_noise(self.seeds, f"look {task.name}", 0, self.episode.trajectories, self.episode.steps)
@@ -78,7 +78,7 @@ class Distillation:
         return torch.stack(parts)
 
     def _batch(self, students: Policies, task: Task, iteration: int) -> Batch:
-        """Rollouts of every student and what both models say of them."""
+        """Rollouts of every student, scored by both models."""
         size, steps = self.episode.trajectories, self.episode.steps
         noise = normal_noise(self.seeds, f"student {task.name}", iteration, size, steps)
         walked = walk(students, [task] * len(students.biases[0]), noise.repeat(len(self.gammas), 1, 1))
@@ -126,14 +126,14 @@ class Batch:
 def micro_batch_variance(gradient: Tensor, micro_batches: int) -> Tensor:
     """(1/M) sum_m |g_m - g|^2 with g_m the mean over micro-batch m's trajectories, g theirs (App. E).
 
-    gradient f32[R, B, P], one a trajectory. Returns f64[R].
+    gradient f32[R, B, P], one per trajectory. Returns f64[R].
     """
     by_part = gradient.double().unflatten(1, (micro_batches, -1)).mean(2)
     return (by_part - by_part.mean(1, keepdim=True)).square().sum(2).mean(1)
 
 
 def leave_out_non_finite(policies: Policies) -> Tensor:
-    """Sets the gradients of a policy to zero where one of them is not finite. Returns i64[R], 1 for such a policy."""
+    """Zeroes all gradients of a policy if one is not finite. Returns i64[R], 1 for such a policy."""
     gradients = [tensor.grad for tensor in policies.tensors if tensor.grad is not None]
     finite = torch.stack([gradient.flatten(1).isfinite().all(1) for gradient in gradients]).all(0)
     if not finite.all():

@@ -1,4 +1,4 @@
-"""Runs the control study, from teachers to a page."""
+"""Runs the control study and writes its page."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from opdkit.study.workshop import Piece, Workshop
 class ControlStudy:
     """1-D control: x <- x + delta, delta ~ N(mu, sigma) of a policy that sees task, position and time.
 
-    gammas: must hold 0 and 1. iterations, trajectories, micro_batches, steps: of the students, and of an episode. The
+    gammas: must include 0 and 1. iterations, trajectories, micro_batches, steps: of the students and an episode. The
     rest is what the paper leaves open: hidden width and activation; bounds of sigma; for teachers and students the
     optimiser, learning rate and, for teachers, iterations; effort, the weight of a move's square in the teachers'
-    reward; success_radius, how near the goal an episode must end; evaluation_trajectories, by which success is judged.
-    Lengths and sigma are in units of the line. Errors: UserError on a value out of range.
+    reward; success_radius, how close to the goal an episode must end; evaluation_trajectories, episodes per evaluation.
+    Lengths and sigma are in units of the line. Raises UserError for a value out of range.
     """
 
     gammas: list[float]
@@ -51,17 +51,17 @@ class ControlStudy:
     def __post_init__(self) -> None:
         check_seeds(self.seeds)
         check_gammas(self.gammas)
-        require({0.0, 1.0} <= set(self.gammas), "gammas", self.gammas, "a list that holds 0 and 1")
+        require({0.0, 1.0} <= set(self.gammas), "gammas", self.gammas, "a list that includes 0 and 1")
         for name in ("trajectories", "steps", "hidden", "teacher_iterations", "evaluation_trajectories"):
             require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        require(self.iterations >= 4, "iterations", self.iterations, "at least 4: two of each task, halves apart")
+        require(self.iterations >= 4, "iterations", self.iterations, "at least 4: two per task in each half")
         require(self.micro_batches >= 2, "micro_batches", self.micro_batches, "at least 2")
         divides = self.trajectories % self.micro_batches == 0
         require(divides, "micro_batches", self.micro_batches, f"a divisor of study.trajectories={self.trajectories}")
         for name in ("std_min", "lr", "teacher_lr", "success_radius"):
             require(0.0 < getattr(self, name) < float("inf"), name, getattr(self, name), "a finite number above 0")
         require(self.std_min <= self.std_max < float("inf"), "std_max", self.std_max, "finite, at least study.std_min")
-        require(0.0 <= self.effort < float("inf"), "effort", self.effort, "a finite number from 0")
+        require(0.0 <= self.effort < float("inf"), "effort", self.effort, "finite, at least 0")
         for name, kind in (("activation", Activation), ("optimizer", Optimizer), ("teacher_optimizer", Optimizer)):
             require(getattr(self, name) in get_args(kind), name, getattr(self, name), " or ".join(get_args(kind)))
 
@@ -82,7 +82,7 @@ class ControlStudy:
         numbers = workshop.piece("students", lambda: self._students(teachers, workshop))
         results = Results(self.gammas, self.seeds, self.success_radius, numbers)
         return Outcome(
-            "1-D control: the variance of g_γ, and what it does to a student",
+            "1-D control: the variance of g_γ and its effect on a student",
             self._opening(),
             claims(results),
             tables(results),
@@ -120,7 +120,7 @@ class ControlStudy:
         return torch.stack(positions)
 
     def _teacher_walks(self, teachers: Policies) -> Tensor:
-        """The same of each teacher on its own task, f32[tasks, 1, seeds, N, steps + 1]."""
+        """The same for each teacher on its own task, f32[tasks, 1, seeds, N, steps + 1]."""
         count = len(self.seeds)
         own = [teachers.taken(torch.arange(i * count, (i + 1) * count)) for i in range(len(TASKS))]
         return torch.stack([self._walks(policies, 1)[i] for i, policies in enumerate(own)])
@@ -141,11 +141,11 @@ class ControlStudy:
     def _limits(self) -> list[str]:
         return [
             "The paper's code is not published, and the paper states neither the teachers' reward nor the optimiser, "
-            "widths, learning rates or bounds of sigma: whether a claim shows here depends on these settings.",
+            "widths, learning rates or bounds of sigma: whether a claim holds here depends on these settings.",
             "During training the students differ as well as the estimators. The second variance figure compares them "
             "on the same rollouts, where only γ differs.",
-            "A density's log-ratio is unbounded and sigma is bounded below, so one move far from the teacher's costs "
-            "thousands of nats. Tokens of a language model are milder.",
+            "A density's log-ratio is unbounded and sigma is bounded below, so a single move far from the teacher's "
+            "costs thousands of nats. A language model's log-ratios are less extreme.",
         ]
 
 

@@ -1,4 +1,4 @@
-"""Trains two teachers a seed, each on its own task by REINFORCE."""
+"""Trains two teachers per seed, each on its own task by REINFORCE."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def train_teachers(
 ) -> Policies:
     """R = tasks x seeds policies: all seeds of the left task, then all of the right.
 
-    The advantage is the undiscounted reward to go, less its mean and over its deviation in the batch at each step.
+    The advantage is the undiscounted reward to go, standardised over the batch at each step.
     """
     tasks = [task for task in TASKS for _ in seeds]
     parts = [initial(body, seeds, f"teacher {task.name}") for task in TASKS]
@@ -51,8 +51,8 @@ def train_teachers(
 def rewards(walked: Walk, tasks: Sequence[Task], effort: float) -> Tensor:
     """-|x_{t+1} - goal| - effort delta_t^2, f32[R, B, T].
 
-    Without effort the best walk is one jump. With it, distance d falls as (sqrt(d) - t / (2 sqrt(effort)))^2 where
-    time is continuous: a way of 5 takes 2 sqrt(5 effort) steps.
+    Without effort the optimal walk is one jump. With it, distance d falls as (sqrt(d) - t / (2 sqrt(effort)))^2 where
+    time is continuous: a distance of 5 takes 2 sqrt(5 effort) steps.
     """
     goal = torch.tensor([task.goal for task in tasks])[:, None, None]
     return -(walked.position[..., 1:] - goal).abs() - effort * walked.move.square()

@@ -1,4 +1,4 @@
-"""Exact tabular on-policy distillation: bias and variance of g_gamma against the length of the response."""
+"""Exact tabular on-policy distillation: bias and variance of g_gamma as functions of the response length."""
 
 from opdkit.study.tabular.study import TabularStudy
 

@@ -16,7 +16,7 @@ _SHOWN_ERRORS = 3
 
 
 def draw(results: Results) -> dict[str, Picture]:
-    """By the stem of their file."""
+    """Figures by file stem."""
     with styled():
         return {
             "variance": _variance(results),
@@ -47,7 +47,7 @@ def _variance(results: Results) -> Picture:
     axis.legend(fontsize=7, ncols=2)
     return Picture(
         figure,
-        "Var g_γ against T, exact (recursion, shared parameters): geometric mean over worlds, the 10 to 90 % of worlds "
+        "Var g_γ against T, exact (recursion, shared parameters): geometric mean over worlds, 10th to 90th percentile "
         "shaded; bounds with the geometric mean of the worlds' (B_r B_s)².",
     )
 
@@ -76,8 +76,8 @@ def _bias(results: Results) -> Picture:
     axis.legend(fontsize=7)
     return Picture(
         figure,
-        "Bias for the gradient of the sequence KL, relative to it, mean over worlds (exact, recursion, shared "
-        "parameters). γ = 1 has none, to rounding.",
+        "Bias for the gradient of the sequence KL, relative to its norm, mean over worlds (exact, recursion, shared "
+        "parameters). γ = 1 has none, up to rounding.",
     )
 
 
@@ -88,7 +88,7 @@ def _enumerated(results: Results) -> Picture:
         axis.set_title(part, fontsize=9)
     axes[0].legend(fontsize=7)
     return Picture(
-        figure, "Var g_γ against T with every response enumerated, for both ways to share parameters (as above)."
+        figure, "Var g_γ against T with all responses enumerated, for both kinds of parameter sharing (as above)."
     )
 
 
@@ -104,5 +104,5 @@ def _error(results: Results) -> Picture:
     axes[0].set_ylabel("root mean squared error / |∇KL|")
     axes[0].legend(fontsize=7)
     return Picture(
-        figure, "How far a batch's mean g_γ is from the gradient of the sequence KL: bias and variance together."
+        figure, "Error of a batch's mean g_γ for the gradient of the sequence KL: bias and variance combined."
     )

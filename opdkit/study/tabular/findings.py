@@ -1,4 +1,4 @@
-"""Turns the worlds' numbers into tables and verdicts; thresholds were set before the first full run."""
+"""Derives tables and verdicts from the worlds' numbers; thresholds were set before the first full run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Results:
         return self.grid.long_horizons if part == LONG else self.grid.horizons
 
     def fitted(self, part: str) -> list[int]:
-        """Places of the horizons that growth is fitted over: from `fit_from`, or the upper half of the enumerated."""
+        """Indices of the horizons that growth is fitted over: from `fit_from`, or the upper half if enumerated."""
         horizons = self.horizons(part)
         least = self.fit_from if part == LONG else max(horizons) // 2
         return [index for index, horizon in enumerate(horizons) if horizon >= least]
@@ -49,7 +49,7 @@ class Results:
 
 
 def claims(results: Results) -> list[Claim]:
-    """What must hold by the mathematics first, then what the paper says."""
+    """First the mathematical identities, then the paper's claims."""
     return [*_checks(results), _bounds(results), _growth(results), _faster(results), _bias(results), _tighter(results)]
 
 
@@ -121,7 +121,7 @@ def _faster(results: Results) -> Claim:
 
 
 def _bias(results: Results) -> Claim:
-    """Both ends in every world; between them the mean over worlds must fall with gamma."""
+    """Checks gamma = 0 and 1 in every world; in between, the mean over worlds must fall with gamma."""
     relative = _relative_bias(results, LONG)
     longer = [index for index, horizon in enumerate(results.grid.long_horizons) if horizon >= 2]
     token, sequence = _ends(results)
@@ -161,7 +161,7 @@ def _relative_bias(results: Results, part: str) -> Tensor:
 
 
 def tables(results: Results) -> dict[str, Table]:
-    """By the stem of their file."""
+    """Tables by file stem."""
     return {
         "exponents": _exponents(results),
         "least_error": _least_error(results),
@@ -183,19 +183,19 @@ def _exponents(results: Results) -> Table:
 
 
 def _least_error(results: Results) -> Table:
-    """The gamma whose mini-batch mean is nearest to grad KL, in the mean over worlds of its relative square error."""
+    """The gamma whose mini-batch mean has the least relative squared error to grad KL, averaged over worlds."""
     rows: list[list[Cell]] = []
     for index, horizon in enumerate(results.grid.long_horizons):
         errors = [relative_error(results, index, batch) for batch in BATCHES]
         rows.append([horizon, *(results.grid.gammas[int(error.argmin())] for error in errors)])
     columns = ("T (tokens)", *(f"batch {batch}" for batch in BATCHES))
     return Table(
-        "The γ of least mean squared error against the sequence-KL gradient, by batch (responses)", columns, rows
+        "The γ with the least mean squared error for the sequence-KL gradient, by batch size (responses)", columns, rows
     )
 
 
 def relative_error(results: Results, index: int, batch: int) -> Tensor:
-    """(|bias|^2 + Var / batch) / |grad KL|^2 by gamma, the mean over worlds; place: of a long horizon. f64[gammas]."""
+    """(|bias|^2 + Var / batch) / |grad KL|^2 by gamma, mean over worlds; index: of a long horizon. f64[gammas]."""
     worlds = results.part(LONG)
     errors = [
         (world.bias[index].square() + world.variance[index] / batch) / world.gradient[index].square()

@@ -1,4 +1,4 @@
-"""Measures one world as tensors that can be kept."""
+"""Measures one world as tensors that can be saved."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from opdkit.study.tabular.world import (
 PARTS: dict[str, Sharing] = {"enumerated, shared": "shared", "enumerated, per context": "per_context"}
 LONG = "recursion, shared"
 DIFFERENCED = 4
-"""Longest horizon at which every parameter is moved by hand."""
+"""Longest horizon for finite differences."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What is computed: V, the enumerated horizons, the long ones, the gammas, how far the teacher is."""
+    """What is computed: V, enumerated and long horizons, gammas, distance of the teacher."""
 
     vocabulary: int
     horizons: Sequence[int]
@@ -48,7 +48,7 @@ class Measured:
 
 
 def measure(seed: int, grid: Grid) -> dict[str, Tensor]:
-    """`<part>/variance`, `/bias`, `/gradient`, `/bounds` of a world, and the errors of its own checks.
+    """`<part>/variance`, `/bias`, `/gradient`, `/bounds` of a world, and the errors of its checks.
 
     `check/finite_difference`: the largest |E g_1 - central difference of the sequence KL| at T <= 4;
     `check/recursion`: the largest relative difference of a variance by enumeration and by recursion.
@@ -90,7 +90,7 @@ def measure(seed: int, grid: Grid) -> dict[str, Tensor]:
 
 
 def unpack(piece: Mapping[str, Tensor], part: str) -> Measured:
-    """A part of a kept world."""
+    """A part of a saved world."""
     ratio, score = piece[f"{part}/bounds"].tolist()
     variance, bias, gradient = (piece[f"{part}/{name}"] for name in ("variance", "bias", "gradient"))
     return Measured(variance, bias, gradient, Bounds(ratio, score))
@@ -117,7 +117,7 @@ def _world(seed: int, grid: Grid, sharing: Sharing) -> World:
 
 
 def _cut(world: World, horizon: int) -> World:
-    """The same world seen for `horizon` steps: a tree's first rows are its first levels."""
+    """The same world truncated to `horizon` steps: a tree's first rows are its first levels."""
     rows = rows_needed(world.vocabulary, horizon, world.sharing)
     return World(world.student[:rows], world.teacher[:rows], world.sharing)
 

@@ -24,11 +24,11 @@ class Moments:
 
 
 def by_enumeration(world: World, every: Responses, gamma: float) -> Moments:
-    """Every response weighed by its probability; the cost to go is `opdkit.functional.estimators.reward_to_go`."""
+    """Every response weighted by its probability; the cost to go is `opdkit.functional.estimators.reward_to_go`."""
     log_pi = log_prob(world.student, every)
     probability = log_pi.sum(1).exp()
     to_go = reward_to_go(log_pi - log_prob(world.teacher, every), gamma)
-    pieces = to_go[..., None] * scores(world)[every.rows, every.tokens]  # [N, T, V]: what step t adds to its row
+    pieces = to_go[..., None] * scores(world)[every.rows, every.tokens]  # [N, T, V]: contribution of step t to its row
     mean = torch.zeros_like(world.student)
     mean.index_put_((every.rows,), probability[:, None, None] * pieces, accumulate=True)
     same_row = every.rows[:, :, None] == every.rows[:, None, :]
@@ -43,9 +43,9 @@ def scores(world: World) -> Tensor:
 
 
 def by_recursion(world: World, horizons: Iterable[int], gamma: float) -> dict[int, Moments]:
-    """The same for shared rows at any horizon, exactly, in time linear in the longest.
+    """The same for shared rows at any horizon, exactly, in time linear in the longest one.
 
-    With n steps left at row x, R the cost to go and G the rest of the gradient, drawing y and going on from y's row:
+    With n steps left at row x, R the cost to go and G the rest of the gradient, drawing y and continuing from y's row:
     R = r + gamma R', G = R s + G'. E R, E R^2, E G, E[R G] and E|G|^2 with n steps left follow from those with n - 1.
     """
     wanted = set(horizons)
@@ -62,7 +62,7 @@ def by_recursion(world: World, horizons: Iterable[int], gamma: float) -> dict[in
 
 @dataclass(frozen=True)
 class _State:
-    """Moments by row with some steps left: E R, E R^2 [rows]; E G, E[R G] [rows, P]; E|G|^2 [rows]."""
+    """Moments by row with some number of steps left: E R, E R^2 [rows]; E G, E[R G] [rows, P]; E|G|^2 [rows]."""
 
     cost: Tensor
     cost_square: Tensor
@@ -96,7 +96,7 @@ class _Step:
         return cls(log_pi.exp(), log_pi - log_q, wide.flatten(2), gamma)
 
     def back(self, after: _State) -> _State:
-        """The moments with one more step to go."""
+        """The moments with one more step left."""
         p, r, s, gamma = self.probability, self.ratio, self.score, self.gamma
         cost, cost_square, square = after.cost[1:], after.cost_square[1:], after.square[1:]  # [V], by the next row
         gradient, product = after.gradient[1:], after.product[1:]  # [V, P]
@@ -115,7 +115,7 @@ class _Step:
 def kl_gradient_by_recursion(world: World, horizons: Iterable[int]) -> dict[int, Tensor]:
     """The gradient of the sequence KL at each horizon, f64[rows, V], for shared rows.
 
-    Differentiates KL_n(x) = sum_y pi(y|x) (r(x, y) + KL_{n-1}(y)): knows nothing of g_gamma.
+    Differentiates KL_n(x) = sum_y pi(y|x) (r(x, y) + KL_{n-1}(y)), independently of g_gamma.
     """
     student = world.student.clone().requires_grad_()
     log_pi = student.log_softmax(1)
@@ -147,7 +147,7 @@ class Bounds:
         return (self.ratio * self.score) ** 2 * horizon**exponent
 
     def martingale(self, horizon: int, gamma: float) -> float:
-        """(B_r B_s)^2 T sum_{t=1..T} sum_{j<t} gamma^(2j), a bound of E|g_gamma|^2.
+        """(B_r B_s)^2 T sum_{t=1..T} sum_{j<t} gamma^(2j), an upper bound on E|g_gamma|^2.
 
         *Derived*: g = sum_t' r_t' S_t' with S_t' = sum_{t <= t'} gamma^(t' - t) s_t; as E[s_t | c_t] = 0 the terms of
         S_t' are orthogonal, and |sum of T terms|^2 <= T times the sum of their squares. It is T^2 (T + 1) / 2 at

@@ -1,4 +1,4 @@
-"""Defines a world small enough to enumerate: two tables of logits, and every response."""
+"""Defines a world small enough to enumerate: two tables of logits, and all responses."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class World:
 
 @dataclass(frozen=True)
 class Responses:
-    """All V^T responses: tokens i64[V^T, T], and rows i64[V^T, T], the row of the tables that each is drawn from."""
+    """All V^T responses: tokens i64[V^T, T], and rows i64[V^T, T], the table row each is drawn from."""
 
     tokens: Tensor
     rows: Tensor
 
 
 def rows_needed(vocabulary: int, horizon: int, sharing: Sharing) -> int:
-    """How many rows a table has."""
+    """The number of rows of a table."""
     if sharing == "shared":
         return vocabulary + 1
     return sum(vocabulary**depth for depth in range(horizon))
