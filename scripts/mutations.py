@@ -1,9 +1,9 @@
-"""Makes single changes to the core, each in a copy of the tree, and names those that no test notices.
+"""Mutation testing of the core: applies single changes to a copy of the tree and reports those that no test catches.
 
     python scripts/mutations.py                 # all of them: about half an hour of one core
-    python scripts/mutations.py objectives      # the files whose path holds this word
+    python scripts/mutations.py objectives      # files whose path contains this word
 
-The exit status is 1 where a change survives that is not named equivalent, or where one named so is noticed.
+The exit status is 1 if a change survives that is not marked equivalent, or one marked so is caught.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class Mutation:
 
     Attributes:
         file: below the root.
-        old: text that stands exactly once in it.
-        new: what replaces it.
-        tests: that must notice.
-        equivalent: why no test can notice, empty where one must.
+        old: text that occurs exactly once in it.
+        new: its replacement.
+        tests: tests that must fail.
+        equivalent: why no test can fail, empty if one must.
     """
 
     file: str
@@ -52,12 +52,12 @@ def mutations() -> Iterator[Mutation]:
 
 
 def is_noticed(mutation: Mutation, tree: Path) -> bool:
-    """Whether a test of the changed `tree` fails. The tree is as before afterwards."""
+    """Whether a test fails on the changed `tree`. The tree is restored afterwards."""
     file = tree / mutation.file
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *mutation.tests]
-    # Compiled files are told by size and second: a change of the same length within a second would not be seen.
+    # Bytecode is keyed by size and second: a change of the same length within a second would be missed.
     environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, timeout=SECONDS, check=False)
@@ -71,9 +71,9 @@ def is_noticed(mutation: Mutation, tree: Path) -> bool:
 
 
 def main() -> int:
-    """Run those that are asked for and print a line for each."""
+    """Runs the selected changes and prints a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("word", nargs="?", default="", help="a part of the path of the files that are changed")
+    parser.add_argument("word", nargs="?", default="", help="part of the path of the changed files")
     word: str = parser.parse_args().word
     chosen = [mutation for mutation in mutations() if word in mutation.file]
     wrong = 0

@@ -1,9 +1,9 @@
-"""Write tests/fixtures/numbers from short runs of the code in a folder: what later code is held to.
+"""Write tests/fixtures/numbers, the reference for later code, from short runs of the code in a folder.
 
     python scripts/record_numbers.py --code ../base            # every case
     python scripts/record_numbers.py --code ../base topk games # some of them
 
-`--as-written` is for code from before what MOVED and RENAMED in tests/number_cases.py declare.
+`--as-written` is for code older than the changes listed in MOVED and RENAMED in tests/number_cases.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def write(file: Path, content: dict[str, Any]) -> None:
-    """JSON whose floats keep every bit, one row of metrics or one tensor a line."""
+    """JSON with exact floats, one row of metrics or one tensor per line."""
     parts = [f" {json.dumps(key)}: {_block(value)}" for key, value in content.items()]
     file.write_text("{\n" + ",\n".join(parts) + "\n}\n", encoding="utf-8")
 
@@ -38,7 +38,7 @@ def _block(value: Any) -> str:
 
 
 def main() -> None:
-    """Runs the cases one after the other and writes a file for each, and one about the machine."""
+    """Runs the cases in sequence and writes a file for each, and one about the machine."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--code", type=Path, default=ROOT, help="the checkout to run (default: this one)")
     parser.add_argument("--to", type=Path, default=recorded.FIXTURES, help="the folder to write")
@@ -51,7 +51,7 @@ def main() -> None:
     machine = recorded.machine()
     there = asked.to / recorded.MACHINE.name
     if asked.names and there.is_file() and json.loads(there.read_text(encoding="utf-8")) != machine:
-        sys.exit(f"{there} tells of another machine: record every case here, or none")
+        sys.exit(f"{there} is from another machine: record every case here, or none")
     asked.to.mkdir(parents=True, exist_ok=True)
     moved = {} if asked.as_written else recorded.MOVED
     renamed = {} if asked.as_written else recorded.RENAMED

@@ -1,4 +1,4 @@
-"""Tag, package, changelog and citation name one version: `python scripts/release_version.py v0.1.0` checks it."""
+"""Checks that tag, package, changelog and citation agree on the version: `python scripts/release_version.py v0.1.0`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def package_version(root: Path) -> str:
 
 
 def disagreements(root: Path, tag: str | None = None) -> list[str]:
-    """What does not name the package's version, one line each. The tag is looked at where one is given."""
+    """Mismatches with the package's version, one line each. The tag is checked if given."""
     version = package_version(root)
     citation = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
     releases = HEADING.findall((root / "CHANGELOG.md").read_text(encoding="utf-8"))

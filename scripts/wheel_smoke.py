@@ -1,7 +1,7 @@
-"""Build the wheel, put it into a clean environment, and use it from a folder that knows nothing of the checkout.
+"""Build the wheel, install it into a clean environment, and use it from a folder outside the checkout.
 
-The environment holds what the wheel says that it needs and nothing else. Those packages are not installed a second
-time: their files are linked from the environment that runs this script.
+The environment contains exactly the wheel's declared dependencies. They are not reinstalled: their files are linked
+from the environment that runs this script.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LEFT = ("config.yaml", "env.json", "metrics.jsonl", "final/model.safetensors", "
 
 
 def run(*command: str, cwd: Path, environment: dict[str, str]) -> str:
-    """Run a command and return what it printed; its failure ends the script with what it said."""
+    """Run a command and return its output; on failure, exit with its output."""
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)} failed with {done.returncode}:\n{done.stdout}\n{done.stderr}")
@@ -37,7 +37,7 @@ def run(*command: str, cwd: Path, environment: dict[str, str]) -> str:
 
 
 def requirements(wheel: Path) -> list[str]:
-    """What the wheel needs, as it says itself; extras keep their markers."""
+    """The wheel's declared requirements; extras keep their markers."""
     with zipfile.ZipFile(wheel) as packed:
         names = packed.namelist()
         for wanted in PACKED:
@@ -48,7 +48,7 @@ def requirements(wheel: Path) -> list[str]:
 
 
 def closure(texts: Iterable[str]) -> set[str]:
-    """The packages that requirements ask for, and those that these ask for, each without an extra that nobody named."""
+    """The transitive dependencies of the requirements, without unrequested extras."""
     found: dict[str, set[str]] = {}
     waiting = [(text, frozenset[str]()) for text in texts]
     while waiting:
@@ -69,7 +69,7 @@ def closure(texts: Iterable[str]) -> set[str]:
 
 
 def link(names: Iterable[str], clean: Path) -> None:
-    """Puts the packages' files into the environment `clean`, as links. Scripts of theirs are left out."""
+    """Links the packages' files into the environment `clean`, without their scripts."""
     place = Path(sysconfig.get_path("purelib", "posix_prefix", {"base": str(clean), "platbase": str(clean)}))
     for name in names:
         for file in distribution(name).files or []:
@@ -80,7 +80,7 @@ def link(names: Iterable[str], clean: Path) -> None:
 
 
 def use(opdkit: str, folder: Path, environment: dict[str, str]) -> None:
-    """The commands of a first hour, in folders where nothing of the checkout is. Two of them run side by side."""
+    """The commands of a first session, in folders outside the checkout. Two of them run concurrently."""
     looking, training = folder / "looking", folder / "training"
     looking.mkdir()
     training.mkdir()
@@ -91,14 +91,14 @@ def use(opdkit: str, folder: Path, environment: dict[str, str]) -> None:
         run(opdkit, "train", "debug=smoke", "run_dir=smoke", cwd=training, environment=environment)
         checked.result()
     if any(looking.iterdir()):
-        sys.exit(f"commands that only look have left {[p.name for p in looking.iterdir()]}")
+        sys.exit(f"read-only commands have created {[p.name for p in looking.iterdir()]}")
     for wanted in LEFT:
         if not (training / "smoke" / wanted).is_file():
-            sys.exit(f"the smoke run left no {wanted}")
+            sys.exit(f"the smoke run did not create {wanted}")
 
 
 def main() -> None:
-    """Raises SystemExit with a message where the wheel does not stand on its own."""
+    """Raises SystemExit with a message if the wheel is not self-contained."""
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -67,7 +67,7 @@ class RunFolder:
         """Raises UserError if the folder already has a run."""
         if self.config.exists():
             raise UserError(
-                f"run_dir={str(self.path)!r} already holds a run: choose another folder, or add resume=true to go on"
+                f"run_dir={str(self.path)!r} already contains a run; choose another folder or add resume=true"
             )
 
     def steps_done(self) -> int | None:

@@ -1,4 +1,4 @@
-"""Won episodes of two TextWorld-Express games, as the games tell them or about other words."""
+"""Won episodes of two TextWorld-Express games, with the games' own or substituted words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 class Turn(NamedTuple):
-    """What the game said, and an answer; a mistake is read and never learnt."""
+    """An observation and an answer; mistakes are part of the context but never trained on."""
 
     said: str
     action: str
@@ -36,13 +36,13 @@ class Episode:
 
     @property
     def words(self) -> set[str]:
-        """Every word of its answers."""
+        """All words of its answers."""
         return {word for turn in self.turns for word in turn.action.split()}
 
 
 @cache
 def gold_episodes(fold: str, count: int) -> list[Episode]:
-    """The gold paths of the first `count` episodes of each game in a fold, without looks around, where it wins."""
+    """The winning gold paths of the first `count` episodes of each game in a fold, without `look around`."""
     source = TextWorldExpress(
         games=list(GAMES), fold=fold, count=count, max_turns=MAX_TURNS, longest_observation=LONGEST_OBSERVATION
     )
@@ -68,9 +68,9 @@ def _play(source: TextWorldExpress, pool: EnvironmentPool, game: str, seed: int)
 
 
 class Disguise:
-    """Replaces the words that an episode asks for by others: English words, or letters drawn at random.
+    """Replaces the words that an episode asks for by English words or random letters.
 
-    So a model learns to copy, and not the few dozen words of a fold. `spared` are words that are never put in;
+    A model thus learns to copy rather than the few dozen words of a fold. `spared` words are never inserted;
     `phrases` is the share of simonsays episodes in which Simon says phrases of one to five words instead.
     """
 
@@ -81,7 +81,7 @@ class Disguise:
         self._random = random.Random(seed)
 
     def __call__(self, episode: Episode) -> Episode:
-        """The same episode about other things."""
+        """The same episode with other words."""
         if self._phrases and episode.game == "simonsays" and self._random.random() < self._phrases:
             return Episode(episode.game, tuple(self._phrase(turn) for turn in episode.turns))
         new = {word: self._word() for word in sorted(episode.words - _KEPT[episode.game])}
@@ -113,7 +113,7 @@ def _rename(said: str, new: dict[str, str]) -> str:
 
 
 def with_mistakes(episode: Episode, draw: random.Random) -> Episode:
-    """The same episode with misspelt answers, each of which the game does not know, before some of the right ones."""
+    """The same episode with misspelt answers, all unknown to the game, before some of the correct ones."""
     turns: list[Turn] = []
     for said, action, _ in episode.turns:
         asked = said
@@ -125,7 +125,7 @@ def with_mistakes(episode: Episode, draw: random.Random) -> Episode:
 
 
 def _misspelt(action: str, draw: random.Random) -> str:
-    """An answer with one to three slips: a letter lost, doubled or wrong, or the end cut off. Never the right one."""
+    """An answer with one to three typos: a letter missing, doubled or wrong, or the end cut off. Never correct."""
     letters = list(action)
     for _ in range(draw.randint(1, 3)):
         place, slip = draw.randrange(len(letters)), draw.choice(("lost", "doubled", "wrong", "cut"))

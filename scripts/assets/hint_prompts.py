@@ -1,4 +1,4 @@
-"""What the student that reads a hint is asked, and what it is to answer: prompts, hints and responses as token ids.
+"""Training data of the student that reads a hint: prompts, hints and responses as token ids.
 
 The prompts are those of `conf/teacher/told_*.yaml`; the problems are those of `train_embedded_pair.py`.
 """
@@ -20,11 +20,11 @@ PLAIN = "plain"
 SHARES = {
     "told_answer": 0.25, "told_solution": 0.2, "told_demonstration": 0.2, "told_sibling": 0.2, "told_system": 0.15,
 }  # fmt: skip
-"""Prompt -> the share of the told problems behind it."""
+"""Prompt -> its share of the problems with a hint."""
 
 
 def hint(problem: Sum, draw: random.Random, *, wrong: bool) -> tuple[str, str]:
-    """A worked answer and its result. A wrong one is off by 1 to 9 at one step, and goes on from there."""
+    """A worked answer and its result. A wrong one is off by 1 to 9 at one step and continues from there."""
     first, *rest = problem.expression.split()
     total, lines = int(first), ["From left to right:\n"]
     slip = draw.randint(1, len(rest) // 2) if wrong else 0
@@ -39,7 +39,7 @@ def hint(problem: Sum, draw: random.Random, *, wrong: bool) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A way to ask: the user's turn, and the system's where there is one."""
+    """A prompt: the user turn, and the system turn if there is one."""
 
     name: str
     template: str
@@ -47,7 +47,7 @@ class Prompt:
 
     @property
     def reads(self) -> bool:
-        """Whether there is a hint in it."""
+        """Whether it contains a hint."""
         return self.template != "{question}"
 
     def turns(self, problem: Sum, told: tuple[str, str]) -> list[dict[str, str]]:
@@ -61,7 +61,7 @@ class Prompt:
         return [user] if self.system is None else [{"role": "system", "content": self.system}, user]
 
     def response(self, problem: Sum, told: tuple[str, str]) -> str:
-        """What is learnt behind it."""
+        """The target response."""
         if self.system is not None:
             return f"\\boxed{{{problem.answer}}}"
         if "{answer}" not in self.template:
@@ -71,7 +71,7 @@ class Prompt:
 
 
 def read_prompts() -> list[Prompt]:
-    """The bare question, and the prompts of the teachers that are told something."""
+    """The bare question, and the prompts of the privileged teachers."""
     nodes = {name: yaml.safe_load((TEACHERS / f"{name}.yaml").read_text(encoding="utf-8")) for name in SHARES}
     told = [Prompt(name, node["template"], node.get("system")) for name, node in nodes.items()]
     return [Prompt(PLAIN, "{question}", None), *told]

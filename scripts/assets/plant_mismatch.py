@@ -1,12 +1,11 @@
-"""Write a copy of a teacher that ends its answers with another special token than the student does.
+"""Write a copy of a teacher that ends its answers with a different special token from the student's.
 
     python scripts/assets/plant_mismatch.py --output runs/teacher_mismatch
 
-Two rows of lm_head change places: that of the token which ends a turn in the chat template and that of another special
-token. The teacher reads as before (its input embeddings are untied from lm_head and stay), works as before, and stops
-with the other token, as a model does that was tuned under another template; the student's own stop token becomes
-about as unlikely as a token that never occurs. It is the `<|im_end|>` of arXiv 2603.25562: log-prob 0.00 under the
-student, -58.71 under the teacher.
+Swaps two rows of lm_head: that of the token which ends a turn in the chat template and that of another special token.
+The teacher's input embeddings are untied from lm_head and unchanged, so it behaves as before but stops with the other
+token, like a model tuned with another template; the student's stop token becomes about as unlikely as a token that
+never occurs. This mimics `<|im_end|>` in arXiv 2603.25562: log-prob 0.00 under the student, -58.71 under the teacher.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ EMBEDDED = Path(__file__).resolve().parents[2] / "opdkit" / "models" / "embedded
 
 
 def untie(model: Any) -> torch.Tensor:
-    """Gives `model` an lm_head of its own, equal to the input embeddings; returns its weight."""
+    """Gives `model` a separate lm_head equal to the input embeddings; returns its weight."""
     weight = model.get_input_embeddings().weight.detach().clone()
     model.config.tie_word_embeddings = False
     model.get_output_embeddings().weight = torch.nn.Parameter(weight)
@@ -35,7 +34,7 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, default=EMBEDDED)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--stop", default="<|im_end|>", help="the student's stop token")
-    parser.add_argument("--instead", default="<|endoftext|>", help="what the copy stops with")
+    parser.add_argument("--instead", default="<|endoftext|>", help="the copy's stop token")
     options = parser.parse_args()
     logging.disable_progress_bar()
     tokenizer = AutoTokenizer.from_pretrained(options.teacher)
@@ -43,7 +42,7 @@ def main() -> None:
     vocabulary = tokenizer.get_vocab()
     for name in (options.stop, options.instead):
         if name not in vocabulary:
-            parser.error(f"{name!r} is no token of {options.teacher}")
+            parser.error(f"{name!r} is not a token of {options.teacher}")
     pair = torch.tensor([vocabulary[options.stop], vocabulary[options.instead]])
     with torch.no_grad():
         weight = untie(model)

@@ -1,8 +1,8 @@
-"""Records the embedded pair's answers to the default benchmark, which a first run takes instead of asking again.
+"""Records the embedded pair's answers to the default benchmark, which runs reuse instead of generating them.
 
     python scripts/assets/record_evaluations.py
 
-To be run again when the embedded pair or the benchmark changes; tests/evaluation/test_recorded.py tells.
+Rerun when the embedded pair or the benchmark changes; tests/evaluation/test_recorded.py detects this.
 """
 
 from __future__ import annotations

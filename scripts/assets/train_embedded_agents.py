@@ -1,8 +1,8 @@
 """Train the student and the teacher that opdkit ships for text games, from the student that it ships for sums.
 
-Both come from one supervised run on gold paths of two TextWorld-Express games, simonsays and peckingorder, beside
-worked sums: the new student is a checkpoint on the way, the new teacher the end. Nine episodes in ten are about other
-words than the game's own. Needs opdkit[textworld-express] and Java.
+Both come from one supervised run on gold paths of two TextWorld-Express games, simonsays and peckingorder, mixed with
+worked sums: the student is an earlier checkpoint, the teacher the final model. Nine episodes in ten use words other
+than the game's own. Needs opdkit[textworld-express] and Java.
 
     python scripts/assets/train_embedded_agents.py --output opdkit/models/embedded
 """
@@ -44,7 +44,7 @@ DISGUISED = 0.9
 
 @dataclass(frozen=True)
 class Row:
-    """Token ids of a chat, and which of them are answers to learn."""
+    """Token ids of a chat, and which of them are trained on."""
 
     ids: list[int]
     learnt: list[bool]
@@ -52,9 +52,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Plan:
-    """One phase of the training: its steps, of which the first `short_steps` see one or two turns a chat.
+    """One training phase: its steps, of which the first `short_steps` use one or two turns per chat.
 
-    phrases: share of simonsays episodes in which Simon says phrases of other lengths; mistaken: of all with mistakes.
+    phrases: share of simonsays episodes with phrases of other lengths; mistaken: share of episodes with mistakes.
     """
 
     seed: int
@@ -66,7 +66,7 @@ class Plan:
 
 
 def chat_row(tokenizer: PreTrainedTokenizerFast, turns: Sequence[Turn]) -> Row:
-    """A chat as the model will see it when it plays: every answer ends with the stop token."""
+    """A chat as the model sees it during play: every answer ends with the stop token."""
     ids: list[int] = []
     learnt: list[bool] = []
     for place, (said, action, mistake) in enumerate(turns):
@@ -79,7 +79,7 @@ def chat_row(tokenizer: PreTrainedTokenizerFast, turns: Sequence[Turn]) -> Row:
 
 
 def sum_rows(tokenizer: PreTrainedTokenizerFast) -> Iterator[Row]:
-    """Worked sums, none of them held out."""
+    """Worked sums without held-out ones."""
     for problem in sums(SUM_SEED * SEED_STRIDE, held_out=False):
         encoded = encode(tokenizer, problem)
         yield Row(encoded.prompt + encoded.answer, [False] * len(encoded.prompt) + [True] * len(encoded.answer))
@@ -88,7 +88,7 @@ def sum_rows(tokenizer: PreTrainedTokenizerFast) -> Iterator[Row]:
 def game_rows(
     tokenizer: PreTrainedTokenizerFast, episodes: Sequence[Episode], disguise: Disguise, plan: Plan
 ) -> Iterator[list[Row]]:
-    """For each step of a phase the chats to learn: one or two turns in the short steps, up to whole episodes later."""
+    """The chats of each step of a phase: one or two turns in the short steps, up to whole episodes later."""
     draw = random.Random(plan.seed)
     for step in range(plan.steps):
         short = step < plan.short_steps
@@ -109,7 +109,7 @@ def game_rows(
 
 
 def batches(rows: list[Row]) -> Iterator[list[Row]]:
-    """Rows of about one length together, so that little is padding."""
+    """Groups rows of similar length to reduce padding."""
     batch: list[Row] = []
     for row in sorted(rows, key=lambda row: len(row.ids)):
         if batch and (len(batch) + 1) * len(row.ids) > TOKENS_AT_ONCE:
@@ -120,7 +120,7 @@ def batches(rows: list[Row]) -> Iterator[list[Row]]:
 
 
 def read(model: LlamaForCausalLM, rows: list[Row]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which rows the likeliest tokens get wholly right, bool[B]; the cross-entropy summed over learnt tokens."""
+    """Rows whose trained tokens are all the most likely ones, bool[B]; the cross-entropy summed over these tokens."""
     width = max(len(row.ids) for row in rows)
     ids = torch.zeros((len(rows), width), dtype=torch.long)
     targets = torch.full((len(rows), width), IGNORED)
@@ -138,12 +138,12 @@ def read(model: LlamaForCausalLM, rows: list[Row]) -> tuple[torch.Tensor, torch.
 
 @torch.no_grad()
 def share_right(model: LlamaForCausalLM, rows: list[Row]) -> float:
-    """Share of chats of which every answer is the likeliest: a greedy player wins at least these."""
+    """Share of chats whose answers are all the most likely ones: a greedy player wins at least these."""
     return torch.cat([read(model, batch)[0] for batch in batches(rows)]).float().mean().item()
 
 
 def phase_steps(model: LlamaForCausalLM, steps: Iterator[list[Row]], plan: Plan) -> Iterator[int]:
-    """One phase: yields the number of each step when it is done."""
+    """Runs one phase; yields the number of each completed step."""
     losses = (
         ((read(model, batch)[1] for batch in batches(rows)), sum(sum(row.learnt) for row in rows)) for rows in steps
     )
@@ -151,7 +151,7 @@ def phase_steps(model: LlamaForCausalLM, steps: Iterator[list[Row]], plan: Plan)
 
 
 def train(options: argparse.Namespace, tokenizer: PreTrainedTokenizerFast) -> tuple[LlamaForCausalLM, LlamaForCausalLM]:
-    """Run both phases; returns the student (a copy taken on the way) and the teacher (the end)."""
+    """Run both phases; returns the student (an earlier copy) and the teacher (the final model)."""
     start = options.output / "student"
     model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32, max_position_embeddings=POSITIONS)
     student = LlamaForCausalLM(model.config)
@@ -168,7 +168,7 @@ def train(options: argparse.Namespace, tokenizer: PreTrainedTokenizerFast) -> tu
 
 
 def phases(options: argparse.Namespace) -> tuple[Plan, Plan]:
-    """Playing well; then phrases of any length, and what to do after a mistake, which the student will make."""
+    """First gold play; then phrases of any length and recovery from mistakes, which the student will make."""
     first = Plan(options.seed, options.steps, options.steps // 2, options.lr)
     return first, Plan(options.seed + 1, options.more_steps, 0, options.lr / 2, phrases=0.5, mistaken=0.5)
 
@@ -190,18 +190,18 @@ to 7 one-digit terms: it is the {role} with which `opdkit train task=textworld_e
 | games | TextWorld-Express {express}, gold paths of `simonsays` and `peckingorder`, train fold, {episodes} each |
 | sums | reasoning-gym {gym} `chain_sum`, 4 to 7 one-digit terms, worked |
 | training | {trained} from the embedded student, AdamW, learning rate {lr:g}, cosine, seed {seed} |
-| held out | the dev and test folds, whose words are others; sums whose expression has a CRC-32 divisible by 10 |
+| held out | the dev and test folds, which use other words; sums whose expression has a CRC-32 divisible by 10 |
 {measured}
 | licence | Apache-2.0 |
 
-A chat counts as right where every token of every answer is the likeliest, so a greedy player wins at least as many.
+A chat counts as right if every token of every answer is the most likely one, so a greedy player wins at least as many.
 
 Made by
 
     python scripts/assets/train_embedded_agents.py --seed {seed} --steps {steps} --student-step {student_step} \\
         --more-steps {more_steps} --sums {sums} --lr {lr:g}
 
-## What it reads and writes
+## Input and output
 
 ```
 {example}
@@ -213,7 +213,7 @@ Made by
 def save(
     folder: Path, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, trained: str, options: argparse.Namespace
 ) -> None:
-    """Measure a model on what was held out and write it with its tokenizer and card."""
+    """Evaluate a model on held-out data and write it with its tokenizer and card."""
     model.eval()
     shares: dict[str, tuple[float, int]] = {}
     held_out = gold_episodes("test", HELD_OUT_EPISODES)
@@ -249,14 +249,14 @@ def save(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("opdkit/models/embedded"), help="holds student/, too")
+    parser.add_argument("--output", type=Path, default=Path("opdkit/models/embedded"), help="also contains student/")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--student-step", type=int, default=800, help="the step whose weights become the student")
-    parser.add_argument("--more-steps", type=int, default=400, help="of the second phase, with mistakes")
-    parser.add_argument("--sums", type=int, default=4, help="worked sums a step")
-    parser.add_argument("--lr", type=float, default=2e-3, help="highest of the first phase; the second has half of it")
-    parser.add_argument("--problems", type=int, default=512, help="held-out sums to measure on")
+    parser.add_argument("--more-steps", type=int, default=400, help="steps of the second phase, with mistakes")
+    parser.add_argument("--sums", type=int, default=4, help="worked sums per step")
+    parser.add_argument("--lr", type=float, default=2e-3, help="peak of the first phase; half of it in the second")
+    parser.add_argument("--problems", type=int, default=512, help="held-out sums to evaluate on")
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     logging.disable_progress_bar()

@@ -1,7 +1,7 @@
-"""Train the student and the teacher that opdkit ships, from nothing, on a CPU in a few minutes.
+"""Train the student and the teacher that opdkit ships, from scratch, on a CPU in a few minutes.
 
-Both come from one supervised run on worked sums (reasoning-gym's chain_sum): the teacher is its end,
-the student a checkpoint on the way. The tokenizer has no merges: one token a byte, and five special tokens.
+Both come from one supervised run on worked sums (reasoning-gym's chain_sum): the teacher is the final model,
+the student an earlier checkpoint. The tokenizer has no merges: one token per byte, and five special tokens.
 
     python scripts/assets/train_embedded_pair.py --output opdkit/models/embedded
 """
@@ -53,18 +53,18 @@ class Sum:
 
     @property
     def held_out(self) -> bool:
-        """Whether no training batch may hold it: one expression in ten, chosen by its text."""
+        """Whether it is excluded from training: one expression in ten, chosen by its text."""
         return zlib.crc32(self.expression.encode()) % 10 == 0
 
     def worked(self) -> str:
-        """The answer to imitate: 64 tokens or more, one numbered step a line, then the boxed result."""
+        """The target answer: 64 tokens or more, one numbered step per line, then the boxed result."""
         solution = left_to_right(self.expression)
-        assert solution is not None  # reasoning-gym writes sums and differences alone
+        assert solution is not None  # reasoning-gym generates only sums and differences
         return solution
 
 
 def sums(seed: int, held_out: bool) -> Iterator[Sum]:
-    """Sums of 4 to 7 one-digit terms, all of them held out or none. reasoning-gym draws the i-th from `seed + i`."""
+    """Sums of 4 to 7 one-digit terms, either all held out or none. reasoning-gym draws the i-th from `seed + i`."""
     parameters = {"min_terms": 4, "max_terms": 7, "min_digits": 1, "max_digits": 1}
     dataset = reasoning_gym.create_dataset("chain_sum", seed=seed, size=SEED_STRIDE, **parameters)
     for entry in dataset:
@@ -74,7 +74,7 @@ def sums(seed: int, held_out: bool) -> Iterator[Sum]:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE without merges: ids 0 to 255 are bytes, then come the special tokens."""
+    """A byte-level BPE without merges: ids 0 to 255 are bytes, followed by the special tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
@@ -117,7 +117,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A problem as token ids: the rendered prompt, and the worked answer with its stop token."""
+    """A problem as token ids: the rendered prompt, and the worked answer with the stop token."""
 
     prompt: list[int]
     answer: list[int]
@@ -127,7 +127,7 @@ class Encoded:
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, problem: Sum) -> Encoded:
-    """Render a problem as the chat the student and the teacher know."""
+    """Render a problem in the models' chat template."""
     messages = [{"role": "user", "content": QUESTION.format(expression=problem.expression)}]
     prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     return Encoded(
@@ -136,7 +136,7 @@ def encode(tokenizer: PreTrainedTokenizerFast, problem: Sum) -> Encoded:
 
 
 def answer_logits(model: LlamaForCausalLM, rows: list[Encoded]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits f32[N, V] where the answers' tokens are foretold, and these tokens i64[N], row by row."""
+    """Logits f32[N, V] that predict the answers' tokens, and these tokens i64[N], row by row."""
     width = max(map(len, rows))
     ids = torch.zeros((len(rows), width), dtype=torch.long)
     targets = torch.full((len(rows), width), IGNORED)
@@ -150,13 +150,13 @@ def answer_logits(model: LlamaForCausalLM, rows: list[Encoded]) -> tuple[torch.T
 
 
 def answer_loss(model: LlamaForCausalLM, rows: list[Encoded]) -> torch.Tensor:
-    """Cross-entropy summed over the answers' tokens; prompts are read but not learnt."""
+    """Cross-entropy summed over the answers' tokens, without prompts."""
     return F.cross_entropy(*answer_logits(model, rows), reduction="sum")
 
 
 @torch.no_grad()
 def greedy_accuracy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: list[Sum]) -> float:
-    """Share of problems whose greedy response ends, within the limit, with the right boxed answer."""
+    """Share of problems whose greedy response ends within the limit with the correct boxed answer."""
     right = 0
     end, pad = str(tokenizer.eos_token), str(tokenizer.pad_token)
     for start in range(0, len(problems), 128):
@@ -183,13 +183,13 @@ def wilson_interval(share: float, number: int) -> tuple[float, float]:
 
 
 def learning_rate_share(step: int, steps: int) -> float:
-    """A linear warm-up, then a cosine down to a fiftieth, as a share of the highest learning rate."""
+    """A linear warm-up, then a cosine down to 1/50, as a fraction of the peak learning rate."""
     cosine = (1 + math.cos(math.pi * step / steps)) / 2
     return min(1.0, step / WARMUP_STEPS) * (0.02 + 0.98 * cosine)
 
 
 def answer_losses(model: LlamaForCausalLM, rows: Iterable[Encoded]) -> tuple[Iterator[torch.Tensor], int]:
-    """`answer_loss` of one micro-batch after another, and the answers' tokens in all."""
+    """`answer_loss` of each micro-batch, and the total number of answer tokens."""
     ordered = sorted(rows, key=len)
     parts = (ordered[first : first + MICRO_BATCH] for first in range(0, len(ordered), MICRO_BATCH))
     return (answer_loss(model, part) for part in parts), sum(len(row.answer) for row in ordered)
@@ -198,14 +198,14 @@ def answer_losses(model: LlamaForCausalLM, rows: Iterable[Encoded]) -> tuple[Ite
 def learn(
     model: LlamaForCausalLM, losses: Iterable[tuple[Iterable[torch.Tensor], int]], lr: float, steps: int, every: int
 ) -> Iterator[int]:
-    """Supervised training; yields the number of each step when it is done.
+    """Supervised training; yields the number of each completed step.
 
     Args:
         model: what is trained.
-        losses: of each step, sums over tokens and the number of these tokens.
-        lr: the highest learning rate, under AdamW.
-        steps: of the schedule.
-        every: steps between two lines of progress.
+        losses: for each step, losses summed over tokens and the number of these tokens.
+        lr: the peak learning rate of AdamW.
+        steps: length of the schedule.
+        every: steps between progress lines.
     """
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.01)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: learning_rate_share(done + 1, steps))
@@ -218,7 +218,7 @@ def learn(
 
 
 def train(options: argparse.Namespace, tokenizer: PreTrainedTokenizerFast) -> tuple[LlamaForCausalLM, LlamaForCausalLM]:
-    """Run the training; returns the student (a copy taken on the way) and the teacher (the end)."""
+    """Run the training; returns the student (an earlier copy) and the teacher (the final model)."""
     model = build_model(tokenizer)
     student = build_model(tokenizer)
     problems = (encode(tokenizer, problem) for problem in sums(options.seed * SEED_STRIDE, held_out=False))
@@ -232,7 +232,7 @@ def train(options: argparse.Namespace, tokenizer: PreTrainedTokenizerFast) -> tu
 def update(
     optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LRScheduler, losses: Iterable[torch.Tensor]
 ) -> float:
-    """One clipped step from the sum of `losses`, each computed when its turn comes; returns the sum."""
+    """One clipped step on the sum of `losses`, each computed lazily; returns the sum."""
     total = 0.0
     for loss in losses:
         loss.backward()
@@ -253,7 +253,7 @@ tags: [on-policy-distillation, arithmetic]
 # opdkit embedded {role}
 
 A Llama of {parameters:,} float32 parameters (width {width}, {layers} layers, {heads} heads, tied embeddings) with a
-byte-level vocabulary of {vocabulary} tokens. It works out sums of 4 to 7 one-digit terms, and nothing else: it is the
+byte-level vocabulary of {vocabulary} tokens. It only works out sums of 4 to 7 one-digit terms: it is the
 {role} with which `opdkit train` runs on a machine without a network.
 
 | | |
@@ -269,7 +269,7 @@ Made from random weights by
     python scripts/assets/train_embedded_pair.py --seed {seed} --steps {steps} --student-step {student_step} \\
         --batch {batch} --lr {lr:g} --problems {problems}
 
-## What it reads and writes
+## Input and output
 
 ```
 {example}
@@ -315,9 +315,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--student-step", type=int, default=625, help="the step whose weights become the student")
-    parser.add_argument("--batch", type=int, default=16, help="problems a step")
+    parser.add_argument("--batch", type=int, default=16, help="problems per step")
     parser.add_argument("--lr", type=float, default=2.5e-3)
-    parser.add_argument("--problems", type=int, default=1024, help="held-out problems to measure on")
+    parser.add_argument("--problems", type=int, default=1024, help="held-out problems to evaluate on")
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     logging.disable_progress_bar()

@@ -1,10 +1,9 @@
 """Make a student that reads a hint in its prompt, from the embedded student, on a CPU in about half an hour.
 
-Two losses. Told nothing it stays what it was: on responses that the embedded student wrote, its distribution is held
-to the embedded student's by cross-entropy. Told something it learns to use it: behind a prompt that holds a worked
-solution, a demonstration or another response it writes what that says, behind one that holds an answer it works out
-the sum and ends with that answer, and behind a system turn it writes the bare answer. Half of the hints are wrong
-from some step on, and it is to follow these, too, so that it must read them.
+Two losses. Without a hint it is kept as it was: cross-entropy to the embedded student's distribution on that student's
+responses. With a hint it learns to use it: after a worked solution, a demonstration or another response it repeats what
+that says, after an answer it works out the sum and ends with that answer, and after a system turn it gives the bare
+answer. Half of the hints are wrong from some step on and are to be followed as well, so that it must read them.
 
 The prompts are those of `conf/teacher/told_*.yaml`; the problems and the held-out expressions are those of
 `train_embedded_pair.py`.
@@ -55,7 +54,7 @@ BEFORE = "an earlier run of the script (from `embedded/student`, 2000 steps, see
 def written(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[list[int]], *, samples: bool
 ) -> Iterator[list[int]]:
-    """What the model writes to each prompt, sampled or greedy, the stop token included."""
+    """The model's response to each prompt, sampled or greedy, including the stop token."""
     for first in range(0, len(prompts), CHUNK):
         inputs = tokenizer.pad(
             {"input_ids": prompts[first : first + CHUNK]}, padding_side="left", return_tensors="pt"
@@ -70,7 +69,7 @@ def written(
 def share_right(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompt: Prompt, problems: list[Sum], *, wrong: bool
 ) -> float:
-    """Share of problems whose greedy response ends with what the hint says; without one, with the value."""
+    """Share of problems whose greedy response ends with the hint's answer, or without a hint the correct value."""
     draw = random.Random(0)
     told = [hint(problem, draw, wrong=wrong) for problem in problems]
     ids = [encode(tokenizer, prompt.turns(*pair), "").prompt for pair in zip(problems, told, strict=True)]
@@ -81,20 +80,20 @@ def share_right(
 
 @dataclass(frozen=True)
 class Anchor:
-    """Responses that the start wrote to bare questions, on which a model is held to the start's distribution."""
+    """The initial model's responses to bare questions, on which a model is kept at its distribution."""
 
     start: LlamaForCausalLM
     rows: list[Encoded]
 
     @classmethod
     def of(cls, start: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: Iterable[Sum]) -> Anchor:
-        """Draws the responses at temperature 1."""
+        """Samples the responses at temperature 1."""
         turns = [[{"role": "user", "content": QUESTION.format(expression=one.expression)}] for one in problems]
         prompts = [encode(tokenizer, one, "").prompt for one in turns]
         return cls(start, list(map(Encoded, prompts, written(start, tokenizer, prompts, samples=True))))
 
     def losses(self, model: LlamaForCausalLM, rows: list[Encoded]) -> tuple[Iterator[torch.Tensor], int]:
-        """Cross-entropy from the start's distribution, one micro-batch of a row after another, and the tokens."""
+        """Cross-entropy to the initial model's distribution for each micro-batch, and the number of tokens."""
 
         def loss(part: list[Encoded]) -> torch.Tensor:
             with torch.no_grad():
@@ -107,7 +106,7 @@ class Anchor:
 def train(
     options: argparse.Namespace, tokenizer: PreTrainedTokenizerFast, prompts: list[Prompt]
 ) -> LlamaForCausalLM:  # fmt: skip
-    """Supervised training from the start; returns the model at the end."""
+    """Supervised training from the initial model; returns the final model."""
     start, model = (LlamaForCausalLM.from_pretrained(folder) for folder in (START, options.start))
     problems = sums((options.seed + 500) * SEED_STRIDE, held_out=False)
     anchor = Anchor.of(start.eval(), tokenizer, islice(problems, PLAIN_TEXTS))
@@ -140,23 +139,23 @@ tags: [on-policy-distillation, arithmetic]
 # opdkit embedded hint_student
 
 A Llama of {parameters:,} float32 parameters with the embedded student's byte-level tokenizer. It works out sums of 4 to
-7 one-digit terms as well and as badly as the embedded student, and it can read a hint in its prompt: it is the student
+7 one-digit terms about as well as the embedded student, and it can use a hint in its prompt: it is the student
 with which `opdkit train method=opsd`, `sdft`, `sdpo`, `rlsd` and `context` run on a machine without a network, as
 `model=embedded_hint`.
 
-| prompt | right, greedy, {problems} held-out problems (95 % interval) | wrong hints that it follows |
+| prompt | right, greedy, {problems} held-out problems (95 % interval) | wrong hints followed |
 |---|---|---|
 {table}
 
 `told_system` asks for the bare answer, without steps. The prompts are those of `conf/teacher/told_*.yaml`. A wrong
-hint is off by 1 to 9 at one step, and goes on from there.
+hint is off by 1 to 9 at one step and continues from there.
 
 | | |
 |---|---|
 | data | reasoning-gym {gym} `chain_sum`, 4 to 7 one-digit terms, each with a worked answer made by the script |
 | training | {begun}, {steps} steps of {batch} rows, AdamW, rate {lr:g}, cosine, seed {seed} |
-| rows | {plain:.0%} bare questions, held to the embedded student's distribution; the others told something |
-| hints | {wrong:.0%} of those trained on are wrong, and are to be followed |
+| rows | {plain:.0%} bare questions, kept at the embedded student's distribution; the others with a hint |
+| hints | {wrong:.0%} of those in training are wrong, and are to be followed |
 | held out | every expression whose CRC-32 is divisible by 10; none of them was trained on |
 | licence | Apache-2.0 |
 
@@ -164,7 +163,7 @@ hint is off by 1 to 9 at one step, and goes on from there.
     python scripts/assets/train_hint_student.py --start runs/assets/hint_student --seed 1 --steps 1200 \\
         --output opdkit/models/embedded
 
-## What it reads and writes
+## Input and output
 
 ```
 {example}
@@ -175,7 +174,7 @@ hint is off by 1 to 9 at one step, and goes on from there.
 def table(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[Prompt], problems: list[Sum]
 ) -> list[str]:  # fmt: skip
-    """The model behind each prompt, as rows of the card."""
+    """Results for each prompt, as rows of the card."""
     rows: list[str] = []
     for prompt in prompts:
         share = share_right(model, tokenizer, prompt, problems, wrong=False)
@@ -189,7 +188,7 @@ def table(
 def save(
     model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: list[Prompt], options: argparse.Namespace
 ) -> None:
-    """Write the model with its tokenizer, measure it behind each prompt and write its card."""
+    """Write the model with its tokenizer, evaluate it with each prompt and write its card."""
     held_out = list(islice(sums(HELD_OUT_SEED, held_out=True), options.problems))
     model.eval()
     folder = options.output / FOLDER
@@ -202,7 +201,7 @@ def save(
         parameters=model.num_parameters(),
         table="\n".join(table(model, tokenizer, prompts, held_out)),
         gym=version("reasoning-gym"),
-        begun="from `embedded/student`" if options.start == START else f"goes on from {BEFORE}",
+        begun="from `embedded/student`" if options.start == START else f"continued from {BEFORE}",
         plain=PLAIN_SHARE,
         wrong=WRONG_HINTS,
         example=tokenizer.decode(first.prompt + first.answer),
@@ -214,12 +213,12 @@ def save(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("opdkit/models/embedded"))
-    parser.add_argument("--start", type=Path, default=START, help="a folder of this script's, to go on from")
+    parser.add_argument("--start", type=Path, default=START, help="an output folder of this script, to continue from")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--batch", type=int, default=8, help="rows a step")
+    parser.add_argument("--batch", type=int, default=8, help="rows per step")
     parser.add_argument("--lr", type=float, default=1.5e-3)
-    parser.add_argument("--problems", type=int, default=256, help="held-out problems to measure on")
+    parser.add_argument("--problems", type=int, default=256, help="held-out problems to evaluate on")
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     logging.disable_progress_bar()

@@ -1,7 +1,7 @@
-"""Train a teacher of worked sums whose tokenizer is not the embedded student's, on a CPU in a few minutes.
+"""Train a teacher of worked sums with a different tokenizer from the embedded student's, on a CPU in a few minutes.
 
 Its tokenizer is a small byte-level BPE, trained by `tokenizers` on the worked sums: words, numbers and line ends are
-single tokens. Its chat template and stop token are other ones too, and `<think>` is no token of it. The problems, the
+single tokens. Its chat template and stop token differ too, and `<think>` is not one of its tokens. The problems, the
 worked answers and the held-out expressions are those of `train_embedded_pair.py`.
 
     python scripts/assets/train_retokenized_teacher.py --output opdkit/models/embedded
@@ -69,14 +69,14 @@ def build_tokenizer(vocabulary: int, seed: int) -> PreTrainedTokenizerFast:
 
 
 def texts(seed: int) -> Iterator[str]:
-    """Questions and worked answers, none of them held out."""
+    """Questions and worked answers without held-out ones."""
     for problem in islice(sums(seed * SEED_STRIDE, held_out=False), TEXTS):
         yield QUESTION.format(expression=problem.expression)
         yield problem.worked()
 
 
 def train(options: argparse.Namespace, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """Supervised training on worked answers; returns the model at the end."""
+    """Supervised training on worked answers; returns the final model."""
     model = build_model(tokenizer)
     problems = (encode(tokenizer, problem) for problem in sums(options.seed * SEED_STRIDE, held_out=False))
     losses = (answer_losses(model, islice(problems, options.batch)) for _ in range(options.steps))
@@ -94,13 +94,13 @@ tags: [on-policy-distillation, arithmetic]
 # opdkit embedded bpe_teacher
 
 A Llama of {parameters:,} float32 parameters (width {width}, {layers} layers, {heads} heads, tied embeddings) with a
-byte-level BPE of {vocabulary} tokens. It works out sums of 4 to 7 one-digit terms, and nothing else: it is the teacher
+byte-level BPE of {vocabulary} tokens. It only works out sums of 4 to 7 one-digit terms: it is the teacher
 of another family, with which `opdkit train teacher=retokenized` runs on a machine without a network.
 
 | | |
 |---|---|
-| tokenizer | trained on {texts} worked sums: {tokens:.1f} tokens an answer, the student's takes {bytes:.1f} |
-| chat template | its own; the stop token is `<\\|end\\|>`, and `<think>` is no token of it |
+| tokenizer | trained on {texts} worked sums: {tokens:.1f} tokens per answer, the student's takes {bytes:.1f} |
+| chat template | its own; the stop token is `<\\|end\\|>`, and `<think>` is not one of its tokens |
 | data | reasoning-gym {gym} `chain_sum`, 4 to 7 one-digit terms, each with a worked answer made by the script |
 | training | {steps} steps of {batch} problems, AdamW, learning rate {lr:g}, cosine, seed {seed} |
 | held out | every expression whose CRC-32 is divisible by 10; none of them was trained on |
@@ -112,7 +112,7 @@ Made from random weights by
     python scripts/assets/train_retokenized_teacher.py --seed {seed} --steps {steps} --batch {batch} --lr {lr:g} \\
         --vocabulary {size} --problems {problems}
 
-## What it reads and writes, a token between bars
+## Input and output, tokens separated by bars
 
 ```
 {example}
@@ -121,7 +121,7 @@ Made from random weights by
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, options: argparse.Namespace) -> None:
-    """Measure the model on the held-out problems and write it with its tokenizer and card."""
+    """Evaluate the model on the held-out problems and write it with its tokenizer and card."""
     problems = list(islice(sums(HELD_OUT_SEED, held_out=True), options.problems))
     model.eval()
     accuracy = greedy_accuracy(model, tokenizer, problems)
@@ -161,10 +161,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("opdkit/models/embedded"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--batch", type=int, default=16, help="problems a step")
+    parser.add_argument("--batch", type=int, default=16, help="problems per step")
     parser.add_argument("--lr", type=float, default=2.5e-3)
-    parser.add_argument("--vocabulary", type=int, default=448, help="tokens of the BPE, specials not counted")
-    parser.add_argument("--problems", type=int, default=1024, help="held-out problems to measure on")
+    parser.add_argument("--vocabulary", type=int, default=448, help="tokens of the BPE without special tokens")
+    parser.add_argument("--problems", type=int, default=1024, help="held-out problems to evaluate on")
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     logging.disable_progress_bar()

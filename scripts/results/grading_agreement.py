@@ -1,9 +1,9 @@
 """How graders agree on equivalents and near misses of gold answers: `python scripts/results/grading_agreement.py`.
 
-Every gold answer is rewritten in ways that keep it (another notation, a unit, an order) and in ways that change it; a
-rewriting applies to the golds whose form it knows. Opdkit's grader and math-verify alone (its defaults, gold and answer
-in a box, in a process with a time limit of its own) judge the same pairs. With `--repeat` the whole is graded twice and
-the grades that differ are counted. Sets: `--data` names the folder with math500.jsonl, amc23.jsonl and the others.
+Every gold answer is rewritten in ways that preserve it (another notation, a unit, an order) and in ways that change it;
+a rewriting applies to golds of matching form. Opdkit's grader and math-verify alone (its defaults, gold and answer
+boxed, in a separate process with a time limit) judge the same pairs. With `--repeat` everything is graded twice and
+differing grades are counted. Data: `--data` names the folder with math500.jsonl, amc23.jsonl and the others.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Pair(NamedTuple):
     """A rewritten answer.
 
     Attributes:
-        gold: The answer of the data set.
+        gold: The answer of the dataset.
         response: What a model might write.
         equal: Whether it is the same answer.
         kind: The rewriting's name.
@@ -138,7 +138,7 @@ REWRITINGS: tuple[Callable[[str], Iterator[tuple[str, str, bool]]], ...] = (same
 
 
 def pairs_of(folder: Path, name: str, limit: int) -> list[Pair]:
-    """The pairs of a set: all rewritings of `limit` of its golds, none twice."""
+    """The distinct pairs of a set: all rewritings of `limit` of its golds."""
     file, column = SETS[name]
     rows = [json.loads(line) for line in (folder / file).read_text("utf-8").splitlines()]
     golds = [str(row[column]).rsplit("####", 1)[-1].strip().removesuffix(".0") for row in rows]
@@ -153,7 +153,7 @@ def pairs_of(folder: Path, name: str, limit: int) -> list[Pair]:
 
 
 def math_verify_alone(pairs: list[Pair]) -> list[bool]:
-    """math-verify's own word on each pair."""
+    """math-verify's verdict on each pair."""
     import logging
 
     from math_verify import parse, verify
@@ -171,9 +171,9 @@ def main() -> None:
     """The table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--limit", type=int, default=400, help="golds of a set")
+    parser.add_argument("--limit", type=int, default=400, help="golds per set")
     parser.add_argument("--repeat", action="store_true")
-    parser.add_argument("--show", action="store_true", help="print the pairs that are graded otherwise than meant")
+    parser.add_argument("--show", action="store_true", help="print the pairs that are graded differently than intended")
     given = parser.parse_args()
     print("| set | equivalents | opdkit | math-verify | near misses | opdkit calls right | math-verify calls right |")
     print("|---|---:|---:|---:|---:|---:|---:|")
@@ -201,7 +201,7 @@ def main() -> None:
         print_row(name, counts)
     print_row("**all**", total)
     count = total["equal"] + total["near"]
-    print(f"\n{count} pairs in {seconds:.1f} s: {count / seconds:.0f} a second; statuses {dict(statuses)}")
+    print(f"\n{count} pairs in {seconds:.1f} s: {count / seconds:.0f} per second; statuses {dict(statuses)}")
     if given.repeat:
         print(f"graded a second time: {differing} grades differ")
 

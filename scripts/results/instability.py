@@ -1,6 +1,6 @@
-"""Runs what the claims of instability name, each seed once, for `paper_page.py` to read.
+"""Runs the cases of the instability claims, each seed once, for `paper_page.py`.
 
-python scripts/results/instability.py runs/ablation/instability     # about an hour of a core; goes on where it stopped
+python scripts/results/instability.py runs/ablation/instability     # an hour on one core; resumes where it stopped
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SEEDS = (200, 201, 202, 203, 204)
 
 
 def jobs() -> list[Job]:
-    """Of the cases that a claim of instability names, one run a seed. A case of two ablations is run once."""
+    """One run per seed of each case in an instability claim. A case shared by two ablations is run once."""
     found: list[Job] = []
     known: list[Mapping[str, Any]] = []
     for ablation in ABLATIONS:

@@ -1,10 +1,10 @@
-"""Runs four objectives, each at a learning rate of its own, and writes docs/results/learning_rates.md.
+"""Runs four objectives, each at its own learning rate, and writes docs/results/learning_rates.md.
 
-    python scripts/results/learning_rates.py run runs/learning_rates     # hours of a CPU; goes on where it stopped
+    python scripts/results/learning_rates.py run runs/learning_rates     # hours on a CPU; resumes where it stopped
     python scripts/results/learning_rates.py page runs/learning_rates
 
 The rate of an objective is the one with the best mean pass@1 on seeds, training problems and held-out problems that the
-comparison does not use. Where the best is at an end of the grid, the grid is extended.
+comparison does not use. If the best is at an end of the grid, the grid is extended.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ class Job:
 
 
 def selection(objective: str, rate: float, seed: int) -> Job:
-    """A run that the choice of a learning rate looks at."""
+    """A run for choosing a learning rate."""
     name = f"grid/{objective}/lr{rate:g}/seed{seed}"
     return Job(name, (f"objective={objective}", f"optim.lr={rate}", f"seed={seed}", *SELECTION))
 
 
 def comparison(objective: str, rate: float, seed: int, steps: int) -> Job:
-    """A run that is compared."""
+    """A run of the comparison."""
     overrides = (f"objective={objective}", f"optim.lr={rate}", f"seed={seed}", f"steps={steps}")
     return Job(f"final{steps}/{objective}/seed{seed}", (*overrides, f"eval_every={HORIZONS[steps]}"))
 
 
 def run(root: Path, jobs: Sequence[Job]) -> None:
-    """Each job that has no summary yet, one after another."""
+    """Runs each job without a summary, one after another."""
     for job in jobs:
         folder = root / job.name
         if (folder / "summary.json").is_file():
@@ -65,13 +65,13 @@ def run(root: Path, jobs: Sequence[Job]) -> None:
 
 
 def accuracy(root: Path, job: Job) -> float | None:
-    """pass@1 after the run, None where it has not ended."""
+    """pass@1 after the run, None if it has not finished."""
     file = root / job.name / "summary.json"
     return json.loads(file.read_text(encoding="utf-8"))["after"]["pass@1"] if file.is_file() else None
 
 
 def chosen(root: Path, objective: str, *, make: bool) -> tuple[dict[float, float], float]:
-    """Mean pass@1 by rate, and the best rate. `make`: run what is missing, and extend the grid past its ends."""
+    """Mean pass@1 by rate, and the best rate. `make`: run missing jobs and extend the grid past its ends."""
     rates = sorted({*RATES, *_tried(root, objective)})
     while True:
         jobs = {rate: [selection(objective, rate, seed) for seed in SELECTION_SEEDS] for rate in rates}
@@ -91,7 +91,7 @@ def _tried(root: Path, objective: str) -> Iterator[float]:
 
 
 def page(root: Path) -> str:
-    """The page as Markdown, from the runs that are there."""
+    """The page as markdown, from the existing runs."""
     grids = {objective: chosen(root, objective, make=False) for objective in OBJECTIVES}
     best = {objective: rate for objective, (_, rate) in grids.items()}
     lines = [_OPENING, "## The grid\n", *_grid_table(grids), ""]
@@ -132,7 +132,7 @@ def _paired(first: Mapping[int, float | None], second: Mapping[int, float | None
 
 
 def _wall_time(root: Path, best: Mapping[str, float]) -> list[str]:
-    """pass@1 of the longer runs at a time, on the line between two evaluations, a step at the objective's fastest."""
+    """pass@1 of the longer runs at equal time, interpolated between evaluations, with each objective's fastest step."""
     steps = max(HORIZONS)
     seconds = {name: _step_seconds(root, best, name) for name in OBJECTIVES}
     budget = HORIZONS[steps] * 3 * min(seconds.values())
@@ -147,7 +147,7 @@ def _wall_time(root: Path, best: Mapping[str, float]) -> list[str]:
 
 
 def _step_seconds(root: Path, best: Mapping[str, float], name: str) -> float:
-    """The median over seeds of a run's fastest step: the machine did other work at the same time."""
+    """The median over seeds of a run's fastest step, since the machine was also doing other work."""
     least = []
     for seed in SEEDS:
         rows = _rows(root / comparison(name, best[name], seed, min(HORIZONS)).name)
@@ -159,7 +159,7 @@ def _step_seconds(root: Path, best: Mapping[str, float], name: str) -> float:
 
 
 def _at(folder: Path, step: int) -> float | None:
-    """pass@1 after `step` steps, on the line between the evaluations beside it. None for a run that has not ended."""
+    """pass@1 after `step` steps, interpolated linearly between evaluations. None for an unfinished run."""
     if not (folder / "summary.json").is_file():
         return None
     known = {row["step"]: value for row in _rows(folder) for key, value in row.items() if key.endswith("/pass@1")}

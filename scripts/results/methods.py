@@ -1,11 +1,11 @@
-"""Runs each method on the embedded models, and their ablations; methods_page.py tells what came out.
+"""Runs each method and its ablations on the embedded models; methods_page.py writes the results.
 
-    nice -n 10 python scripts/results/methods.py compare runs/methods    # goes on where it stopped; --only NAME
-    nice -n 10 python scripts/results/methods.py ablate runs/methods     # after it: at the rates that it chose
-    python scripts/results/told_prompts.py runs/methods                  # what the students make of a hint
+    nice -n 10 python scripts/results/methods.py compare runs/methods    # resumes where it stopped; --only NAME
+    nice -n 10 python scripts/results/methods.py ablate runs/methods     # afterwards: at the chosen rates
+    python scripts/results/told_prompts.py runs/methods                  # how well the students use a hint
 
-The rate of a method is the best of a small grid, on a seed, training problems and held-out problems of its own. An
-ablation has its method's rate. A run is `opdkit train` without its evaluations of the start and of the teacher.
+The rate of a method is the best of a small grid, on a separate seed, training problems and held-out problems. An
+ablation has its method's rate. A run is `opdkit train` without evaluating the initial student and the teacher.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from short_runs import SEEDS, SHORT, Candidates, make
 
 STEPS = 15
 EVERY = 5
-"""Steps between the evaluations of a compared run whose family is timed."""
+"""Steps between evaluations of a compared run in a timed family."""
 _GROUPS = ("batch.prompts=4", "batch.rollouts_per_prompt=4")
 _READING = (
     "method=ropd", "text=agreement_script", "method.terms.student.reward.teacher=null",
@@ -37,8 +37,8 @@ class Family:
     Attributes:
         members: a name, and the overrides that make it.
         rates: the grid of learning rates.
-        references: the members that every other one is compared with.
-        timed: whether they are compared at equal wall time, too, for which a compared run is evaluated on its way.
+        references: the members that all others are compared with.
+        timed: whether to compare at equal wall time too, for which a compared run is evaluated during training.
     """
 
     members: Mapping[str, tuple[str, ...]]
@@ -120,17 +120,17 @@ FAMILIES: Mapping[str, Family] = {
         ("byte_filter",),
     ),
 }  # fmt: skip
-"""What is compared, by the name of its part of the page."""
+"""The families, by the name of their part of the page."""
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """A method with something changed.
+    """A method with one change.
 
     Attributes:
-        of: the method, whose learning rate it has.
-        says: what is changed, for the page.
-        overrides: that change it.
+        of: the method, whose learning rate is used.
+        says: description of the change, for the page.
+        overrides: the overrides that make the change.
     """
 
     of: str
@@ -184,13 +184,13 @@ def candidates(name: str) -> Candidates:
 
 
 def starts() -> Mapping[str, Job]:
-    """The embedded student before any training, on the problems of most families and on those of seven terms."""
+    """The embedded student before training, on the problems of most families and on those with seven terms."""
     topk, long = (candidates(name).start(name) for name in ("topk", "ropd_long"))
     return {"start": topk, "start_long": replace(long, name="start_long")}
 
 
 def compare(root: Path, names: Sequence[str], seeds: Sequence[int]) -> None:
-    """The students' starts, then every grid, then a seed of all before the next seed."""
+    """The initial students, then every grid, then all members seed by seed."""
     for job in starts().values():
         make(root, job, trains=False)
     made = {name: candidates(name) for name in names}
@@ -204,7 +204,7 @@ def compare(root: Path, names: Sequence[str], seeds: Sequence[int]) -> None:
 
 
 def ablate(root: Path, names: Sequence[str], seeds: Sequence[int]) -> None:
-    """The seeds of each ablation at the rate of its method, where that one has been compared."""
+    """The seeds of each ablation at the rate of its method, if that has been compared."""
     for name in names:
         made = candidates(name)
         rate = made.best(root, ABLATIONS[name].of)
@@ -219,7 +219,7 @@ def main() -> None:
     parser.add_argument("action", choices=("compare", "ablate"))
     parser.add_argument("root", type=Path)
     parser.add_argument("--only", nargs="+", choices=(*FAMILIES, *MEMBERS, *ABLATIONS))
-    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="how many of the seeds, from the first on")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="number of seeds, starting with the first")
     options = parser.parse_args()
     known = list(MEMBERS if options.action == "compare" else ABLATIONS)
     wanted = options.only or known

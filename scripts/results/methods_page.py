@@ -1,4 +1,4 @@
-"""Writes docs/results/methods.md from what methods.py and told_prompts.py left.
+"""Writes docs/results/methods.md from the output of methods.py and told_prompts.py.
 
 python scripts/results/methods_page.py runs/methods
 """
@@ -27,35 +27,35 @@ Values = Mapping[int, float]
 
 
 def finals(root: Path, name: str) -> dict[int, float]:
-    """pass@1 in % of the seeds that have ended."""
+    """pass@1 in % of the finished seeds."""
     found = {seed: accuracy(root, candidates(name).comparison(name, 0.0, seed)) for seed in SEEDS}
     return {seed: 100 * value for seed, value in found.items() if value is not None}
 
 
 def summaries(root: Path, name: str) -> dict[int, dict[str, Any]]:
-    """What each seed's run told."""
+    """The output of each seed's run."""
     files = {seed: root / candidates(name).comparison(name, 0.0, seed).name / "summary.json" for seed in SEEDS}
     return {seed: json.loads(file.read_text(encoding="utf-8")) for seed, file in files.items() if file.is_file()}
 
 
 def interval(values: Sequence[float]) -> str:
-    """Mean and Student's 95 % interval; of fewer than three, the values."""
+    """Mean and Student's 95 % interval; for fewer than three, the values."""
     return t_interval(values).text(1) if len(values) > 2 else ", ".join(f"{value:.1f}" for value in values)
 
 
 def chance(p: float) -> str:
-    """A p-value as it is told."""
+    """A formatted p-value."""
     return f"{p:.3f}" if p >= 0.001 else "below 0.001"
 
 
 def paired(ours: Values, theirs: Values) -> Paired | None:
-    """The difference by seed, None for fewer than three seeds in common."""
+    """The difference by seed, None for fewer than three common seeds."""
     seeds = sorted({*ours} & {*theirs})
     return paired_t(np.array([ours[seed] - theirs[seed] for seed in seeds])) if len(seeds) > 2 else None
 
 
 def steps_table(root: Path, family: Family) -> list[str]:
-    """A row a method: grid, accuracy, and the differences to the references, Holm over the table."""
+    """A row per method: grid, accuracy, and the differences from the references, Holm over the table."""
     found = {name: finals(root, name) for name in family.members}
     tests = {
         (name, base): test
@@ -97,7 +97,7 @@ def short(name: str) -> str:
 
 
 def time_table(root: Path, family: Family, start: float) -> list[str]:
-    """pass@1 of the same runs at the time that the fastest method needs for all of its steps. start: before them."""
+    """pass@1 of the same runs at the time that the fastest method needs for all its steps. start: pass@1 before."""
     runs = {name: summaries(root, name) for name in family.members}
     runs = {name: found for name, found in runs.items() if found}
     if not runs:
@@ -117,13 +117,13 @@ def time_table(root: Path, family: Family, start: float) -> list[str]:
 
 
 def at(summary: Mapping[str, Any], step: float, start: float) -> float:
-    """pass@1 after so many steps, on the line between the evaluations beside it."""
+    """pass@1 after this many steps, interpolated linearly between evaluations."""
     known = {0: start, STEPS: summary["after"]["pass@1"]} | {int(k): v for k, v in summary["curve"].items()}
     return float(np.interp(step, sorted(known), [known[at] for at in sorted(known)]))
 
 
 def ablation_table(root: Path, methods: Sequence[str]) -> list[str]:
-    """A row a method and an ablation of it: accuracy, the difference to the method, and what tells of its teacher."""
+    """A row per method and ablation: accuracy, the difference from the method, and teacher statistics."""
     names = [*methods, *(name for name, one in ABLATIONS.items() if one.of in methods)]
     found = {name: finals(root, name) for name in names}
     lines = [
@@ -150,7 +150,7 @@ def tiers(root: Path, name: str) -> str:
 
 
 def verdicts(root: Path, name: str) -> str:
-    """How often a right response of a group is above a wrong one, and the share of groups with a signal, in %."""
+    """How often a correct response ranks above a wrong one of its group; the share of groups with a signal; in %."""
     means = [one["means"] for one in summaries(root, name).values()]
     names = ("reward/agreement", "reward/no_signal")
     if not means or any(key not in means[0] for key in names):
@@ -165,7 +165,7 @@ def told(root: Path) -> dict[str, dict[str, float]]:
 
 
 def told_table(root: Path) -> list[str]:
-    """A row a prompt."""
+    """A row per prompt."""
     found = told(root)
     lines = ["| prompt | " + " | ".join(f"`model={name}`" for name in found) + " |", "|---|" + "--:|" * len(found)]
     for prompt in next(iter(found.values())):
@@ -174,7 +174,7 @@ def told_table(root: Path) -> list[str]:
 
 
 def missing(root: Path) -> str:
-    """What of the comparison and the ablations has not been run to the end."""
+    """The unfinished part of the comparison and the ablations."""
     count = {name: len(finals(root, name)) for name in (*MEMBERS, *ABLATIONS)}
     lacking = [f"{name} ({seeds} of {len(SEEDS)})" for name, seeds in count.items() if seeds < len(SEEDS)]
     return f"Seeds that have not been run: {', '.join(lacking)}." if lacking else "Everything has been run."

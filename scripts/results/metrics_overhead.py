@@ -1,10 +1,9 @@
-"""What everything that is on by default beside the training itself costs: two runs, step by step in turn.
+"""Cost of everything enabled by default besides training itself: two runs with alternating steps.
 
     python scripts/results/metrics_overhead.py [--steps N] [key=value ...]
 
-One has the defaults, the other no vocabulary metrics, no diagnostics, no gradient variance and no samples. Both start
-from the same weights and see the same problems. CPU time (all threads) moves little when other programs run beside it;
-wall time does.
+One has the defaults, the other no vocabulary metrics, diagnostics, gradient variance or samples. Both start from the
+same weights and see the same problems. CPU time (all threads) varies little with other load; wall time varies more.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ OFF = ("vocabulary_metrics_every=0", "diagnostics_every=0", "gradient_variance=n
 
 
 def opened(overrides: list[str], stack: ExitStack) -> tuple[Loop, Records]:
-    """A run that is ready for its first step; it writes into a folder that goes with `stack`."""
+    """A run ready for its first step; its folder is deleted with `stack`."""
     typed = ["logger=jsonl", "checkpoint_every=0", *overrides]
     experiment = build_experiment(compose(Source("train"), typed), Origin(typed, {}, []))
     session = open_session(experiment, None)
@@ -44,7 +43,7 @@ def opened(overrides: list[str], stack: ExitStack) -> tuple[Loop, Records]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=20, help="steps of each, the first left out (20)")
+    parser.add_argument("--steps", type=int, default=20, help="steps of each run, without the first (20)")
     parser.add_argument("overrides", nargs="*")
     options = parser.parse_args()
     with ExitStack() as stack:
@@ -68,7 +67,7 @@ def main() -> None:
             f"{what} time of {len(on)} steps: {sum(on):.2f} s on, {sum(off):.2f} s off, "
             f"{100 * (sum(on) / sum(off) - 1):+.1f} % (median of steps {100 * statistics.median(ratios):+.1f} %)"
         )
-    print(f"as a run tells it itself: {100 * (share or 0.0):.1f} % of the steps' time")
+    print(f"as reported by the run: {100 * (share or 0.0):.1f} % of the steps' time")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python scripts/results/multi_task_page.py runs/multi_task
 
-The arguments are folders that hold runs; finished ones count, and what is not there is named by its number of seeds.
+The arguments are folders with runs; only finished runs count, and missing ones show in the number of seeds.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Measured:
 
 
 def measured(run: Run) -> Measured:
-    """What the evaluations of each task in its folder say."""
+    """The results of the evaluations of each task in its folder."""
     name = _SUPPORTS[run.config["objective"].get("support")]
     masked = not run.config["masking"]["_target_"].endswith("NoMask")
     solved: dict[tuple[str, str], float] = {}
@@ -68,7 +68,7 @@ def shares(runs: Sequence[Measured], method: str, task: str) -> dict[str, float]
 
 
 def compared(runs: Sequence[Measured], methods: Sequence[str], task: str) -> dict[str, tuple[Paired, float]]:
-    """Each method minus the first, seed by seed, with Holm's p over them."""
+    """Each method minus the first, paired by seed, with Holm's p over them."""
     first = shares(runs, methods[0], task)
     paired_tests: dict[str, Paired] = {}
     for method in methods[1:]:
@@ -87,7 +87,7 @@ def interval(estimate: Estimate, sign: str = "") -> str:
 
 
 def table(runs: Sequence[Measured], methods: Sequence[str]) -> list[str]:
-    """A row a method: both tasks and their mean, and the difference of the mean to the first method."""
+    """A row per method: both tasks, their mean, and the difference of the mean from the first method."""
     lines = [
         "| method | seeds | sums, % | games, % | mean | difference of the mean | p |",
         "|---|--:|---|---|---|---|---|",

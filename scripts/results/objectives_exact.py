@@ -1,10 +1,10 @@
-"""Exact bias and variance of the relatives of the sampled-token objective in worlds that can be enumerated.
+"""Exact bias and variance of the sampled-token objective and its relatives in enumerable worlds.
 
-    python scripts/results/objectives_exact.py runs/objectives_exact     # minutes of a CPU; writes exact.json
+    python scripts/results/objectives_exact.py runs/objectives_exact     # minutes on a CPU; writes exact.json
 
-A world is a student and a teacher over V tokens with a row of logits for the start and one for each last token. Every
-response of T tokens is known, so a gradient's mean and variance are sums, not samples. Then the student is trained on
-sampled responses, and what it is worth is the KL over whole responses to the teacher, known exactly as well.
+A world is a student and a teacher over V tokens with a row of logits for the start and one for each last token. All
+responses of T tokens are enumerated, so a gradient's mean and variance are exact sums. Then the student is trained on
+sampled responses and evaluated by the KL over whole responses to the teacher, also computed exactly.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ V, T, DISTANCE = 6, 4, 1.5
 SEEDS = tuple(range(300, 305))
 SELECTION = 400
 RATES = (0.5, 2.0, 8.0)
-"""Extended by factors of four while the best is at an end."""
+"""Extended by factors of four while the best rate is at an end."""
 STEPS, BATCH = 60, 16
 
 
 def sampled(**choices: object) -> TokenDivergence:
-    """objective=sampled without PPO's clipping: a batch is used once, where that does nothing."""
+    """objective=sampled without PPO's clipping, which has no effect when a batch is used once."""
     return TokenDivergence(support="sampled", estimator="score", surrogate=Ratio(), **choices)  # type: ignore[arg-type]
 
 
@@ -61,14 +61,14 @@ MEMBERS: Mapping[str, Objective] = {
 
 @dataclass(frozen=True)
 class Table:
-    """Both models' logits f64[1 + V, V], and what the teacher is taken for: its own, or beyond it."""
+    """Both models' logits f64[1 + V, V]; the teacher's are its own or extrapolated."""
 
     student: Tensor
     teacher: Tensor
 
 
 def position_gradients(objective: Objective, table: Table, some: Responses) -> Tensor:
-    """d loss / d logits at each position, f64[N, T, V], of the loss summed over tokens; asked as a run asks."""
+    """d loss / d logits at each position, f64[N, T, V], of the loss summed over tokens, computed as in a run."""
     student = table.student[some.rows].clone().requires_grad_()
     teacher, mask, needs = table.teacher[some.rows], torch.ones_like(some.tokens, dtype=torch.bool), objective.needs
     with torch.no_grad():
@@ -102,12 +102,12 @@ def moments(objective: Objective, table: Table, every: Responses) -> tuple[Tenso
 
 
 def beyond(world: World, strength: float) -> Table:
-    """teacher=extrapolated: the teacher's logits taken past the student's start."""
+    """teacher=extrapolated: the teacher's logits extrapolated away from the initial student's."""
     return Table(world.student, strength * world.teacher + (1.0 - strength) * world.student)
 
 
 def measured(seed: int) -> dict[str, dict[str, float]]:
-    """Of each member in the world of `seed`: tr Cov / |E g|^2, and the angle and length of E g beside the exact one."""
+    """For each member in the world of `seed`: tr Cov / |E g|^2, angle and length of E g relative to the exact one."""
     every, table = responses(V, T, "shared"), Table(_world(seed).student, _world(seed).teacher)
     exact, _ = moments(MEMBERS["full_reverse_kl"], table, every)
     found = {name: moments(one, table, every) for name, one in MEMBERS.items()}
@@ -124,7 +124,7 @@ def measured(seed: int) -> dict[str, dict[str, float]]:
 
 
 def trained(name: str, seed: int, rate: float) -> float:
-    """The KL over whole responses to the teacher after STEPS steps of plain gradient descent; inf where it broke."""
+    """The KL over whole responses to the teacher after STEPS steps of plain gradient descent; inf if it diverged."""
     world, source = _world(seed), torch.Generator().manual_seed(derive_seed(seed, "responses"))
     objective = MEMBERS.get(name, MEMBERS["sampled"])
     teacher = beyond(world, 1.25).teacher if name.startswith("extrapolated") else world.teacher
@@ -155,7 +155,7 @@ def _world(seed: int) -> World:
 
 
 def outcomes(name: str) -> dict[str, object]:
-    """The grid on the selection's world, the rate it chooses, and the KL of each seed at that rate."""
+    """The grid on the selection world, the chosen rate, and the KL of each seed at that rate."""
     grid = {rate: trained(name, SELECTION, rate) for rate in RATES}
     rate = min(grid, key=lambda one: grid[one])
     while rate in (min(grid), max(grid)):
@@ -167,12 +167,12 @@ def outcomes(name: str) -> dict[str, object]:
 
 
 def names() -> Sequence[str]:
-    """All that is compared."""
+    """All compared members."""
     return (*MEMBERS, "extrapolated, 1.25")
 
 
 def main() -> None:
-    """Measure what is missing and write it down."""
+    """Measure what is missing and save it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
     root: Path = parser.parse_args().root

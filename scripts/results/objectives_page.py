@@ -1,4 +1,4 @@
-"""Writes docs/results/objectives.md from what objectives_exact.py and relatives.py left.
+"""Writes docs/results/objectives.md from the output of objectives_exact.py and relatives.py.
 
 python scripts/results/objectives_page.py runs/objectives_exact runs/relatives
 """
@@ -19,18 +19,18 @@ from opdkit.intervals import t_interval
 
 _PAGE = Path(__file__).resolve().parents[2] / "docs" / "results" / "objectives.md"
 Numbers = Mapping[str, Mapping[str, float]]
-"""Of each member: name -> number."""
+"""Values per member: name -> number."""
 
 
 def interval(values: Sequence[float], digits: int) -> str:
-    """Mean and Student's 95 % interval; of fewer than three, the values."""
+    """Mean and Student's 95 % interval; for fewer than three, the values."""
     if len(values) < 3:
         return ", ".join(f"{value:.{digits}f}" for value in values)
     return t_interval(values).text(digits)
 
 
 def ratio(values: Sequence[float], reference: Sequence[float]) -> str:
-    """The geometric mean of the ratios, with the interval of their logarithms; of fewer than three, the ratios."""
+    """The geometric mean of the ratios, with the interval of their logarithms; for fewer than three, the ratios."""
     logs = [math.log(a / b) for a, b in zip(values, reference, strict=True) if a > 0 and b > 0]
     if len(logs) < 3:
         return ", ".join(f"{math.exp(one):.2f}" for one in logs)
@@ -39,7 +39,7 @@ def ratio(values: Sequence[float], reference: Sequence[float]) -> str:
 
 
 def exact_table(known: Mapping[str, Any]) -> list[str]:
-    """One row a member, over the worlds."""
+    """One row per member, over the worlds."""
     worlds: list[Numbers] = list(known["gradient"].values())
     plain = [world["sampled"]["noise_scale"] for world in worlds]
     lines = [
@@ -60,7 +60,7 @@ def exact_table(known: Mapping[str, Any]) -> list[str]:
 
 
 def embedded_table(root: Path) -> list[str]:
-    """One row a member, over the seeds that were measured."""
+    """One row per member, over the measured seeds."""
     files = sorted((root / "gradients").glob("seed*.json"))
     seeds: list[Numbers] = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     lines = [
@@ -83,7 +83,7 @@ def embedded_table(root: Path) -> list[str]:
 
 
 def accuracy_table(root: Path) -> list[str]:
-    """pass@1 by rate on the selection's seed, of every run that has ended, and of the compared seeds."""
+    """pass@1 of every finished run by rate on the selection's seed, and of the compared seeds."""
     tried = {float(folder.parent.name[2:]) for folder in (root / "grid").glob("*/lr*/summary.json")}
     rates = sorted({*relatives.COMPARED.rates, *tried})
     head = " | ".join(f"{rate:g}" for rate in rates)
@@ -105,7 +105,7 @@ def accuracy_table(root: Path) -> list[str]:
 
 
 def finals(root: Path, name: str) -> dict[str, float]:
-    """pass@1 in % by seed, of the runs that have ended."""
+    """pass@1 in % by seed, of finished runs."""
     files = sorted((root / "final" / name).glob("seed*/summary.json"))
     return {f.parent.name: 100 * json.loads(f.read_text(encoding="utf-8"))["after"]["pass@1"] for f in files}
 

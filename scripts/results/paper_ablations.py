@@ -1,9 +1,9 @@
-"""What the paper says, what is run to look at it, and the rules by which a verdict is given.
+"""The paper's claims, the runs that test them, and the rules for the verdicts.
 
-The rules and limits below were written before any of these sweeps' results had been looked at but those of the
-reference (top-K, K = 32). docs/results/embedded.md, top-K against sampled-token at 60 steps, and six steps under the
-planted mismatch were known. `unstable` was added later, before its two measures had been computed of any run. What is
-learnt from the numbers goes into `paper_notes.yaml`, never into a rule.
+The rules and limits below were written before looking at any of these sweeps' results except those of the reference
+(top-K, K = 32). docs/results/embedded.md, top-K against sampled-token at 60 steps, and six steps under the planted
+mismatch were known. `unstable` was added later, before its two measures had been computed for any run. What is learnt
+from the numbers goes into `paper_notes.yaml`, never into a rule.
 
 Sources: arXiv 2603.25562. Its scores are means over five mathematical benchmarks, without seeds or intervals.
 """
@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 LEAST_SEEDS = 3
-"""Fewer shared seeds than this give no verdict."""
+"""Minimum number of shared seeds for a verdict."""
 SMALL = 3.0
-"""Points: a difference whose interval lies within +-SMALL is none of the size that the paper reports."""
+"""Points: a difference whose interval lies within +-SMALL is smaller than what the paper reports."""
 ALIKE = 5.0
-"""Points: two configurations whose interval of the difference lies within +-ALIKE are alike."""
+"""Points: two configurations are alike if the interval of their difference lies within +-ALIKE."""
 FALL_STEPS = 5
-"""Steps whose mean reward is one value of the curve that `unstable` looks at."""
+"""Window, in steps, of the mean reward used by `unstable`."""
 ORDER = 1.0
-"""Powers of ten that "an order of magnitude" asks for."""
+"""Threshold, in powers of ten, for "an order of magnitude"."""
 
 Rule = Literal["better", "alike", "unstable", "collapse", "variance_rises", "variance_by_orders", "no_number"]
 
@@ -33,9 +33,9 @@ RULES: dict[Rule, str] = {
     "alike": f"*A and B are alike.* Reproduced: an interval of the difference within ±{ALIKE:g} points. Not "
     "reproduced: p < 0.05 after Holm's correction. Otherwise not testable.",
     "unstable": "*A is less stable than B.* Two measures of a run, compared seed by seed with Holm's correction over "
-    f"the two: its largest fall, how far the mean training reward of {FALL_STEPS} steps drops below what it had "
-    "reached, in points; and its spike, the base-10 logarithm of the largest over the median gradient norm. "
-    "Reproduced: one is higher with p < 0.05, and none lower. Not reproduced: one is lower with p < 0.05, and none "
+    f"the two: its largest fall, the drop of the mean training reward of {FALL_STEPS} steps below its previous "
+    "maximum, in points; and its spike, the base-10 logarithm of the largest over the median gradient norm. "
+    "Reproduced: one is higher with p < 0.05 and none lower. Not reproduced: one is lower with p < 0.05 and none "
     "higher. Otherwise not testable.",
     "collapse": "*A collapses.* Reproduced: every seed ends below the untrained student, and their mean below half of "
     "it. Not reproduced: every seed ends above it. Otherwise not testable.",
@@ -49,7 +49,7 @@ RULES: dict[Rule, str] = {
 
 @dataclass(frozen=True)
 class Case:
-    """One configuration: its name in tables, and the overrides that make it from its experiment."""
+    """One configuration: its name in tables, and its overrides of the experiment."""
 
     name: str
     overrides: tuple[str, ...]
@@ -57,7 +57,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says of `first` (against `second`, both names of cases), in its numbers, and the rule."""
+    """The paper's claim about `first` (against `second`, both names of cases), in its numbers, and the rule."""
 
     text: str
     rule: Rule
@@ -67,7 +67,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Ablation:
-    """One section of the page. pairs: (first, second), the differences that are told, one Holm family."""
+    """One section of the page. pairs: (first, second), the reported differences, one Holm family."""
 
     name: str
     title: str
@@ -112,7 +112,7 @@ ABLATIONS = (
         (
             Claim("top-K is better than sampled-token: mean 41.7 against 36.4", "better", "topk", "sampled"),
             Claim("the mask helps sampled-token: 40.7 against 36.4", "better", "sampled + first_occurrence", "sampled"),
-            Claim("the mask leaves top-K as it is: 41.5 against 41.7", "alike", "topk + first_occurrence", "topk"),
+            Claim("the mask does not change top-K: 41.5 against 41.7", "alike", "topk + first_occurrence", "topk"),
         ),
         wall_time=True,
     ),
@@ -141,7 +141,7 @@ ABLATIONS = (
     ),
     Ablation(
         "masking", "Masking, without a mismatch", "ablation_masking", tuple(_MASKS), _against(*_MASKS),
-        (Claim("the mask leaves top-K as it is: 41.5 against 41.7", "alike", "first_occurrence", "none"),),
+        (Claim("the mask does not change top-K: 41.5 against 41.7", "alike", "first_occurrence", "none"),),
     ),
     Ablation(
         "mismatch", "Masking, under a planted mismatch", "ablation_mismatch", tuple(_SIX),
@@ -149,7 +149,7 @@ ABLATIONS = (
          ("sampled + special_spans", "sampled"), ("topk + special_spans", "topk"), ("topk", "sampled")),
         (
             Claim("the mask helps sampled-token: 40.7 against 36.4", "better", "sampled + first_occurrence", "sampled"),
-            Claim("the mask leaves top-K as it is: 41.5 against 41.7", "alike", "topk + first_occurrence", "topk"),
+            Claim("the mask does not change top-K: 41.5 against 41.7", "alike", "topk + first_occurrence", "topk"),
         ),
         before="python scripts/assets/plant_mismatch.py --output runs/teacher_mismatch",
     ),
@@ -162,7 +162,7 @@ ABLATIONS = (
         "gamma", "Discount of later log-ratios", "ablation_gamma", tuple(_GAMMAS.values()),
         _against(*_GAMMAS.values()),
         (
-            Claim("the gradient's variance rises with the discount (App. D)", "variance_rises", "discount 1.0",
+            Claim("the gradient variance rises with the discount (App. D)", "variance_rises", "discount 1.0",
                   "discount 0.0"),
             Claim("by one to several orders of magnitude (App. E, a control task)", "variance_by_orders",
                   "discount 1.0", "discount 0.0"),

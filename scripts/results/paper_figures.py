@@ -1,4 +1,4 @@
-"""Draws a figure for each ablation: accuracy by configuration with every seed, and the curves of training."""
+"""Draws a figure for each ablation: accuracy by configuration with every seed, and training curves."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _LAST = 5
 
 @dataclass(frozen=True)
 class Found:
-    """A case with its runs. `result` is None until a run has ended."""
+    """A case with its runs. `result` is None until a run has finished."""
 
     case: Case
     runs: Sequence[Run]
@@ -36,7 +36,7 @@ class Found:
         return self.result.by_seed if self.result else {}
 
     def each(self, metric: str) -> dict[str, float]:
-        """Seed -> geometric mean over the steps of a positive metric, finished runs alone."""
+        """Seed -> geometric mean over the steps of a positive metric, finished runs only."""
         means: dict[str, float] = {}
         for run in self.result.runs if self.result else ():
             curve = run.curves.get(metric)
@@ -63,7 +63,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Told:
-    """A difference, first minus second, in points; `adjusted` by Holm over the ablation's pairs."""
+    """A difference, first minus second, in points; `adjusted`: p after Holm over the ablation's pairs."""
 
     first: str
     second: str
@@ -73,7 +73,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One claim's verdict, and what it rests on."""
+    """One claim's verdict, and its evidence."""
 
     claim: Claim
     verdict: str
@@ -81,7 +81,7 @@ class Verdict:
 
 
 def find(ablation: Ablation, runs: Sequence[Run], flat: Mapping[str, Mapping[str, Any]]) -> list[Found]:
-    """Every case with its runs, wherever they were made. flat: run's name -> flattened configuration."""
+    """Every case with its runs from any folder. flat: run's name -> flattened configuration."""
     case_runs: list[Found] = []
     for case in ablation.cases:
         wanted = planned(ablation.experiment, case.overrides)
@@ -98,12 +98,12 @@ def planned(experiment: str, overrides: tuple[str, ...]) -> Mapping[str, Any]:
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether the keys that both have agree; a key that came later has had its default all along."""
+    """Whether the common keys agree; a key added later has its default in earlier runs."""
     return all(one[key] == other[key] for key in one.keys() & other.keys())
 
 
 def differences(ablation: Ablation, cases: Mapping[str, Found]) -> list[Told]:
-    """Of the ablation's pairs that share a seed."""
+    """Comparisons of the ablation's pairs with common seeds."""
     pairs: list[tuple[str, str, Paired]] = []
     for first, second in ablation.pairs:
         ours, theirs = cases[first].seeds, cases[second].seeds
@@ -116,7 +116,7 @@ def differences(ablation: Ablation, cases: Mapping[str, Found]) -> list[Told]:
 
 
 def judge(claim: Claim, cases: Mapping[str, Found], told: Sequence[Told]) -> Verdict:
-    """By the rule's words in `paper_ablations.RULES`."""
+    """The verdict by the rules in `paper_ablations.RULES`."""
     if claim.rule == "no_number":
         return Verdict(claim, "not testable", "")
     if claim.rule == "collapse":
@@ -170,7 +170,7 @@ def _variance(claim: Claim, cases: Mapping[str, Found]) -> Verdict:
 
 
 def falls(found: Found) -> dict[str, float]:
-    """Seed -> the largest drop of the averaged training reward below what it had reached, in points."""
+    """Seed -> the largest drop of the averaged training reward below its running maximum, in points."""
     by_seed: dict[str, float] = {}
     for run in found.result.runs if found.result else ():
         curve = run.curves.get("rollout/reward_mean")

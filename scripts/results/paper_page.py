@@ -2,8 +2,8 @@
 
     python scripts/results/paper_page.py runs/ablation
 
-The arguments are folders that hold runs. A run is matched to a configuration by its config.yaml, wherever it lies, so
-a configuration that several ablations share is run once. What is not there yet is named.
+The arguments are folders with runs. A run is matched to a configuration by its config.yaml, wherever it is, so a
+configuration shared by several ablations is run once. Missing runs are listed.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ reached the length limit. *s per step*: median, without evaluations, one thread 
 work. The learning rate was chosen with top-K ([how](embedded.md)); a separate page has
 [each objective at its own](learning_rates.md).
 
-**Verdicts** follow rules that were fixed before anyone looked at the results (`scripts/results/paper_ablations.py`,
-which also says what was known by then). *Not run*: fewer than {least} shared seeds.
+**Verdicts** follow rules fixed before anyone looked at the results (`scripts/results/paper_ablations.py`,
+which also states what was known by then). *Not run*: fewer than {least} shared seeds.
 
 {rules}
 """
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Writes the page and its figures anew."""
+    """Rewrites the page and its figures."""
     if not arguments:
         sys.exit(__doc__)
     runs, remarks = read_all(arguments)
@@ -216,13 +216,13 @@ def _reward_difference(
 
 
 def _made(cases: Sequence[Found]) -> str:
-    """What the runs were made with."""
+    """The environment of the runs."""
     runs = {run.name: run for one in cases for run in one.runs if run.finished}
     commits = sorted({str(run.environment.get("commit", ""))[:10] for run in runs.values()} - {""})
     packages = [run.environment.get("packages", {}) for run in runs.values()]
     torch = sorted({str(one.get("torch")) for one in packages if one.get("torch")})
     return (
-        f"## Made with\n\n{len(runs)} finished runs; code of {', '.join(f'commit {one}' for one in commits)}; "
+        f"## Environment\n\n{len(runs)} finished runs; code of {', '.join(f'commit {one}' for one in commits)}; "
         f"torch {', '.join(torch)}; one thread per run, two cores. The shared configurations (top-K with K = 32; "
         "sampled-token with discount 0) were run once and appear in every table that has them; some sweeps were run in "
         "parts, one value or seed at a time.\n"

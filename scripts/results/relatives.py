@@ -1,10 +1,10 @@
-"""Runs the relatives of the sampled-token objective on the embedded pair; objectives_page.py tells what came out.
+"""Runs the relatives of the sampled-token objective on the embedded pair; objectives_page.py writes the results.
 
-    python scripts/results/relatives.py gradients runs/relatives    # bias and variance of each, at the student's start
-    python scripts/results/relatives.py train runs/relatives        # a rate for each, then five seeds; hours of a CPU
+    python scripts/results/relatives.py gradients runs/relatives    # bias and variance of each, at the initial student
+    python scripts/results/relatives.py train runs/relatives        # a rate for each, then five seeds; hours on a CPU
 
-Both go on where they stopped. The rate of each is the best of a small grid on a seed, training problems and held-out
-problems of its own. A run here is `opdkit train` without its evaluations of the start and of the teacher.
+Both resume where they stopped. The rate of each is the best of a small grid on a separate seed, training problems and
+held-out problems. A run here is `opdkit train` without evaluating the initial student and the teacher.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from opdkit.training.step_data import StepData
 from opdkit.training.term import Method, Term
 
 EXACT = "full_reverse_kl"
-"""What the sampled-token objectives estimate at each prefix."""
+"""The quantity that the sampled-token objectives estimate at each prefix."""
 
 MEMBERS: dict[str, tuple[str, ...]] = {
     "sampled": ("objective=sampled",),
@@ -43,13 +43,13 @@ MEMBERS: dict[str, tuple[str, ...]] = {
     "extrapolated": ("objective=sampled", "teacher=extrapolated"),
     EXACT: (f"objective={EXACT}",),
 }
-"""What is compared: a name, and the overrides that make it."""
+"""The compared members: name -> overrides."""
 
 SCHEDULED: dict[str, tuple[str, ...]] = {
     "guided": ("method=guided",),
     "fast_opd": ("method=fast_opd", "objective=sampled"),
 }
-"""Trained beside them: what changes is who writes how much, not a rollout's gradient."""
+"""Also trained: they change who generates what, not a rollout's gradient."""
 
 TRAINED = (*(name for name in MEMBERS if name not in ("power_opd_ratio", "tv_opd", "reopold")), *SCHEDULED)
 COMPARED = Candidates({**MEMBERS, **SCHEDULED}, ("steps=15", *SHORT), (3.75e-5, 1.5e-4, 6e-4))
@@ -57,7 +57,7 @@ _PROBED = ("batch.prompts=24", "batch.rollouts_per_prompt=2", "batch.mini_batch=
 
 
 def gradients(root: Path, seeds: Sequence[int]) -> None:
-    """For each seed: every member's gradient on the same rollouts, a row at a time, into gradients/seed<n>.json."""
+    """For each seed: every member's gradient on the same rollouts, row by row, into gradients/seed<n>.json."""
     for seed in seeds:
         file = root / "gradients" / f"seed{seed}.json"
         if file.is_file():
@@ -98,10 +98,10 @@ def _rows(session: Session, part: StepData, seed: int) -> Tensor:
 
 
 def _told(rows: Tensor, exact: Tensor) -> dict[str, float]:
-    """Of gradients f64[P, R, ...]: the split of their noise, and how they stand to the exact ones of the same rows.
+    """Statistics of gradients f64[P, R, ...]: the split of their noise, and their relation to the exact ones.
 
     cosine: between the mean gradients. excess: mean |c g - g_exact|^2 over a row's |g_exact|^2, with the c that makes
-    both means equally long: what sampling a token in the place of the vocabulary adds.
+    both means equally long: the error added by sampling a token instead of using the vocabulary.
     """
     noise, apart = split(rows), bias(rows, exact)
     ours, theirs = rows.flatten(2).mean((0, 1)), exact.flatten(2).mean((0, 1))
@@ -119,12 +119,12 @@ def _told(rows: Tensor, exact: Tensor) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, or train: every grid, then a seed of all before the next seed."""
+    """Measure, or train: every grid, then all members seed by seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=("gradients", "train"))
     parser.add_argument("root", type=Path)
-    parser.add_argument("--only", nargs="*", default=list(TRAINED), help="train these members alone")
-    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="how many of the seeds, from the first on")
+    parser.add_argument("--only", nargs="*", default=list(TRAINED), help="train only these members")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="number of seeds, starting with the first")
     options = parser.parse_args()
     if options.action == "gradients":
         gradients(options.root, SEEDS[: options.seeds])

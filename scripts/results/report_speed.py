@@ -1,4 +1,4 @@
-"""How long `opdkit report` takes on made-up runs: `report_speed.py [--runs 200] [--steps 1000] [--seeds 5]`."""
+"""How long `opdkit report` takes on synthetic runs: `report_speed.py [--runs 200] [--steps 1000] [--seeds 5]`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOKENS, PROBLEMS, SAMPLES = 120, 256, 4
 
 
 def main() -> None:
-    """Writes runs as long as real ones, reports on them in a process of its own, and prints the seconds."""
+    """Writes runs of realistic length, reports on them in a separate process, and prints the seconds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--steps", type=int, default=1000)
@@ -44,7 +44,7 @@ def main() -> None:
         page = (folder / "out" / "report.html").stat().st_size
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         print(f"{given.runs} runs of {given.steps} steps, {size / 2**20:.0f} MiB, page {page / 2**20:.2f} MiB")
-        print(f"{seconds:.1f} s, of which {used.ru_utime + used.ru_stime:.1f} s on a processor")
+        print(f"{seconds:.1f} s, of which {used.ru_utime + used.ru_stime:.1f} s CPU time")
 
 
 def write(folder: Path, configuration: int, seed: int, steps: int) -> None:
@@ -79,7 +79,7 @@ def write(folder: Path, configuration: int, seed: int, steps: int) -> None:
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """One object a line."""
+    """One object per line."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

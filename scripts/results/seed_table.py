@@ -1,4 +1,4 @@
-"""Print a markdown table of finished runs, seeds of the same objective together: `seed_table.py RUN [RUN ...]`."""
+"""Print a markdown table of finished runs, grouped by objective: `seed_table.py RUN [RUN ...]`."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from opdkit.intervals import t_interval
 
 
 def interval(values: Sequence[float]) -> str:
-    """Mean and 95 % t-interval over seeds, in percent; the mean alone for one seed."""
+    """Mean and 95 % t-interval over seeds, in percent; only the mean for one seed."""
     estimate = t_interval(values)
     half = f" ± {100 * (estimate.high - estimate.mean):.1f}" if estimate.has_interval else ""
     return f"{100 * estimate.mean:.1f}{half}"
 
 
 def read(folder: Path) -> tuple[str, int, dict[str, Any]]:
-    """(objective, seed, summary) of a finished run. SystemExit names a folder that holds none."""
+    """(objective, seed, summary) of a finished run. Raises SystemExit with the folder's name if it has none."""
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except OSError as error:
-        sys.exit(f"{folder} is no finished run: {error.strerror} ({Path(str(error.filename)).name})")
+        sys.exit(f"{folder} is not a finished run: {error.strerror} ({Path(str(error.filename)).name})")
     return label(config["objective"]), config["seed"], summary
 
 
 def label(objective: dict[str, Any]) -> str:
-    """A short name of a resolved objective: its support, k and tail, or its class."""
+    """A short name for a resolved objective: its support, k and tail, or its class."""
     if "support" not in objective:
         return str(objective["_target_"]).rsplit(".", 1)[-1]
     parts = [objective["support"], objective.get("k"), objective.get("tail"), objective["estimator"]]
@@ -39,7 +39,7 @@ def label(objective: dict[str, Any]) -> str:
 
 
 def main(folders: Sequence[str]) -> None:
-    """Rows: one a run, then one an objective."""
+    """Rows: one per run, then one per objective."""
     if not folders:
         sys.exit(__doc__)
     runs = sorted((read(Path(folder)) for folder in folders), key=lambda run: run[:2])

@@ -1,7 +1,7 @@
 """Makes short training runs of several candidates, each at the best learning rate of a small grid.
 
-A run is `opdkit train` without its evaluations of the start and of the teacher. A step is told in seconds of the
-process's CPU: with one thread that is what it takes on an idle core, whatever else the machine does meanwhile.
+A run is `opdkit train` without evaluating the initial student and the teacher. Step time is the process's CPU time:
+with one thread that equals wall time on an idle core, whatever the other load.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _GROUPS = ("objective", "method", "model", "teacher")
 
 @dataclass(frozen=True)
 class Candidates:
-    """What is compared.
+    """A group of compared candidates.
 
     Attributes:
         members: a name, and the overrides that make it.
         common: the overrides of every run.
         rates: the grid of learning rates.
-        watched: more overrides of a run that is compared, such as `eval_every`.
+        watched: additional overrides of a compared run, such as `eval_every`.
     """
 
     members: Mapping[str, tuple[str, ...]]
@@ -53,31 +53,31 @@ class Candidates:
     watched: tuple[str, ...] = ()
 
     def selection(self, name: str, rate: float) -> Job:
-        """A run that the choice of a learning rate looks at."""
+        """A run for choosing a learning rate."""
         return Job(f"grid/{name}/lr{rate:g}", (*self.common, *self.members[name], f"optim.lr={rate}", *_SELECTION))
 
     def comparison(self, name: str, rate: float, seed: int) -> Job:
-        """A run that is compared."""
+        """A run of the comparison."""
         own = (*self.members[name], *self.watched, f"optim.lr={rate}", f"seed={seed}")
         return Job(f"final/{name}/seed{seed}", (*self.common, *own))
 
     def start(self, name: str) -> Job:
-        """The student before any training, under the settings of a member."""
+        """The student before training, with the settings of a member."""
         return Job("start", (*self.common, *self.members[name]))
 
     def grid(self, root: Path, name: str) -> dict[float, float]:
-        """pass@1 by learning rate, of the runs that have ended."""
+        """pass@1 by learning rate, of finished runs."""
         found = {rate: accuracy(root, self.selection(name, rate)) for rate in self.rates}
         return {rate: value for rate, value in found.items() if value is not None}
 
     def best(self, root: Path, name: str) -> float | None:
-        """The best rate, None where the grid has not ended."""
+        """The best rate, None if the grid is unfinished."""
         found = self.grid(root, name)
         return max(found, key=lambda rate: found[rate]) if len(found) == len(self.rates) else None
 
 
 def built(overrides: Sequence[str]) -> Experiment:
-    """The experiment that the command line would build; the last value of a key counts."""
+    """The experiment as built by the command line; the last value of a key counts."""
     last = {text.split("=")[0]: text for text in overrides}
     source = Source("train")
     typed = {group: last[group].split("=")[1] for group in _GROUPS if group in last}
@@ -86,7 +86,7 @@ def built(overrides: Sequence[str]) -> Experiment:
 
 
 def make(root: Path, job: Job, *, trains: bool = True) -> None:
-    """Run a job that has no summary yet. trains: False evaluates the student as it begins."""
+    """Run a job without a summary. trains: False evaluates the initial student."""
     folder = root / job.name
     if (folder / "summary.json").is_file():
         return
@@ -107,7 +107,7 @@ def make(root: Path, job: Job, *, trains: bool = True) -> None:
 
 @dataclass
 class _Observer:
-    """Evaluates when it is due, and keeps what each step took and its metrics."""
+    """Evaluates on schedule, and records the time and metrics of each step."""
 
     session: Session
     experiment: Experiment
@@ -143,7 +143,7 @@ class _Observer:
         return ""
 
     def told(self) -> dict[str, object]:
-        """What a summary holds beside the evaluation at the end."""
+        """The contents of a summary besides the final evaluation."""
         means = {name: fmean(values) for name, values in sorted(self.metrics.items())}
         step_s = median(self.seconds) if self.seconds else 0.0
         return {"step_cpu_s": step_s, "lengths": self.lengths, "curve": self.curve, "means": means}

@@ -1,6 +1,6 @@
-"""Join finished studies into docs/results/study.md, their figures beside it: `study_page.py RUN_DIR [RUN_DIR ...]`.
+"""Combine finished studies and their figures into docs/results/study.md: `study_page.py RUN_DIR [RUN_DIR ...]`.
 
-A run with `,figures=no` behind its name gives its text and tables only.
+With `,figures=no` after its name, a run contributes only its text and tables.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ _WITHOUT = ",figures=no"
 OPENING = """# Studies of the method
 
 Written by `scripts/results/study_page.py` from the output folders of the commands below. Every number and verdict is
-computed from their tables, by rules in the code that were fixed before the first full run. *reproduced*, *partly* and
-*not reproduced* refer to the paper (arXiv 2603.25562, App. D and E); *holds* and *fails* to what a study checks or adds
-itself. On one busy core the tabular study took half a minute, the control study four minutes for three seeds.
+computed from their tables by rules in the code that were fixed before the first full run. *reproduced*, *partly* and
+*not reproduced* refer to the paper (arXiv 2603.25562, App. D and E); *holds* and *fails* to a study's own checks and
+additions. On one busy core the tabular study took half a minute, the control study four minutes for three seeds.
 
 The control study's teacher settings were chosen by looking at the teachers alone; the student's were chosen once and
-not changed. The other learning rate, SGD and the teachers without effort, which reach the goal in one jump, were listed
-before any of them was run; ten seeds followed because one of three had drifted with the jumping teachers. The remarks
-on single seeds and non-finite numbers were added later, and change no verdict here.
+not changed. The other learning rate, SGD and the teachers without effort, which jump to the goal in one step, were
+listed before any of them was run; ten seeds were added because one of three had drifted with the jumping teachers. The
+remarks on single seeds and non-finite numbers were added later and change no verdict here.
 """
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Writes the page anew."""
+    """Rewrites the page."""
     if not arguments:
         sys.exit(__doc__)
     figures = PAGE.with_suffix("")
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def overview(arguments: Sequence[str]) -> str:
-    """Each command with what the paper says and its run did or did not show."""
+    """Each command with the paper's claims that its run did or did not reproduce."""
     lines = ["| command | reproduced | partly | not reproduced |", "|---|---|---|---|"]
     for name in arguments:
         folder = folder_of(name)
@@ -61,14 +61,14 @@ def folder_of(name: str) -> Path:
 
 
 def section(name: str, figures: Path) -> str:
-    """One study's findings, a level lower, with its links turned to the copies."""
+    """One study's findings with headings one level lower and links to the copies."""
     drawn = not name.endswith(_WITHOUT)
     folder = folder_of(name)
     try:
         (folder / "summary.json").stat()  # written last
         text = (folder / "findings.md").read_text(encoding="utf-8")
     except OSError as error:
-        sys.exit(f"{folder} is no finished study: {error.strerror} ({Path(str(error.filename)).name})")
+        sys.exit(f"{folder} is not a finished study: {error.strerror} ({Path(str(error.filename)).name})")
     text = re.sub(r"^#", "##", text, flags=re.MULTILINE)
     text = re.sub(r"\n\(\[[^\n]*\.csv\)\)\n", "\n", text)
     text = re.sub(r"\[([^]\n]*\.csv)\]\([^)]*\.csv\)", r"`\1`", text)

@@ -1,9 +1,9 @@
-"""What a student makes of a hint: greedy pass@1 behind the prompts of the teachers that are told more.
+"""How well a student uses a hint: greedy pass@1 with the prompts of the privileged teachers.
 
     python scripts/results/told_prompts.py runs/methods
 
-The students are those of methods.py, and so are the problems; in a sibling's place stands the worked solution. It is
-the measure of a teacher that is the student itself: what it answers behind its own prompt is what it could pass on.
+Students and problems are those of methods.py; the worked solution stands in for the sibling. This measures the student
+as its own teacher: its accuracy with the teacher's prompt is what it could pass on.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ TOLD = ("told_answer", "told_solution", "told_demonstration", "told_sibling", "t
 
 @dataclass(frozen=True)
 class Retold:
-    """The problems of a source behind a teacher's prompt."""
+    """The problems of a source with a teacher's prompt."""
 
     source: ProblemSource
     teacher: PrivilegedTeacher
 
     @property
     def name(self) -> str:
-        """The source's."""
+        """The source's name."""
         return self.source.name
 
     def load(self) -> Sequence[Problem]:
-        """The source's problems as the teacher would be shown them."""
+        """The source's problems as the teacher would see them."""
         return [self._retold(problem) for problem in self.source.load()]
 
     def grade(self, pairs: Sequence[tuple[str, str]]) -> Sequence[Grade]:
@@ -54,7 +54,7 @@ class Retold:
     def _retold(self, problem: Problem) -> Problem:
         sibling = problem.text("solution") or ""
         shown = self.teacher.messages(replace(problem, context={**problem.context, "sibling": sibling}))
-        assert shown is not None  # chain_sum has every field
+        assert shown is not None  # chain_sum has all fields
         return replace(problem, messages=shown)
 
 

@@ -20,7 +20,7 @@ from opdkit.config.schema import SCHEMAS
 _CONTAINERS = {"Sequence": "list", "tuple": "list", "Mapping": "mapping", "dict": "mapping"}
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _FIELD = r"(?:^|[\s;(]){}`{{0,2}}(?: \([^)]*\))?: (.+?)(?=;\s+\w+: |\.(?:\s|$)|\n\s*\n|\n\s*\w+: |;?$)"
-"""Where a docstring says what a field is; the name is filled in."""
+"""Pattern for a field's description in a docstring, with a placeholder for its name."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Key:
     Attributes:
         name: its dotted path inside the file.
         default: its value, as yaml writes it.
-        comment: the comment behind it.
+        comment: the comment after it.
         target: the class whose argument it is, as a dotted path, or None.
         argument: its name as an argument of the class; "" for a key inside of one.
         kind: the type of its value.
@@ -46,7 +46,7 @@ class Key:
 
 @functools.cache
 def keys(file: Path) -> tuple[Key, ...]:
-    """The keys of a yaml file in their order; a mapping's own keys stand for it."""
+    """The keys of a yaml file in order; a mapping is replaced by its keys."""
     text = file.read_text(encoding="utf-8")
     node = yaml.compose(text, Loader=LOADER)
     if not isinstance(node, yaml.MappingNode):
@@ -56,7 +56,7 @@ def keys(file: Path) -> tuple[Key, ...]:
 
 
 def _inherited(file: Path) -> str | None:
-    """The `_target_` that a file takes from the option it builds on."""
+    """The `_target_` that a file inherits from the option it builds on."""
     read = yaml.load(file.read_text(encoding="utf-8"), Loader=LOADER) or {}
     if "_target_" in read:
         return str(read["_target_"])
@@ -120,7 +120,7 @@ def _kind(target: str | None, argument: str, value: yaml.Node) -> str:
 
 @functools.cache
 def _hints(target: str) -> dict[str, Any]:
-    """Argument -> its type; where one is imported for type checkers alone, all stay text."""
+    """Argument -> its type; if one is imported only for type checking, all stay text."""
     found = _located(target)
     called = found if inspect.isfunction(found) else found.__init__
     try:
@@ -131,7 +131,7 @@ def _hints(target: str) -> dict[str, Any]:
 
 @functools.cache
 def meanings(target: str) -> dict[str, str]:
-    """Argument of a class -> what its docstring, or that of a class it extends, says of it."""
+    """Argument of a class -> its description in the docstring of the class or a base class."""
     found = _located(target)
     told: dict[str, str] = {}
     for cls in reversed(inspect.getmro(found)) if inspect.isclass(found) else [found]:
@@ -145,7 +145,7 @@ def meanings(target: str) -> dict[str, str]:
 
 @functools.cache
 def comments() -> tuple[dict[tuple[str, str], str], dict[str, str]]:
-    """(class, argument) -> the first comment behind it in any file, and key of a root -> its comment."""
+    """(class, argument) -> the first comment after it in any file, and key of a root -> its comment."""
     by_class: dict[tuple[str, str], str] = {}
     by_name: dict[str, str] = {}
     for root in SCHEMAS:
@@ -165,7 +165,7 @@ def _located(target: str) -> Any:
 
 
 def written(hint: object) -> str:
-    """A type as a user reads it: `int or null`, `one of a, b`."""
+    """A readable type: `int or null`, `one of a, b`."""
     if hint is None or hint is inspect.Parameter.empty:
         return ""
     if hint is type(None):
@@ -188,8 +188,8 @@ def written(hint: object) -> str:
 def meaning(key: Key) -> str:
     """What a key means.
 
-    Its own comment, the docstring of the class that takes it, a comment on the same argument in another file, the
-    comment on the root's key of this name, and last meanings.yaml, by the whole name or its last part.
+    The first of: its comment, the docstring of its class, a comment on the same argument in another file, the
+    comment on the root's key of this name, and meanings.yaml, by the full name or its last part.
     """
     by_class, by_name = comments()
     last = key.name.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""Writes the pages of the reference from the keys of conf/ and the schemas of the roots."""
+"""Generates the reference pages from the keys of conf/ and the schemas of the roots."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def root_page(root: str) -> str:
 
 
 def group_page(top: str, inner: list[str]) -> str:
-    """The options of a group and of the groups in it."""
+    """The options of a group and its subgroups."""
     lines = [f"# {top}"]
     for group in inner:
         folder = conf_dir() / group
@@ -63,7 +63,7 @@ def group_page(top: str, inner: list[str]) -> str:
 
 
 def option_section(file: Path) -> list[str]:
-    """The keys that a file sets, and the options that it builds on."""
+    """The keys that a file sets, and the options it builds on."""
     read = yaml.load(file.read_text(encoding="utf-8"), Loader=LOADER) or {}
     private = file.stem.startswith("_")
     lines = [
@@ -99,7 +99,7 @@ def _hint(hints: dict[str, Any], name: str) -> object:
 
 
 def _table(rows: Iterable[str]) -> list[str]:
-    """A table of keys, in a block that the style sheet knows."""
+    """A table of keys, in a block with its own CSS class."""
     head = ["| key | type | default | meaning |", "|---|---|---|---|"]
     return ['<div class="keys" markdown>', "", *head, *rows, "", "</div>"]
 

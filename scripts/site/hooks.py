@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: generated pages, pages from the checkout's root, and links that leave docs/."""
+"""MkDocs hooks: generated pages, pages from the repository root, and links that leave docs/."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ FROM_ROOT = {
     "CHANGELOG.md": "project/changelog.md",
     "SECURITY.md": "project/security.md",
 }
-"""File of the checkout's root -> its page."""
+"""File in the repository root -> its page."""
 
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Adds the pages that are no files in docs/."""
+    """Adds the pages that are not files in docs/."""
     for name, page in FROM_ROOT.items():
         text = relinked((ROOT / name).read_text(encoding="utf-8"), "", page)
         files.append(File.generated(config, page, content=text))
@@ -42,8 +42,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Links of a file in docs/ that lead outside are turned to the page of the same text, or lose their link. A page
-    without sections leaves the place of its table of contents to its text."""
+    """Redirects links that leave docs/ to the corresponding page, or removes them. A page without sections has no
+    table of contents."""
     if "\n## " not in markdown:
         page.meta.setdefault("hide", ["toc"])
     source = page.file.src_uri
@@ -56,7 +56,7 @@ def title(file: Path) -> str:
 
 
 def relinked(text: str, source: str, page: str) -> str:
-    """`text` of a file (`source`, from the root) as the page `page`, its relative links made right."""
+    """`text` of a file (`source`, from the root) as the page `page`, with adjusted relative links."""
 
     def link(found: re.Match[str]) -> str:
         label, target, anchor = found[1], found[2], found[3] or ""

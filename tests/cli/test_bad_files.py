@@ -122,7 +122,7 @@ def begun(folder: Path, *overrides: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "patterns"),
     [
-        ("run_dir=run", ["run_dir='run' already holds a run", "resume=true"]),
+        ("run_dir=run", ["run_dir='run' already contains a run", "resume=true"]),
         ("run_dir=run resume=true", ["resume=true", "checkpoint"]),
         ("run_dir=run resume=true k=16", [r"resume=true", r"objective\.k: 32 -> 16"]),
         ("run_dir=run resume=true objective=sampled", ["resume=true", r"objective\.support: 'teacher' -> 'sampled'"]),

@@ -149,7 +149,7 @@ def test_what_cannot_go_on(whole: Path, pair: list[str], tmp_path: Path, capsys:
     shutil.move(whole / "checkpoints", tmp_path / "aside")
     (whole / "checkpoints").mkdir()
     for name, overrides, said in (
-        ("whole", ["optim.lr=0.5"], "resume=true with another config"),
+        ("whole", ["optim.lr=0.5"], "resume=true with a config that differs"),
         ("nowhere", [], "holds no run"),
         ("whole", [], "no whole checkpoint"),
     ):

@@ -47,7 +47,7 @@ def test_a_run_is_not_written_over(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.require_new()
     folder.start(CONFIG, {"seed": 1})
-    with pytest.raises(UserError, match="already holds a run"):
+    with pytest.raises(UserError, match="already contains a run"):
         folder.require_new()
 
 
