@@ -76,7 +76,7 @@ def test_g_seq_has_no_bias(results: Results) -> None:
         ({"seeds": []}, r"study.seeds=\[\]: must contain at least one value"),
         ({"seeds": [3, 3]}, "contains a value twice"),
         ({"seeds": [-1]}, "study.seeds=-1: each must be between 0 and"),
-        ({"horizons": [4, 12]}, r"study.horizons=12: 3\^12 responses .* more than the 100000 .* at most 10"),
+        ({"horizons": [4, 12]}, r"study.horizons=12: 3\^12 responses .* exceed the limit of 100000 .* at most 10"),
         ({"horizons": [2, 1]}, "increasing positive integers"),
         ({"horizons": [3]}, "at least two"),
         ({"vocabulary": 1}, "study.vocabulary=1: must be at least 2"),
