@@ -25,6 +25,7 @@ def run(arguments: Sequence[str]) -> int:
         return int(stop.code or 0)
     from opdkit.config.catalogue import objectives
     from opdkit.reports.document import collect
+    from opdkit.reports.prose import plural, title
     from opdkit.reports.text import line
     from opdkit.reports.writing import write
 
@@ -35,10 +36,9 @@ def run(arguments: Sequence[str]) -> int:
     for remark in document.remarks:
         note(remark)
     page = write(document, Path(given.out))
-    print(f"{len(document.runs)} runs, {len(document.configurations)} configurations: {page}")
+    print(f"{plural(len(document.runs), 'run')}, {plural(len(document.configurations), 'configuration')}: {page}")
     if given.wandb:
         from opdkit.loggers.wandb_report import publish
-        from opdkit.reports.prose import title
 
         publish(page.parent, title(document), note)
     return 0

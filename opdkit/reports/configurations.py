@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from opdkit.reports.objectives import by_name
+from opdkit.reports.objectives import by_name, nearest
 from opdkit.reports.runs import Run
 from opdkit.reports.text import NOTHING
 
@@ -46,7 +46,7 @@ def configurations(runs: Sequence[Run], objectives: Objectives = MappingProxyTyp
     grouped: list[Configuration] = []
     for flat, members in ordered:
         values = {names[key]: _text(key, flat[key]) if key in flat else ABSENT for key in keys}
-        grouped.append(Configuration(_label(keys, values) or _objective(members[0]), values, members))
+        grouped.append(Configuration(_label(keys, values) or _objective(flat, known), values, members))
     return grouped
 
 
@@ -118,10 +118,14 @@ def _names_itself(key: str) -> bool:
     return key.endswith("_target_") or key == "objective"
 
 
-def _objective(run: Run) -> str:
-    objective = run.config.get("objective")
-    target = objective.get("_target_") if isinstance(objective, dict) else None
-    return _text("_target_", target or "all runs")
+def _objective(flat: Mapping[str, Any], known: Mapping[str, Mapping[str, Any]]) -> str:
+    """The objective's option with the values that differ from it, or its class if it is close to no option."""
+    values = {key: value for key, value in flat.items() if key.startswith("objective.")}
+    found = nearest(values, known)
+    if found is None:
+        return _text("_target_", values.get("objective._target_") or "all runs")
+    name, departing = found
+    return " ".join([name, *(f"{key.split('.')[-1]}={_text(key, values.get(key))}" for key in departing)])
 
 
 def _text(key: str, value: Any) -> str:

@@ -75,7 +75,7 @@ def test_what_is_no_run_is_told_and_the_rest_is_reported(opdkit: Opdkit, tmp_pat
     told = opdkit("report", "runs", "empty", "nowhere")
     assert told.status == 0
     assert [line.split(": ")[1] for line in told.err.splitlines()] == ["empty", "nowhere", "runs/dead", "runs/dead"]
-    assert "2 runs, 1 configurations" in told.out
+    assert "2 runs, 1 configuration: " in told.out
 
 
 def test_nothing_left_is_bad_input(opdkit: Opdkit, tmp_path: Path) -> None:

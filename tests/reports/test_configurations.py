@@ -24,6 +24,13 @@ def test_seeds_and_paths_make_no_configuration(tmp_path: Path) -> None:
     assert (group.label, group.values) == ("TopK", {})
 
 
+def test_one_configuration_has_the_name_of_its_objective(tmp_path: Path) -> None:
+    runs = [run(tmp_path / "a", config(objective=TOPK | {"k": 8}))]
+    (near,) = configurations(runs, {"topk": TOPK, "sampled": SAMPLED})
+    (far,) = configurations(runs, {"sampled": SAMPLED})
+    assert (near.label, far.label) == ("topk k=8", "TopK")
+
+
 def test_what_a_class_implies_is_left_out(tmp_path: Path) -> None:
     settings = [config(objective=TOPK), config(objective=TOPK | {"k": 8}), config(objective=SAMPLED)]
     groups = configurations([run(tmp_path / str(n), one) for n, one in enumerate(settings)])
