@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from opdkit.errors import UserError
+from opdkit.generation.vllm_server.opdkit_vllm_plan import MappedFile
 from opdkit.models import LanguageModel
 from opdkit.temporary import TemporaryFolder
 
@@ -47,7 +46,7 @@ class WeightsFolder:
         elif self._mapped is None or not _copied(_weights(model), self._mapped):
             model.module.save_pretrained(self.path, state_dict=None if model.shards is None else _weights(model))
             in_memory = self.path.is_relative_to(_SHARED_MEMORY)
-            self._mapped = _mapped(self.path / "model.safetensors", _weights(model)) if in_memory else None
+            self._mapped = _mapped(self.path, _weights(model)) if in_memory else None
         if tokenizer:
             model.tokenizer.save_pretrained(self.path)
 
@@ -80,33 +79,29 @@ def _weights(model: LanguageModel) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in named}
 
 
-def _mapped(file: Path, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor] | None:
+def _mapped(folder: Path, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor] | None:
     """Views of a safetensors file in shared memory, by name. None unless it holds exactly `weights`, under their names
     and with tied ones once: some architectures are saved in another form."""
-    if not file.is_file():
+    file = MappedFile.of(str(folder))
+    if file is None:
         return None
-    data = torch.from_file(str(file), shared=True, size=file.stat().st_size, dtype=torch.uint8)
-    start = 8 + int.from_bytes(data[:8].numpy().tobytes(), "little")
-    described: dict[str, Any] = json.loads(data[8:start].numpy().tobytes())
-    described.pop("__metadata__", None)
-    views: dict[str, Tensor] = {}
-    for name, one in described.items():
-        like = weights.get(name)
-        first, last = one["data_offsets"]
-        if like is None or list(like.shape) != one["shape"] or last - first != like.numel() * like.element_size():
-            return None
-        views[name] = data[start + first : start + last].view(like.dtype).view(like.shape)
-        if not torch.equal(views[name], like.cpu()):
-            return None
-    return views
+    views = dict(file.tensors())
+    if not _fits(weights, views):
+        return None
+    return views if all(torch.equal(view, weights[name].cpu()) for name, view in views.items()) else None
 
 
 @torch.no_grad()
 def _copied(weights: Mapping[str, Tensor], views: Mapping[str, Tensor]) -> bool:
     """Write the weights into a mapped file. False if they are others than it holds."""
-    known = {name: (one.shape, one.dtype) for name, one in weights.items()}
-    if any(known.get(name) != (view.shape, view.dtype) for name, view in views.items()):
+    if not _fits(weights, views):
         return False
     for name, view in views.items():
         view.copy_(weights[name])
     return True
+
+
+def _fits(weights: Mapping[str, Tensor], views: Mapping[str, Tensor]) -> bool:
+    """Whether each view has a weight of its name, shape and dtype."""
+    known = {name: (one.shape, one.dtype) for name, one in weights.items()}
+    return all(known.get(name) == (view.shape, view.dtype) for name, view in views.items())

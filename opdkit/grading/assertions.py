@@ -1,4 +1,4 @@
-"""Reads assertions in Python: what of the program they call, and what stands on either side of their operators."""
+"""Analyses Python assertions: which of the program's functions they call, and the operands they compare."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ _BUILTINS = frozenset(dir(builtins))
 
 
 def first_called(tree: ast.AST) -> str:
-    """The first name that is called and is none of Python's own, "" for none."""
+    """The first called name that is not a built-in, "" if there is none."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id not in _BUILTINS:
             return node.func.id
     return ""
 
 
-def called_names(tree: ast.Module, beside: Sequence[str], function: str) -> set[str] | None:
-    """The names that assertions call and do not define: functions of the program, `function` among them.
+def called_names(tree: ast.Module, context: Sequence[str], function: str) -> set[str] | None:
+    """The program's functions called by the assertions, including `function`.
 
-    None where they need more of the program than to call its functions, such as a class of its own, or where a text
-    that stands `beside` them (set-up, the prompt) is no Python.
+    None if they need more than calls, such as a class of the program, or if their `context` (setup code, the prompt)
+    is not valid Python.
     """
     try:
-        known = set(_BUILTINS).union(*(_bound(ast.parse(text)) for text in beside), _bound(tree))
+        known = set(_BUILTINS).union(*(_bound(ast.parse(text)) for text in context), _bound(tree))
     except (SyntaxError, ValueError):
         return None
-    if not function or function[:1].isupper():  # a class, as a rule
+    if not function or function[:1].isupper():  # by convention a class
         return None
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     found = {function}
@@ -41,7 +41,7 @@ def called_names(tree: ast.Module, beside: Sequence[str], function: str) -> set[
 
 
 def _bound(tree: ast.AST) -> Iterator[str]:
-    """The names that a text gives a meaning."""
+    """The names that the code binds."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             yield node.id
@@ -56,7 +56,7 @@ def _bound(tree: ast.AST) -> Iterator[str]:
 
 
 def guarded(tree: ast.Module) -> str:
-    """Assertions whose operands must be plain values: none whose comparisons the program wrote itself."""
+    """Assertions that reject operands with operators defined by the program; see `sandbox.plain`."""
     return ast.unparse(ast.fix_missing_locations(_Guard().visit(tree)))
 
 

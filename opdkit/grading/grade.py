@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -16,13 +15,14 @@ from opdkit.grading.limits import ANSWER_LIMIT, refusal
 from opdkit.grading.normal_form import tidy
 from opdkit.grading.pool import WorkerPool
 from opdkit.grading.turns import own_turn
+from opdkit.processes.pool import PoolPerProcess
 
 RESPONSE_LIMIT = 500_000
 _KEPT_CHARACTERS = 300
 _CACHE_LIMIT = 50_000
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _lock = threading.Lock()
-_pools: dict[int, WorkerPool] = {}
+_pools = PoolPerProcess(WorkerPool)
 _cache: dict[tuple[object, ...], dict[str, Any]] = {}
 
 
@@ -88,7 +88,7 @@ def ask(requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     keys = [_key(request) for request in requests]
     with _lock:
         unknown = {key: request for key, request in zip(keys, requests, strict=True) if key not in _cache}
-        replies = dict(zip(unknown, _pool().ask(list(unknown.values())), strict=True)) if unknown else {}
+        replies = dict(zip(unknown, _pools.get().ask(list(unknown.values())), strict=True)) if unknown else {}
         if len(_cache) + len(replies) > _CACHE_LIMIT:
             _cache.clear()
         known = {key: _cache[key] for key in keys if key in _cache} | replies
@@ -99,10 +99,3 @@ def ask(requests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _key(request: Mapping[str, Any]) -> tuple[object, ...]:
     return tuple(sorted((name, repr(value)) for name, value in request.items()))
-
-
-def _pool() -> WorkerPool:
-    """This process's pool; a forked process gets its own, since pipes can't be shared."""
-    if os.getpid() not in _pools:
-        _pools[os.getpid()] = WorkerPool()
-    return _pools[os.getpid()]

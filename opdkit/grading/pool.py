@@ -11,12 +11,12 @@ from typing import Any
 
 from opdkit.grading.worker import WALL_SECONDS
 from opdkit.processes.child import ChildProcess, Reply
-from opdkit.processes.pool import Conversation, ProcessPool, converse
+from opdkit.processes.lane import Lane
+from opdkit.processes.pool import ProcessPool, converse
 
 Request = Mapping[str, Any]
 
 _PASSED_ON = ("NLTK_DATA",)
-_START_SECONDS = 120.0
 _GRACE_SECONDS = 10.0
 _REQUESTS_PER_WORKER = 16
 _AHEAD = 8  # requests queued per worker, so that it never idles
@@ -110,12 +110,11 @@ class _Work:
         return [reply if reply is not None else {"correct": False, "status": "crashed"} for reply in self._replies]
 
 
-class _Lane(Conversation):
+class _Lane(Lane):
     """A worker and its queue of tasks; it is working on the first."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._ready = False
+        super().__init__("opdkit.grading.worker", _PASSED_ON)
         self._tasks: deque[int] = deque()
         self._work: _Work | None = None
 
@@ -126,21 +125,6 @@ class _Lane(Conversation):
     def take_on(self, work: _Work) -> None:
         """Starts on the work of a call."""
         self._work = work
-
-    def begin(self) -> None:
-        if self.child is not None and not self.child.alive:
-            self.abandon()
-        if self.child is None:
-            self._start()
-        elif self._ready:
-            self._fill()
-
-    def receive(self, reply: Reply) -> None:
-        if self._ready:
-            assert self._work is not None
-            self._work.answer(self._tasks.popleft(), reply)
-        self._ready = True
-        self._fill()
 
     def fail(self, reason: str, detail: str) -> None:
         assert self._work is not None
@@ -153,17 +137,14 @@ class _Lane(Conversation):
         if self._work.starts_left > 0:
             self._start()
 
-    def abandon(self) -> None:
-        if self.child is not None:
-            self.child.kill()
-        self.child, self._ready = None, False
+    def _take_reply(self, reply: Reply) -> None:
+        assert self._work is not None
+        self._work.answer(self._tasks.popleft(), reply)
+
+    def _forget(self) -> None:
         self._tasks.clear()
 
-    def _start(self) -> None:
-        self.child = ChildProcess("opdkit.grading.worker", _PASSED_ON)
-        self.deadline = time.monotonic() + _START_SECONDS
-
-    def _fill(self) -> None:
+    def _send_next(self) -> None:
         """Fills the worker's queue; the timeout applies to the first task."""
         assert self._work is not None
         assert self.child is not None

@@ -1,4 +1,4 @@
-"""Judges one program by its tests, in processes that are not trusted: what they report is compared here."""
+"""Judges one program by its tests, in untrusted processes whose output and values are compared here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from opdkit.sandbox.wire import decode
 _SHOWN = 80
 _FINAL = ("syntax_error", "time_limit", "memory_limit")  # the remaining tests of such a program are skipped
 _TOO_MUCH_CPU = 128 + 24  # SIGXCPU
-_LONGEST_VALUE = 1 << 20  # bytes of a value that an assertion is about
+_LONGEST_VALUE = 1 << 20  # bytes of a value in an assertion
 _FAULTS = ("syntax_error", "runtime_error", "wrong_output")
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
@@ -42,8 +42,8 @@ class Verdict:
     def fail(self, number: int, status: str, detail: str) -> None:
         """Records that test `number` (from 0) failed; only the first failure is kept."""
         if self.status == "ok":
-            told = " ".join(detail.split())[: 4 * _SHOWN].encode("utf-8", "replace").decode()
-            self.status, self.detail = status, f"test {number + 1}: {told}"
+            line = " ".join(detail.split())[: 4 * _SHOWN].encode("utf-8", "replace").decode()
+            self.status, self.detail = status, f"test {number + 1}: {line}"
 
 
 class Judge:
@@ -100,37 +100,37 @@ class Judge:
             self._verdict.fail(number, "wrong_output", f"printed {_short(printed)}, not {_short(expected)}")
 
     def _calls(self) -> None:
-        """Calls whose values are compared here: the program never has what is expected."""
+        """Runs the calls. Their values are compared here: the program never sees the expected ones."""
         cases = self._tests["calls"]
         longest = max(len(json.dumps(expected)) for _, expected in cases)
         job = Job({**self._program, "mode": "serve"}, len(cases), output_bytes=2 * longest)
         with self._runner.start(job) as program:
             for number, (arguments, expected) in enumerate(cases):
                 request = json.dumps({"call": self._tests["function"], "arguments": arguments})
-                line = self._asked(program, request.encode())
-                told = _read(line)
-                if "raised" in told:
-                    self._verdict.fail(number, *_fault(told))
-                elif "value" in told:
-                    self._compare(number, told["value"], expected)
+                line = self._reply(program, request.encode())
+                reply = _read(line)
+                if "raised" in reply:
+                    self._verdict.fail(number, *_fault(reply))
+                elif "value" in reply:
+                    self._compare(number, reply["value"], expected)
                 else:
                     self._fail(number, program.end(), line)
                     return
                 if self._over():
                     return
 
-    def _asked(self, process: RunningProcess, line: bytes) -> bytes | None:
+    def _reply(self, process: RunningProcess, line: bytes) -> bytes | None:
         process.ask(line)
         return process.next_report(process.deadline())
 
-    def _compare(self, number: int, told: Any, expected: Any) -> None:
+    def _compare(self, number: int, found: Any, expected: Any) -> None:
         right = False
         with contextlib.suppress(*_UNREADABLE):
-            right = self._same(decode(told), decode(expected))
+            right = self._same(decode(found), decode(expected))
         if right:
             self._verdict.passed += 1
         else:
-            self._verdict.fail(number, "wrong_output", f"returned {_shown(told)}, not {_shown(expected)}")
+            self._verdict.fail(number, "wrong_output", f"returned {_shown(found)}, not {_shown(expected)}")
 
     def _same(self, found: object, expected: object) -> bool:
         """Equality that also accepts a value wrapped in a list, as some loose datasets (APPS) have it."""
@@ -143,8 +143,8 @@ class Judge:
         return not others and same_value(found, inner, tolerance, loose)
 
     def _exams(self, first: int) -> list[str]:
-        """Assertions in a process of their own, whose calls are passed on to the program's. Returns those that can't be
-        run so: they hand over what can't cross."""
+        """Runs assertions in their own process, which forwards calls to the program's. Returns the assertions that
+        can't be run this way, because an argument can't be serialised."""
         sources, left = self._tests["exams"], list[str]()
         serving = Job({**self._program, "mode": "serve"}, 64 * len(sources), output_bytes=_LONGEST_VALUE)
         own = {"mode": "exam", "names": self._tests["names"], "exams": sources}
@@ -154,8 +154,8 @@ class Judge:
             for place, source in enumerate(sources):
                 number = first + place - len(left)
                 late = examiner.deadline()
-                line, told = None, dict[str, Any]()
-                while (line := examiner.next_report(late)) is not None and "call" in (told := _read(line)):
+                line, report = None, dict[str, Any]()
+                while (line := examiner.next_report(late)) is not None and "call" in (report := _read(line)):
                     program.ask(line)
                     answer = program.next_report(late)
                     if answer is None or "fault" in _read(answer):
@@ -165,18 +165,18 @@ class Judge:
                 if line is None:
                     self._fail(number, examiner.end(), None)
                     return left
-                if "unsupported" in told:
+                if "unsupported" in report:
                     left.append(source)
-                elif "held" in told:
+                elif "held" in report:
                     self._verdict.passed += 1
                 else:
-                    self._verdict.fail(number, *_fault(told))
+                    self._verdict.fail(number, *_fault(report))
                 if self._over():
                     return left
         return left
 
     def _checks(self, first: int, sources: Sequence[str]) -> None:
-        """Assertions behind the program, in its process."""
+        """Runs assertions after the program, in its process."""
         token = secrets.token_hex(32).encode()
         secret = ("\0".join(sources).encode("utf-8", "replace"), token)
         ended = self._runner.run(Job({**self._program, "mode": "checks"}, len(sources), secret=secret))
@@ -188,7 +188,7 @@ class Judge:
             self._fail(number, ended, ended.reports[0] if ended.reports else None)
 
     def _fail(self, number: int, ended: ProcessResult, line: bytes | None) -> None:
-        """Test `number` failed, as the process ended or as it reported."""
+        """Records that test `number` failed, by how the process ended or by its report."""
         kind, detail = _fault(_read(line))
         if ended.reason.endswith("_limit"):
             kind, detail = ended.reason, ended.reason.replace("_", " ")
@@ -200,18 +200,18 @@ class Judge:
         self._verdict.fail(number, kind, detail)
 
 
-def _fault(told: dict[str, Any]) -> tuple[str, str]:
-    """A status, and what is told of it."""
-    kind, detail = told.get("fault"), told.get("detail")
+def _fault(report: dict[str, Any]) -> tuple[str, str]:
+    """The status and detail of a reported failure."""
+    kind, detail = report.get("fault"), report.get("detail")
     return kind if kind in _FAULTS else "runtime_error", detail if isinstance(detail, str) else ""
 
 
 def _read(line: bytes | None) -> dict[str, Any]:
-    """What a line reports; nothing where it is no JSON object. No program gains by what it reports."""
+    """A reported line as a dictionary, empty if it is not a JSON object. Reports are untrusted."""
     with contextlib.suppress(*_UNREADABLE):
-        told = json.loads(line or b"{}")
-        if isinstance(told, dict):
-            return cast("dict[str, Any]", told)
+        report = json.loads(line or b"{}")
+        if isinstance(report, dict):
+            return cast("dict[str, Any]", report)
     return {}
 
 

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from opdkit.processes.child import ChildProcess, Reply
-from opdkit.processes.pool import Conversation, ProcessPool, converse
+from opdkit.processes.lane import Lane
+from opdkit.processes.pool import ProcessPool, converse
 
 Request = Mapping[str, Any]
 
-_START_SECONDS = 120.0
 _GRACE_SECONDS = 60.0
 _MOST = 32
 
@@ -48,12 +48,11 @@ class ProgramPool(ProcessPool):
             lane.abandon()
 
 
-class _Lane(Conversation):
+class _Lane(Lane):
     """A judging process and its current request."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._ready = False
+        super().__init__("opdkit.grading.program_worker")
         self._at: int | None = None
         self._starts_left = 0
         self._requests: Sequence[Request] = ()
@@ -69,21 +68,6 @@ class _Lane(Conversation):
     def waits(self) -> bool:
         return self.child is not None and (not self._ready or self._at is not None)
 
-    def begin(self) -> None:
-        if self.child is not None and not self.child.alive:
-            self.abandon()
-        if self.child is None:
-            self._start()
-        elif self._ready:
-            self._next()
-
-    def receive(self, reply: Reply) -> None:
-        if self._ready and self._at is not None:
-            self._replies[self._at] = reply
-            self._at = None
-        self._ready = True
-        self._next()
-
     def fail(self, reason: str, detail: str) -> None:
         if self._at is not None:
             self._replies[self._at] = {"status": "timeout" if reason == "timeout" else "crashed"}
@@ -93,16 +77,15 @@ class _Lane(Conversation):
         if self._waiting and self._starts_left > 0:
             self._start()
 
-    def abandon(self) -> None:
-        if self.child is not None:
-            self.child.kill()
-        self.child, self._ready, self._at = None, False, None
+    def _take_reply(self, reply: Reply) -> None:
+        if self._at is not None:
+            self._replies[self._at] = reply
+            self._at = None
 
-    def _start(self) -> None:
-        self.child = ChildProcess("opdkit.grading.program_worker")
-        self.deadline = time.monotonic() + _START_SECONDS
+    def _forget(self) -> None:
+        self._at = None
 
-    def _next(self) -> None:
+    def _send_next(self) -> None:
         assert self.child is not None
         if not self._waiting:
             return

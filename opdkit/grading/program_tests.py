@@ -37,9 +37,9 @@ class ProgramTests:
     Attributes:
         stdin: (input, expected output) pairs.
         calls: arguments of `function` and its expected return value, as `sandbox.wire.encode` writes them.
-        exams: assertions that are run without the program: what they call is asked of its process.
-        checks: assertions that are run behind the program, in its own process, where they need more of it than values.
-        names: of the functions that `exams` call.
+        exams: assertions run without the program; their calls are forwarded to its process.
+        checks: assertions run after the program in its process, because they need more of it than values.
+        names: the functions that `exams` call.
         function: the tested function, "" if the tests do not name one.
         loose: whether tuples equal lists in `calls`.
         prelude: code run before the program: common imports that it may rely on.

@@ -15,6 +15,7 @@ from opdkit.grading.grade import RESPONSE_LIMIT, shorten
 from opdkit.grading.program_pool import ProgramPool
 from opdkit.grading.program_tests import ProgramTests
 from opdkit.grading.turns import conclusion, own_turn
+from opdkit.processes.pool import PoolPerProcess
 from opdkit.sandbox.isolation import Sandbox
 from opdkit.sandbox.limits import Limits
 
@@ -27,7 +28,7 @@ _HINTS = {
     "process": "sandbox=bwrap needs bubblewrap",
 }
 _lock = threading.Lock()
-_pools: dict[int, ProgramPool] = {}
+_pools = PoolPerProcess(ProgramPool)
 
 
 @dataclass(frozen=True)
@@ -185,8 +186,5 @@ def _parts(share: float, status: str) -> dict[str, float]:
 
 
 def _ask(requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Replies of this process's pool; a forked process gets its own, since pipes can't be shared."""
     with _lock:
-        if os.getpid() not in _pools:
-            _pools[os.getpid()] = ProgramPool()
-        return _pools[os.getpid()].ask(requests)
+        return _pools.get().ask(requests)

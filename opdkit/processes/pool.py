@@ -8,8 +8,8 @@ import os
 import selectors
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, TypeVar
 
 from opdkit.errors import UserError
 from opdkit.processes.child import ChildProcess, Reply
@@ -151,3 +151,17 @@ class ProcessPool(ABC):
         """Ends all children; a forked process leaves them to its parent."""
         if os.getpid() == self._owner:
             self.end_children()
+
+
+class PoolPerProcess(Generic[Pool]):
+    """A pool that each process opens at first use: a forked one can't share its parent's pipes. Not thread-safe."""
+
+    def __init__(self, open_pool: Callable[[], Pool]) -> None:
+        self._open = open_pool
+        self._pools: dict[int, Pool] = {}
+
+    def get(self) -> Pool:
+        """This process's pool."""
+        if os.getpid() not in self._pools:
+            self._pools[os.getpid()] = self._open()
+        return self._pools[os.getpid()]

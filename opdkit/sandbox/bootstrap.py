@@ -21,9 +21,7 @@ from types import ModuleType
 
 from opdkit.sandbox.examine import examine
 from opdkit.sandbox.plain import plain_values
-from opdkit.sandbox.wire import decode, encode
-
-_LONGEST_DETAIL = 200
+from opdkit.sandbox.wire import decode, encode, error_text, report_line, write_all
 
 
 def confine(setup):
@@ -79,20 +77,7 @@ def grant_test_cpu(seconds):
 
 def fault(report, name, error):
     """Reports why the program failed."""
-    write_all(report, json.dumps({"fault": name, "detail": words(error)}).encode() + b"\n")
-
-
-def words(error):
-    """An error's text. Formatting a hostile error may run arbitrary code."""
-    try:
-        return f"{type(error).__name__}: {error}"[:_LONGEST_DETAIL]
-    except BaseException:
-        return "an error without text"
-
-
-def write_all(descriptor, data, write=os.write):
-    while data:
-        data = data[write(descriptor, data) :]
+    report_line(report, {"fault": name, "detail": error_text(error)})
 
 
 def load(setup, report, run=exec):
@@ -145,8 +130,8 @@ def serve(setup, names, report, requests):
                 if after != request["arguments"]:
                     reply["arguments"] = after
             except BaseException as error:
-                reply = {"raised": type(error).__name__, "detail": words(error)}
-            write_all(report, json.dumps(reply).encode() + b"\n")
+                reply = {"raised": type(error).__name__, "detail": error_text(error)}
+            report_line(report, reply)
 
 
 def checks(setup, names, report, descriptors, held):

@@ -7,7 +7,7 @@ import builtins
 import json
 import os
 
-from opdkit.sandbox.wire import decode, encode
+from opdkit.sandbox.wire import decode, encode, error_text, report_line
 
 
 class UnsupportedError(BaseException):
@@ -43,21 +43,21 @@ def examine(setup, report, answers, run=exec):
     for source in setup["exams"]:
         try:
             run(compile(source, "tests.py", "exec"), space)
-            told = {"held": True}
+            result = {"held": True}
         except UnsupportedError:
-            told = {"unsupported": True}
+            result = {"unsupported": True}
         except AssertionError as error:
-            told = {"fault": "wrong_output", "detail": f"AssertionError: {error}"[:200]}
+            result = {"fault": "wrong_output", "detail": error_text(error)}
         except BaseException as error:
-            told = {"fault": "runtime_error", "detail": f"{type(error).__name__}: {error}"[:200]}
-        _write(report, told)
+            result = {"fault": "runtime_error", "detail": error_text(error)}
+        report_line(report, result)
 
 
 def _proxy(name, report, line):
     def ask(*arguments, **named):
         sent = [encode(one, _cross) for one in arguments]
         by_name = {key: encode(one, _cross) for key, one in named.items()}
-        _write(report, {"call": name, "arguments": sent, "named": by_name})
+        report_line(report, {"call": name, "arguments": sent, "named": by_name})
         reply = json.loads(line())
         if "raised" in reply:
             kind = getattr(builtins, str(reply["raised"]), RuntimeError)
@@ -86,9 +86,3 @@ def _take_over(ours, theirs):
     elif isinstance(ours, dict | set):
         ours.clear()
         ours.update(theirs)
-
-
-def _write(report, told):
-    data = json.dumps(told).encode() + b"\n"
-    while data:
-        data = data[os.write(report, data) :]

@@ -194,5 +194,11 @@ def open_isolation(sandbox: Sandbox) -> Isolation:
     path = shutil.which("bwrap")
     if path is None:
         raise ValueError("bwrap is not installed")
-    known = subprocess.run([path, "--help"], capture_output=True, timeout=60, check=False).stdout.decode()
-    return Bubblewrap(path, "--size" in known, "--disable-userns" in known, user)
+    options = _options_of(path)
+    return Bubblewrap(path, "--size" in options, "--disable-userns" in options, user)
+
+
+@functools.cache
+def _options_of(bwrap: str) -> str:
+    """The help text of a bubblewrap program, asked for once rather than for every judged program."""
+    return subprocess.run([bwrap, "--help"], capture_output=True, timeout=60, check=False).stdout.decode()

@@ -57,16 +57,16 @@ def start(job: Job, settings: LaunchSettings, folder: str) -> tuple[subprocess.P
     isolation = settings.isolation.command(
         settings.interpreter, settings.limits.files_mb, filters[0] if filters else None
     )
-    told = [files[0], far_report, far_requests, *files[1:]]
+    descriptors = [files[0], far_report, far_requests, *files[1:]]
     try:
         process = subprocess.Popen(
-            [*isolation, *settings.interpreter.command(), SCRIPT, *map(str, told)],
+            [*isolation, *settings.interpreter.command(), SCRIPT, *map(str, descriptors)],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=settings.isolation.environment(folder),
             cwd=folder,
-            pass_fds=(*told, *filters),
+            pass_fds=(*descriptors, *filters),
             start_new_session=True,
         )
     except OSError:
@@ -74,7 +74,7 @@ def start(job: Job, settings: LaunchSettings, folder: str) -> tuple[subprocess.P
         os.close(requests)
         raise
     finally:
-        for descriptor in (*told, stdin, *filters):
+        for descriptor in (*descriptors, stdin, *filters):
             os.close(descriptor)
     return process, report, requests
 
@@ -83,8 +83,8 @@ def _setup(settings: LaunchSettings, job: Job) -> bytes:
     limits, isolation = asdict(settings.limits), settings.isolation
     if not isolation.pid_namespace and isolation.user is None:  # the kernel counts all tasks of this user
         limits["processes"] += count_own_tasks()
-    told = {"program": "", "prelude": "", "setup": [], "function": "", "names": [], "exams": [], **job.setup}
-    told |= {
+    setup = {"program": "", "prelude": "", "setup": [], "function": "", "names": [], "exams": [], **job.setup}
+    setup |= {
         "limits": limits,
         "tests": job.tests,
         "user": isolation.user,
@@ -93,4 +93,4 @@ def _setup(settings: LaunchSettings, job: Job) -> bytes:
         "filter": "" if isolation.pid_namespace or isolation.filter is None else isolation.filter.hex(),
         "packages": list(settings.interpreter.packages),
     }
-    return json.dumps(told).encode()
+    return json.dumps(setup).encode()

@@ -10,7 +10,7 @@ import select
 import signal
 from pathlib import Path
 
-_PR_SET_CHILD_SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 def become_subreaper() -> None:

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from opdkit.sandbox.isolation import Bubblewrap, LimitsOnly
-from opdkit.sandbox.runner import Job, Runner
+from opdkit.sandbox.launch import Job
+from opdkit.sandbox.runner import Runner
 
 _PROGRAM = """
 import json, os, resource, socket, time

@@ -101,7 +101,7 @@ class RunningProcess:
     """A running process and its output so far."""
 
     def __init__(self, runner: Runner, job: Job, folder: str) -> None:
-        self._box, self._job = runner, job
+        self._runner, self._job = runner, job
         self._output, self._errors, self._reported, self._outgoing = bytearray(), bytearray(), bytearray(), bytearray()
         self._next_check, self._deadline = 0.0, 0.0
         self._reason = "exit"
@@ -130,7 +130,7 @@ class RunningProcess:
 
     def deadline(self, tests: int = 1) -> float:
         """The deadline of that many tests starting now, on the monotonic clock."""
-        return time.monotonic() + tests * self._box.limits.wall_seconds
+        return time.monotonic() + tests * self._runner.limits.wall_seconds
 
     def next_report(self, deadline: float) -> bytes | None:
         """The next reported line; None if the process has ended or exceeds a limit. deadline: on the monotonic clock.
@@ -176,9 +176,10 @@ class RunningProcess:
         if descriptor == self._requests:
             try:
                 del self._outgoing[: os.write(descriptor, self._outgoing)]
-            except (BlockingIOError, BrokenPipeError) as error:
-                if isinstance(error, BrokenPipeError):
-                    self._outgoing.clear()
+            except BlockingIOError:
+                pass
+            except BrokenPipeError:
+                self._outgoing.clear()
             if not self._outgoing:
                 self._selector.unregister(descriptor)
         elif descriptor != self._pidfd and not self._read(descriptor):
@@ -221,20 +222,20 @@ class RunningProcess:
         if now < self._next_check:
             return None
         self._next_check = now + _CHECK_SECONDS
-        if self._box.parent is not None and peer_closed(self._box.parent):
+        if self._runner.parent is not None and peer_closed(self._runner.parent):
             raise ParentGoneError
         if now > self._deadline:
             return "time_limit"
         held = sum(map(resident_bytes, descendants(self._process.pid)))
-        return "memory_limit" if held > self._box.limits.memory_mb << 20 else None
+        return "memory_limit" if held > self._runner.limits.memory_mb << 20 else None
 
     def _kill_all(self) -> None:
         """Kills the process and all descendants, even outside its session: orphans are adopted by us."""
         if self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        if self._box.isolation.user is not None and not self._box.isolation.pid_namespace:
-            kill_user(self._box.isolation.user)
+        if self._runner.isolation.user is not None and not self._runner.isolation.pid_namespace:
+            kill_user(self._runner.isolation.user)
         give_up = time.monotonic() + _KILL_SECONDS
         while (left := descendants(os.getpid())) and time.monotonic() < give_up:
             for process in left:

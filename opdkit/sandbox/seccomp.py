@@ -7,6 +7,7 @@ other processes, open sockets, or reach kernel interfaces that test programs do 
 from __future__ import annotations
 
 import errno
+import functools
 import platform
 import struct
 
@@ -33,6 +34,7 @@ _ALLOW, _REFUSE = 0x7FFF_0000, 0x0005_0000
 _NUMBER, _MACHINE, _FIRST_ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data
 
 
+@functools.cache
 def syscall_filter() -> bytes | None:
     """The filter for this machine, None if its system call numbers are unknown."""
     if platform.machine() not in _MACHINES:

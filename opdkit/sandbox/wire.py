@@ -1,15 +1,37 @@
-"""Serialises built-in Python values as JSON, for comparison in another process.
+"""Serialises built-in Python values as JSON and reports them, for comparison in another process.
 
 Part of the bootstrap script in the sandbox (see `script`), and also used outside of it. Standard library only.
 """
 
+import json
+import os
+
 _DEEPEST = 100
-_LONGEST_NAME = 200
+_LONGEST_TEXT = 200
 
 
-def told(value):
+def write_all(descriptor, data, write=os.write):
+    """Writes all of `data`."""
+    while data:
+        data = data[write(descriptor, data) :]
+
+
+def report_line(descriptor, message):
+    """Writes a message as one JSON line."""
+    write_all(descriptor, json.dumps(message).encode() + b"\n")
+
+
+def error_text(error):
+    """An error's type and text. Formatting a hostile error may run arbitrary code."""
+    try:
+        return f"{type(error).__name__}: {error}"[:_LONGEST_TEXT]
+    except BaseException:
+        return "an error without text"
+
+
+def placeholder(value):
     """Placeholder for a value of a non-built-in type, which equals nothing."""
-    return {"other": f"a {type(value).__name__}"[:_LONGEST_NAME]}
+    return {"other": f"a {type(value).__name__}"[:_LONGEST_TEXT]}
 
 
 def refused(name):
@@ -17,7 +39,7 @@ def refused(name):
     raise ValueError(f"{name} is not a built-in value")
 
 
-def encode(value, other=told, depth=0):
+def encode(value, other=placeholder, depth=0):
     """A value as JSON that distinguishes tuples, sets and number types. other: encodes values of other types."""
     if depth > _DEEPEST:
         raise ValueError("nested too deep")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 
 from opdkit.data.grade import Grade
 from opdkit.data.problem import Message, Problem
@@ -18,8 +17,8 @@ from opdkit.sandbox.limits import Limits
 from opdkit.tasks.code_rows import FORMS, TESTS, has_pickled_tests, parsed, read_tests
 from opdkit.tasks.columns import as_text, look_up
 from opdkit.tasks.files import Place, Row
-from opdkit.tasks.guessing import any_has, column_names, find_column, unique_column
-from opdkit.tasks.hub import rows_of
+from opdkit.tasks.guessing import check_given, column_names, find_column, unique_column
+from opdkit.tasks.hub import read_rows
 
 _AUTO = "auto"
 _USUAL = {
@@ -38,24 +37,24 @@ class Code:
 
     A response is correct if its program passes all tests of its row; see `grading.programs` and docs/grading.md.
 
-        Attributes:
-            path: a json, jsonl, csv or parquet file, or a Hub dataset id.
-            name: its name in files and tables.
-            subset: configuration of a Hub dataset.
-            split: split of a Hub dataset.
-            columns: question, tests, solution or id -> a column, null for none, or `auto` (the default): detected.
-            template: the user turn, with {question} and {form}: what the program reads, or its starter code.
-            system: system prompt, null for none.
-            limit: use only the first N rows.
-            sandbox: bwrap, or process: resource limits only.
-            python: Python interpreter that runs the programs; null for the one running opdkit.
-            packages: whether programs may import that interpreter's installed packages.
-            partial: whether the reward is the fraction of tests passed.
-            tolerance: absolute or relative tolerance for non-integer numbers.
-            seconds: CPU seconds per test.
-            memory_mb: memory limit, MiB.
-            processes: maximum processes and threads per program.
-            files_mb: maximum MiB of files written.
+    Attributes:
+        path: a json, jsonl, csv or parquet file, or a Hub dataset id.
+        name: its name in files and tables.
+        subset: configuration of a Hub dataset.
+        split: split of a Hub dataset.
+        columns: question, tests, solution or id -> a column, null for none, or `auto` (the default): detected.
+        template: the user turn, with {question} and {form}: what the program reads, or its starter code.
+        system: system prompt, null for none.
+        limit: use only the first N rows.
+        sandbox: bwrap, or process: resource limits only.
+        python: Python interpreter that runs the programs; null for the one running opdkit.
+        packages: whether programs may import that interpreter's installed packages.
+        partial: whether the reward is the fraction of tests passed.
+        tolerance: absolute or relative tolerance for non-integer numbers.
+        seconds: CPU seconds per test.
+        memory_mb: memory limit, MiB.
+        processes: maximum processes and threads per program.
+        files_mb: maximum MiB of files written.
     """
 
     path: str
@@ -115,9 +114,7 @@ class Code:
         with error_prefix("path="):
             if not self.path:
                 raise UserError("no file or hub id is given")
-            rows = list(islice(rows_of(self.path, self.subset, self.split), self.limit))
-            if not rows:
-                raise UserError(f"{self.path}: holds no rows")
+            rows = read_rows(self.path, self.subset, self.split, self.limit)
             columns = self._columns([row for _, row in rows])
             problems = [self._problem(number, place, row, columns) for number, (place, row) in enumerate(rows, 1)]
         named = ", ".join(f"{name} from {column!r}" for name, column in columns.items() if column)
@@ -129,9 +126,7 @@ class Code:
 
     def _columns(self, rows: Sequence[Row]) -> dict[str, str | None]:
         given = {name: column for name, column in self.columns.items() if column != _AUTO}
-        for name, column in given.items():
-            if column is not None and not any_has(rows, column):
-                raise UserError(f"{self.path}: columns.{name}={column}: no row has it; there are {column_names(rows)}")
+        check_given(rows, given, self.path)
         found = {
             name: given[name] if name in given else (unique_column if name == "id" else find_column)(rows, usual)
             for name, usual in _USUAL.items()

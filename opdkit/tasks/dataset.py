@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
 
 from opdkit.data.grade import Grade
 from opdkit.data.problem import Message, Problem
@@ -15,7 +14,7 @@ from opdkit.tasks.answers import BOXED, bare_answer, check_pattern, grade_answer
 from opdkit.tasks.columns import as_text, look_up
 from opdkit.tasks.files import Place, Row
 from opdkit.tasks.guessing import Columns, guess_columns, guess_pattern
-from opdkit.tasks.hub import rows_of
+from opdkit.tasks.hub import read_rows
 from opdkit.tasks.mixing import mix
 from opdkit.tasks.turns import read_turns, split_answer, with_system
 
@@ -116,9 +115,7 @@ class _Reader:
     def read(self) -> tuple[str, list[Problem]]:
         """Its report line and its problems."""
         chosen = self.dataset
-        rows = list(islice(rows_of(self.path, chosen.subset, chosen.split), chosen.limit))
-        if not rows:
-            raise UserError(f"{self.path}: holds no rows")
+        rows = read_rows(self.path, chosen.subset, chosen.split, chosen.limit)
         given = {name: column for name, column in chosen.columns.items() if column != _AUTO}
         columns = guess_columns([row for _, row in rows], given, self.path)
         asked = [self._turns(place, row, columns) for place, row in rows]

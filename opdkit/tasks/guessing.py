@@ -52,9 +52,7 @@ def guess_columns(rows: Sequence[Mapping[str, object]], given: Mapping[str, str 
     Raises UserError if no column looks like a question, and for a given column that no row has.
     """
     first = rows[:_LOOKED_AT]
-    for name, column in given.items():
-        if column is not None and not any_has(first, column):
-            raise UserError(f"{origin}: columns.{name}={column}: no row has it; there are {column_names(first)}")
+    check_given(first, given, origin)
     question = given.get("question") or find_column(first, _QUESTIONS)
     if question is None:
         raise UserError(
@@ -69,6 +67,13 @@ def guess_columns(rows: Sequence[Mapping[str, object]], given: Mapping[str, str 
     )
     taken = (question, *((found.answer,) if found.answer else ()))
     return replace(found, solution=given["solution"] if "solution" in given else find_column(first, _SOLUTIONS, taken))
+
+
+def check_given(rows: Sequence[Mapping[str, object]], given: Mapping[str, str | None], origin: str) -> None:
+    """Raises UserError for a column set by the user that no row has."""
+    for name, column in given.items():
+        if column is not None and not any_has(rows, column):
+            raise UserError(f"{origin}: columns.{name}={column}: no row has it; there are {column_names(rows)}")
 
 
 def guess_pattern(answers: Sequence[str]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from opdkit.errors import UserError
@@ -14,6 +15,14 @@ from opdkit.tasks.files import SUFFIXES, Place, Row, read_file
 def rows_of(path: str, subset: str | None, split: str) -> Iterator[tuple[Place, Row]]:
     """The rows of a local file, or of a Hub dataset if `path` does not look like a file. Raises UserError."""
     return read_file(Path(path).expanduser()) if looks_local(path) else read_hub(path, subset, split)
+
+
+def read_rows(path: str, subset: str | None, split: str, limit: int | None) -> list[tuple[Place, Row]]:
+    """The first `limit` rows, None for all. Raises UserError if there are none."""
+    rows = list(islice(rows_of(path, subset, split), limit))
+    if not rows:
+        raise UserError(f"{path}: holds no rows")
+    return rows
 
 
 def looks_local(path: str) -> bool:

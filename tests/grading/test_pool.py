@@ -154,9 +154,9 @@ def test_close_leaves_no_process_and_the_pool_can_be_used_again(pool: WorkerPool
 
 SCRIPT = """
 import sys, time
-from opdkit.grading.grade import grade_mathematics, _pool
+from opdkit.grading.grade import grade_mathematics, _pools
 grade_mathematics([("\\\\boxed{\\\\sqrt{16}}", "4")])
-print(*_pool().process_ids(), flush=True)
+print(*_pools.get().process_ids(), flush=True)
 time.sleep(float(sys.argv[1]))
 """
 
