@@ -60,3 +60,24 @@ def test_without_a_gpu_of_cuda_accelerate_keeps_to_the_cpu(gpus, monkeypatch):
         assert AcceleratorState().mixed_precision == "bf16"
     finally:
         close_session()
+
+
+@pytest.mark.parametrize(("precision", "rounded"), [("bfloat16", True), ("float32", False)])
+def test_a_gpu_rounds_products_of_float32_only_in_bfloat16(gpus, monkeypatch, precision, rounded):
+    gpus(1)
+    monkeypatch.setattr("accelerate.Accelerator", lambda **chosen: chosen)
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = not rounded
+    try:
+        device.accelerator(precision)
+        assert torch.backends.cuda.matmul.allow_tf32 is rounded
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def test_a_cpu_keeps_its_products(gpus, monkeypatch):
+    gpus(0)
+    monkeypatch.setattr("accelerate.Accelerator", lambda **chosen: chosen)
+    before = torch.backends.cuda.matmul.allow_tf32
+    device.accelerator("bfloat16")
+    assert torch.backends.cuda.matmul.allow_tf32 is before

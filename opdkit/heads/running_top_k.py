@@ -1,4 +1,4 @@
-"""Online top-k of each row's logits, which arrive tile by tile in ascending order of id."""
+"""Top-k of each row's logits: of whole rows, or online where they arrive tile by tile in ascending order of id."""
 
 from __future__ import annotations
 
@@ -7,6 +7,19 @@ from torch import Tensor
 
 # Logits per block maximum. Most blocks hold no candidate for the top k, and their logits are never inspected.
 _BLOCK = 64
+
+
+def whole_top_k(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """ids i64[rows, k] and logits [rows, k] of the k highest of logits [rows, V]: see `RunningTopK`."""
+    best, ids = logits.topk(k, dim=1)
+    # torch keeps any of the logits that tie for the last place.
+    tied = (logits >= best[:, -1:]).sum(1) > k
+    if bool(tied.any()):
+        ordered, order = logits[tied].sort(dim=1, descending=True, stable=True)
+        best[tied], ids[tied] = ordered[:, :k], order[:, :k]
+    ids, order = ids.sort(dim=1)
+    best, order = best.gather(1, order).sort(dim=1, descending=True, stable=True)
+    return ids.gather(1, order), best
 
 
 class RunningTopK:

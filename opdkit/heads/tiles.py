@@ -14,7 +14,8 @@ from opdkit.heads.head import Head, LogitShape, accumulate_type, exact_products,
 _ALIVE_CPU = 2**20
 _ALIVE_ACCELERATOR = 2**25
 _NARROWEST = 2**11
-# Maximum logits of a row block over the whole vocabulary in `plan_kept`; on a CPU, in tiles that fit its cache.
+# Maximum logits of a row block over the whole vocabulary in `plan_kept` and, on an accelerator, `plan_ranked`; a CPU
+# computes them in tiles that fit its cache.
 _KEPT_CPU, _KEPT_TILE_CPU = 2**24, 2**18
 _KEPT_ACCELERATOR = 2**27
 
@@ -62,15 +63,22 @@ class VocabularyTiling:
 
 
 def logits_alive(device: torch.device) -> int:
-    """The maximum number of logits in memory during a pass of `plan`."""
-    return _ALIVE_CPU if device.type == "cpu" else _ALIVE_ACCELERATOR
+    """The maximum number of logits in memory during a pass of `plan_ranked`."""
+    return _ALIVE_CPU if device.type == "cpu" else _KEPT_ACCELERATOR
 
 
 def plan(hidden: Tensor, head: Head, temperature: float) -> VocabularyTiling:
     """A tiled pass over hidden [N, D] x the vocabulary that bounds the logits in memory at a time."""
-    alive = logits_alive(hidden.device)
+    alive = _ALIVE_CPU if hidden.device.type == "cpu" else _ALIVE_ACCELERATOR
     width = min(head.vocabulary, max(_NARROWEST, alive // max(1, hidden.shape[0])))
     return _walk(hidden, head, temperature, alive // width, width)
+
+
+def plan_ranked(hidden: Tensor, head: Head, temperature: float) -> VocabularyTiling:
+    """A pass for finding top logits: whole rows where the device ranks them faster than tiles, otherwise `plan`."""
+    if hidden.device.type == "cpu":
+        return plan(hidden, head, temperature)
+    return _walk(hidden, head, temperature, _KEPT_ACCELERATOR // head.vocabulary, head.vocabulary)
 
 
 def plan_kept(hidden: Tensor, head: Head, temperature: float) -> VocabularyTiling:

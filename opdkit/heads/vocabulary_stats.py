@@ -9,8 +9,8 @@ from torch import Tensor
 
 from opdkit.heads.head import Head, accumulate_type, uncompiled
 from opdkit.heads.online_logsumexp import OnlineLogSumExp
-from opdkit.heads.running_top_k import RunningTopK
-from opdkit.heads.tiles import plan
+from opdkit.heads.running_top_k import RunningTopK, whole_top_k
+from opdkit.heads.tiles import plan, plan_ranked
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,20 +40,25 @@ def vocabulary_stats(
     """
     if not 0 <= k <= head.vocabulary:
         raise ValueError(f"k is {k}, it must be between 0 and the vocabulary's {head.vocabulary}")
-    walk = plan(hidden, head, temperature)
+    walk = plan_ranked(hidden, head, temperature) if k else plan(hidden, head, temperature)
     dtype = accumulate_type(hidden, head.weight)
-    leaders = [RunningTopK(rows.stop - rows.start, k, hidden.device, dtype) for rows in walk.rows if k]
+    whole = walk.width == head.vocabulary
+    found: list[tuple[Tensor, Tensor]] = []
+    leaders = [RunningTopK(rows.stop - rows.start, k, hidden.device, dtype) for rows in walk.rows if k and not whole]
     masses = [OnlineLogSumExp(rows.stop - rows.start, hidden.device, dtype, entropy) for rows in walk.rows]
     for tile in walk.tiles():
         for index, rows in enumerate(walk.rows):
             logits = tile.logits(rows)
-            if k:
+            if leaders:
                 leaders[index].update(logits, tile.start)
+            elif k:
+                found.append(whole_top_k(logits, k))
             if normaliser or entropy:
                 masses[index].absorb(logits)
     ids, logits = None, None
     if k:
-        ids, logits = (torch.cat(column) for column in zip(*[each.result() for each in leaders], strict=True))
+        found += [leader.result() for leader in leaders]
+        ids, logits = (torch.cat(column) for column in zip(*found, strict=True))
     return VocabularyStats(
         ids,
         logits,

@@ -19,6 +19,10 @@ from transformers.models.minimax.modeling_minimax import MiniMaxCache
 _LEAST, _SHARE, _MOST_AHEAD = 64, 0.25, 512
 
 
+# Names of the cache argument of attention models; transformers renamed it in 5.24.
+PAST_NAMES = ("past_key_values", "cache")
+
+
 class GrowingLayer(DynamicLayer):
     """A layer whose `keys` and `values` are views of the used part of larger buffers [B, heads, capacity, width]."""
 

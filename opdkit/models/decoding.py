@@ -11,12 +11,10 @@ from torch import Tensor
 
 from opdkit.data.rollout import Prompts
 from opdkit.errors import UserError
-from opdkit.models.cache import keep_rows, new_cache
+from opdkit.models.cache import PAST_NAMES, keep_rows, new_cache
+from opdkit.models.direct import DirectStep, direct_step
 from opdkit.models.language_model import LanguageModel
 from opdkit.models.prefix import Prefix, can_keep, longest_unread, put, take
-
-# Names of the cache argument of attention models; transformers renamed it in 5.24.
-_PAST = ("past_key_values", "cache")
 
 
 class Decoder:
@@ -33,13 +31,15 @@ class Decoder:
         self._model = model
         self._cache = new_cache(model.module, ahead)
         self._names = _argument_names(model.module)
-        self._attends = not self._names.isdisjoint(_PAST)
+        self._attends = not self._names.isdisjoint(PAST_NAMES)
         self._ids = prompts.ids
         self._attention = prompts.attention_mask.long()
         self._prompted = self._attention.sum(dim=1)
         self._position = self._prompted[:, None] - 1
         # If the model can't drop rows, the indices of those still active; the others continue with padding.
         self._rows: Tensor | None = None
+        # Computes the steps after the prompts. None for models that it can't compute.
+        self._direct: DirectStep | None = None
 
     def start(self, prefixes: Sequence[Prefix | None] = ()) -> Tensor:
         """Prefill the prompts. prefixes: the cached prefix of each row, None for a row without one."""
@@ -51,7 +51,10 @@ class Decoder:
             if (width := ids.shape[1] - unread) > 0:
                 put(self._cache, prefixes, [max(0, len(row) - unread) for row in rows], width)
                 ids, positions = ids[:, width:], positions[:, width:]
-        return self._forward(ids, positions)
+        logits = self._forward(ids, positions)
+        if self._model.drops_rows:
+            self._direct = direct_step(self._model.module, self._cache, self._attention)
+        return logits
 
     @property
     def keeps_prefixes(self) -> bool:
@@ -71,8 +74,10 @@ class Decoder:
             every = tokens.new_full((len(self._attention),), self._model.pad_id)
             every[self._rows] = tokens
             tokens = every
-        self._attention = torch.cat([self._attention, self._attention.new_ones((len(tokens), 1))], dim=1)
         self._position = self._position + 1
+        if self._direct is not None:
+            return self._direct(tokens, self._position)[:, : self._model.vocabulary].float()
+        self._attention = torch.cat([self._attention, self._attention.new_ones((len(tokens), 1))], dim=1)
         logits = self._forward(tokens[:, None], self._position)
         return logits if self._rows is None else logits[self._rows]
 
@@ -82,6 +87,8 @@ class Decoder:
             self._rows = index if self._rows is None else self._rows[index]
             return
         keep_rows(self._cache, index)
+        if self._direct is not None:
+            self._direct.keep(index)
         self._attention = self._attention[index]
         self._position = self._position[index]
         self._prompted = self._prompted[index]
@@ -91,7 +98,7 @@ class Decoder:
         optional = {
             "attention_mask": self._attention if self._attends else self._attention[:, -ids.shape[1] :],
             "position_ids": positions,
-            **dict.fromkeys(_PAST, self._cache),
+            **dict.fromkeys(PAST_NAMES, self._cache),
             "cache_params": self._cache,
             "logits_to_keep": 1,
         }
