@@ -14,11 +14,19 @@ from weakref import WeakKeyDictionary
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import DynamicCache, LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM
+from transformers import (
+    DynamicCache,
+    LlamaForCausalLM,
+    MistralForCausalLM,
+    Qwen2ForCausalLM,
+    Qwen3ForCausalLM,
+    activations,
+)
 
 from opdkit.models.cache import PAST_NAMES, GrowingLayer, new_cache
 
 _CLASSES = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
+_PLAIN = (nn.Linear, nn.Embedding, nn.ModuleList, nn.SiLU)
 
 # The largest difference of logits, relative to the largest logit, with which a model counts as computed correctly.
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
@@ -186,18 +194,21 @@ def _applies(module: Any, cache: DynamicCache) -> bool:
         return False
     if not all(type(layer) is GrowingLayer for layer in cache.layers):
         return False
-    return all(_is_plain(part) for part in module.modules())
+    own = type(module).__module__
+    return all(_is_plain(part, own) for part in module.modules())
 
 
-def _is_plain(part: nn.Module) -> bool:
-    """Whether a module computes by its class, without hooks, and holds plain tensors in a known class, if any."""
+def _is_plain(part: nn.Module, own: str) -> bool:
+    """Whether a module computes by a class of the Python module `own` or a plain layer, and holds plain tensors.
+
+    Adapters, for example, replace linear layers by others that still have a `weight`.
+    """
+    kind = type(part)
     if part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part):
         return False
-    weights = list(part._parameters.values())
-    if not weights:
-        return True
-    known = type(part) in (nn.Linear, nn.Embedding) or type(part).__name__.endswith("RMSNorm")
-    return known and all(weight is None or type(weight) is nn.Parameter for weight in weights)
+    if kind.__module__ not in (own, activations.__name__) and kind not in _PLAIN:
+        return False
+    return all(weight is None or type(weight) is nn.Parameter for weight in part._parameters.values())
 
 
 def _read_layer(layer: Any) -> _Layer:

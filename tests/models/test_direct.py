@@ -130,6 +130,14 @@ def _replaced(model: LanguageModel) -> None:
     layer.forward = lambda x: 2 * real(x)
 
 
+def _adapted(model: LanguageModel) -> None:
+    peft = pytest.importorskip("peft")
+    adapted = peft.get_peft_model(model.module, peft.LoraConfig(target_modules=["q_proj", "down_proj"]))
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight)
+
+
 def _subclass(model: LanguageModel) -> None:
     model.module.__class__ = Subclass
 
@@ -142,7 +150,8 @@ def _other_layer(model: LanguageModel) -> None:
     model.module.model.layers[0].mlp.down_proj.__class__ = Doubled
 
 
-@pytest.mark.parametrize("change", [_hooked, _replaced, _subclass, _other_layer])
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of peft
+@pytest.mark.parametrize("change", [_hooked, _replaced, _adapted, _subclass, _other_layer])
 def test_a_changed_module_is_left_to_transformers(change: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     model = built("llama")
     change(model)
