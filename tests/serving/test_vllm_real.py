@@ -6,11 +6,13 @@ OPDKIT_VLLM_PYTHON=ENV/bin/python make test-vllm      (how to make ENV: tests/te
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 
@@ -91,6 +93,22 @@ def test_more_prompts_than_a_pass_reads_are_written_too(engine: Engine) -> None:
     many = [Ask(tuple(prompt), 2**62 + i, 3) for i, prompt in enumerate(prompts)]
     found = engine.generate(many, Sampling(1.0, Ancestral()))
     assert engine.generate(many[40:41], Sampling(1.0, Ancestral()))[0].ids == found[40].ids
+
+
+def test_its_processes_rest_between_batches(engine: Engine) -> None:
+    """They would spin for a second, on the cores that the update computes on."""
+    engine.refresh(STUDENT, 18)
+    engine.generate(asks(2), Sampling(1.0, Greedy()))
+    time.sleep(0.1)
+    before, started = _cpu_seconds(), time.monotonic()
+    time.sleep(0.6)
+    assert _cpu_seconds() - before < 0.3 * (time.monotonic() - started)
+
+
+def _cpu_seconds() -> float:
+    """The CPU time so far of this process's children, which are the server's."""
+    times = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
+    return sum(one.user + one.system for one in times)
 
 
 def test_it_is_a_teacher_too(engine: Engine) -> None:

@@ -6,12 +6,15 @@ server reloads weights with `opdkit_reload_weights` (see `opdkit_vllm_worker`).
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata as metadata
+import inspect
 import os
 import sys
 from pathlib import Path
 
 _version = metadata.version
+_SPIN_SECONDS = 0.002
 
 
 def version(name: str) -> str:
@@ -45,6 +48,27 @@ def refuse_sleep(given: list[str]) -> None:
         sys.exit(f"rollout.sleep=true: vLLM has no sleep mode on this device ({kind}); allowed: rollout.sleep=false")
 
 
+def wait_quietly() -> None:
+    """Shorten the time for which vLLM's processes spin on a CPU, waiting for the next message, before they sleep.
+
+    They spin for a second after each batch (0.32), on the cores that the run computes on meanwhile: scoring 46 tokens
+    right after a batch took 1.06 s instead of .13 on two cores.
+    """
+    from vllm.platforms import current_platform  # pyright: ignore[reportMissingImports]
+
+    if not current_platform.is_cpu():
+        return
+    try:
+        from vllm.distributed.device_communicators.shm_broadcast import (  # pyright: ignore[reportMissingImports]
+            SpinCondition,
+        )
+    except ImportError:  # another version
+        return
+    start = SpinCondition.__init__
+    if "busy_loop_s" in inspect.signature(start).parameters:
+        SpinCondition.__init__ = functools.partialmethod(start, busy_loop_s=_SPIN_SECONDS)
+
+
 def main() -> None:
     """`vllm serve` with opdkit's worker extension and the routes for weight updates."""
     here = str(Path(__file__).parent)
@@ -55,6 +79,7 @@ def main() -> None:
     metadata.version = version
     given = sys.argv[1:]
     refuse_sleep(given)
+    wait_quietly()
     sys.argv = ["vllm", "serve", *given, *own_options(given), "--worker-extension-cls", "opdkit_vllm_worker.Reload"]
     from vllm.entrypoints.cli.main import main as serve  # pyright: ignore[reportMissingImports]
 
@@ -63,3 +88,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+elif __name__ == "__mp_main__":  # a process that the server spawned
+    metadata.version = version
+    wait_quietly()
