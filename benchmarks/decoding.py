@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.cases import QWEN_1B, SMALL, SMOLLM2
-from benchmarks.models import END, PAD, batch_of, student_and_teacher
+from benchmarks.models import BareTokenizer, batch_of, student_and_teacher
 from benchmarks.shapes import UpdateShape
 from opdkit import device
 from opdkit.data.rollout import Prompts
@@ -25,13 +25,6 @@ SHAPES: Mapping[str, UpdateShape] = {
     "smollm2": replace(SMOLLM2, prompt=32, response=32),
     "qwen_1b": replace(QWEN_1B, response=48),
 }
-
-
-class _Tokenizer:
-    """The parts of a tokenizer that decoding uses."""
-
-    pad_token_id = PAD
-    eos_token_id = END
 
 
 @dataclass(frozen=True)
@@ -63,7 +56,7 @@ def _none(*_: object) -> None:
 def compare(shape: UpdateShape, dtype: torch.dtype, padded: bool, repeats: int) -> str:
     """A line with both times per token, and the largest difference of a logit."""
     module = student_and_teacher(shape, use_cache=True)[0].to(dtype).eval().requires_grad_(False)
-    model = LanguageModel(module, _Tokenizer(), "model", shape.vocabulary)
+    model = LanguageModel(module, BareTokenizer(), "model", shape.vocabulary)
     batch = batch_of(shape)
     mask = torch.ones_like(batch.prompt, dtype=torch.bool)
     if padded:

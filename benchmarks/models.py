@@ -14,6 +14,13 @@ from opdkit import device
 PAD, END = 0, 1
 
 
+class BareTokenizer:
+    """The parts of a tokenizer that a forward pass, an update and decoding use."""
+
+    pad_token_id = PAD
+    eos_token_id = END
+
+
 @dataclass(frozen=True)
 class GivenBatch:
     """prompt i64[B, P] and response i64[B, T], no padding."""

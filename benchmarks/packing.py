@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from benchmarks.models import END, PAD, student_and_teacher
+from benchmarks.models import BareTokenizer, student_and_teacher
 from benchmarks.shapes import UpdateShape
 from opdkit.data.problem import Problem
 from opdkit.data.rollout import Rollout
@@ -29,12 +29,7 @@ RESPONSES: Mapping[str, tuple[int, ...]] = {
 }
 
 
-class _Tokenizer:
-    """The parts of a tokenizer that a forward pass uses."""
-
-    pad_token_id = PAD
-    eos_token_id = END
-
+class _Tokenizer(BareTokenizer):
     def __len__(self) -> int:
         return _SHAPE.vocabulary
 

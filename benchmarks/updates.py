@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import objectives
 from benchmarks.meter import Effort, Meter, run_steps
-from benchmarks.models import END, PAD, batch_of, student_and_teacher
+from benchmarks.models import BareTokenizer, batch_of, student_and_teacher
 from benchmarks.shapes import UpdateShape
 from opdkit import device
 from opdkit.data.loss import Objective
@@ -30,13 +30,6 @@ from opdkit.training.requests import before_request, teacher_request
 from opdkit.training.term import BoundTerm
 from opdkit.training.update import ScoredBatch, Updater
 from opdkit.world.world import World
-
-
-class _Tokenizer:
-    """The parts of a tokenizer that an update or a rollout uses."""
-
-    pad_token_id = PAD
-    eos_token_id = END
 
 
 @dataclass(frozen=True)
@@ -111,7 +104,7 @@ def _updates(shape: UpdateShape, effort: Effort, objective: Objective) -> Meter:
 
 def _session(shape: UpdateShape, objective: Objective) -> _Session:
     student_module, teacher_module = student_and_teacher(shape)
-    tokenizer = _Tokenizer()
+    tokenizer = BareTokenizer()
     student = LanguageModel(student_module, tokenizer, "student", shape.vocabulary)
     theirs = LanguageModel(teacher_module, tokenizer, "teacher", shape.vocabulary)
     accelerator, spec = device.accelerator(shape.precision), AdamW(lr=1e-5)

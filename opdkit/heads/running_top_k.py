@@ -9,7 +9,7 @@ from torch import Tensor
 _BLOCK = 64
 
 
-def whole_top_k(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def top_k_of_rows(logits: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """ids i64[rows, k] and logits [rows, k] of the k highest of logits [rows, V]: see `RunningTopK`."""
     best, ids = logits.topk(k, dim=1)
     # torch keeps any of the logits that tie for the last place.

@@ -14,7 +14,7 @@ from opdkit.heads.head import Head, LogitShape, accumulate_type, exact_products,
 _ALIVE_CPU = 2**20
 _ALIVE_ACCELERATOR = 2**25
 _NARROWEST = 2**11
-# Maximum logits of a row block over the whole vocabulary in `plan_kept` and, on an accelerator, `plan_ranked`; a CPU
+# Maximum logits of a row block over the whole vocabulary in `plan_kept` and, on an accelerator, `plan_rows`; a CPU
 # computes them in tiles that fit its cache.
 _KEPT_CPU, _KEPT_TILE_CPU = 2**24, 2**18
 _KEPT_ACCELERATOR = 2**27
@@ -63,7 +63,7 @@ class VocabularyTiling:
 
 
 def logits_alive(device: torch.device) -> int:
-    """The maximum number of logits in memory during a pass of `plan_ranked`."""
+    """The maximum number of logits in memory during a pass of `plan` or `plan_rows`."""
     return _ALIVE_CPU if device.type == "cpu" else _KEPT_ACCELERATOR
 
 
@@ -74,11 +74,14 @@ def plan(hidden: Tensor, head: Head, temperature: float) -> VocabularyTiling:
     return _walk(hidden, head, temperature, alive // width, width)
 
 
-def plan_ranked(hidden: Tensor, head: Head, temperature: float) -> VocabularyTiling:
-    """A pass for finding top logits: whole rows where the device ranks them faster than tiles, otherwise `plan`."""
-    if hidden.device.type == "cpu":
-        return plan(hidden, head, temperature)
-    return _walk(hidden, head, temperature, _KEPT_ACCELERATOR // head.vocabulary, head.vocabulary)
+def ranks_rows(device: torch.device, vocabulary: int) -> bool:
+    """Whether finding the top logits of whole rows is faster than tile by tile. On a CPU, only if they are short."""
+    return device.type != "cpu" or vocabulary <= _NARROWEST
+
+
+def plan_rows(hidden: Tensor, head: Head, temperature: float) -> VocabularyTiling:
+    """A pass over blocks of rows with their logits over the whole vocabulary."""
+    return _walk(hidden, head, temperature, logits_alive(hidden.device) // head.vocabulary, head.vocabulary)
 
 
 def plan_kept(hidden: Tensor, head: Head, temperature: float) -> VocabularyTiling:

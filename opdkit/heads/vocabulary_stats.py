@@ -9,8 +9,8 @@ from torch import Tensor
 
 from opdkit.heads.head import Head, accumulate_type, uncompiled
 from opdkit.heads.online_logsumexp import OnlineLogSumExp
-from opdkit.heads.running_top_k import RunningTopK, whole_top_k
-from opdkit.heads.tiles import plan, plan_ranked
+from opdkit.heads.running_top_k import RunningTopK, top_k_of_rows
+from opdkit.heads.tiles import plan, plan_rows, ranks_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,19 +40,19 @@ def vocabulary_stats(
     """
     if not 0 <= k <= head.vocabulary:
         raise ValueError(f"k is {k}, it must be between 0 and the vocabulary's {head.vocabulary}")
-    walk = plan_ranked(hidden, head, temperature) if k else plan(hidden, head, temperature)
+    by_rows = k > 0 and ranks_rows(hidden.device, head.vocabulary)
+    walk = (plan_rows if by_rows else plan)(hidden, head, temperature)
     dtype = accumulate_type(hidden, head.weight)
-    whole = walk.width == head.vocabulary
     found: list[tuple[Tensor, Tensor]] = []
-    leaders = [RunningTopK(rows.stop - rows.start, k, hidden.device, dtype) for rows in walk.rows if k and not whole]
+    leaders = [RunningTopK(rows.stop - rows.start, k, hidden.device, dtype) for rows in walk.rows if k and not by_rows]
     masses = [OnlineLogSumExp(rows.stop - rows.start, hidden.device, dtype, entropy) for rows in walk.rows]
     for tile in walk.tiles():
         for index, rows in enumerate(walk.rows):
             logits = tile.logits(rows)
-            if leaders:
-                leaders[index].update(logits, tile.start)
+            if by_rows:
+                found.append(top_k_of_rows(logits, k))
             elif k:
-                found.append(whole_top_k(logits, k))
+                leaders[index].update(logits, tile.start)
             if normaliser or entropy:
                 masses[index].absorb(logits)
     ids, logits = None, None

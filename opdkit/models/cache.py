@@ -6,6 +6,7 @@ the response's length. Here a layer has spare capacity and copies only when that
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, cast
 
 import torch
@@ -17,8 +18,6 @@ from transformers.models.minimax.modeling_minimax import MiniMaxCache
 # Spare tokens allocated when a layer grows: at least _LEAST, or _SHARE of its length. The first allocation has room for
 # the whole response, up to _MOST_AHEAD, since most responses end long before their limit.
 _LEAST, _SHARE, _MOST_AHEAD = 64, 0.25, 512
-
-
 # Names of the cache argument of attention models; transformers renamed it in 5.24.
 PAST_NAMES = ("past_key_values", "cache")
 
@@ -122,3 +121,12 @@ def keep_rows(cache: DynamicCache, index: Tensor) -> None:
     """
     with torch.no_grad():
         cache.reorder_cache(cast(torch.LongTensor, index))
+
+
+def argument_names(module: Any) -> frozenset[str]:
+    """The argument names of the module's forward method.
+
+    State-space models call their cache `cache_params`, some older ones take no position ids (ALiBi), and many
+    silently accept any other name.
+    """
+    return frozenset(inspect.signature(module.forward).parameters)

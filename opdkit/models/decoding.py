@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from opdkit.data.rollout import Prompts
 from opdkit.errors import UserError
-from opdkit.models.cache import PAST_NAMES, keep_rows, new_cache
+from opdkit.models.cache import PAST_NAMES, argument_names, keep_rows, new_cache
 from opdkit.models.direct import DirectStep, direct_step
 from opdkit.models.language_model import LanguageModel
 from opdkit.models.prefix import Prefix, can_keep, longest_unread, put, take
@@ -30,7 +28,7 @@ class Decoder:
             raise UserError(model.refusal)
         self._model = model
         self._cache = new_cache(model.module, ahead)
-        self._names = _argument_names(model.module)
+        self._names = argument_names(model.module)
         self._attends = not self._names.isdisjoint(PAST_NAMES)
         self._ids = prompts.ids
         self._attention = prompts.attention_mask.long()
@@ -38,7 +36,7 @@ class Decoder:
         self._position = self._prompted[:, None] - 1
         # If the model can't drop rows, the indices of those still active; the others continue with padding.
         self._rows: Tensor | None = None
-        # Computes the steps after the prompts. None for models that it can't compute.
+        # Computes the steps after the prompts, with a mask of its own. None for models that it can't compute.
         self._direct: DirectStep | None = None
 
     def start(self, prefixes: Sequence[Prefix | None] = ()) -> Tensor:
@@ -105,12 +103,3 @@ class Decoder:
         taken = {name: value for name, value in optional.items() if name in self._names}
         answer = self._model.module(input_ids=ids, use_cache=True, **taken)
         return answer.logits[:, -1, : self._model.vocabulary].float()
-
-
-def _argument_names(module: Any) -> frozenset[str]:
-    """The argument names of the module's forward method.
-
-    State-space models call their cache `cache_params`, some older ones take no position ids (ALiBi), and many
-    silently accept any other name.
-    """
-    return frozenset(inspect.signature(module.forward).parameters)

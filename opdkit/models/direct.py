@@ -6,7 +6,6 @@ the same operations in the same order on the same weights and cache, so its logi
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,7 +22,7 @@ from transformers import (
     activations,
 )
 
-from opdkit.models.cache import PAST_NAMES, GrowingLayer, new_cache
+from opdkit.models.cache import PAST_NAMES, GrowingLayer, argument_names, new_cache
 
 _CLASSES = (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM)
 _PLAIN = (nn.Linear, nn.Embedding, nn.ModuleList, nn.SiLU)
@@ -90,14 +89,15 @@ class _Layer:
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         heads, groups = q.shape[2], k.shape[2]
-        turned = _rotate(torch.cat((q, k), dim=2).transpose(1, 2), *rotary)
-        keys, values = cache.update(turned[:, heads:], v.transpose(1, 2))
-        query, grouped = turned[:, :heads], heads != groups and mask is None
-        if heads != groups and mask is not None:
+        grouped = heads != groups
+        rotated = _rotate(torch.cat((q, k), dim=2).transpose(1, 2), *rotary)
+        keys, values = cache.update(rotated[:, heads:], v.transpose(1, 2))
+        query = rotated[:, :heads]
+        if grouped and mask is not None:
             # With a mask, torch's kernels want as many heads of queries as of keys: a group's queries become rows.
             query = query.reshape(rows, groups, heads // groups, self.width)
         out = F.scaled_dot_product_attention(
-            query, keys, values, attn_mask=mask, scale=self.scaling, enable_gqa=grouped
+            query, keys, values, attn_mask=mask, scale=self.scaling, enable_gqa=grouped and mask is None
         )
         return self.o(out.reshape(rows, 1, heads * self.width))
 
@@ -164,8 +164,7 @@ def _compare(module: Any) -> bool:
     attention[1, 0] = 0
     positions = (attention.cumsum(dim=1) - 1).clamp(min=0)
     cache = new_cache(module)
-    known = inspect.signature(module.forward).parameters
-    past = {name: cache for name in PAST_NAMES if name in known}
+    past = dict.fromkeys(argument_names(module).intersection(PAST_NAMES), cache)
 
     def read(start: int, stop: int) -> Tensor:
         place = slice(start, stop)

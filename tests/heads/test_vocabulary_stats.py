@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opdkit.heads import Head, support_logits, vocabulary_stats
-from opdkit.heads.running_top_k import RunningTopK, whole_top_k
+from opdkit.heads.running_top_k import RunningTopK, top_k_of_rows
 from tests.reference import full_logits
 
 
@@ -56,7 +56,7 @@ def test_leaders_break_ties_by_id_however_the_tiles_fall(data: st.DataObject):
     for start in range(0, size, step):
         leaders.update(logits[:, start : start + step].clone(), start)
     expected = logits.sort(dim=1, descending=True, stable=True)
-    for ids, values in (leaders.result(), whole_top_k(logits, k)):
+    for ids, values in (leaders.result(), top_k_of_rows(logits, k)):
         torch.testing.assert_close(ids, expected.indices[:, :k], rtol=0, atol=0)
         torch.testing.assert_close(values, expected.values[:, :k], rtol=0, atol=0)
 

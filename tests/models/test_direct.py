@@ -127,15 +127,12 @@ def _hooked(model: LanguageModel) -> None:
 def _replaced(model: LanguageModel) -> None:
     layer = model.module.model.layers[0].mlp
     real = layer.forward
-    layer.forward = lambda x: 2 * real(x)
+    layer.forward = lambda x: real(x)
 
 
 def _adapted(model: LanguageModel) -> None:
     peft = pytest.importorskip("peft")
-    adapted = peft.get_peft_model(model.module, peft.LoraConfig(target_modules=["q_proj", "down_proj"]))
-    for name, weight in adapted.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(weight)
+    peft.get_peft_model(model.module, peft.LoraConfig(target_modules=["q_proj", "down_proj"]))
 
 
 def _subclass(model: LanguageModel) -> None:
@@ -143,16 +140,16 @@ def _subclass(model: LanguageModel) -> None:
 
 
 def _other_layer(model: LanguageModel) -> None:
-    class Doubled(torch.nn.Linear):
-        def forward(self, input: Tensor) -> Tensor:
-            return 2 * super().forward(input)
+    class Other(torch.nn.Linear):
+        """May differ from a linear layer later."""
 
-    model.module.model.layers[0].mlp.down_proj.__class__ = Doubled
+    model.module.model.layers[0].mlp.down_proj.__class__ = Other
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # of peft
 @pytest.mark.parametrize("change", [_hooked, _replaced, _adapted, _subclass, _other_layer])
 def test_a_changed_module_is_left_to_transformers(change: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each change computes the same at first, as untrained adapters do: the comparison would not notice it."""
     model = built("llama")
     change(model)
     found, directly = decoded(model, PROMPTS, True)
